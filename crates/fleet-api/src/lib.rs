@@ -1,0 +1,53 @@
+//! The kinds of the API, one module per kind, with the names that every other crate shares.
+//!
+//! ```text
+//!  Application ──► policies, components        what a user writes
+//!   │   Policy, Workflow (by reference)
+//!   ▼
+//!  ApplicationRevision   immutable content, named by its hash
+//!   ▼
+//!  Run ──► step, target states, gates          truth of one walk of the workflow
+//!   ▲
+//!  Approval              one recorded decision on one plan
+//!
+//!  ResourceTracker       inventory: what an Application owns on each target
+//!  ManagedCluster        a member of the fleet
+//! ```
+//!
+//! The types hold data and no behaviour beyond reading themselves; [`crds`] turns them into
+//! CustomResourceDefinitions.
+
+pub mod application;
+pub mod application_revision;
+pub mod approval;
+pub mod conditions;
+pub mod crds;
+pub mod definitions;
+pub mod managed_cluster;
+pub mod names;
+pub mod packed;
+pub mod policy;
+pub mod resource_tracker;
+pub mod run;
+mod schemas;
+pub mod target;
+pub mod workflow;
+
+pub use application::{
+    AppliedResource, Application, ApplicationSpec, ApplicationStatus, Component, InlinePolicy, Phase,
+    RevisionReference, ServiceStatus, StepStatus, TargetStatus, Trait, WorkflowSource, WorkflowStatus,
+};
+pub use application_revision::{ApplicationRevision, ApplicationRevisionSpec, RevisionContent, StepContent};
+pub use approval::{Approval, ApprovalSpec};
+pub use conditions::Condition;
+pub use definitions::{ComponentDefinition, PolicyDefinition, TraitDefinition, WorkflowStepDefinition};
+pub use managed_cluster::{ManagedCluster, ManagedClusterSpec, ManagedClusterStatus};
+pub use packed::{Packed, PackedError};
+pub use policy::Policy;
+pub use resource_tracker::{Inventory, Owned, ResourceTracker, ResourceTrackerSpec, TargetInventory};
+pub use run::{
+    ApprovalRecord, Gate, Refusal, Run, RunPhase, RunSpec, RunStatus, StepPhase, StepState, TargetPhase,
+    TargetState,
+};
+pub use target::{ObjectId, Target};
+pub use workflow::{Step, Workflow, WorkflowMode};

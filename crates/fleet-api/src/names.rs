@@ -1,0 +1,70 @@
+//! Labels, annotations, finalizers and other names that stand on objects.
+//!
+//! `app.oam.dev/*` and `cluster.core.oam.dev/*` are the established names of the Open Application Model
+//! and its cluster gateway; `fleetctl.dev/*` are ours.
+
+use fleet_json::hash::ContentHash;
+
+/// The rollout token: with it on an Application, only a change of its value starts a run.
+pub const PUBLISH_VERSION: &str = "app.oam.dev/publishVersion";
+/// On a delivered object: the name of its Application.
+pub const APP_NAME: &str = "app.oam.dev/name";
+/// On a delivered object: the hub namespace of its Application.
+pub const APP_NAMESPACE: &str = "app.oam.dev/namespace";
+/// On a delivered object: the component it comes from.
+pub const APP_COMPONENT: &str = "app.oam.dev/component";
+/// On a delivered object: [`owner_hash`] of its Application; the ownership test.
+pub const OWNER: &str = "fleetctl.dev/owner";
+/// On a delivered object: hash of what was delivered, which tells a late write from a current one.
+pub const CONTENT: &str = "fleetctl.dev/content";
+/// On an Application: what happens to delivered objects when it is deleted (`orphan` keeps them).
+pub const ON_DELETE: &str = "fleetctl.dev/on-delete";
+/// On a deleted Application: end now, record what can't be reached as orphaned (`true`).
+pub const FORCE_DELETE: &str = "fleetctl.dev/force-delete";
+/// On an Application: asks for a new run of the same spec; each new value is one request.
+pub const RESTART: &str = "app.oam.dev/restart-workflow";
+/// On a Run: a person's request to stop before the next target (`true`).
+pub const SUSPEND: &str = "fleetctl.dev/suspend";
+/// On a Run: a person's request to end it (`true`).
+pub const TERMINATE: &str = "fleetctl.dev/terminate";
+/// On revisions, runs, approvals and trackers: [`short_label`] of the Application's name.
+pub const APPLICATION: &str = "fleetctl.dev/application";
+/// On a revision: its content hash.
+pub const REVISION_HASH: &str = "app.oam.dev/app-revision-hash";
+/// The finalizer that keeps an Application until its objects are gone from the members.
+pub const FINALIZER: &str = "app.oam.dev/resource-tracker-finalizer";
+/// The finalizer that an established client sets to keep an Application's objects.
+pub const ORPHAN_FINALIZER: &str = "app.oam.dev/orphan-resource";
+/// On a ManagedCluster: its human name, accepted wherever the name is.
+pub const CLUSTER_ALIAS: &str = "cluster.core.oam.dev/cluster-alias";
+/// On a ManagedCluster: its place in the order of joining, a decimal number.
+pub const JOIN_ORDER: &str = "fleetctl.dev/join-order";
+/// Label on a Secret that holds a member's credentials.
+pub const CREDENTIAL_TYPE: &str = "cluster.core.oam.dev/cluster-credential-type";
+/// The cluster claim that holds the UID of the member's kube-system namespace (OCM's well-known claim).
+pub const CLUSTER_ID_CLAIM: &str = "id.k8s.io";
+/// The reserved name that means the hub itself.
+pub const LOCAL_CLUSTER: &str = "local";
+/// The longest label value, in bytes.
+const LABEL_LIMIT: usize = 63;
+
+/// Identifies one Application of one hub on every member: a hash of the hub's kube-system UID, namespace and name.
+pub fn owner_hash(hub_uid: &str, namespace: &str, name: &str) -> String {
+    ContentHash::of_value(&serde_json::json!([hub_uid, namespace, name])).short().to_owned()
+}
+
+/// The field manager under which an Application's objects are applied.
+pub fn field_manager(owner: &str) -> String {
+    format!("fleetctl:{owner}")
+}
+
+/// A label value for a name that may be longer than label values can be: cut, with a hash of the whole.
+pub fn short_label(name: &str) -> String {
+    if name.len() <= LABEL_LIMIT {
+        return name.to_owned();
+    }
+    let hash = ContentHash::of_value(&serde_json::json!(name)).short().to_owned();
+    let keep = LABEL_LIMIT - hash.len() - 1;
+    let head: String = name.chars().take(keep).collect();
+    format!("{}-{hash}", head.trim_end_matches(['-', '.', '_']))
+}

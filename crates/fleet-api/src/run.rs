@@ -1,0 +1,332 @@
+//! `Run`, `fleetctl.dev/v1alpha1`: one walk of a workflow for one revision. It is the truth of that walk,
+//! written whole, by compare-and-swap on its resource version.
+
+use jiff::Timestamp;
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::Target;
+
+/// What the run walks; fixed when it starts.
+#[derive(CustomResource, Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(group = "fleetctl.dev", version = "v1alpha1", kind = "Run", namespaced, status = "RunStatus")]
+#[kube(printcolumn(name = "APPLICATION", type_ = "string", json_path = ".spec.application"))]
+#[kube(printcolumn(name = "REVISION", type_ = "string", json_path = ".spec.revision"))]
+#[kube(printcolumn(name = "PHASE", type_ = "string", json_path = ".status.phase"))]
+#[kube(printcolumn(name = "MESSAGE", type_ = "string", json_path = ".status.message"))]
+#[kube(printcolumn(name = "AGE", type_ = "date", json_path = ".metadata.creationTimestamp"))]
+#[serde(rename_all = "camelCase")]
+pub struct RunSpec {
+    /// The Application, in the same namespace.
+    pub application: String,
+    /// Its UID, so that an Application made anew under the same name isn't taken for it.
+    pub application_uid: String,
+    /// The ApplicationRevision.
+    pub revision: String,
+    /// The number of this run of the Application, from 1.
+    pub number: i64,
+    /// The value of publishVersion, where there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publish_version: Option<String>,
+    /// The restart request that this run answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart: Option<String>,
+    /// Why it was started: `Created`, `RevisionChanged`, `PublishVersion` or `Restart`.
+    pub cause: String,
+    /// The generation of the Application's spec.
+    #[serde(default)]
+    pub generation: i64,
+}
+
+/// Where a run stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum RunPhase {
+    /// Steps run.
+    #[default]
+    Executing,
+    /// A gate waits, or a person suspended it.
+    Suspending,
+    /// Every step succeeded.
+    Succeeded,
+    /// A step failed.
+    Failed,
+    /// A person ended it.
+    Terminated,
+    /// A newer run took over.
+    Superseded,
+}
+
+impl RunPhase {
+    /// Whether nothing will happen any more.
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed | Self::Terminated | Self::Superseded)
+    }
+
+    /// The phase as it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Executing => "executing",
+            Self::Suspending => "suspending",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Terminated => "terminated",
+            Self::Superseded => "superseded",
+        }
+    }
+}
+
+/// The recorded state of a run.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RunStatus {
+    /// Where it stands.
+    #[serde(default)]
+    pub phase: RunPhase,
+    /// A code that a script can match.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// What happened or is waited for, and which command moves it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// When it started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schemas::optional_time")]
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schemas::optional_time")]
+    pub ended_at: Option<Timestamp>,
+    /// The steps, in the revision's order.
+    #[serde(default)]
+    pub steps: Vec<StepState>,
+}
+
+/// Where a step stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum StepPhase {
+    /// Its turn hasn't come.
+    #[default]
+    Pending,
+    /// Its gate waits for a person or a time.
+    Suspending,
+    /// It acts.
+    Running,
+    /// Every target is done.
+    Succeeded,
+    /// A target failed, or its time was up.
+    Failed,
+    /// Its turn will not come.
+    Skipped,
+}
+
+impl StepPhase {
+    /// Whether the step will not change any more.
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed | Self::Skipped)
+    }
+
+    /// The phase as it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Suspending => "suspending",
+            Self::Running => "running",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
+        }
+    }
+}
+
+/// The recorded state of a step.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StepState {
+    /// The step's name.
+    pub name: String,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub type_: String,
+    /// Where it stands.
+    #[serde(default)]
+    pub phase: StepPhase,
+    /// A code that a script can match.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// The same in words.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// The hash of the plan that is or was carried out.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub plan_hash: String,
+    /// The gate, from the moment the step's turn came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate: Option<Gate>,
+    /// When it began to act.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schemas::optional_time")]
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schemas::optional_time")]
+    pub ended_at: Option<Timestamp>,
+    /// When its time is up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schemas::optional_time")]
+    pub deadline: Option<Timestamp>,
+    /// Its targets: the membership frozen when the run started.
+    #[serde(default)]
+    pub targets: Vec<TargetState>,
+}
+
+/// A stop before a step acts.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Gate {
+    /// The hash of the plan that is to be approved.
+    pub plan_hash: String,
+    /// Since when it waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schemas::optional_time")]
+    pub since: Option<Timestamp>,
+    /// When it opens by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schemas::optional_time")]
+    pub opens_at: Option<Timestamp>,
+    /// Who opened it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ApprovalRecord>,
+    /// Approvals that didn't open it, the newest ten.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<Refusal>,
+}
+
+/// The approval that opened a gate.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ApprovalRecord {
+    /// The Approval object; empty where a person cleared `suspend` by hand or the time came.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub approval: String,
+    /// Who, as far as known.
+    pub approver: String,
+    /// Whether the API server proved it.
+    #[serde(default)]
+    pub proven: bool,
+    /// Why.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// The plan that was approved.
+    pub plan_hash: String,
+    /// When.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schemas::optional_time")]
+    pub at: Option<Timestamp>,
+}
+
+/// An approval that didn't open the gate.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Refusal {
+    /// The Approval object.
+    pub approval: String,
+    /// Why not.
+    pub message: String,
+}
+
+/// Where a target stands within a step.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum TargetPhase {
+    /// Nothing was sent.
+    #[default]
+    Pending,
+    /// Objects are sent; the intent is on record.
+    Delivering,
+    /// Everything was sent; health is awaited.
+    Waiting,
+    /// Objects that the revision no longer has are deleted.
+    Pruning,
+    /// Done.
+    Succeeded,
+    /// Given up.
+    Failed,
+    /// The cluster left the fleet.
+    Removed,
+}
+
+impl TargetPhase {
+    /// Whether the target will not change any more in this step.
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed | Self::Removed)
+    }
+
+    /// The phase as it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Delivering => "delivering",
+            Self::Waiting => "waiting",
+            Self::Pruning => "pruning",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Removed => "removed",
+        }
+    }
+}
+
+/// The recorded state of a target within a step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TargetState {
+    /// Where.
+    #[serde(flatten)]
+    pub target: Target,
+    /// Where it stands.
+    #[serde(default)]
+    pub phase: TargetPhase,
+    /// A code that a script can match.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// The same in words.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// How many deliveries were refused so far in a way that may pass.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub attempts: u32,
+    /// Not before this time is it tried again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schemas::optional_time")]
+    pub retry_at: Option<Timestamp>,
+    /// When work on it began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schemas::optional_time")]
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schemas::optional_time")]
+    pub ended_at: Option<Timestamp>,
+}
+
+impl TargetState {
+    /// A target whose turn hasn't come.
+    pub fn pending(target: Target) -> Self {
+        Self {
+            target,
+            phase: TargetPhase::Pending,
+            reason: String::new(),
+            message: String::new(),
+            attempts: 0,
+            retry_at: None,
+            started_at: None,
+            ended_at: None,
+        }
+    }
+}
+
+fn is_zero(n: &u32) -> bool {
+    *n == 0
+}

@@ -1,0 +1,21 @@
+//! Schemas that derive can't express.
+
+use schemars::{Schema, SchemaGenerator, json_schema};
+
+/// Free-form data: any object, kept as it is.
+pub(crate) fn free_form(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true })
+}
+
+/// A list of free-form objects.
+pub(crate) fn free_form_list(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "items": { "type": "object", "x-kubernetes-preserve-unknown-fields": true }
+    })
+}
+
+/// An RFC 3339 time that may be absent.
+pub(crate) fn optional_time(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "format": "date-time", "nullable": true })
+}

@@ -1,0 +1,126 @@
+//! What can go wrong with a request to a member.
+
+use kube::core::Status;
+
+/// Why a member didn't do what was asked.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum MemberError {
+    /// It doesn't answer, or not in time. Neither failed nor unhealthy.
+    #[error("cluster {cluster} doesn't answer: {message}")]
+    Unreachable {
+        /// The member.
+        cluster: String,
+        /// What was tried and how it ended.
+        message: String,
+    },
+    /// It asks to come back later (429, 503 with an answer, 500).
+    #[error("cluster {cluster} asks to wait: {message}")]
+    Busy {
+        /// The member.
+        cluster: String,
+        /// What it says.
+        message: String,
+    },
+    /// Other field managers own fields that the request would change.
+    #[error("cluster {cluster}: {}", describe(.conflicts))]
+    Conflicts {
+        /// The member.
+        cluster: String,
+        /// Who owns what.
+        conflicts: Vec<Conflict>,
+    },
+    /// It refuses.
+    #[error("cluster {cluster} refuses: {message}")]
+    Refused {
+        /// The member.
+        cluster: String,
+        /// HTTP status.
+        code: u16,
+        /// The reason code of its Status.
+        reason: String,
+        /// What it says.
+        message: String,
+    },
+    /// It doesn't have the kind.
+    #[error("cluster {cluster} has no kind {kind} in {api_version}; install its CustomResourceDefinition there first")]
+    UnknownKind {
+        /// The member.
+        cluster: String,
+        /// Group and version.
+        api_version: String,
+        /// The kind.
+        kind: String,
+    },
+}
+
+/// A field that another manager owns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conflict {
+    /// The other manager.
+    pub manager: String,
+    /// The field (`.spec.replicas`).
+    pub field: String,
+}
+
+fn describe(conflicts: &[Conflict]) -> String {
+    let all: Vec<String> = conflicts.iter().map(|c| format!("{} is owned by {:?}", c.field, c.manager)).collect();
+    all.join("; ")
+}
+
+impl MemberError {
+    /// Whether the same request may succeed later without anybody changing anything.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Busy { .. })
+    }
+
+    /// A code that a script can match.
+    pub fn reason(&self) -> &str {
+        match self {
+            Self::Unreachable { .. } => "Unreachable",
+            Self::Busy { .. } => "MemberBusy",
+            Self::Conflicts { .. } => "FieldConflict",
+            Self::Refused { reason, .. } if reason.is_empty() => "Refused",
+            Self::Refused { reason, .. } => reason,
+            Self::UnknownKind { .. } => "UnknownKind",
+        }
+    }
+
+    pub(crate) fn from_status(cluster: &str, status: &Status) -> Self {
+        let cluster = cluster.to_owned();
+        let message = status.message.clone();
+        match status.code {
+            429 | 500 | 502 | 503 | 504 => Self::Busy { cluster, message },
+            409 if status.details.as_ref().is_some_and(|d| !d.causes.is_empty()) => {
+                Self::Conflicts { cluster, conflicts: conflicts(status) }
+            }
+            code => Self::Refused { cluster, code, reason: status.reason.clone(), message },
+        }
+    }
+
+    pub(crate) fn from_kube(cluster: &str, error: &kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) => Self::from_status(cluster, status),
+            other => Self::Unreachable { cluster: cluster.to_owned(), message: innermost(other) },
+        }
+    }
+}
+
+/// The cause at the bottom: what is above says "client error" and no more.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut deepest = error;
+    while let Some(source) = deepest.source() {
+        deepest = source;
+    }
+    deepest.to_string()
+}
+
+/// Causes of a server-side-apply conflict: `conflict with "MANAGER"…` and the field.
+fn conflicts(status: &Status) -> Vec<Conflict> {
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    causes
+        .map(|cause| Conflict {
+            manager: cause.message.split('"').nth(1).unwrap_or("another manager").to_owned(),
+            field: cause.field.clone(),
+        })
+        .collect()
+}

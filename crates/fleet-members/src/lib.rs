@@ -1,0 +1,25 @@
+//! Members of the fleet: how they are reached, how much at once, what is seen on them.
+//!
+//! ```text
+//!  Transport ──► Members ── by name or alias ──► Member ──► requests: apply, read, delete
+//!  (in process,    │                              │ budget, deadline, breaker
+//!   HTTPS)         │                              └── observer: one watch per kind
+//!                  └──◄── MemberEvent ◄── what changed on objects that carry our owner label
+//! ```
+//!
+//! A member's failure stays its own (design invariant 5): each has its own budget, deadlines, breaker and
+//! watches, and nothing here waits for two members at once.
+
+pub mod breaker;
+pub mod error;
+pub mod member;
+pub mod observe;
+pub mod registry;
+pub mod resource;
+
+pub use breaker::Reachability;
+pub use error::{Conflict, MemberError};
+pub use member::{Live, Member};
+pub use observe::Observed;
+pub use registry::{MemberEvent, Members, Notify, Options, Transport, TransportError};
+pub use resource::{KnownKinds, ResourcePath};

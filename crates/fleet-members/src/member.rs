@@ -1,0 +1,329 @@
+//! One member: requests with a deadline and within a budget.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use fleet_api::{ObjectId, names};
+use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PartialObjectMeta, Preconditions};
+use kube::core::GroupVersionKind;
+use serde_json::Value;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::breaker::Breaker;
+use crate::observe::{Observations, Observed};
+use crate::registry::{MemberEvent, Shared};
+use crate::resource::{Discovered, ResourcePath};
+use crate::{MemberError, Reachability};
+
+/// An object as the member has it now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Live {
+    /// Its UID.
+    pub uid: String,
+    /// Its resource version.
+    pub resource_version: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// The names of its field managers, with `Apply` entries only.
+    pub appliers: Vec<String>,
+    /// Whether it is being deleted.
+    pub deleting: bool,
+}
+
+impl Live {
+    fn of(metadata: &kube::core::ObjectMeta) -> Self {
+        let managers = metadata.managed_fields.iter().flatten();
+        let appliers = managers.filter(|entry| entry.operation.as_deref() == Some("Apply"));
+        Self {
+            uid: metadata.uid.clone().unwrap_or_default(),
+            resource_version: metadata.resource_version.clone().unwrap_or_default(),
+            labels: metadata.labels.clone().unwrap_or_default(),
+            appliers: appliers.filter_map(|entry| entry.manager.clone()).collect(),
+            deleting: metadata.deletion_timestamp.is_some(),
+        }
+    }
+
+    /// The application that owns it, by the label that every delivered object carries.
+    pub fn owner(&self) -> Option<&str> {
+        self.labels.get(names::OWNER).map(String::as_str)
+    }
+}
+
+/// A member that can be asked. Cheap to share.
+pub struct Member {
+    name: String,
+    client: kube::Client,
+    budget: Semaphore,
+    breaker: Breaker,
+    discovered: Discovered,
+    pub(crate) observations: Observations,
+    pub(crate) watched: Mutex<BTreeMap<(String, String), ()>>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) stop: CancellationToken,
+    pub(crate) tasks: TaskTracker,
+}
+
+impl Member {
+    pub(crate) fn new(name: &str, client: kube::Client, shared: Arc<Shared>, stop: CancellationToken) -> Self {
+        Self {
+            name: name.to_owned(),
+            client,
+            budget: Semaphore::new(shared.options.requests_at_once.max(1)),
+            breaker: Breaker::new(name),
+            discovered: Discovered::default(),
+            observations: Observations::default(),
+            watched: Mutex::new(BTreeMap::new()),
+            shared,
+            stop,
+            tasks: TaskTracker::new(),
+        }
+    }
+
+    /// The member's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether it answers, as far as known.
+    pub fn reachability(&self) -> Reachability {
+        self.breaker.reachability()
+    }
+
+    /// What the observer last saw of an object.
+    pub fn observed(&self, id: &ObjectId) -> Option<Observed> {
+        self.observations.get(id)
+    }
+
+    /// Whether the first list of every watched kind among these has arrived.
+    pub fn observes<'a>(&self, mut ids: impl Iterator<Item = &'a ObjectId>) -> bool {
+        ids.all(|id| self.observations.is_synced(&id.api_version, &id.kind))
+    }
+
+    /// Applies an object on the server. Answers what stands there afterwards.
+    ///
+    /// # Errors
+    /// [`MemberError::Conflicts`] where others own fields, unless `force`.
+    pub async fn apply(
+        self: &Arc<Self>,
+        id: &ObjectId,
+        object: &Value,
+        manager: &str,
+        force: bool,
+    ) -> Result<Live, MemberError> {
+        let api = self.api(id).await?;
+        let mut params = PatchParams::apply(manager);
+        params.force = force;
+        let patch = Patch::Apply(object);
+        let answer = self.ask("apply", id, api.patch(&id.name, &params, &patch)).await?;
+        let live = Live::of(&answer.metadata);
+        self.saw(id, answer);
+        Ok(live)
+    }
+
+    /// Reads an object's metadata; `None` where it isn't there.
+    ///
+    /// # Errors
+    /// Where the member doesn't answer or refuses.
+    pub async fn metadata(self: &Arc<Self>, id: &ObjectId) -> Result<Option<Live>, MemberError> {
+        let path = self.path(id).await?;
+        let api: Api<PartialObjectMeta<DynamicObject>> = if path.namespaced {
+            Api::namespaced_with(self.client.clone(), &id.namespace, &path.resource)
+        } else {
+            Api::all_with(self.client.clone(), &path.resource)
+        };
+        let found = self.ask("read", id, api.get_metadata_opt(&id.name)).await?;
+        Ok(found.map(|object| Live::of(&object.metadata)))
+    }
+
+    /// Reads a whole object; `None` where it isn't there.
+    ///
+    /// # Errors
+    /// Where the member doesn't answer or refuses.
+    pub async fn get(self: &Arc<Self>, id: &ObjectId) -> Result<Option<Value>, MemberError> {
+        let api = self.api(id).await?;
+        let found = self.ask("read", id, api.get_opt(&id.name)).await?;
+        Ok(found.and_then(|object| serde_json::to_value(object).ok()))
+    }
+
+    /// Deletes an object if it still is the one that was seen. True where it is gone or will be.
+    ///
+    /// # Errors
+    /// Where the member doesn't answer or refuses.
+    pub async fn delete(self: &Arc<Self>, id: &ObjectId, seen: &Live) -> Result<(), MemberError> {
+        let api = self.api(id).await?;
+        let mut params = DeleteParams::background();
+        params.preconditions = Some(Preconditions {
+            uid: Some(seen.uid.clone()),
+            resource_version: Some(seen.resource_version.clone()),
+        });
+        match self.ask("delete", id, api.delete(&id.name, &params)).await {
+            Ok(_) | Err(MemberError::Refused { code: 404, .. }) => Ok(()),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Gives an object up without touching what it says: our labels and our field-manager entry go.
+    ///
+    /// # Errors
+    /// Where the member doesn't answer or refuses.
+    pub async fn release(self: &Arc<Self>, id: &ObjectId, manager: &str) -> Result<(), MemberError> {
+        let api = self.api(id).await?;
+        let Some(object) = self.ask("read", id, api.get_metadata_opt(&id.name)).await? else { return Ok(()) };
+        let kept: Vec<_> = object.metadata.managed_fields.unwrap_or_default();
+        let mut kept: Vec<_> = kept.into_iter().filter(|e| e.manager.as_deref() != Some(manager)).collect();
+        if kept.is_empty() {
+            // An empty list would be read as "unchanged"; one empty entry clears it.
+            kept.push(Default::default());
+        }
+        let gone: serde_json::Map<String, Value> =
+            [names::APP_NAME, names::APP_NAMESPACE, names::APP_COMPONENT, names::OWNER, names::CONTENT]
+                .iter()
+                .map(|label| ((*label).to_owned(), Value::Null))
+                .collect();
+        let patch = serde_json::json!({ "metadata": {
+            "resourceVersion": object.metadata.resource_version,
+            "labels": gone,
+            "managedFields": kept,
+        }});
+        self.ask("release", id, api.patch(&id.name, &PatchParams::default(), &Patch::Merge(&patch))).await?;
+        Ok(())
+    }
+
+    /// Whether a namespace holds nothing of the given kinds.
+    ///
+    /// # Errors
+    /// Where the member doesn't answer or refuses.
+    pub async fn holds_any(self: &Arc<Self>, id: &ObjectId, ignored: &[&str]) -> Result<bool, MemberError> {
+        let api = self.api(id).await?;
+        let limit = ListParams::default().limit(ignored.len() as u32 + 1);
+        let found = self.ask("list", id, api.list_metadata(&limit)).await?;
+        Ok(found.items.iter().any(|o| !ignored.contains(&o.metadata.name.as_deref().unwrap_or_default())))
+    }
+
+    /// Where a kind lives on this member; asked for once where it isn't built in.
+    ///
+    /// # Errors
+    /// [`MemberError::UnknownKind`] where the member doesn't have it.
+    pub async fn path(self: &Arc<Self>, id: &ObjectId) -> Result<ResourcePath, MemberError> {
+        if let Some(path) = self.discovered.get(&self.shared.known, id) {
+            return Ok(path);
+        }
+        let gvk = GroupVersionKind::gvk(id.group(), id.version(), &id.kind);
+        let client = self.client.clone();
+        let answer = self.ask("discover", id, async move { kube::discovery::pinned_kind(&client, &gvk).await }).await;
+        match answer {
+            Ok((resource, capabilities)) => {
+                let namespaced = capabilities.scope == kube::discovery::Scope::Namespaced;
+                let path = ResourcePath { resource, namespaced };
+                self.discovered.insert(id, path.clone());
+                Ok(path)
+            }
+            Err(MemberError::Refused { code: 404, .. }) => Err(MemberError::UnknownKind {
+                cluster: self.name.clone(),
+                api_version: id.api_version.clone(),
+                kind: id.kind.clone(),
+            }),
+            Err(MemberError::Unreachable { message, .. }) if message.contains("missing api") => {
+                Err(MemberError::UnknownKind {
+                    cluster: self.name.clone(),
+                    api_version: id.api_version.clone(),
+                    kind: id.kind.clone(),
+                })
+            }
+            Err(other) => Err(other),
+        }
+    }
+
+    pub(crate) fn client(&self) -> kube::Client {
+        self.client.clone()
+    }
+
+    async fn api(self: &Arc<Self>, id: &ObjectId) -> Result<Api<DynamicObject>, MemberError> {
+        let path = self.path(id).await?;
+        Ok(if path.namespaced {
+            Api::namespaced_with(self.client.clone(), &id.namespace, &path.resource)
+        } else {
+            Api::all_with(self.client.clone(), &path.resource)
+        })
+    }
+
+    /// One request: refused at once while the breaker is open, within the budget, with a deadline.
+    async fn ask<T>(
+        self: &Arc<Self>,
+        what: &str,
+        id: &ObjectId,
+        request: impl Future<Output = Result<T, kube::Error>>,
+    ) -> Result<T, MemberError> {
+        let unreachable = |message: String| MemberError::Unreachable { cluster: self.name.clone(), message };
+        if let Reachability::Unreachable { message, .. } = self.breaker.reachability() {
+            return Err(unreachable(message));
+        }
+        let permit = self.budget.acquire().await.map_err(|_| unreachable("it was taken out of the fleet".to_owned()))?;
+        let deadline = self.shared.options.request_timeout;
+        let outcome = tokio::time::timeout(deadline, request).await;
+        drop(permit);
+        let error = match outcome {
+            Ok(Ok(answer)) => {
+                self.answered();
+                return Ok(answer);
+            }
+            Ok(Err(error)) => MemberError::from_kube(&self.name, &error),
+            Err(_) => unreachable(format!("{what} {id}: no answer within {} s", deadline.as_secs())),
+        };
+        if let MemberError::Unreachable { message, .. } = &error {
+            self.unreachable(message);
+        } else {
+            self.answered();
+        }
+        Err(error)
+    }
+
+    pub(crate) fn answered(&self) {
+        if self.breaker.answered() {
+            self.shared.send(MemberEvent::Reachable { cluster: self.name.clone() });
+        }
+    }
+
+    /// Opens the breaker and asks from time to time until the member answers.
+    pub(crate) fn unreachable(self: &Arc<Self>, message: &str) {
+        if !self.breaker.failed(message, Instant::now()) {
+            return;
+        }
+        self.shared.send(MemberEvent::Unreachable { cluster: self.name.clone() });
+        let member = Arc::clone(self);
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = member.probe() => {}
+            }
+        });
+    }
+
+    async fn probe(self: &Arc<Self>) {
+        loop {
+            tokio::time::sleep(self.breaker.wait()).await;
+            let version = self.client.apiserver_version();
+            match tokio::time::timeout(self.shared.options.request_timeout, version).await {
+                Ok(Ok(_)) => return self.answered(),
+                Ok(Err(kube::Error::Api(_))) => return self.answered(),
+                Ok(Err(error)) => {
+                    self.breaker.failed(&innermost(&error), Instant::now());
+                }
+                Err(_) => {
+                    self.breaker.failed("no answer to /version", Instant::now());
+                }
+            }
+        }
+    }
+}
+
+fn innermost(error: &kube::Error) -> String {
+    match MemberError::from_kube("", error) {
+        MemberError::Unreachable { message, .. } => message,
+        other => other.to_string(),
+    }
+}

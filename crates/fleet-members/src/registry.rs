@@ -1,0 +1,182 @@
+//! Who is in the fleet.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use fleet_api::{ManagedCluster, ObjectId};
+use tokio_util::sync::CancellationToken;
+
+use crate::{KnownKinds, Member};
+
+/// How members are reached: in process, or over HTTPS with their credentials.
+pub trait Transport: Send + Sync + 'static {
+    /// A client for a member.
+    ///
+    /// # Errors
+    /// Where the member can't be addressed: no credentials, an unreadable CA.
+    fn connect(&self, cluster: &ManagedCluster) -> Result<kube::Client, TransportError>;
+}
+
+/// Why a member can't be addressed.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("cluster {cluster} can't be reached: {message}")]
+pub struct TransportError {
+    /// The member.
+    pub cluster: String,
+    /// What is missing or wrong, and what to do.
+    pub message: String,
+}
+
+/// Bounds, the same for each member.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The longest that one request may take.
+    pub request_timeout: Duration,
+    /// How many requests one member gets at once.
+    pub requests_at_once: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { request_timeout: Duration::from_secs(10), requests_at_once: 16 }
+    }
+}
+
+/// Something happened at a member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MemberEvent {
+    /// An object of ours appeared, changed in what we look at, or went.
+    Object {
+        /// The member.
+        cluster: String,
+        /// The owner label.
+        owner: String,
+        /// The object.
+        id: ObjectId,
+    },
+    /// A kind was listed anew.
+    Synced {
+        /// The member.
+        cluster: String,
+    },
+    /// It stopped answering.
+    Unreachable {
+        /// The member.
+        cluster: String,
+    },
+    /// It answers again.
+    Reachable {
+        /// The member.
+        cluster: String,
+    },
+}
+
+/// Told of every event, from the task that saw it: it must only take note and return.
+pub type Notify = Box<dyn Fn(MemberEvent) + Send + Sync>;
+
+pub(crate) struct Shared {
+    pub(crate) options: Options,
+    pub(crate) known: KnownKinds,
+    pub(crate) notify: Notify,
+}
+
+impl Shared {
+    pub(crate) fn send(&self, event: MemberEvent) {
+        (self.notify)(event);
+    }
+}
+
+/// The members, by name.
+pub struct Members {
+    transport: Arc<dyn Transport>,
+    shared: Arc<Shared>,
+    stop: CancellationToken,
+    members: RwLock<BTreeMap<String, Entry>>,
+}
+
+struct Entry {
+    cluster: ManagedCluster,
+    member: Result<Arc<Member>, TransportError>,
+}
+
+impl Members {
+    /// An empty fleet. `notify` is told what happens in it.
+    pub fn new(
+        transport: Arc<dyn Transport>,
+        known: KnownKinds,
+        options: Options,
+        stop: CancellationToken,
+        notify: Notify,
+    ) -> Self {
+        let shared = Arc::new(Shared { options, known, notify });
+        Self { transport, shared, stop, members: RwLock::new(BTreeMap::new()) }
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<String, Entry>> {
+        self.members.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Takes in a member, or what changed about it. True where placements may differ now.
+    pub fn upsert(&self, cluster: ManagedCluster) -> bool {
+        let name = cluster.metadata.name.clone().unwrap_or_default();
+        let mut members = self.members.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match members.get_mut(&name) {
+            Some(entry) => {
+                let moved = placement_facts(&entry.cluster) != placement_facts(&cluster);
+                entry.cluster = cluster;
+                if entry.member.is_err() {
+                    entry.member = self.connect(&name, &entry.cluster);
+                }
+                moved
+            }
+            None => {
+                let member = self.connect(&name, &cluster);
+                members.insert(name, Entry { cluster, member });
+                true
+            }
+        }
+    }
+
+    fn connect(&self, name: &str, cluster: &ManagedCluster) -> Result<Arc<Member>, TransportError> {
+        let client = self.transport.connect(cluster)?;
+        Ok(Arc::new(Member::new(name, client, Arc::clone(&self.shared), self.stop.child_token())))
+    }
+
+    /// Takes a member out; what runs for it ends.
+    pub fn remove(&self, name: &str) {
+        let gone = self.members.write().unwrap_or_else(std::sync::PoisonError::into_inner).remove(name);
+        if let Some(Entry { member: Ok(member), .. }) = gone {
+            member.stop.cancel();
+        }
+    }
+
+    /// The member of a name.
+    ///
+    /// # Errors
+    /// Where it isn't in the fleet, or can't be addressed.
+    pub fn get(&self, name: &str) -> Result<Arc<Member>, TransportError> {
+        match self.read().get(name) {
+            Some(entry) => entry.member.clone(),
+            None => Err(TransportError {
+                cluster: name.to_owned(),
+                message: "it isn't in the fleet any more".to_owned(),
+            }),
+        }
+    }
+
+    /// Whether a name is in the fleet.
+    pub fn contains(&self, name: &str) -> bool {
+        self.read().contains_key(name)
+    }
+
+    /// Every member as it is registered.
+    pub fn clusters(&self) -> Vec<ManagedCluster> {
+        self.read().values().map(|entry| entry.cluster.clone()).collect()
+    }
+}
+
+/// What placements look at.
+fn placement_facts(cluster: &ManagedCluster) -> (Option<&str>, Option<&BTreeMap<String, String>>, bool) {
+    (cluster.alias(), cluster.metadata.labels.as_ref(), cluster.spec.hub_accepts_client)
+}

@@ -1,0 +1,103 @@
+//! Objects as they are to stand on a target.
+
+use std::collections::BTreeSet;
+
+use fleet_api::{ObjectId, Target, names};
+use fleet_json::{ContentHash, hash::canonical_json};
+use serde_json::{Map, Value, json};
+
+/// One object for one target.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Desired {
+    /// Its identity on the target.
+    pub id: ObjectId,
+    /// The component it comes from.
+    pub component: String,
+    /// The whole object as it is sent, our labels included.
+    pub object: Value,
+    /// Hash of the object without our labels; also written on it as [`names::CONTENT`].
+    pub content: ContentHash,
+}
+
+/// Who delivers: what our labels say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery<'a> {
+    /// The Application.
+    pub application: &'a str,
+    /// Its namespace on the hub.
+    pub namespace: &'a str,
+    /// [`names::owner_hash`] of both and the hub.
+    pub owner: &'a str,
+}
+
+/// Puts rendered objects into a target: sets the namespace of namespaced ones and our labels.
+///
+/// `cluster_scoped` says which kinds have no namespace.
+pub fn prepare(
+    objects: &[(String, Value)],
+    target: &Target,
+    delivery: &Delivery<'_>,
+    cluster_scoped: &dyn Fn(&ObjectId) -> bool,
+) -> Vec<Desired> {
+    let mut seen = BTreeSet::new();
+    let mut prepared = Vec::with_capacity(objects.len());
+    for (component, object) in objects {
+        let Some(mut id) = ObjectId::of(object) else { continue };
+        let mut object = object.clone();
+        let scoped = cluster_scoped(&id);
+        let Some(metadata) = metadata_of(&mut object) else { continue };
+        if scoped {
+            metadata.remove("namespace");
+            id.namespace.clear();
+        } else {
+            metadata.insert("namespace".to_owned(), json!(target.namespace));
+            id.namespace.clone_from(&target.namespace);
+        }
+        let content = ContentHash::of_value(&object);
+        if !seen.insert(id.clone()) {
+            continue;
+        }
+        label(&mut object, component, &content, delivery);
+        prepared.push(Desired { id, component: component.clone(), object, content });
+    }
+    prepared
+}
+
+/// The namespace of a target, as it is made where it is missing.
+pub fn namespace_object(target: &Target, delivery: &Delivery<'_>) -> Desired {
+    let mut object = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": target.namespace } });
+    let content = ContentHash::of_value(&object);
+    label(&mut object, "", &content, delivery);
+    let id = ObjectId {
+        api_version: "v1".to_owned(),
+        kind: "Namespace".to_owned(),
+        namespace: String::new(),
+        name: target.namespace.clone(),
+    };
+    Desired { id, component: String::new(), object, content }
+}
+
+/// The text by which two objects are the same content.
+pub fn content_text(object: &Value) -> String {
+    canonical_json(object)
+}
+
+fn metadata_of(object: &mut Value) -> Option<&mut Map<String, Value>> {
+    object.get_mut("metadata")?.as_object_mut()
+}
+
+fn label(object: &mut Value, component: &str, content: &ContentHash, delivery: &Delivery<'_>) {
+    let Some(metadata) = metadata_of(object) else { return };
+    let labels = metadata.entry("labels").or_insert_with(|| json!({}));
+    if !labels.is_object() {
+        *labels = json!({});
+    }
+    let Some(labels) = labels.as_object_mut() else { return };
+    labels.insert(names::APP_NAME.to_owned(), json!(names::short_label(delivery.application)));
+    labels.insert(names::APP_NAMESPACE.to_owned(), json!(delivery.namespace));
+    if !component.is_empty() {
+        labels.insert(names::APP_COMPONENT.to_owned(), json!(names::short_label(component)));
+    }
+    labels.insert(names::OWNER.to_owned(), json!(delivery.owner));
+    labels.insert(names::CONTENT.to_owned(), json!(content.short()));
+}

@@ -1,0 +1,26 @@
+//! What must be done on each target, as data. Pure.
+//!
+//! ```text
+//!  Desired objects ─┐
+//!  TargetInventory ─┼──► plan ──► Plan { hash, per target: Actions }     shown, approved, carried out
+//!  previous content ┘               creates, changes, deletes
+//!  ResourcePolicies ────────────► take-over, recreate, keep, report-only
+//!
+//!  desired + live ──► drift ──► fields that differ
+//! ```
+//!
+//! The hash covers targets, rendered objects, deletes by identity, take-over and force; never live
+//! values, so that an autoscaler voids no approval. Values of Secrets never leave this crate: their
+//! changes name keys only (design invariant 11).
+
+pub mod desired;
+pub mod drift;
+pub mod order;
+pub mod plan;
+pub mod policies;
+
+pub use desired::{Desired, prepare};
+pub use drift::{Drift, drift};
+pub use order::{Wave, wave};
+pub use plan::{Action, ActionKind, FieldChange, Plan, PlanInput, TargetInput, TargetPlan, plan};
+pub use policies::{DriftMode, GcStrategy, PolicyError, ResourcePolicies, Subject};

@@ -1,0 +1,272 @@
+//! Plans: what a step does on each target.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fleet_api::{ObjectId, Owned, Target, TargetInventory};
+use fleet_json::{ChangeKind, ContentHash, FieldPath, Segment, diff_by_name};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::{Desired, GcStrategy, ResourcePolicies, Subject};
+
+/// What a plan is made from.
+#[derive(Debug)]
+pub struct PlanInput<'a> {
+    /// The step.
+    pub step: &'a str,
+    /// Its targets, and those that are cleared after it.
+    pub targets: Vec<TargetInput<'a>>,
+    /// The Application's policies about single objects.
+    pub policies: &'a ResourcePolicies,
+    /// Types of the components, by name.
+    pub component_types: &'a BTreeMap<String, String>,
+}
+
+/// One target as it is before the step.
+#[derive(Debug)]
+pub struct TargetInput<'a> {
+    /// Where.
+    pub target: Target,
+    /// What is to stand there. Empty where the target is cleared.
+    pub desired: &'a [Desired],
+    /// What the newest revision that completed there delivered.
+    pub previous: &'a [Desired],
+    /// What is owned there.
+    pub inventory: Option<&'a TargetInventory>,
+    /// Whether this is the last step that delivers there: deletes belong to it.
+    pub last: bool,
+}
+
+/// What a step does, target by target.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Plan {
+    /// The step.
+    pub step: String,
+    /// Hash over everything that an approval is about.
+    pub plan_hash: String,
+    /// Targets in the order of the step.
+    pub targets: Vec<TargetPlan>,
+}
+
+/// What is done on one target.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TargetPlan {
+    /// Where.
+    pub target: Target,
+    /// In the order in which it is done.
+    pub actions: Vec<Action>,
+}
+
+/// What is done to one object.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Action {
+    /// The object.
+    pub id: ObjectId,
+    /// Its component.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub component: String,
+    /// What.
+    pub kind: ActionKind,
+    /// Field by field, for a change.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<FieldChange>,
+    /// An object there that nobody's application owns may be taken over.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub take_over: bool,
+    /// The change is carried out by deleting and creating anew.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub recreate: bool,
+    /// Hash of the object as rendered; empty for deletes.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub content: String,
+}
+
+/// What happens to an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ActionKind {
+    /// It isn't there yet.
+    Create,
+    /// It is ours and differs from what was delivered last.
+    Change,
+    /// It is ours and stays as it is.
+    Keep,
+    /// It is ours and the revision no longer has it.
+    Delete,
+}
+
+/// One field of a change.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FieldChange {
+    /// Where in the object.
+    pub path: FieldPath,
+    /// What was delivered last; values of Secrets are left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Value>,
+    /// What comes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<Value>,
+}
+
+/// Makes the plan of a step.
+pub fn plan(input: &PlanInput<'_>) -> Plan {
+    let targets: Vec<TargetPlan> = input.targets.iter().map(|target| plan_target(input, target)).collect();
+    let plan_hash = hash(input.step, &targets);
+    Plan { step: input.step.to_owned(), plan_hash, targets }
+}
+
+impl Plan {
+    /// How many actions of a kind there are, over all targets.
+    pub fn count(&self, kind: ActionKind) -> usize {
+        self.targets.iter().flat_map(|t| &t.actions).filter(|action| action.kind == kind).count()
+    }
+
+    /// In words: `4 to create and 1 to delete on mc-bj2/demo`.
+    pub fn summary(&self) -> String {
+        let counts = [
+            (ActionKind::Create, "to create"),
+            (ActionKind::Change, "to change"),
+            (ActionKind::Delete, "to delete"),
+        ];
+        let words: Vec<String> = counts
+            .iter()
+            .map(|(kind, word)| (self.count(*kind), word))
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, word)| format!("{count} {word}"))
+            .collect();
+        let what = if words.is_empty() { "nothing to change".to_owned() } else { words.join(", ") };
+        match self.targets.as_slice() {
+            [] => what,
+            [only] => format!("{what} on {}", only.target),
+            many => format!("{what} on {} targets", many.len()),
+        }
+    }
+
+    /// The plan of one target.
+    pub fn target(&self, target: &Target) -> Option<&TargetPlan> {
+        self.targets.iter().find(|plan| plan.target == *target)
+    }
+}
+
+impl TargetPlan {
+    /// The objects to delete.
+    pub fn deletes(&self) -> impl Iterator<Item = &Action> {
+        self.actions.iter().filter(|action| action.kind == ActionKind::Delete)
+    }
+}
+
+fn plan_target(input: &PlanInput<'_>, target: &TargetInput<'_>) -> TargetPlan {
+    let mut actions: Vec<Action> = target.desired.iter().map(|desired| plan_object(input, target, desired)).collect();
+    actions.sort_by_key(|action| crate::wave(&action.id));
+    if target.last {
+        actions.extend(deletes(input, target));
+    }
+    TargetPlan { target: target.target.clone(), actions }
+}
+
+fn plan_object(input: &PlanInput<'_>, target: &TargetInput<'_>, desired: &Desired) -> Action {
+    let subject = subject(input, &desired.id, &desired.component);
+    let before = target.previous.iter().find(|previous| previous.id.versionless() == desired.id.versionless());
+    let changes: Vec<FieldChange> = before.map_or_else(Vec::new, |before| changes(before, desired));
+    let recreate_fields = input.policies.recreate_fields(&subject);
+    let recreate = changes.iter().any(|change| recreate_fields.iter().any(|field| change.path.starts_with(field)));
+    let kind = match before {
+        None => ActionKind::Create,
+        Some(before) if before.content == desired.content => ActionKind::Keep,
+        Some(_) => ActionKind::Change,
+    };
+    Action {
+        id: desired.id.clone(),
+        component: desired.component.clone(),
+        kind,
+        changes,
+        take_over: input.policies.takes_over(&subject),
+        recreate,
+        content: desired.content.short(),
+    }
+}
+
+/// What is owned and no longer wanted, in the order of deletion.
+fn deletes(input: &PlanInput<'_>, target: &TargetInput<'_>) -> Vec<Action> {
+    let wanted: BTreeSet<_> = target.desired.iter().map(|desired| desired.id.versionless()).collect();
+    let owned = target.inventory.map(|inventory| &inventory.objects);
+    let mut gone: Vec<(&ObjectId, &Owned)> = owned
+        .into_iter()
+        .flatten()
+        .filter(|(id, owned)| !owned.made_namespace && !wanted.contains(&id.versionless()))
+        .filter(|(id, owned)| input.policies.gc(&subject(input, id, &owned.component)) == GcStrategy::OnAppUpdate)
+        .collect();
+    gone.sort_by_key(|(id, _)| (std::cmp::Reverse(crate::wave(id)), *id));
+    gone.into_iter()
+        .map(|(id, owned)| Action {
+            id: id.clone(),
+            component: owned.component.clone(),
+            kind: ActionKind::Delete,
+            changes: Vec::new(),
+            take_over: false,
+            recreate: false,
+            content: String::new(),
+        })
+        .collect()
+}
+
+fn subject<'a>(input: &'a PlanInput<'_>, id: &'a ObjectId, component: &'a str) -> Subject<'a> {
+    let component_type = input.component_types.get(component).map_or("", String::as_str);
+    Subject { id, component, component_type }
+}
+
+fn changes(before: &Desired, after: &Desired) -> Vec<FieldChange> {
+    let ours = FieldPath::of_fields(["metadata", "labels", fleet_api::names::CONTENT]);
+    diff_by_name(&before.object, &after.object)
+        .into_iter()
+        .filter(|change| change.path != ours)
+        .map(|change| {
+            let (from, to) = match change.change {
+                ChangeKind::Added(to) => (None, Some(to)),
+                ChangeKind::Removed(from) => (Some(from), None),
+                ChangeKind::Changed { from, to } => (Some(from), Some(to)),
+                ChangeKind::Reordered { .. } => (Some(json!("<order>")), Some(json!("<another order>"))),
+            };
+            FieldChange {
+                from: redact(&after.id, &change.path, from),
+                to: redact(&after.id, &change.path, to),
+                path: change.path,
+            }
+        })
+        .collect()
+}
+
+/// Leaves the values of a Secret out.
+pub(crate) fn redact(id: &ObjectId, path: &FieldPath, value: Option<Value>) -> Option<Value> {
+    let secret = id.kind == "Secret" && id.group().is_empty();
+    let first = path.segments().first();
+    let holds_values = match first {
+        Some(Segment::Field(name)) => name == "data" || name == "stringData",
+        _ => true,
+    };
+    match value {
+        Some(Value::Object(map)) if secret && holds_values && path.len() <= 1 => {
+            Some(Value::Object(map.into_iter().map(|(key, _)| (key, json!("<hidden>"))).collect()))
+        }
+        Some(_) if secret && holds_values => Some(json!("<hidden>")),
+        other => other,
+    }
+}
+
+fn hash(step: &str, targets: &[TargetPlan]) -> String {
+    let covered: Vec<Value> = targets
+        .iter()
+        .map(|plan| {
+            let actions: Vec<Value> = plan
+                .actions
+                .iter()
+                .map(|a| json!([a.id, a.kind == ActionKind::Delete, a.content, a.take_over, a.recreate]))
+                .collect();
+            json!([plan.target, actions])
+        })
+        .collect();
+    ContentHash::of_value(&json!([step, covered])).short()
+}

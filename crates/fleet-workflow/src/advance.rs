@@ -1,0 +1,212 @@
+//! One turn of the state machine.
+
+mod gate;
+mod target;
+
+use fleet_api::{RunPhase, RunStatus, StepPhase, StepState, TargetPhase};
+use jiff::Timestamp;
+
+use crate::{Command, Delivery, Facts, Graph, Node, StepKind};
+
+/// What a turn yields.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Advance {
+    /// The state to record, before any command is carried out.
+    pub status: RunStatus,
+    /// What to carry out then. `Plan` commands come first of all: make them and take the turn again.
+    pub commands: Vec<Command>,
+    /// When to take another turn even if nothing happens.
+    pub wake_at: Option<Timestamp>,
+}
+
+/// Takes the recorded state one turn further.
+///
+/// Deterministic: the same arguments give the same result. Taken again without new facts, it changes nothing.
+pub fn advance(graph: &Graph, recorded: &RunStatus, facts: &Facts, now: Timestamp) -> Advance {
+    let mut turn = Turn { facts, now, commands: Vec::new(), wake_at: None };
+    let mut status = recorded.clone();
+    if !status.phase.is_over() {
+        status.started_at = status.started_at.or(Some(now));
+        turn.steps(graph, &mut status);
+        turn.conclude(graph, &mut status);
+    }
+    if status.phase.is_over() {
+        turn.commands.clear();
+        turn.wake_at = None;
+    }
+    Advance { status, commands: turn.commands, wake_at: turn.wake_at }
+}
+
+struct Turn<'a> {
+    facts: &'a Facts,
+    now: Timestamp,
+    commands: Vec<Command>,
+    wake_at: Option<Timestamp>,
+}
+
+impl Turn<'_> {
+    /// Whether no further step or target may begin.
+    fn halted(&self) -> bool {
+        self.facts.suspend || self.facts.terminate || self.facts.superseded
+    }
+
+    fn wake(&mut self, at: Timestamp) {
+        self.wake_at = Some(self.wake_at.map_or(at, |before| before.min(at)));
+    }
+
+    fn steps(&mut self, graph: &Graph, status: &mut RunStatus) {
+        for (index, node) in graph.nodes.iter().enumerate() {
+            let before: Vec<StepPhase> =
+                node.after.iter().filter_map(|earlier| status.steps.get(*earlier)).map(|s| s.phase).collect();
+            let Some(step) = status.steps.get_mut(index) else { continue };
+            if step.phase == StepPhase::Pending {
+                if before.iter().any(|phase| matches!(phase, StepPhase::Failed | StepPhase::Skipped)) {
+                    close(step, StepPhase::Skipped, "DependencyFailed", "a step before it failed", self.now);
+                } else if before.iter().all(|phase| *phase == StepPhase::Succeeded) && !self.halted() {
+                    self.begin(node, step);
+                }
+            }
+            if step.phase == StepPhase::Suspending {
+                self.gate(node, step);
+            }
+            if step.phase == StepPhase::Running {
+                self.act(node, step);
+            }
+        }
+    }
+
+    /// The step's turn has come: its plan first, then its gate or its targets.
+    fn begin(&mut self, node: &Node, step: &mut StepState) {
+        match self.facts.plans.get(&node.name) {
+            None => self.commands.push(Command::Plan { step: node.name.clone() }),
+            Some(Err(problem)) => {
+                close(step, StepPhase::Failed, &problem.reason, &problem.message, self.now);
+            }
+            Some(Ok(plan)) if node.kind.is_gated() => self.shut_gate(node, step, plan),
+            Some(Ok(plan)) => {
+                step.plan_hash.clone_from(&plan.hash);
+                self.start(node, step);
+            }
+        }
+    }
+
+    fn start(&mut self, node: &Node, step: &mut StepState) {
+        step.phase = StepPhase::Running;
+        step.reason.clear();
+        step.message.clear();
+        step.started_at = Some(self.now);
+        if matches!(node.kind, StepKind::Deploy(_)) {
+            step.deadline = self.now.checked_add(node.timeout).ok();
+        }
+    }
+
+    fn act(&mut self, node: &Node, step: &mut StepState) {
+        let out_of_time = step.deadline.is_some_and(|deadline| deadline <= self.now);
+        for state in &mut step.targets {
+            self.target(node, state, out_of_time);
+        }
+        if let Some(deadline) = step.deadline.filter(|deadline| *deadline > self.now) {
+            self.wake(deadline);
+        }
+        summarise(step, self.now);
+    }
+
+    /// Where the run stands, from where its steps stand.
+    fn conclude(&mut self, graph: &Graph, status: &mut RunStatus) {
+        let in_flight = status.steps.iter().any(|step| {
+            step.phase == StepPhase::Running
+                && step.targets.iter().any(|t| t.phase == TargetPhase::Delivering && self.is_sending(step, t))
+        });
+        if (self.facts.terminate || self.facts.superseded) && !in_flight {
+            return self.cut_off(status);
+        }
+        let phases = || status.steps.iter().map(|step| step.phase);
+        let (phase, reason, message) = if phases().all(|p| p == StepPhase::Succeeded) {
+            (RunPhase::Succeeded, "Succeeded".to_owned(), String::new())
+        } else if phases().all(StepPhase::is_over) {
+            let failed = status.steps.iter().find(|step| step.phase == StepPhase::Failed);
+            let text = failed.map_or_else(String::new, |s| format!("step {}: {}", s.name, s.message));
+            let advice = format!("mend the cause, then: fleetctl workflow restart {}", self.address());
+            let reason = failed.map_or_else(|| "Failed".to_owned(), |s| s.reason.clone());
+            (RunPhase::Failed, reason, format!("{text}; {advice}"))
+        } else if let Some(step) = status.steps.iter().find(|step| step.phase == StepPhase::Running) {
+            (RunPhase::Executing, step.reason.clone(), format!("step {}: {}", step.name, step.message))
+        } else if self.facts.suspend {
+            let how = format!("suspended by a person; go on with: fleetctl workflow resume {}", self.address());
+            (RunPhase::Suspending, "SuspendedByUser".to_owned(), how)
+        } else if let Some(step) = status.steps.iter().find(|step| step.phase == StepPhase::Suspending) {
+            (RunPhase::Suspending, step.reason.clone(), step.message.clone())
+        } else {
+            let next = graph.nodes.iter().zip(&status.steps).find(|(_, step)| step.phase == StepPhase::Pending);
+            let name = next.map_or("", |(node, _)| node.name.as_str());
+            (RunPhase::Executing, "Planning".to_owned(), format!("step {name}: its plan is being made"))
+        };
+        status.phase = phase;
+        status.reason = reason;
+        status.message = message;
+        if phase.is_over() {
+            status.ended_at = Some(self.now);
+        }
+    }
+
+    fn is_sending(&self, step: &StepState, state: &fleet_api::TargetState) -> bool {
+        let key = (step.name.clone(), state.target.clone());
+        self.facts.targets.get(&key).is_some_and(|fact| fact.delivery == Delivery::Running)
+    }
+
+    fn cut_off(&mut self, status: &mut RunStatus) {
+        let (phase, reason, message) = if self.facts.terminate {
+            let again = format!("ended by a person; start again with: fleetctl workflow restart {}", self.address());
+            (RunPhase::Terminated, "Terminated", again)
+        } else {
+            (RunPhase::Superseded, "Superseded", "a newer revision took over".to_owned())
+        };
+        for step in status.steps.iter_mut().filter(|step| !step.phase.is_over()) {
+            let acted = step.phase == StepPhase::Running;
+            let end = if acted && self.facts.terminate { StepPhase::Failed } else { StepPhase::Skipped };
+            close(step, end, reason, &message, self.now);
+        }
+        status.phase = phase;
+        status.reason = reason.to_owned();
+        status.message = message;
+        status.ended_at = Some(self.now);
+    }
+
+    /// The Application as the command line addresses it.
+    fn address(&self) -> String {
+        format!("{} -n {}", self.facts.application, self.facts.namespace)
+    }
+}
+
+fn close(step: &mut StepState, phase: StepPhase, reason: &str, message: &str, now: Timestamp) {
+    step.phase = phase;
+    step.reason = reason.to_owned();
+    step.message = message.to_owned();
+    step.ended_at = Some(now);
+    step.deadline = None;
+}
+
+/// Sums up the targets of a step that acts.
+fn summarise(step: &mut StepState, now: Timestamp) {
+    if step.targets.iter().all(|t| t.phase.is_over()) {
+        let failed: Vec<_> = step.targets.iter().filter(|t| t.phase == TargetPhase::Failed).collect();
+        match failed.as_slice() {
+            [] => close(step, StepPhase::Succeeded, "", "", now),
+            [first, rest @ ..] => {
+                let more = if rest.is_empty() { String::new() } else { format!(" (and {} more)", rest.len()) };
+                let message = format!("{}: {}{more}", first.target, first.message);
+                let reason = first.reason.clone();
+                close(step, StepPhase::Failed, &reason, &message, now);
+            }
+        }
+        return;
+    }
+    let done = step.targets.iter().filter(|t| t.phase.is_over()).count();
+    let total = step.targets.len();
+    let open = step.targets.iter().filter(|t| !t.phase.is_over());
+    if let Some(first) = open.max_by_key(|t| (!t.message.is_empty(), t.phase)) {
+        step.reason.clone_from(&first.reason);
+        let what = if first.message.is_empty() { first.phase.as_str() } else { first.message.as_str() };
+        step.message = format!("{done} of {total} targets done; {}: {what}", first.target);
+    }
+}

@@ -1,0 +1,131 @@
+//! One target of a step that acts: pending → delivering → waiting → (pruning →) succeeded.
+
+use fleet_api::{TargetPhase, TargetState};
+use jiff::SignedDuration;
+
+use super::Turn;
+use crate::{Command, Delivery, Node, Problem, Prune, TargetFact};
+
+/// How often a delivery that was refused in a way that may pass is tried.
+const RETRY_LIMIT: u32 = 8;
+
+/// The wait before a further try: 1 s, doubling, at most 60 s.
+fn backoff(attempts: u32) -> SignedDuration {
+    SignedDuration::from_secs(1_i64.checked_shl(attempts.saturating_sub(1)).unwrap_or(60).clamp(1, 60))
+}
+
+impl Turn<'_> {
+    pub(super) fn target(&mut self, node: &Node, state: &mut TargetState, out_of_time: bool) {
+        if state.phase.is_over() {
+            return;
+        }
+        if self.facts.removed.contains(&state.target.cluster) {
+            return self.end(state, TargetPhase::Removed, "Removed", "the cluster left the fleet");
+        }
+        let fact = self.facts.targets.get(&(node.name.clone(), state.target.clone())).cloned().unwrap_or_default();
+        if out_of_time {
+            let waited = if state.message.is_empty() { state.phase.as_str().to_owned() } else { state.message.clone() };
+            let message = format!("not done within the step's timeout of {:#}; last: {waited}", node.timeout);
+            return self.end(state, TargetPhase::Failed, "Timeout", &message);
+        }
+        if state.phase == TargetPhase::Pending {
+            self.pending(node, state);
+            // Sending begins once the intent is on record, with the command of this turn.
+            return;
+        }
+        if state.phase == TargetPhase::Delivering {
+            self.delivering(node, state, &fact);
+        }
+        if state.phase == TargetPhase::Waiting {
+            waiting(state, &fact);
+        }
+        if state.phase == TargetPhase::Pruning {
+            self.pruning(node, state, &fact);
+        }
+    }
+
+    fn pending(&mut self, node: &Node, state: &mut TargetState) {
+        if let Some(at) = state.retry_at.filter(|at| *at > self.now) {
+            self.wake(at);
+            return;
+        }
+        if self.halted() {
+            return;
+        }
+        state.phase = TargetPhase::Delivering;
+        state.reason.clear();
+        state.message.clear();
+        state.retry_at = None;
+        state.started_at = state.started_at.or(Some(self.now));
+        self.commands.push(Command::Deliver { step: node.name.clone(), target: state.target.clone() });
+    }
+
+    fn delivering(&mut self, node: &Node, state: &mut TargetState, fact: &TargetFact) {
+        match &fact.delivery {
+            Delivery::Idle if self.halted() => {}
+            Delivery::Idle => {
+                self.commands.push(Command::Deliver { step: node.name.clone(), target: state.target.clone() });
+            }
+            Delivery::Running => {
+                state.reason = "Delivering".to_owned();
+                state.message = "objects are being sent".to_owned();
+            }
+            Delivery::Applied => state.phase = TargetPhase::Waiting,
+            Delivery::Unreachable(problem) => say(state, problem),
+            Delivery::Refused { problem, retry: false } => {
+                self.end(state, TargetPhase::Failed, &problem.reason, &problem.message);
+            }
+            Delivery::Refused { problem, retry: true } => self.retry(state, problem),
+        }
+    }
+
+    fn retry(&mut self, state: &mut TargetState, problem: &Problem) {
+        state.attempts += 1;
+        if state.attempts >= RETRY_LIMIT {
+            let message = format!("given up after {RETRY_LIMIT} tries; last: {}", problem.message);
+            return self.end(state, TargetPhase::Failed, "FailedAfterRetries", &message);
+        }
+        state.phase = TargetPhase::Pending;
+        say(state, problem);
+        if let Ok(at) = self.now.checked_add(backoff(state.attempts)) {
+            state.retry_at = Some(at);
+            self.wake(at);
+        }
+    }
+
+    fn pruning(&mut self, node: &Node, state: &mut TargetState, fact: &TargetFact) {
+        match &fact.prune {
+            Prune::NotNeeded | Prune::Done => self.end(state, TargetPhase::Succeeded, "", ""),
+            Prune::Idle if self.halted() => {}
+            Prune::Idle => {
+                self.commands.push(Command::Prune { step: node.name.clone(), target: state.target.clone() });
+            }
+            Prune::Running => {
+                state.reason = "Pruning".to_owned();
+                state.message = "objects that the revision no longer has are being deleted".to_owned();
+            }
+            Prune::Refused(problem) => self.end(state, TargetPhase::Failed, &problem.reason, &problem.message),
+        }
+    }
+
+    fn end(&self, state: &mut TargetState, phase: TargetPhase, reason: &str, message: &str) {
+        state.phase = phase;
+        state.reason = reason.to_owned();
+        state.message = message.to_owned();
+        state.retry_at = None;
+        state.ended_at = Some(self.now);
+    }
+}
+
+fn waiting(state: &mut TargetState, fact: &TargetFact) {
+    if fact.done {
+        state.phase = TargetPhase::Pruning;
+    } else if let Some(problem) = &fact.waiting_for {
+        say(state, problem);
+    }
+}
+
+fn say(state: &mut TargetState, problem: &Problem) {
+    state.reason.clone_from(&problem.reason);
+    state.message.clone_from(&problem.message);
+}

@@ -1,0 +1,139 @@
+//! What the state machine is told, and what it asks for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fleet_api::Target;
+
+/// Everything that [`crate::advance`] may take into account besides the recorded state and the time.
+#[derive(Debug, Default)]
+pub struct Facts {
+    /// Application and namespace, for the commands that messages name.
+    pub application: String,
+    /// The namespace on the hub.
+    pub namespace: String,
+    /// Plans made so far, by step.
+    pub plans: BTreeMap<String, Result<PlanFact, Problem>>,
+    /// Approvals of this run that haven't opened a gate.
+    pub approvals: Vec<ApprovalFact>,
+    /// The step whose gate a person opened by clearing `status.workflow.suspend`.
+    pub cleared_by_hand: Option<String>,
+    /// What is known of each target, by step.
+    pub targets: BTreeMap<(String, Target), TargetFact>,
+    /// Members that left the fleet.
+    pub removed: BTreeSet<String>,
+    /// A person asks to stop before the next target.
+    pub suspend: bool,
+    /// A person asks to end the run.
+    pub terminate: bool,
+    /// A newer revision waits to take over.
+    pub superseded: bool,
+}
+
+/// A plan that was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlanFact {
+    /// Its hash.
+    pub hash: String,
+    /// In words, what it does (`3 to create on mc-bj2`).
+    pub summary: String,
+}
+
+/// Why something can't be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// A code that a script can match.
+    pub reason: String,
+    /// Place, cause, next step.
+    pub message: String,
+}
+
+/// An approval as it was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApprovalFact {
+    /// The Approval object.
+    pub name: String,
+    /// The step it is for.
+    pub step: String,
+    /// The plan it is for.
+    pub plan_hash: String,
+    /// Who.
+    pub approver: String,
+    /// Whether the API server proved who.
+    pub proven: bool,
+    /// Why.
+    pub reason: String,
+}
+
+/// What is known of a target in a step.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TargetFact {
+    /// How sending goes.
+    pub delivery: Delivery,
+    /// Whether the member shows the revision's content, observed by its controllers, and healthy.
+    pub done: bool,
+    /// What is waited for while it isn't.
+    pub waiting_for: Option<Problem>,
+    /// How deleting goes.
+    pub prune: Prune,
+}
+
+/// How sending objects to a target goes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Delivery {
+    /// Nothing is under way.
+    #[default]
+    Idle,
+    /// Requests are under way.
+    Running,
+    /// The member took everything.
+    Applied,
+    /// The member refused something, or something may not be sent.
+    Refused {
+        /// What and why.
+        problem: Problem,
+        /// Whether trying again may help.
+        retry: bool,
+    },
+    /// The member doesn't answer; the executor tries again by itself.
+    Unreachable(Problem),
+}
+
+/// How deleting what the revision no longer has goes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Prune {
+    /// There is nothing to delete.
+    #[default]
+    NotNeeded,
+    /// There is, and nothing is under way.
+    Idle,
+    /// Requests are under way.
+    Running,
+    /// Everything is gone.
+    Done,
+    /// The member refused.
+    Refused(Problem),
+}
+
+/// What is to be carried out once the new state is on record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Make the plan of a step and call again.
+    Plan {
+        /// The step.
+        step: String,
+    },
+    /// Send a step's objects to a target.
+    Deliver {
+        /// The step.
+        step: String,
+        /// Where.
+        target: Target,
+    },
+    /// Delete what the revision no longer has.
+    Prune {
+        /// The step.
+        step: String,
+        /// Where.
+        target: Target,
+    },
+}
