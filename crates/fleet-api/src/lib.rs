@@ -44,7 +44,7 @@ pub use definitions::{ComponentDefinition, PolicyDefinition, TraitDefinition, Wo
 pub use managed_cluster::{ManagedCluster, ManagedClusterSpec, ManagedClusterStatus};
 pub use packed::{Packed, PackedError};
 pub use policy::Policy;
-pub use resource_tracker::{Inventory, Owned, ResourceTracker, ResourceTrackerSpec, TargetInventory};
+pub use resource_tracker::{Inventory, Layer, Owned, ResourceTracker, ResourceTrackerSpec, TargetInventory};
 pub use run::{
     ApprovalRecord, Gate, Refusal, Run, RunPhase, RunSpec, RunStatus, StepPhase, StepState, TargetPhase,
     TargetState,

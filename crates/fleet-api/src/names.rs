@@ -23,9 +23,9 @@ pub const ON_DELETE: &str = "fleetctl.dev/on-delete";
 pub const FORCE_DELETE: &str = "fleetctl.dev/force-delete";
 /// On an Application: asks for a new run of the same spec; each new value is one request.
 pub const RESTART: &str = "app.oam.dev/restart-workflow";
-/// On a Run: a person's request to stop before the next target (`true`).
+/// On an Application: a person's request to stop before the next target; the value names the Run.
 pub const SUSPEND: &str = "fleetctl.dev/suspend";
-/// On a Run: a person's request to end it (`true`).
+/// On an Application: a person's request to end its Run; the value names the Run.
 pub const TERMINATE: &str = "fleetctl.dev/terminate";
 /// On revisions, runs, approvals and trackers: [`short_label`] of the Application's name.
 pub const APPLICATION: &str = "fleetctl.dev/application";
@@ -67,4 +67,17 @@ pub fn short_label(name: &str) -> String {
     let keep = LABEL_LIMIT - hash.len() - 1;
     let head: String = name.chars().take(keep).collect();
     format!("{}-{hash}", head.trim_end_matches(['-', '.', '_']))
+}
+
+/// A name for an object that belongs to another: `<name>-<suffix>`, cut where it would be too long (253 bytes).
+pub fn derived_name(name: &str, suffix: &str) -> String {
+    const LIMIT: usize = 253;
+    let whole = format!("{name}-{suffix}");
+    if whole.len() <= LIMIT {
+        return whole;
+    }
+    let hash = ContentHash::of_value(&serde_json::json!(name)).short();
+    let keep = LIMIT.saturating_sub(hash.len() + suffix.len() + 2);
+    let head: String = name.chars().take(keep).collect();
+    format!("{head}-{hash}-{suffix}")
 }

@@ -51,21 +51,22 @@ pub struct Inventory {
 pub struct TargetInventory {
     /// Where.
     pub target: Target,
-    /// The newest revision that completed there: all its objects were done.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub completed: Option<CompletedRevision>,
+    /// What was delivered there and done: later layers overlay earlier ones. A run that completed leaves
+    /// only its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<Layer>,
     /// The objects, possibly some that were never created: what may be there.
     #[serde(with = "pairs")]
     pub objects: BTreeMap<ObjectId, Owned>,
 }
 
-/// A revision at a target, as one step rendered it.
+/// A step of a revision whose objects were all done on a target.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct CompletedRevision {
+pub struct Layer {
     /// The ApplicationRevision.
     pub revision: String,
-    /// The step of it that rendered for this target.
+    /// The step that delivered.
     pub step: String,
 }
 
@@ -91,7 +92,7 @@ impl Inventory {
         let index = self.targets.iter().position(|entry| entry.target == *target).unwrap_or_else(|| {
             self.targets.push(TargetInventory {
                 target: target.clone(),
-                completed: None,
+                layers: Vec::new(),
                 objects: BTreeMap::new(),
             });
             self.targets.len() - 1

@@ -159,6 +159,9 @@ pub struct StepState {
     /// The same in words.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
+    /// Asks even though the step doesn't say so: it serves a cluster that joined behind a gate.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ask: bool,
     /// The hash of the plan that is or was carried out.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub plan_hash: String,
@@ -285,6 +288,9 @@ pub struct TargetState {
     /// Where.
     #[serde(flatten)]
     pub target: Target,
+    /// Nothing is delivered here: the revision no longer reaches it, and what is owned there goes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cleared: bool,
     /// Where it stands.
     #[serde(default)]
     pub phase: TargetPhase,
@@ -309,6 +315,9 @@ pub struct TargetState {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::schemas::optional_time")]
     pub ended_at: Option<Timestamp>,
+    /// Hash over what we owned there when it was done: the same after a restart means no drift.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub seal: String,
 }
 
 impl TargetState {
@@ -316,6 +325,7 @@ impl TargetState {
     pub fn pending(target: Target) -> Self {
         Self {
             target,
+            cleared: false,
             phase: TargetPhase::Pending,
             reason: String::new(),
             message: String::new(),
@@ -323,6 +333,7 @@ impl TargetState {
             retry_at: None,
             started_at: None,
             ended_at: None,
+            seal: String::new(),
         }
     }
 }

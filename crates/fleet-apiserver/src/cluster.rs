@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
+use crate::admission::addresses::Taken;
+use crate::crd::KnownDefinitions;
 use crate::registry::Registry;
 
 /// What a cluster is for.
@@ -29,8 +31,11 @@ pub(crate) struct Cluster {
     pub(crate) profile: ClusterProfile,
     registry: RwLock<Arc<Registry>>,
     life: watch::Sender<Life>,
-    /// Taken while custom resource definitions change, so that registries follow the store's order.
-    pub(crate) definitions: tokio::sync::Mutex<()>,
+    /// The custom resource definitions as they were last read. Locked while they are read anew, so that registries
+    /// follow the store's order.
+    pub(crate) definitions: Mutex<KnownDefinitions>,
+    /// What Services have taken; read when the first is created.
+    pub(crate) addresses: Mutex<Option<Taken>>,
 }
 
 impl Cluster {
@@ -40,7 +45,8 @@ impl Cluster {
             profile,
             registry: RwLock::new(registry),
             life: watch::Sender::new(Life::Reachable),
-            definitions: tokio::sync::Mutex::new(()),
+            definitions: Mutex::default(),
+            addresses: Mutex::default(),
         }
     }
 
@@ -60,6 +66,11 @@ impl Cluster {
             }
             changes
         });
+    }
+
+    /// Whether some custom resource definition waits for its objects to go.
+    pub(crate) fn has_terminating_definitions(&self) -> bool {
+        self.definitions.lock().has_terminating()
     }
 
     pub(crate) fn pulse(&self) -> Pulse {

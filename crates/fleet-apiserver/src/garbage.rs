@@ -232,9 +232,15 @@ async fn drop_references(
     meta: &Meta,
     uids: &[String],
 ) -> Result<(), Refusal> {
-    edit_references(upkeep, key, path, meta, |reference, uid| {
-        if uids.contains(uid) { None } else { Some(reference) }
-    })
+    edit_references(
+        upkeep,
+        key,
+        path,
+        meta,
+        |reference, uid| {
+            if uids.contains(uid) { None } else { Some(reference) }
+        },
+    )
     .await
 }
 
@@ -275,11 +281,10 @@ async fn edit_references(
     let object: Value = serde_json::from_slice(&entry.value).unwrap_or_default();
     let references = object.pointer("/metadata/ownerReferences").and_then(Value::as_array);
     let before = references.cloned().unwrap_or_default();
-    let uid_of = |reference: &Value| reference.get("uid").and_then(Value::as_str).unwrap_or_default().to_owned();
-    let after: Vec<Value> = before
-        .iter()
-        .filter_map(|reference| edit(reference.clone(), &uid_of(reference)))
-        .collect();
+    let uid_of =
+        |reference: &Value| reference.get("uid").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let after: Vec<Value> =
+        before.iter().filter_map(|reference| edit(reference.clone(), &uid_of(reference))).collect();
     if before == after {
         return Ok(());
     }

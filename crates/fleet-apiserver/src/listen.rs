@@ -9,6 +9,7 @@
 //! is bounded by [`Limits`]. When `shutdown` fires no connection is accepted any more, answers under way are
 //! finished, open watches end cleanly, and after `Limits::grace` whatever is left is cut.
 
+mod api;
 mod body;
 mod connection;
 mod path;

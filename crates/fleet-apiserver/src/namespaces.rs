@@ -70,7 +70,7 @@ fn is_terminating(upkeep: &Upkeep, inside: &Key) -> bool {
     })
 }
 
-fn key_of(cluster: &Arc<str>, name: &Arc<str>) -> Key {
+pub(crate) fn key_of(cluster: &Arc<str>, name: &Arc<str>) -> Key {
     Key {
         cluster: Arc::clone(cluster),
         resource: RESOURCE.into(),
@@ -130,8 +130,7 @@ async fn empty(upkeep: &Upkeep, cluster: &Arc<str>, name: &Arc<str>) -> (Remaini
 }
 
 fn content(upkeep: &Upkeep, cluster: &Arc<str>, name: &Arc<str>, kind: &Kind) -> Vec<Entry> {
-    let range =
-        Range::cluster(Arc::clone(cluster), Arc::clone(&kind.store_name)).namespace(Arc::clone(name));
+    let range = Range::cluster(Arc::clone(cluster), Arc::clone(&kind.store_name)).namespace(Arc::clone(name));
     upkeep.server.store().list(&range, Page::default()).map(|listing| listing.entries).unwrap_or_default()
 }
 
@@ -158,12 +157,7 @@ fn finalizers(namespace: &Value) -> Vec<String> {
     list.into_iter().flatten().filter_map(|name| name.as_str().map(str::to_owned)).collect()
 }
 
-async fn finalize(
-    upkeep: &Upkeep,
-    cluster: &str,
-    name: &str,
-    mut namespace: Value,
-) -> Result<(), Refusal> {
+async fn finalize(upkeep: &Upkeep, cluster: &str, name: &str, mut namespace: Value) -> Result<(), Refusal> {
     let rest: Vec<String> = finalizers(&namespace).into_iter().filter(|one| one != FINALIZER).collect();
     if let Some(spec) = namespace.get_mut("spec").and_then(Value::as_object_mut) {
         spec.insert("finalizers".into(), json!(rest));

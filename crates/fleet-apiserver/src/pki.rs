@@ -72,7 +72,9 @@ pub enum PkiError {
         why: &'static str,
     },
     /// A name that a certificate can't carry.
-    #[error("{name:?} is neither a host name nor an address; give a name such as hub.example.org or 10.0.0.5")]
+    #[error(
+        "{name:?} is neither a host name nor an address; give a name such as hub.example.org or 10.0.0.5"
+    )]
     Name {
         /// The name.
         name: String,
@@ -122,7 +124,8 @@ impl Authority {
         };
         let refused = |path: &Path, why| PkiError::Authority { path: path.to_owned(), why };
         let key = key.ok_or_else(|| refused(&key_path, "the authority's key is missing"))?;
-        let key = KeyPair::from_pem(&key).map_err(|_| refused(&key_path, "this isn't a private key in PEM form"))?;
+        let key = KeyPair::from_pem(&key)
+            .map_err(|_| refused(&key_path, "this isn't a private key in PEM form"))?;
         let certificate = certificate::der_of(&pem)
             .ok_or_else(|| refused(&certificate_path, "this isn't a certificate in PEM form"))?;
         let facts = certificate::facts_of(&certificate)
@@ -133,7 +136,8 @@ impl Authority {
         if facts.common_name.as_deref() != Some(COMMON_NAME) {
             return Err(refused(&certificate_path, "this authority was made by something else"));
         }
-        let mut authority = Self { directory: Some(directory.to_owned()), key, certificate_pem: pem, certificate };
+        let mut authority =
+            Self { directory: Some(directory.to_owned()), key, certificate_pem: pem, certificate };
         if facts.not_after < seconds(now) + RENEW_DAYS * 86_400 {
             // Same name, same key: what it has signed stays valid.
             (authority.certificate_pem, authority.certificate) = self_signed(&authority.key, now)?;
@@ -257,7 +261,9 @@ impl Authority {
         let (key_path, path) = (directory.join(format!("{name}.key")), directory.join(format!("{name}.crt")));
         if let (Some(certificate_pem), Some(key_pem)) = (files::read(&path)?, files::read(&key_path)?) {
             let kept = KeyedCertificate { certificate_pem, key_pem };
-            if kept.belongs_together() && certificate::der_of(&kept.certificate_pem).is_some_and(|der| fits(&der)) {
+            if kept.belongs_together()
+                && certificate::der_of(&kept.certificate_pem).is_some_and(|der| fits(&der))
+            {
                 return Ok(kept);
             }
         }

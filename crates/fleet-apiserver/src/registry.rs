@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use fleet_schema::{KindInfo, builtin};
 
-use crate::crd::CustomResource;
+use crate::crd::{Custom, CustomResource};
 
 /// One kind in one version, as it is served.
 #[derive(Debug)]
@@ -22,8 +22,8 @@ pub(crate) struct Kind {
     pub(crate) api_version: String,
     /// The version that objects are stored in, where it may differ from this one.
     pub(crate) stored_as: Option<StoredAs>,
-    /// The definition behind a custom kind, and which of its versions this is.
-    pub(crate) custom: Option<(Arc<CustomResource>, usize)>,
+    /// What a custom kind's versions share; `None` for built-in kinds.
+    pub(crate) custom: Option<Arc<Custom>>,
 }
 
 /// How objects of a kind with several versions are stored.
@@ -73,14 +73,18 @@ impl Kind {
     }
 
     /// A custom kind in one of its versions.
-    pub(crate) fn custom(resource: &Arc<CustomResource>, version: usize, info: KindInfo) -> Self {
+    pub(crate) fn custom(info: KindInfo, custom: Arc<Custom>) -> Self {
         Self {
             store_name: storage_name(&info.gvk.group, &info.plural).into(),
             api_version: info.api_version(),
-            stored_as: (resource.served_versions() > 1).then_some(StoredAs::SameShape),
-            custom: Some((Arc::clone(resource), version)),
+            stored_as: (custom.served > 1).then_some(StoredAs::SameShape),
+            custom: Some(custom),
             info: Info::Own(Box::new(info)),
         }
+    }
+
+    pub(crate) fn info(&self) -> &KindInfo {
+        self
     }
 
     pub(crate) fn group(&self) -> &str {
@@ -188,11 +192,10 @@ impl Registry {
     pub(crate) fn with(base: &Arc<Registry>, customs: Vec<Arc<CustomResource>>) -> Self {
         let mut registry = Self { base: Some(Arc::clone(base)), ..Self::default() };
         for custom in &customs {
-            let at = registry.group_index(custom.group());
-            for (version, info) in custom.kinds() {
-                let kind = Arc::new(Kind::custom(custom, version, info));
+            let at = registry.group_index(&custom.group);
+            for kind in &custom.kinds {
                 if let Some(rows) = registry.groups.get_mut(at) {
-                    rows.add(&kind.gvk.version.clone(), kind);
+                    rows.add(&kind.gvk.version, Arc::clone(kind));
                 }
             }
         }
@@ -210,6 +213,14 @@ impl Registry {
         self.groups.push(GroupRows { name: name.to_owned(), ..GroupRows::default() });
         self.by_group.insert(name.to_owned(), self.groups.len() - 1);
         self.groups.len() - 1
+    }
+
+    /// Where documents about these kinds are kept: with the built-in kinds, for all clusters, if there are no others.
+    pub(crate) fn documents(&self, kinds: &[&Arc<Kind>]) -> &Documents {
+        match &self.base {
+            Some(base) if kinds.iter().all(|kind| kind.custom.is_none()) => &base.documents,
+            _ => &self.documents,
+        }
     }
 
     /// The kind that a path names.

@@ -16,7 +16,7 @@ use crate::cluster::{Cluster, ClusterProfile, Life};
 use crate::crd::Definitions;
 use crate::encode::{self, Body};
 use crate::identity::Identity;
-use crate::object::{Gapped, time};
+use crate::object::Gapped;
 use crate::random::Random;
 use crate::registry::Registry;
 use crate::service::ClusterService;
@@ -60,14 +60,6 @@ pub enum ClusterError {
         name: String,
         /// What the store said.
         source: CommitError,
-    },
-    /// A built-in object couldn't be made.
-    #[error("cluster {name:?}: {message}")]
-    Bootstrap {
-        /// The name.
-        name: String,
-        /// What was refused.
-        message: String,
     },
 }
 
@@ -135,9 +127,10 @@ impl ApiServer {
         if self.inner.cluster(name).is_some() {
             return Ok(());
         }
-        let registry = self.inner.definitions.rebuild(&self.inner.store, name);
-        let cluster = Arc::new(Cluster::new(name, profile, registry));
+        let cluster = Arc::new(Cluster::new(name, profile, self.inner.definitions.builtin()));
+        self.inner.definitions.refresh(&self.inner.store, &cluster);
         crate::bootstrap::cluster(&self.inner, &cluster).await?;
+        crate::crd::clean_up(&self.inner, &cluster).await;
         self.inner.clusters.write().entry(name.to_owned()).or_insert(cluster);
         Ok(())
     }
@@ -205,10 +198,6 @@ impl ApiServer {
                 encode::refusal(&ApiError::internal("the handler of this request failed; the server goes on"))
             }
         }
-    }
-
-    pub(crate) fn time(&self) -> String {
-        time(self.inner.now())
     }
 }
 

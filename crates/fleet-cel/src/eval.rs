@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use cel::common::ast::{
-    CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedEntryExpr, IdedExpr, ListExpr, LiteralValue, operators as op,
+    CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedEntryExpr, IdedExpr, ListExpr, LiteralValue,
+    operators as op,
 };
 use regex::Regex;
 use serde_json::Value;
@@ -160,8 +161,12 @@ impl<'a> Evaluator<'a> {
     fn condition(&mut self, node: &'a IdedExpr) -> Outcome<bool> {
         match self.eval(node)? {
             Val::Bool(answer) => Ok(answer),
-            other => Err(Fault::new(format!("{} must be true or false, but is {}", describe(node), other.type_name()))
-                .at(node.id)),
+            other => Err(Fault::new(format!(
+                "{} must be true or false, but is {}",
+                describe(node),
+                other.type_name()
+            ))
+            .at(node.id)),
         }
     }
 
@@ -260,7 +265,9 @@ impl<'a> Evaluator<'a> {
             self.locals.pop();
             self.locals.pop();
             match stepped {
-                Err(fault) if !goes_on_after_errors || fault.kind == CelErrorKind::Limit => return Err(fault),
+                Err(fault) if !goes_on_after_errors || fault.kind == CelErrorKind::Limit => {
+                    return Err(fault);
+                }
                 stepped => accumulator = stepped,
             }
         }
@@ -330,7 +337,9 @@ fn has<'a>(operand: &Val<'a>, field: &str) -> Outcome<Val<'a>> {
         Val::Map(map) => map.field(field).is_some(),
         Val::Optional(Some(inner)) => return has(inner, field),
         Val::Optional(None) => false,
-        other => return Err(Fault::new(format!("has() needs a map's field, but this is {}", other.type_name()))),
+        other => {
+            return Err(Fault::new(format!("has() needs a map's field, but this is {}", other.type_name())));
+        }
     }))
 }
 

@@ -116,8 +116,19 @@ const OPERATORS: &[&str] = &[
     op::IN,
 ];
 
-const TYPES: &[&str] =
-    &["null_type", "bool", "int", "uint", "double", "string", "bytes", "list", "map", "optional_type", "type"];
+const TYPES: &[&str] = &[
+    "null_type",
+    "bool",
+    "int",
+    "uint",
+    "double",
+    "string",
+    "bytes",
+    "list",
+    "map",
+    "optional_type",
+    "type",
+];
 
 /// The type value that a name stands for, where no variable has the name.
 pub(crate) fn type_named(name: &str) -> Option<&'static str> {
@@ -192,7 +203,9 @@ fn unsuitable(name: &str, values: &[Val<'_>]) -> Fault {
 fn int(value: &Val<'_>, name: &str) -> Outcome<i64> {
     match value {
         Val::Int(i) => Ok(*i),
-        Val::Uint(u) => i64::try_from(*u).map_err(|_| Fault::new(format!("`{name}` got {u}, which is too large"))),
+        Val::Uint(u) => {
+            i64::try_from(*u).map_err(|_| Fault::new(format!("`{name}` got {u}, which is too large")))
+        }
         other => Err(Fault::new(format!("`{name}` needs an int here, but got {}", other.type_name()))),
     }
 }

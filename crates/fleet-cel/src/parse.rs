@@ -26,11 +26,8 @@ fn parser(limits: &Limits) -> PrattParser {
 pub(crate) fn parse(source: &str, limits: &Limits) -> Result<(IdedExpr, BTreeSet<String>), CelError> {
     let refuse = |kind, message: String, span| Err(CelError::new(kind, message, span, source).clamp());
     if source.len() > limits.max_length {
-        let message = format!(
-            "the expression has {} bytes; at most {} are allowed",
-            source.len(),
-            limits.max_length
-        );
+        let message =
+            format!("the expression has {} bytes; at most {} are allowed", source.len(), limits.max_length);
         return refuse(CelErrorKind::Limit, message, 0..0);
     }
     if source.trim().is_empty() {
@@ -91,7 +88,13 @@ pub(crate) fn span_of(source: &str, node: u64, limits: &Limits) -> std::ops::Ran
     };
     let table = errors.errors.into_iter().find_map(|error| error.source_info);
     match table.and_then(|table| table.offset_for(node)) {
-        Some((start, end)) if (end as usize) <= source.len() => start as usize..end as usize,
+        Some((start, end)) if (end as usize) <= source.len() => {
+            // A selection stands at its dot; its name belongs to it.
+            let name = source.get(end as usize..).unwrap_or_default();
+            let dot = source.get(start as usize..end as usize).is_some_and(|text| text.ends_with(['.', '?']));
+            let length = if dot { name.find(|c: char| !c.is_alphanumeric() && c != '_') } else { Some(0) };
+            start as usize..end as usize + length.unwrap_or(name.len())
+        }
         _ => whole,
     }
 }

@@ -232,7 +232,11 @@ fn render<'t>(
 }
 
 /// A hole's value; `None` where an optional one is absent.
-fn fill(hole: &Hole, variables: &[(&str, &Value)], path: &[Step<'_>]) -> Result<Option<Value>, TemplateError> {
+fn fill(
+    hole: &Hole,
+    variables: &[(&str, &Value)],
+    path: &[Step<'_>],
+) -> Result<Option<Value>, TemplateError> {
     match hole.program.evaluate(variables) {
         Ok(Value::Null) if hole.optional => Ok(None),
         Ok(value) => Ok(Some(value)),

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::rc::Rc;
 
+use fleet_json::Quantity;
 use serde_json::{Map, Number, Value};
 
-use crate::functions::quantity::Quantity;
 use crate::meter::{Fault, Meter, Outcome};
 
 /// Deeper values are refused rather than walked; serde_json itself stops at 128.

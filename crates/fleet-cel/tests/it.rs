@@ -35,7 +35,10 @@ fn expressions() {
         ("p.containers.exists(c, c.name == 'web')", json!(true)),
         ("p.containers.all(c, c.image.contains(':'))", json!(true)),
         ("p.list.exists_one(x, x > 2)", json!(true)),
-        ("p.env.map(k, {'name': k, 'value': p.env[k]})", json!([{"name": "A", "value": "1"}, {"name": "B", "value": "2"}])),
+        (
+            "p.env.map(k, {'name': k, 'value': p.env[k]})",
+            json!([{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]),
+        ),
         ("[[1, 2], [3]].map(a, a.map(b, b * 2))", json!([[2, 4], [6]])),
         ("'A' in p.env && 3 in p.list && !('z' in p.words)", json!(true)),
         ("{'a': 1, ?'b': p.?nope, ?'c': p.?name}", json!({"a": 1, "c": "web"})),
@@ -115,7 +118,11 @@ fn errors_name_the_cause_and_the_place() {
         ("9223372036854775807 + 1", "doesn't fit 64 bits", CelErrorKind::Evaluation),
         ("p.list.map(x, x.y)", "`x` is int", CelErrorKind::Evaluation),
         ("p.name ? 1 : 2", "must be true or false, but is string", CelErrorKind::Evaluation),
-        ("p.name.lowerAsci()", "there is no function `lowerAsci`; did you mean `lowerAscii`?", CelErrorKind::Syntax),
+        (
+            "p.name.lowerAsci()",
+            "there is no function `lowerAsci`; did you mean `lowerAscii`?",
+            CelErrorKind::Syntax,
+        ),
         ("p.name.size(1)", "`size` doesn't take 2 arguments", CelErrorKind::Syntax),
         ("p.name.contains(1)", "needs a string here, but got int", CelErrorKind::Evaluation),
         ("'a'.matches('(')", "is no pattern", CelErrorKind::Evaluation),
@@ -132,8 +139,8 @@ fn errors_name_the_cause_and_the_place() {
         assert!(!error.to_string().contains('\n'), "{source}: {error}");
     }
     let error = eval("1 + p.env.C").expect_err("no C");
-    assert_eq!(error.excerpt(), ".", "the place is the selection's dot: {error:?}");
-    assert_eq!(error.span, 9..10);
+    assert_eq!(error.excerpt(), ".C", "the place is the selection: {error:?}");
+    assert_eq!(error.span, 9..11);
 }
 
 /// A hostile expression ends in a refusal, soon, instead of a hang, an overflow or no memory.
@@ -166,7 +173,8 @@ fn limits_hold() {
 #[test]
 fn useful_loops_fit() {
     let many: Value = (0..2000).map(|n| json!({"name": format!("c{n}")})).collect();
-    let program = Program::compile("l.filter(c, c.name.endsWith('7')).map(c, c.name)", &Limits::default()).unwrap();
+    let program =
+        Program::compile("l.filter(c, c.name.endsWith('7')).map(c, c.name)", &Limits::default()).unwrap();
     assert_eq!(program.evaluate(&[("l", &many)]).unwrap().as_array().unwrap().len(), 200);
 }
 
@@ -205,7 +213,7 @@ fn template_errors_have_a_path() {
     let render = |tree: Value| compile(tree).unwrap().render(&[("p", &inputs())]).unwrap_err();
     let error = render(json!({"spec": {"n": "x${p.nope}"}}));
     assert!(error.to_string().starts_with("spec.n: `p` has no field \"nope\""), "{error}");
-    assert_eq!(error.span, 4..5);
+    assert_eq!(error.span, 4..9);
     let error = render(json!({"n": "x${p.env}"}));
     assert!(error.to_string().contains("a map can't be put into text"), "{error}");
     let error = render(json!({"${p.replicas}": 1}));
@@ -234,10 +242,66 @@ fn the_cache_is_bounded() {
 /// Words that make deep, odd and nearly right expressions more likely than bare random text does.
 fn token() -> impl Strategy<Value = &'static str> {
     prop::sample::select(vec![
-        "p", ".", "?", "[", "]", "(", ")", "{", "}", "'", "\"", "'''", "\\", "r'", "b\"", "1", "0.5", "2u", "-", "!",
-        "&&", "||", "==", "in", "has(", ".map(x,", ".all(x,", ".filter(", "x", ",", ":", "null", "true", " ", "\n",
-        "//", "$", "${", "é", "name", ".?", "[?", "size(", "'a'", "`a`", "optional.of(", ".orValue(", "lists.range(9)",
-        ".format([", ".matches('", ".replace('a',", "string(", "as", "if", ";", "@", "\u{0}", "0x", "1e", "\\u12",
+        "p",
+        ".",
+        "?",
+        "[",
+        "]",
+        "(",
+        ")",
+        "{",
+        "}",
+        "'",
+        "\"",
+        "'''",
+        "\\",
+        "r'",
+        "b\"",
+        "1",
+        "0.5",
+        "2u",
+        "-",
+        "!",
+        "&&",
+        "||",
+        "==",
+        "in",
+        "has(",
+        ".map(x,",
+        ".all(x,",
+        ".filter(",
+        "x",
+        ",",
+        ":",
+        "null",
+        "true",
+        " ",
+        "\n",
+        "//",
+        "$",
+        "${",
+        "é",
+        "name",
+        ".?",
+        "[?",
+        "size(",
+        "'a'",
+        "`a`",
+        "optional.of(",
+        ".orValue(",
+        "lists.range(9)",
+        ".format([",
+        ".matches('",
+        ".replace('a',",
+        "string(",
+        "as",
+        "if",
+        ";",
+        "@",
+        "\u{0}",
+        "0x",
+        "1e",
+        "\\u12",
     ])
 }
 

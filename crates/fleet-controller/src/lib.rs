@@ -1,1 +1,45 @@
-//! Under construction.
+//! The engine: takes Applications through their workflows.
+//!
+//! ```text
+//!  hub watches ──► Hub (caches) ──► resolve ──► Draft { content, hash }      pure
+//!      ▲                                          │ decide: does a run start?
+//!      │                                          ▼
+//!      │   records: ApplicationRevision, ResourceTracker, Run   (compare-and-swap)
+//!      │                                          │
+//!      │            Facts ──► fleet_workflow::advance ──► Commands
+//!      │              ▲                                     │
+//!      │              │ Board ◄── jobs: deliver, prune, repair ──► members
+//!      │              └────────── MemberEvents ◄─────────────────┘
+//!      └── status (derived, pure)
+//! ```
+//!
+//! [`Controller`] wires it; `reconcile` is one turn for one Application: snapshot, decide, record, carry
+//! out, patch status if it changed.
+
+mod board;
+mod context;
+mod controller;
+mod deletion;
+mod deliver;
+mod drift;
+mod facts;
+mod hub;
+mod kinds;
+mod plans;
+mod problem;
+mod prune;
+mod reconcile;
+mod records;
+mod referenced;
+pub mod resolve;
+mod revision;
+mod runs;
+mod status;
+mod walk;
+
+pub use context::{Clock, Options};
+pub use controller::{Controller, ControllerError};
+pub use kinds::known_kinds;
+pub use plans::{GatePlan, gate_plan};
+pub use problem::Problem;
+pub use revision::Loaded;

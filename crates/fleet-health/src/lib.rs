@@ -13,6 +13,8 @@
 mod conditions;
 mod generic;
 mod rules;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use std::fmt;

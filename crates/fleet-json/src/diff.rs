@@ -2,6 +2,8 @@
 
 mod apply;
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -142,27 +144,31 @@ impl Walk {
         shape: Option<S>,
         path: &mut FieldPath,
     ) {
-        let find = |names: &[Segment], name: &Segment| names.iter().position(|other| other == name);
+        let (of_before, of_after) = (positions(names_before), positions(names_after));
         for (name, item) in names_before.iter().zip(before) {
             path.push(name.clone());
-            let other = find(names_after, name).and_then(|index| after.get(index));
+            let other = of_after.get(name).and_then(|index| after.get(*index));
             let items = || shape.and_then(Shape::items);
             self.entry(Some(item), other, items, path);
             path.pop();
         }
         for (name, item) in names_after.iter().zip(after) {
-            if find(names_before, name).is_none() {
+            if !of_before.contains_key(name) {
                 let path = path.child(name.clone());
                 self.report(&path, ChangeKind::Added(item.clone()));
             }
         }
-        let kept = names_before.iter().filter(|name| find(names_after, name).is_some());
-        let added = names_after.iter().filter(|name| find(names_before, name).is_none());
+        let kept = names_before.iter().filter(|name| of_after.contains_key(name));
+        let added = names_after.iter().filter(|name| !of_before.contains_key(name));
         if !kept.chain(added).eq(names_after) {
             let to = names_after.iter().map(ToString::to_string).collect();
             self.report(path, ChangeKind::Reordered { to });
         }
     }
+}
+
+fn positions(names: &[Segment]) -> HashMap<&Segment, usize> {
+    names.iter().enumerate().map(|(index, name)| (name, index)).collect()
 }
 
 /// Names for the items of both lists, if they can be told apart.

@@ -27,7 +27,9 @@ impl ContentHash {
     /// The hash of a JSON value.
     #[must_use]
     pub fn of_value(value: &Value) -> Self {
-        Self::of_bytes(canonical_json(value).as_bytes())
+        let mut bytes = Vec::new();
+        write_canonical(value, &mut bytes);
+        Self::of_bytes(&bytes)
     }
 
     /// The hash of bytes as they are.
@@ -107,41 +109,43 @@ impl<'de> Deserialize<'de> for ContentHash {
 /// A value's canonical JSON: keys sorted by bytes, no blanks.
 #[must_use]
 pub fn canonical_json(value: &Value) -> String {
-    let mut text = String::new();
-    write_canonical(value, &mut text);
-    text
+    let mut bytes = Vec::new();
+    write_canonical(value, &mut bytes);
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
-fn write_canonical(value: &Value, text: &mut String) {
+fn write_canonical(value: &Value, bytes: &mut Vec<u8>) {
     match value {
         Value::Array(items) => {
-            text.push('[');
+            bytes.push(b'[');
             for (position, item) in items.iter().enumerate() {
                 if position > 0 {
-                    text.push(',');
+                    bytes.push(b',');
                 }
-                write_canonical(item, text);
+                write_canonical(item, bytes);
             }
-            text.push(']');
+            bytes.push(b']');
         }
         Value::Object(map) => {
-            text.push('{');
+            bytes.push(b'{');
             for (position, (key, value)) in sorted_entries(map).into_iter().enumerate() {
                 if position > 0 {
-                    text.push(',');
+                    bytes.push(b',');
                 }
-                push_scalar(&Value::String(key.clone()), text);
-                text.push(':');
-                write_canonical(value, text);
+                write_scalar(key, bytes);
+                bytes.push(b':');
+                write_canonical(value, bytes);
             }
-            text.push('}');
+            bytes.push(b'}');
         }
-        scalar => push_scalar(scalar, text),
+        scalar => write_scalar(scalar, bytes),
     }
 }
 
-fn push_scalar(value: &Value, text: &mut String) {
-    text.push_str(&value.to_string());
+/// Strings and scalars serialize to a buffer without fail.
+fn write_scalar(value: &impl Serialize, bytes: &mut Vec<u8>) {
+    let written = serde_json::to_writer(bytes, value);
+    debug_assert!(written.is_ok());
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@
 //! - [`hash`]: content hashes over canonical JSON
 //! - [`patch`]: JSON patch (RFC 6902) and merge patch (RFC 7396)
 //! - [`strategic`]: strategic merge patch
-//! - [`diff`]: structural differences, and applying them
+//! - [`mod@diff`]: structural differences, and applying them
 //! - [`selector`]: label and field selectors
 //! - [`quantity`], [`int_or_percent`]: Kubernetes' numbers in strings
 //! - [`limits`]: reading JSON with bounded nesting and without silent duplicate keys

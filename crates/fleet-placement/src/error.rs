@@ -87,7 +87,8 @@ pub enum PlacementError {
     #[error(
         "policy {policy:?}, properties.clusterLabelSelector: {}{}; see fleetctl cluster list for the labels, \
          or set allowEmpty: true",
-        no_match(selector), not_accepted_too(not_accepted)
+        no_match(selector),
+        not_accepted_too(not_accepted)
     )]
     NoMatch {
         /// The policy.
@@ -151,9 +152,8 @@ impl PlacementError {
 
 fn suggestion(nearest: &[String], known: &[String]) -> String {
     const SHOWN: usize = 10;
-    let quoted = |names: &[String]| {
-        names.iter().take(SHOWN).map(|name| format!("{name:?}")).collect::<Vec<_>>()
-    };
+    let quoted =
+        |names: &[String]| names.iter().take(SHOWN).map(|name| format!("{name:?}")).collect::<Vec<_>>();
     if !nearest.is_empty() {
         return format!("; did you mean {}?", quoted(nearest).join(" or "));
     }

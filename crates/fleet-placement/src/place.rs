@@ -37,10 +37,7 @@ pub fn place(
     Ok(targets)
 }
 
-fn choose<'c>(
-    topology: &Topology,
-    clusters: &'c [Cluster],
-) -> Result<Vec<&'c Cluster>, PlacementError> {
+fn choose<'c>(topology: &Topology, clusters: &'c [Cluster]) -> Result<Vec<&'c Cluster>, PlacementError> {
     match &topology.cluster_label_selector {
         Some(selector) if topology.clusters.is_empty() => by_labels(topology, selector, clusters),
         None if topology.clusters.is_empty() => {
@@ -60,7 +57,8 @@ fn by_labels<'c>(
     selector: &LabelSelector,
     clusters: &'c [Cluster],
 ) -> Result<Vec<&'c Cluster>, PlacementError> {
-    let matching = clusters.iter().filter(|cluster| cluster.name != LOCAL && selector.matches(&cluster.labels));
+    let matching =
+        clusters.iter().filter(|cluster| cluster.name != LOCAL && selector.matches(&cluster.labels));
     let (mut chosen, refused): (Vec<_>, Vec<_>) = matching.partition(|cluster| cluster.accepted);
     if chosen.is_empty() && !topology.allow_empty {
         let mut not_accepted: Vec<String> = refused.iter().map(|cluster| cluster.name.clone()).collect();
@@ -118,8 +116,11 @@ fn unknown(policy: String, path: FieldPath, name: &str, clusters: &[Cluster]) ->
     let mut known: Vec<String> =
         clusters.iter().map(|cluster| cluster.name.clone()).filter(|name| name != LOCAL).collect();
     known.sort_unstable();
-    let mut candidates: BTreeSet<&str> =
-        clusters.iter().flat_map(|cluster| [Some(cluster.name.as_str()), cluster.alias.as_deref()]).flatten().collect();
+    let mut candidates: BTreeSet<&str> = clusters
+        .iter()
+        .flat_map(|cluster| [Some(cluster.name.as_str()), cluster.alias.as_deref()])
+        .flatten()
+        .collect();
     let mut near = Vec::new();
     while near.len() < 3
         && let Some(best) = nearest(name, candidates.iter().copied())

@@ -19,7 +19,7 @@ pub mod order;
 pub mod plan;
 pub mod policies;
 
-pub use desired::{Desired, prepare};
+pub use desired::{Delivery, Desired, namespace_object, prepare};
 pub use drift::{Drift, drift};
 pub use order::{Wave, wave};
 pub use plan::{Action, ActionKind, FieldChange, Plan, PlanInput, TargetInput, TargetPlan, plan};

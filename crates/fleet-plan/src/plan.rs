@@ -35,6 +35,8 @@ pub struct TargetInput<'a> {
     pub inventory: Option<&'a TargetInventory>,
     /// Whether this is the last step that delivers there: deletes belong to it.
     pub last: bool,
+    /// What other steps of the revision deliver there.
+    pub kept: &'a BTreeSet<ObjectId>,
 }
 
 /// What a step does, target by target.
@@ -191,7 +193,8 @@ fn plan_object(input: &PlanInput<'_>, target: &TargetInput<'_>, desired: &Desire
 
 /// What is owned and no longer wanted, in the order of deletion.
 fn deletes(input: &PlanInput<'_>, target: &TargetInput<'_>) -> Vec<Action> {
-    let wanted: BTreeSet<_> = target.desired.iter().map(|desired| desired.id.versionless()).collect();
+    let mut wanted: BTreeSet<_> = target.desired.iter().map(|desired| desired.id.versionless()).collect();
+    wanted.extend(target.kept.iter().map(ObjectId::versionless));
     let owned = target.inventory.map(|inventory| &inventory.objects);
     let mut gone: Vec<(&ObjectId, &Owned)> = owned
         .into_iter()

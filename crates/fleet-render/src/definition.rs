@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde_json::Value;
 
-pub(crate) use schematic::{Scope, Schematic};
+pub(crate) use schematic::{Refusal, Schematic, Scope};
 
 /// What a definition defines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

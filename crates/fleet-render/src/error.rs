@@ -30,7 +30,9 @@ pub enum RenderError {
         advice: String,
     },
     /// An override's selector names a component that doesn't exist.
-    #[error("policy {policy:?} (override): properties.selector[{index}]: no component is named {name:?}{advice}")]
+    #[error(
+        "policy {policy:?} (override): properties.selector[{index}]: no component is named {name:?}{advice}"
+    )]
     NoSuchSelection {
         /// The policy's name.
         policy: String,

@@ -53,7 +53,8 @@ pub use definition::{Definition, DefinitionKind, PatchType};
 pub use definitions::Definitions;
 pub use error::{OverrideError, RenderError};
 pub use overrides::{
-    ComponentPatch, EffectiveComponent, EffectiveTrait, NamePattern, Override, TraitPatch, effective_components,
+    ComponentPatch, EffectiveComponent, EffectiveTrait, NamePattern, Override, TraitPatch,
+    effective_components,
 };
 pub use provenance::{Provenance, Source};
 pub use render::{INLINE_TYPE, REFERENCE_TYPE, RenderInput, RenderedObject, render};

@@ -29,7 +29,7 @@ pub enum Source {
         /// The component.
         component: String,
     },
-    /// An override policy: the last one that had a say.
+    /// An override policy.
     #[serde(rename_all = "camelCase")]
     Override {
         /// The policy.

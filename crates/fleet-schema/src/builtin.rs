@@ -31,7 +31,7 @@ pub struct BuiltinTable {
     pub kinds: Vec<KindInfo>,
     /// The named schemas.
     pub definitions: Definitions,
-    by_resource: HashMap<(String, String, String), usize>,
+    by_plural: HashMap<String, Vec<usize>>,
     by_kind: HashMap<GroupVersionKind, usize>,
 }
 
@@ -53,7 +53,7 @@ impl BuiltinTable {
             groups: Vec::new(),
             kinds: Vec::new(),
             definitions,
-            by_resource: HashMap::new(),
+            by_plural: HashMap::new(),
             by_kind: HashMap::new(),
         };
         for group in table.groups {
@@ -62,8 +62,7 @@ impl BuiltinTable {
                 for kind in version.kinds {
                     let kind = kind.into_info(&group.name, &version.name, &out.definitions);
                     let at = out.kinds.len();
-                    let key = (kind.gvk.group.clone(), kind.gvk.version.clone(), kind.plural.clone());
-                    out.by_resource.insert(key, at);
+                    out.by_plural.entry(kind.plural.clone()).or_default().push(at);
                     out.by_kind.insert(kind.gvk.clone(), at);
                     out.kinds.push(kind);
                 }
@@ -75,8 +74,8 @@ impl BuiltinTable {
 
     /// A kind by group, version and plural.
     pub fn by_resource(&self, group: &str, version: &str, plural: &str) -> Option<&KindInfo> {
-        let key = (group.to_owned(), version.to_owned(), plural.to_owned());
-        self.by_resource.get(&key).and_then(|at| self.kinds.get(*at))
+        let same_name = self.by_plural.get(plural)?.iter().filter_map(|at| self.kinds.get(*at));
+        same_name.into_iter().find(|kind| kind.gvk.group == group && kind.gvk.version == version)
     }
 
     /// A kind by group, version and kind.
@@ -179,3 +178,6 @@ impl KindRow {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

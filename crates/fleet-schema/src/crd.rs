@@ -74,3 +74,6 @@ fn flag(value: &Value, key: &str) -> bool {
 fn by_preference(left: &KindInfo, right: &KindInfo) -> Ordering {
     compare_versions(&left.gvk.version, &right.gvk.version)
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

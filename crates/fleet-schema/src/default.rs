@@ -71,3 +71,6 @@ fn replace_null(schema: SchemaRef<'_>, value: &mut Value) {
         *value = default.clone();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -34,6 +34,8 @@ const OPAQUE: [&str; 3] = [
     "io.k8s.apimachinery.pkg.apis.meta.v1.Patch",
 ];
 
+const QUANTITY: &str = "io.k8s.apimachinery.pkg.api.resource.Quantity";
+
 impl Definitions {
     /// Definitions from parsed JSON.
     ///
@@ -105,7 +107,9 @@ impl Definitions {
             // The committed data is checked by a test that reads every definition.
             let value = serde_json::from_str(node.source).unwrap_or(Value::Bool(true));
             let mut schema = self.parse(&value).unwrap_or_default();
-            schema.opaque = self.name(id).is_some_and(|name| OPAQUE.contains(&name));
+            let name = self.name(id).unwrap_or_default();
+            schema.opaque = OPAQUE.contains(&name);
+            schema.quantity = name == QUANTITY;
             schema
         })
     }

@@ -97,3 +97,6 @@ impl JsonPath {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

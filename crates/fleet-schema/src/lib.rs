@@ -11,6 +11,7 @@
 //! references resolved, and is the [`Shape`](fleet_json::shape::Shape) that patches and apply work by.
 //! Nothing here reads a clock or does I/O; the built-in table is read once, when first asked for.
 
+pub mod behaviour;
 pub mod builtin;
 pub mod crd;
 pub mod default;
@@ -18,6 +19,7 @@ pub mod definitions;
 pub mod jsonpath;
 pub mod kind;
 pub mod openapi;
+pub mod printers;
 pub mod prune;
 pub mod schema;
 pub mod validate;
@@ -27,7 +29,7 @@ pub use default::apply_defaults;
 pub use definitions::{DefinitionId, Definitions};
 pub use jsonpath::{JsonPath, JsonPathError};
 pub use kind::{Column, GroupVersionKind, KindInfo, KindSchema, ScalePaths, Subresource, api_version};
-pub use prune::{prune, unknown_fields};
+pub use prune::{prune, unknown_field_message, unknown_fields};
 pub use schema::{Schema, SchemaError, SchemaRef, SchemaType, ValidationRule, parse_schema};
 pub use validate::{Context, ErrorKind, FieldError, Mode, RuleFailure, RuleRunner, place, validate};
 
@@ -37,5 +39,5 @@ pub(crate) const SUBDOMAIN_RULE: &str = "a lowercase RFC 1123 subdomain must con
     'example.com', regex used for validation is \
     '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
 
-pub mod behaviour;
-pub mod printers;
+#[cfg(test)]
+mod testing;

@@ -58,3 +58,6 @@ where
     });
     json!({ "paths": paths.collect::<Map<String, Value>>() })
 }
+
+#[cfg(test)]
+mod tests;

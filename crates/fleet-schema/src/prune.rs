@@ -28,6 +28,11 @@ pub fn unknown_fields(schema: SchemaRef<'_>, value: &Value) -> Vec<FieldPath> {
     walk.unknown
 }
 
+/// What a strict server says of an unknown field: `unknown field "spec.foo"`.
+pub fn unknown_field_message(path: &FieldPath) -> String {
+    format!("unknown field {:?}", crate::validate::place(path))
+}
+
 fn remove(value: &mut Value, path: &FieldPath) {
     let Some((Segment::Field(last), parents)) = path.segments().split_last() else { return };
     let mut at = value;
@@ -95,3 +100,6 @@ fn says_nothing(schema: SchemaRef<'_>) -> bool {
     let node = schema.node();
     node.ty == SchemaType::Any && node.properties.is_empty() && schema.site().properties.is_empty()
 }
+
+#[cfg(test)]
+mod tests;

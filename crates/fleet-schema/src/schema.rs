@@ -175,6 +175,8 @@ pub struct Schema {
     pub embedded_resource: bool,
     /// A built-in type that holds any JSON although its schema says nothing of its fields.
     pub opaque: bool,
+    /// A built-in type that is a quantity, `500m`, although its schema says any string or number.
+    pub quantity: bool,
     /// Items differ from each other (`uniqueItems`).
     pub unique_items: bool,
     /// How items are told apart; [`SchemaRef`] takes `None` as atomic.

@@ -1,6 +1,7 @@
 //! Whether a value fits its schema, in Kubernetes' words.
 
 mod compare;
+mod decode;
 mod embedded;
 mod error;
 mod format;
@@ -11,6 +12,7 @@ mod walk;
 
 use serde_json::Value;
 
+pub use decode::decode_message;
 pub use error::{ErrorKind, FieldError, place};
 pub(crate) use format::{is_label, is_subdomain};
 pub use lists::item_keys;
@@ -72,3 +74,6 @@ pub fn type_name(value: &Value) -> &'static str {
         Value::Object(_) => "object",
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ use crate::last_applied;
 use crate::managed::{
     ManagedFieldsEntry, ManagedFieldsError, Operation, decode_managed_fields, write_managed_fields,
 };
-use crate::merge::{copy, merge_objects};
+use crate::merge::{copy, is_merged, merge_objects};
 use crate::node::Place;
 use crate::prune::prune;
 use crate::remove::remove_items;
@@ -147,8 +147,7 @@ fn apply_to<'a, S: Shape<'a>>(
     fields: FieldSet,
 ) -> Result<Applied, ApplyError> {
     let mut others = decode_managed_fields(live)?;
-    let untracked = others.is_empty();
-    if untracked {
+    if others.is_empty() {
         others.extend(before_first_apply(request, live));
     }
     let own = others
@@ -158,11 +157,23 @@ fn apply_to<'a, S: Shape<'a>>(
         })
         .map(|at| others.remove(at));
 
+    // An entry whose set was given up entirely is gone as well.
+    let entry_changed = match &own {
+        Some(own) => own.fields != fields || own.api_version != request.api_version,
+        None => !fields.is_empty(),
+    };
+    let unchanged = || Ok(Applied { object: live.clone(), changed: false });
+    if !entry_changed && !last_applied::concerns(request.manager) && is_merged(live, config, request.shape) {
+        return unchanged();
+    }
+
     let mut object = merge_objects(live, config, request.shape);
     if let Some(own) = &own {
         let keep: Vec<&FieldSet> =
             std::iter::once(&fields).chain(others.iter().map(|entry| &entry.fields)).collect();
-        prune(&mut object, &own.fields, &keep, request.shape);
+        // What this endpoint doesn't set, it doesn't remove either.
+        let last = own.fields.recursive_difference(request.ignore);
+        prune(&mut object, &last, &keep, request.shape);
     }
 
     let mut object_changed = !equal_objects(live, &object, Nulls::AreAbsent);
@@ -172,13 +183,8 @@ fn apply_to<'a, S: Shape<'a>>(
     }
     object_changed |= last_applied::refresh(request.manager, &mut object, config);
 
-    // An entry whose set was given up entirely is gone as well.
-    let entry_changed = match &own {
-        Some(own) => own.fields != fields || own.api_version != request.api_version,
-        None => !fields.is_empty(),
-    };
     if !object_changed && !entry_changed {
-        return Ok(Applied { object: live.clone(), changed: false });
+        return unchanged();
     }
     if !fields.is_empty() {
         others.push(own_entry(request, fields, Some(request.now.to_owned())));

@@ -14,10 +14,15 @@ const ANNOTATION: &str = "kubectl.kubernetes.io/last-applied-configuration";
 /// What all annotations of an object may take together, in bytes.
 const ANNOTATIONS_LIMIT: usize = 256 * 1024;
 
+/// Whether the annotation matters to this manager.
+pub(crate) fn concerns(manager: &str) -> bool {
+    manager == KUBECTL
+}
+
 /// The fields that client-side apply set and that still are as it set them: kubectl takes them over without
 /// a conflict.
 pub(crate) fn fields_that_may_be_taken<'a, S: Shape<'a>>(manager: &str, live: &Value, shape: S) -> FieldSet {
-    if manager != KUBECTL {
+    if !concerns(manager) {
         return FieldSet::new();
     }
     let Some(applied) = annotation(live).and_then(|text| serde_json::from_str::<Value>(text).ok()) else {
@@ -30,7 +35,7 @@ pub(crate) fn fields_that_may_be_taken<'a, S: Shape<'a>>(manager: &str, live: &V
 /// Brings the annotation, where there is one, to what kubectl now applies, so that client-side apply can
 /// still be gone back to. Whether it changed.
 pub(crate) fn refresh(manager: &str, object: &mut Value, config: &Value) -> bool {
-    if manager != KUBECTL || annotation(object).is_none_or(str::is_empty) {
+    if !concerns(manager) || annotation(object).is_none_or(str::is_empty) {
         return false;
     }
     let mut text = String::new();

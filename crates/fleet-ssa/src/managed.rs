@@ -220,3 +220,68 @@ pub(crate) fn cap_updaters(entries: &mut Vec<ManagedFieldsEntry>) {
     capped.append(&mut updaters);
     *entries = capped;
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn entry(manager: &str, operation: &str, time: &str) -> Value {
+        json!({"manager": manager, "operation": operation, "apiVersion": "v1", "time": time,
+            "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": {".": {}, "f:a": {}}}})
+    }
+
+    #[test]
+    fn entries_are_ordered_as_kubernetes_does() {
+        // Breaks when the same owners give different text, and so a write that changes nothing.
+        let list = [
+            entry("z", "Update", "2026-01-01T00:00:00Z"),
+            entry("b", "Apply", "2026-01-02T00:00:00Z"),
+            entry("a", "Update", "2026-01-01T00:00:01Z"),
+            entry("c", "Apply", "2026-01-01T00:00:00Z"),
+        ];
+        let object = json!({"metadata": {"managedFields": list}});
+        let [z, b, a, c] = list;
+        let entries = decode_managed_fields(&object).unwrap();
+        assert_eq!(encode_managed_fields(&entries), json!([c, b, z, a]));
+    }
+
+    #[test]
+    fn garbage_is_named() {
+        // Breaks when broken managedFields pass for something else, or nobody can find what is broken.
+        for (entry, problem) in [
+            (json!("x"), "expected a map"),
+            (json!({}), "operation: \"\" is neither Apply nor Update"),
+            (json!({"operation": "Apply"}), "fieldsType: \"\" is not FieldsV1"),
+            (
+                json!({"operation": "Apply", "manager": 1, "fieldsType": "FieldsV1"}),
+                "manager: expected a string",
+            ),
+            (
+                json!({"operation": "Update", "fieldsType": "FieldsV1", "fieldsV1": {"spec": {}}}),
+                "fieldsV1: invalid path element \"spec\": expected one of f:, k:, v:, i:",
+            ),
+            (
+                json!({"operation": "Update", "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": 1}}),
+                "fieldsV1: expected a map of fields",
+            ),
+        ] {
+            let object = json!({"metadata": {"managedFields": [self::entry("a", "Apply", ""), entry]}});
+            let error = decode_managed_fields(&object).unwrap_err();
+            assert_eq!(error.to_string(), format!("metadata.managedFields[1]: {problem}"));
+        }
+    }
+
+    #[test]
+    fn one_empty_entry_resets_and_an_empty_list_does_not() {
+        // Breaks when clients that don't know managedFields clear them.
+        let reset = |list: Value| is_reset(&json!({"metadata": {"managedFields": list}}));
+        assert!(reset(json!([{}])));
+        assert!(reset(json!([{"manager": "", "fieldsV1": null}])));
+        assert!(!reset(json!([])));
+        assert!(!reset(json!([{}, {}])));
+        assert!(!reset(json!([{"manager": "x"}])));
+        assert!(!is_reset(&json!({})));
+    }
+}

@@ -3,6 +3,7 @@
 use fleet_json::Shape;
 use serde_json::{Map, Value};
 
+use crate::compare::{Nulls, equal};
 use crate::element::PathElement;
 use crate::node::{Kind, Node, Place};
 
@@ -31,6 +32,35 @@ fn merge_at<'a, S: Shape<'a>>(live: &Value, config: &Value, node: Node<S>, place
         (Kind::Map, _, Value::Object(map), Value::Null) if !map.is_empty() => copy(live, place),
         (Kind::List, _, Value::Array(items), Value::Null) if !items.is_empty() => live.clone(),
         _ => copy(config, place),
+    }
+}
+
+/// Whether merging `config` into the object `live` would give `live`: the usual case, told without copies.
+/// `false` may also mean that only the merge can tell.
+pub(crate) fn is_merged<'a, S: Shape<'a>>(live: &Value, config: &Value, shape: S) -> bool {
+    is_merged_at(live, config, Node::root(shape), Place::Object)
+}
+
+fn is_merged_at<'a, S: Shape<'a>>(live: &Value, config: &Value, node: Node<S>, place: Place) -> bool {
+    match (node.kind(live), node.kind(config), live, config) {
+        (Kind::Map, Kind::Map, Value::Object(live), Value::Object(config)) => {
+            let fields = node.fields();
+            config.iter().all(|(name, applied)| match live.get(name) {
+                _ if place.is_managed_fields(name) => true,
+                None => applied.is_null(),
+                Some(_) if place.is_system(name) => true,
+                Some(value) => is_merged_at(value, applied, fields.get(name), place.below(name)),
+            })
+        }
+        // With the same keys in the same order nothing moves; anything else is the merge's business.
+        (Kind::List, Kind::List, Value::Array(live), Value::Array(config)) => {
+            live.len() == config.len()
+                && live.iter().zip(config).all(|(live, config)| {
+                    let same_key = node.element_of(live).is_ok_and(|key| node.element_of(config) == Ok(key));
+                    same_key && is_merged_at(live, config, node.items(), Place::Inner)
+                })
+        }
+        _ => equal(live, config, Nulls::Count),
     }
 }
 

@@ -207,10 +207,10 @@ impl FieldSet {
         for ours in &self.entries {
             while theirs.next_if(|entry| entry.element < ours.element).is_some() {}
             let partner = theirs.next_if(|entry| entry.element == ours.element);
-            if let Some((member, children)) = keep(ours, partner) {
-                if member || !children.is_empty() {
-                    entries.push(Entry { element: ours.element.clone(), member, children });
-                }
+            if let Some((member, children)) = keep(ours, partner)
+                && (member || !children.is_empty())
+            {
+                entries.push(Entry { element: ours.element.clone(), member, children });
             }
         }
         Self { entries }

@@ -82,7 +82,7 @@ impl Turn<'_> {
             Some(Err(problem)) => {
                 close(step, StepPhase::Failed, &problem.reason, &problem.message, self.now);
             }
-            Some(Ok(plan)) if node.kind.is_gated() => self.shut_gate(node, step, plan),
+            Some(Ok(plan)) if node.kind.is_gated() || step.ask => self.shut_gate(node, step, plan),
             Some(Ok(plan)) => {
                 step.plan_hash.clone_from(&plan.hash);
                 self.start(node, step);

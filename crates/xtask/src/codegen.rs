@@ -42,8 +42,9 @@ pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<()> {
             std::fs::write(&file, data).with_context(|| format!("writing {}", file.display()))
         }
         (true, inputs) => {
-            let have = std::fs::read_to_string(&file)
-                .with_context(|| format!("reading {}; make it with codegen --kubernetes DIR", file.display()))?;
+            let have = std::fs::read_to_string(&file).with_context(|| {
+                format!("reading {}; make it with codegen --kubernetes DIR", file.display())
+            })?;
             verify(&have).with_context(|| format!("checking {}", file.display()))?;
             if let Some(inputs) = inputs {
                 ensure!(

@@ -79,7 +79,8 @@ mod tests {
     #[test]
     fn an_object_goes_only_when_no_owner_can_be_left() {
         use Policy::{Background, Foreground};
-        let uids = |states: &[OwnerState]| -> Vec<String> { (0..states.len()).map(|n| n.to_string()).collect() };
+        let uids =
+            |states: &[OwnerState]| -> Vec<String> { (0..states.len()).map(|n| n.to_string()).collect() };
         let object = |states: &[OwnerState]| {
             let owners: Vec<_> = uids(states).iter().map(|uid| serde_json::json!({"uid": uid})).collect();
             Meta::of(serde_json::json!({"metadata": {"ownerReferences": owners}}).to_string().as_bytes())
@@ -98,15 +99,21 @@ mod tests {
             (&[Absent, Unresolvable], false, Decision::Keep),
         ];
         for (states, has_dependents, expected) in cases {
-            assert_eq!(decide(&object(states), states, has_dependents), expected, "{states:?} {has_dependents}");
+            assert_eq!(
+                decide(&object(states), states, has_dependents),
+                expected,
+                "{states:?} {has_dependents}"
+            );
         }
     }
 
     #[test]
     fn finalizers_that_are_there_say_what_becomes_of_the_dependents() {
-        for (finalizer, policy) in
-            [("orphan", Policy::Orphan), ("foregroundDeletion", Policy::Foreground), ("x/y", Policy::Background)]
-        {
+        for (finalizer, policy) in [
+            ("orphan", Policy::Orphan),
+            ("foregroundDeletion", Policy::Foreground),
+            ("x/y", Policy::Background),
+        ] {
             let object = serde_json::json!({"metadata": {"finalizers": [finalizer], "ownerReferences": [{"uid": "a"}]}});
             let meta = Meta::of(object.to_string().as_bytes());
             assert_eq!(decide(&meta, &[Absent], false), Decision::Delete(policy));

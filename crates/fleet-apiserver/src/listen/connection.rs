@@ -149,8 +149,7 @@ impl<H: Handler> Answers<H> {
         }
         let (cluster, uri) = path::split(parts.uri);
         parts.uri = uri;
-        let response =
-            self.handler.handle(cluster, self.identity, Request::from_parts(parts, body)).await;
+        let response = self.handler.handle(cluster, self.identity, Request::from_parts(parts, body)).await;
         response.map(|body| Either::Left(ResponseBody::new(body, &self.shutdown, in_flight)))
     }
 }

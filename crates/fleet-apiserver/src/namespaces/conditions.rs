@@ -39,7 +39,11 @@ pub(super) fn conditions(
     now: &str,
 ) -> Vec<Value> {
     let deletion = match failure {
-        None => ("False", "ContentDeleted", "All content successfully deleted, may be waiting on finalization".into()),
+        None => (
+            "False",
+            "ContentDeleted",
+            "All content successfully deleted, may be waiting on finalization".into(),
+        ),
         Some(why) => ("True", "ContentDeletionFailed", format!("Failed to delete all resource types: {why}")),
     };
     let objects = match remaining.objects.is_empty() {

@@ -18,7 +18,11 @@ pub(super) fn belongs(resource: &str, name: &str) -> bool {
 }
 
 /// Makes what is missing, and renews the authority's certificate where it has changed.
-pub(super) async fn furnish(upkeep: &Upkeep, cluster: &Arc<str>, namespace: &Arc<str>) -> Result<(), Refusal> {
+pub(super) async fn furnish(
+    upkeep: &Upkeep,
+    cluster: &Arc<str>,
+    namespace: &Arc<str>,
+) -> Result<(), Refusal> {
     let there = |(resource, name): (&str, &str)| {
         upkeep.server.store().get(&Key {
             cluster: Arc::clone(cluster),

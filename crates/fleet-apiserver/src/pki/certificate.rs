@@ -33,7 +33,8 @@ impl KeyedCertificate {
     /// # Errors
     /// [`PkiError::Tls`] if either isn't PEM.
     pub fn der(&self) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), PkiError> {
-        let refused = |error: rustls_pki_types::pem::Error| PkiError::Tls(rustls::Error::General(error.to_string()));
+        let refused =
+            |error: rustls_pki_types::pem::Error| PkiError::Tls(rustls::Error::General(error.to_string()));
         let chain = CertificateDer::pem_slice_iter(self.certificate_pem.as_bytes())
             .collect::<Result<Vec<_>, _>>()
             .map_err(refused)?;
@@ -104,7 +105,8 @@ fn replace_subject(
         return Err("a certificate has three parts".into());
     };
     let mut fields = signed.decode_as::<Vec<Any>>().map_err(text)?;
-    *fields.get_mut(5).ok_or("the certificate has no subject")? = subject::encode(user, groups).map_err(text)?;
+    *fields.get_mut(5).ok_or("the certificate has no subject")? =
+        subject::encode(user, groups).map_err(text)?;
     *signed = Any::encode_from(&fields).map_err(text)?;
     let bytes = authority.sign(&signed.to_der().map_err(text)?).map_err(|error| error.to_string())?;
     *signature = Any::encode_from(&BitString::from_bytes(&bytes).map_err(text)?).map_err(text)?;

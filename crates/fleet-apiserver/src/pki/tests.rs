@@ -37,8 +37,10 @@ fn everything_is_kept_over_a_restart() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("pki");
     let first = Authority::open(&path, now()).unwrap();
-    let (server, client) =
-        (first.server(&[], now()).unwrap(), first.client("hub", "admin", &groups(&["system:masters"]), now()).unwrap());
+    let (server, client) = (
+        first.server(&[], now()).unwrap(),
+        first.client("hub", "admin", &groups(&["system:masters"]), now()).unwrap(),
+    );
     let second = Authority::open(&path, days(300)).unwrap();
     assert_eq!(first.certificate_pem(), second.certificate_pem());
     assert_eq!(second.server(&[], days(300)).unwrap(), server);

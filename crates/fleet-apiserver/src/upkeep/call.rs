@@ -18,6 +18,12 @@ pub(crate) struct Refusal {
     message: String,
 }
 
+impl Refusal {
+    pub(super) fn new(code: u16, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.code, self.message)
@@ -54,7 +60,7 @@ impl Upkeep {
             .header(header::CONTENT_TYPE, content)
             .header(header::USER_AGENT, controller)
             .body(Full::<Bytes>::from(body.to_string()))
-            .map_err(|error| Refusal { code: 400, message: error.to_string() })?;
+            .map_err(|error| Refusal::new(400, error.to_string()))?;
         let identity = Identity::admin(format!("system:serviceaccount:kube-system:{controller}"));
         let response = self.server.handle(cluster, identity, request).await;
         let code = response.status().as_u16();
@@ -62,9 +68,10 @@ impl Upkeep {
             return Ok(());
         }
         let body = response.into_body().collect().await.map(http_body_util::Collected::to_bytes);
-        let status: Value = body.ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+        let status: Value =
+            body.ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
         let message = status.get("message").and_then(Value::as_str).unwrap_or("no reason given").to_owned();
-        Err(Refusal { code, message })
+        Err(Refusal::new(code, message))
     }
 
     /// Deletes an object as it was seen. One that has gone or been replaced meanwhile is no failure.

@@ -57,12 +57,25 @@ pub(super) async fn run(upkeep: Upkeep, cluster: Arc<str>) {
 impl Upkeep {
     async fn work(&self, cluster: &Arc<str>, work: &Work) -> Result<(), Refusal> {
         if self.server.inner.cluster(cluster).is_none() {
-            return Ok(());
+            return self.not_served(cluster, work);
         }
         match work {
             Work::Dependent(key) => garbage::dependent(self, key).await,
             Work::Owner(key) => garbage::owner(self, key).await,
             Work::Namespace(name) => namespaces::tend(self, cluster, name).await,
+        }
+    }
+
+    /// A cluster's first objects are there before it is served, and its last changes come after: what is still
+    /// in the store is tried again.
+    fn not_served(&self, cluster: &Arc<str>, work: &Work) -> Result<(), Refusal> {
+        let key = match work {
+            Work::Dependent(key) | Work::Owner(key) => key.clone(),
+            Work::Namespace(name) => namespaces::key_of(cluster, name),
+        };
+        match self.server.store().get(&key) {
+            None => Ok(()),
+            Some(_) => Err(Refusal::new(404, "the cluster isn't served")),
         }
     }
 }

@@ -16,7 +16,8 @@ use crate::ownership::{self, Writer};
 use crate::registry::Kind;
 use crate::request::body;
 use crate::status::ApiError;
-pub(crate) use judge::{judge_changed, judge_new};
+pub(crate) use judge::cause;
+use judge::{judge_changed, judge_new};
 pub(crate) use strict::check_fields;
 
 /// The kind in the version that is stored.

@@ -30,9 +30,8 @@ pub(super) fn apply<'a>(name: &str, values: &[Val<'a>], meter: &mut Meter) -> Op
         (op::ADD, [a, b]) => add(a, b, meter),
         (op::SUBSTRACT, [a, b]) => arithmetic(a, b, "-", i64::checked_sub, u64::checked_sub, |a, b| a - b),
         (op::MULTIPLY, [a, b]) => arithmetic(a, b, "*", i64::checked_mul, u64::checked_mul, |a, b| a * b),
-        (op::DIVIDE, [a, b]) => {
-            zero(b, "divided").and_then(|()| arithmetic(a, b, "/", i64::checked_div, u64::checked_div, |a, b| a / b))
-        }
+        (op::DIVIDE, [a, b]) => zero(b, "divided")
+            .and_then(|()| arithmetic(a, b, "/", i64::checked_div, u64::checked_div, |a, b| a / b)),
         (op::MODULO, [a, b]) => match (a, b) {
             (Val::Double(_), _) | (_, Val::Double(_)) => Err(mismatch("%", a, b)),
             _ => zero(b, "divided")
@@ -49,7 +48,9 @@ fn overflow() -> Fault {
 fn mismatch(sign: &str, a: &Val<'_>, b: &Val<'_>) -> Fault {
     let (a, b) = (a.type_name(), b.type_name());
     let advice = match (a, b) {
-        ("int" | "uint" | "double", "int" | "uint" | "double") => "; convert one with int(), uint() or double()",
+        ("int" | "uint" | "double", "int" | "uint" | "double") => {
+            "; convert one with int(), uint() or double()"
+        }
         ("string", _) | (_, "string") if sign == "+" => "; convert the other with string()",
         _ => "",
     };

@@ -2,7 +2,9 @@
 
 use std::rc::Rc;
 
-use crate::functions::{base64, quantity::Quantity};
+use fleet_json::Quantity;
+
+use crate::functions::{base64, quantity};
 use crate::meter::{Fault, Meter, Outcome};
 use crate::value::Val;
 
@@ -50,14 +52,14 @@ pub(super) fn call<'a>(name: &str, value: &Val<'a>, meter: &mut Meter) -> Option
             _ => return None,
         },
         "quantity" => match value {
-            Val::String(text) => Quantity::parse(text).map(Val::Quantity).ok_or_else(|| {
+            Val::String(text) => Quantity::parse(text).map(Val::Quantity).map_err(|_| {
                 Fault::new(format!("{:?} is no quantity", text.chars().take(40).collect::<String>()))
             }),
-            Val::Int(i) => Ok(Val::Quantity(Quantity::whole(i128::from(*i)))),
+            Val::Int(i) => Ok(Val::Quantity(quantity::whole(*i))),
             _ => return None,
         },
         "isQuantity" => match value {
-            Val::String(text) => Ok(Val::Bool(Quantity::parse(text).is_some())),
+            Val::String(text) => Ok(Val::Bool(Quantity::parse(text).is_ok())),
             _ => Ok(Val::Bool(false)),
         },
         "hasValue" => match value {
@@ -87,7 +89,9 @@ fn int(value: &Val<'_>) -> Option<Outcome<i64>> {
         Val::Int(i) => Ok(*i),
         Val::Uint(u) => i64::try_from(*u).map_err(|_| Fault::new(format!("{u} is too large for int"))),
         // Both bounds are exact doubles; everything between fits.
-        Val::Double(d) if *d > -9_223_372_036_854_775_808.0 && *d < 9_223_372_036_854_775_808.0 => Ok(*d as i64),
+        Val::Double(d) if *d > -9_223_372_036_854_775_808.0 && *d < 9_223_372_036_854_775_808.0 => {
+            Ok(*d as i64)
+        }
         Val::Double(d) => Err(Fault::new(format!("{d} doesn't fit int"))),
         Val::String(text) => text.parse().map_err(|_| unreadable("int", text)),
         _ => return None,

@@ -44,7 +44,13 @@ pub(super) fn format<'a>(pattern: &str, arguments: &List<'a>, meter: &mut Meter)
     Ok(Val::text(text))
 }
 
-fn clause_text(clause: char, precision: usize, value: &Val<'_>, meter: &mut Meter, depth: usize) -> Outcome<String> {
+fn clause_text(
+    clause: char,
+    precision: usize,
+    value: &Val<'_>,
+    meter: &mut Meter,
+    depth: usize,
+) -> Outcome<String> {
     meter.charge(1)?;
     if depth > 32 {
         return Err(Fault::limit("the value is nested too deep to be formatted"));
@@ -70,8 +76,9 @@ fn clause_text(clause: char, precision: usize, value: &Val<'_>, meter: &mut Mete
             meter.charge_text(text.len())?;
             text.to_string()
         }
-        ('s', other) => convert::plain(other)
-            .ok_or_else(|| Fault::new(format!("%s can't show {}", other.type_name())))?,
+        ('s', other) => {
+            convert::plain(other).ok_or_else(|| Fault::new(format!("%s can't show {}", other.type_name())))?
+        }
         ('d', Val::Int(i)) => i.to_string(),
         ('d', Val::Uint(u)) => u.to_string(),
         ('f', Val::Double(d)) => format!("{d:.precision$}"),

@@ -11,7 +11,12 @@ use crate::value::{Key, List, Val};
 const MAX_RANGE: i64 = 100_000;
 
 /// `None`: no such function for lists.
-pub(super) fn call<'a>(name: &str, list: &List<'a>, rest: &[Val<'a>], meter: &mut Meter) -> Option<Outcome<Val<'a>>> {
+pub(super) fn call<'a>(
+    name: &str,
+    list: &List<'a>,
+    rest: &[Val<'a>],
+    meter: &mut Meter,
+) -> Option<Outcome<Val<'a>>> {
     if let Err(fault) = meter.charge(list.len()) {
         return Some(Err(fault));
     }
@@ -23,7 +28,9 @@ pub(super) fn call<'a>(name: &str, list: &List<'a>, rest: &[Val<'a>], meter: &mu
         ("max", []) => extreme(list, name, Ordering::is_gt, meter),
         ("indexOf", [item]) => position(list, item, meter, false),
         ("lastIndexOf", [item]) => position(list, item, meter, true),
-        ("contains", [item]) => position(list, item, meter, false).map(|at| Val::Bool(!matches!(at, Val::Int(-1)))),
+        ("contains", [item]) => {
+            position(list, item, meter, false).map(|at| Val::Bool(!matches!(at, Val::Int(-1))))
+        }
         ("join", separator) => join(list, separator.first(), meter),
         ("first", []) => Ok(list.get(0).map_or(Val::Optional(None), Val::some)),
         ("last", []) => {
@@ -63,9 +70,8 @@ pub(super) fn sets<'a>(name: &str, values: &[Val<'a>], meter: &mut Meter) -> Opt
     Some(match name {
         "sets.contains" => within(b, a, meter).map(|found| Val::Bool(found == b.len())),
         "sets.intersects" => within(a, b, meter).map(|found| Val::Bool(found > 0)),
-        "sets.equivalent" => within(a, b, meter).and_then(|found| {
-            Ok(Val::Bool(found == a.len() && within(b, a, meter)? == b.len()))
-        }),
+        "sets.equivalent" => within(a, b, meter)
+            .and_then(|found| Ok(Val::Bool(found == a.len() && within(b, a, meter)? == b.len()))),
         _ => return None,
     })
 }
@@ -100,7 +106,9 @@ fn sum<'a>(list: &List<'a>) -> Outcome<Val<'a>> {
     let mut total = Val::Int(0);
     for (position, item) in list.iter().enumerate() {
         total = match (total, item) {
-            (_, item @ (Val::Int(_) | Val::Uint(_) | Val::Double(_) | Val::Quantity(_))) if position == 0 => item,
+            (_, item @ (Val::Int(_) | Val::Uint(_) | Val::Double(_) | Val::Quantity(_))) if position == 0 => {
+                item
+            }
             (Val::Int(a), Val::Int(b)) => Val::Int(a.checked_add(b).ok_or_else(too_large)?),
             (Val::Uint(a), Val::Uint(b)) => Val::Uint(a.checked_add(b).ok_or_else(too_large)?),
             (Val::Double(a), Val::Double(b)) => Val::Double(a + b),
@@ -112,7 +120,12 @@ fn sum<'a>(list: &List<'a>) -> Outcome<Val<'a>> {
     Ok(total)
 }
 
-fn extreme<'a>(list: &List<'a>, name: &str, better: fn(Ordering) -> bool, meter: &mut Meter) -> Outcome<Val<'a>> {
+fn extreme<'a>(
+    list: &List<'a>,
+    name: &str,
+    better: fn(Ordering) -> bool,
+    meter: &mut Meter,
+) -> Outcome<Val<'a>> {
     let mut items = list.iter();
     let mut best = items.next().ok_or_else(|| Fault::new(format!("`{name}` of an empty list")))?;
     for item in items {
@@ -210,9 +223,14 @@ fn to_map<'a>(list: &List<'a>, key: &Val<'a>, value: &Val<'a>, meter: &mut Meter
     for item in list.iter() {
         meter.charge(1)?;
         let Val::Map(map) = &item else {
-            return Err(Fault::new(format!("`toMap` needs a list of maps, but it holds {}", item.type_name())));
+            return Err(Fault::new(format!(
+                "`toMap` needs a list of maps, but it holds {}",
+                item.type_name()
+            )));
         };
-        let part = |name: &str| map.field(name).ok_or_else(|| Fault::missing(format!("an item has no field {name:?}")));
+        let part = |name: &str| {
+            map.field(name).ok_or_else(|| Fault::missing(format!("an item has no field {name:?}")))
+        };
         made.insert(Key::of(&part(key)?)?, part(value)?);
     }
     Ok(Val::map(made))

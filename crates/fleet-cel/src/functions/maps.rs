@@ -6,7 +6,12 @@ use crate::meter::{Meter, Outcome};
 use crate::value::{Dict, Val};
 
 /// `None`: no such function for maps.
-pub(super) fn call<'a>(name: &str, map: &Dict<'a>, rest: &[Val<'a>], meter: &mut Meter) -> Option<Outcome<Val<'a>>> {
+pub(super) fn call<'a>(
+    name: &str,
+    map: &Dict<'a>,
+    rest: &[Val<'a>],
+    meter: &mut Meter,
+) -> Option<Outcome<Val<'a>>> {
     if let Err(fault) = meter.charge(map.len()) {
         return Some(Err(fault));
     }

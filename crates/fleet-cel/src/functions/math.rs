@@ -41,7 +41,12 @@ fn items<'a>(list: &List<'a>) -> Vec<Val<'a>> {
     list.iter().collect()
 }
 
-fn extreme<'a>(name: &str, values: &[Val<'a>], better: fn(Ordering) -> bool, meter: &mut Meter) -> Outcome<Val<'a>> {
+fn extreme<'a>(
+    name: &str,
+    values: &[Val<'a>],
+    better: fn(Ordering) -> bool,
+    meter: &mut Meter,
+) -> Outcome<Val<'a>> {
     meter.charge(values.len())?;
     let mut best: Option<&Val<'a>> = None;
     for value in values {

@@ -18,9 +18,15 @@ pub(super) fn call<'a>(
 ) -> Option<Outcome<Val<'a>>> {
     Some(match (name, rest) {
         ("size", []) => meter.charge_text(subject.len()).map(|()| count(subject)),
-        ("contains", [part]) => searched(subject, meter).and_then(|s| Ok(Val::Bool(s.contains(text(part, name)?)))),
-        ("startsWith", [part]) => searched(subject, meter).and_then(|s| Ok(Val::Bool(s.starts_with(text(part, name)?)))),
-        ("endsWith", [part]) => searched(subject, meter).and_then(|s| Ok(Val::Bool(s.ends_with(text(part, name)?)))),
+        ("contains", [part]) => {
+            searched(subject, meter).and_then(|s| Ok(Val::Bool(s.contains(text(part, name)?))))
+        }
+        ("startsWith", [part]) => {
+            searched(subject, meter).and_then(|s| Ok(Val::Bool(s.starts_with(text(part, name)?))))
+        }
+        ("endsWith", [part]) => {
+            searched(subject, meter).and_then(|s| Ok(Val::Bool(s.ends_with(text(part, name)?))))
+        }
         ("matches", [p]) => {
             with_pattern(p, subject, name, meter, patterns, |regex, s| Ok(Val::Bool(regex.is_match(s))))
         }
@@ -117,7 +123,12 @@ fn replace<'a>(
     Ok(Val::text(subject.replacen(from, to, limit)))
 }
 
-fn split<'a>(subject: &Text<'a>, separator: &Val<'a>, limit: Option<&Val<'a>>, meter: &mut Meter) -> Outcome<Val<'a>> {
+fn split<'a>(
+    subject: &Text<'a>,
+    separator: &Val<'a>,
+    limit: Option<&Val<'a>>,
+    meter: &mut Meter,
+) -> Outcome<Val<'a>> {
     meter.charge_text(subject.len())?;
     let separator = text(separator, "split")?;
     let limit = match limit {
@@ -127,7 +138,9 @@ fn split<'a>(subject: &Text<'a>, separator: &Val<'a>, limit: Option<&Val<'a>>, m
     let parts: Vec<&str> = match (limit, separator) {
         (0, _) => Vec::new(),
         // Rust would put an empty part before the first and after the last character.
-        (usize::MAX, "") => subject.char_indices().filter_map(|(at, c)| subject.get(at..at + c.len_utf8())).collect(),
+        (usize::MAX, "") => {
+            subject.char_indices().filter_map(|(at, c)| subject.get(at..at + c.len_utf8())).collect()
+        }
         (limit, separator) => subject.splitn(limit, separator).collect(),
     };
     meter.charge(parts.len())?;
@@ -141,7 +154,10 @@ fn substring<'a>(subject: &str, from: &Val<'a>, to: Option<&Val<'a>>, meter: &mu
         None => subject.len(),
         Some(to) => byte_position(subject, int(to, "substring")?)?,
     };
-    subject.get(start..end).map(Val::text).ok_or_else(|| Fault::new("the substring's end lies before its start"))
+    subject
+        .get(start..end)
+        .map(Val::text)
+        .ok_or_else(|| Fault::new("the substring's end lies before its start"))
 }
 
 /// Finds the compiled pattern, or compiles it once for this evaluation. The engine's time is linear in the

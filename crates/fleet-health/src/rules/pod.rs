@@ -27,9 +27,10 @@ pub(super) fn pod(view: &View<'_>) -> Health {
     if phase == "Running" {
         return match condition(view, "Ready") {
             Some(ready) if ready.is_true() => Health::healthy("Ready", "all containers are ready"),
-            Some(ready) => {
-                Health::progressing(ready.reason_or("NotReady"), ready.message_or("not all containers are ready"))
-            }
+            Some(ready) => Health::progressing(
+                ready.reason_or("NotReady"),
+                ready.message_or("not all containers are ready"),
+            ),
             None => Health::progressing("NotReady", "not all containers are ready"),
         };
     }

@@ -33,7 +33,7 @@ pub(super) fn deployment(view: &View<'_>) -> Health {
     let available = view.count("availableReplicas");
     let old = (view.count("replicas") - updated).max(0);
     let surplus = (view.count("replicas") - desired).max(0);
-    if updated >= desired && surplus == 0 && old == 0 && available >= desired {
+    if updated >= desired && surplus == 0 && available >= desired {
         return running(desired, "updated replica");
     }
     if let Some(progress) = condition(view, "Progressing").filter(|condition| condition.is_false())
@@ -171,6 +171,9 @@ pub(super) fn replica_set(view: &View<'_>) -> Health {
     if ready < desired {
         Health::progressing("ReplicasNotReady", format!("{ready} of {desired} replicas are ready"))
     } else {
-        Health::progressing("ReplicasNotAvailable", format!("{available} of {desired} replicas are available"))
+        Health::progressing(
+            "ReplicasNotAvailable",
+            format!("{available} of {desired} replicas are available"),
+        )
     }
 }

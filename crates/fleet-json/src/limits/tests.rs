@@ -26,9 +26,11 @@ fn hostile_nesting_is_refused() {
             assert!(matches!(error, ParseError::TooDeep(_)), "{error}");
         }
     }
-    let exact = format!("{}{}", "[".repeat(MAX_DEPTH), "]".repeat(MAX_DEPTH));
-    assert!(parse_json(exact.as_bytes(), MAX_DEPTH).is_ok());
-    assert!(parse_json(exact.as_bytes(), MAX_DEPTH - 1).is_err());
+    for (open, core, close) in [("[", "1", "]"), ("{\"a\":", "1", "}")] {
+        let exact = format!("{}{core}{}", open.repeat(MAX_DEPTH), close.repeat(MAX_DEPTH));
+        assert_eq!(depth(&parse_json(exact.as_bytes(), MAX_DEPTH).unwrap().value), MAX_DEPTH);
+        assert!(matches!(parse_json(exact.as_bytes(), MAX_DEPTH - 1), Err(ParseError::TooDeep(_))));
+    }
 }
 
 /// Strict validation names every field that was given twice; the last value counts.

@@ -60,7 +60,7 @@ fn failures_name_the_operation_and_change_nothing() {
         assert_eq!(error.to_string(), expected);
         assert_eq!(value, before);
     }
-    let mut value = before.clone();
+    let mut value = before;
     let unknown = json!([{"op": "merge", "path": "/a", "value": 1}]);
     let error = json_patch(&mut value, &unknown).unwrap_err().to_string();
     assert!(error.starts_with("operation 0 (merge /a): unknown variant"), "{error}");

@@ -1,5 +1,7 @@
 //! The directives that a strategic merge patch may carry.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value};
 
 use crate::patch::PatchError;
@@ -80,6 +82,7 @@ pub(super) fn delete_scalars(
         ));
     };
     if let Some(Value::Array(list)) = target.get_mut(name) {
+        let scalars: HashSet<&Value> = scalars.iter().collect();
         list.retain(|item| !scalars.contains(item));
     }
     Ok(())

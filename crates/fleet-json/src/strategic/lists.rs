@@ -1,5 +1,7 @@
 //! Merging and ordering lists.
 
+use std::collections::{HashMap, HashSet};
+
 use serde_json::{Map, Value};
 
 use super::directives::{self, Directive};
@@ -31,12 +33,8 @@ fn merge_scalars(target: &[Value], patch: &[Value], path: &FieldPath) -> Result<
             "this list is merged as a set of scalars; expected a scalar",
         ));
     }
-    let mut merged: Vec<Value> = Vec::with_capacity(target.len() + patch.len());
-    for item in target.iter().chain(patch) {
-        if !merged.contains(item) {
-            merged.push(item.clone());
-        }
-    }
+    let mut seen = HashSet::new();
+    let merged = target.iter().chain(patch).filter(|item| seen.insert(*item)).cloned().collect();
     Ok(place_new(merged, patch, target, None))
 }
 
@@ -67,13 +65,20 @@ fn merge_by_key<'a, S: Shape<'a>>(
     if replace {
         merged.clear();
     }
+    let mut positions: HashMap<Value, usize> = HashMap::new();
+    for (index, item) in merged.iter().enumerate() {
+        if let Some(value) = item.get(key) {
+            positions.entry(value.clone()).or_insert(index);
+        }
+    }
     for (map, place) in entries {
         let value = map.get(key).ok_or_else(|| lacks_key(&place, key))?;
-        match merged.iter_mut().find(|item| item.get(key) == Some(value)) {
+        match positions.get(value).and_then(|index| merged.get_mut(*index)) {
             Some(Value::Object(existing)) => merge_map(existing, map, shape, &place)?,
             _ => {
                 let mut item = Map::new();
                 merge_map(&mut item, map, shape, &place)?;
+                positions.insert(value.clone(), merged.len());
                 merged.push(Value::Object(item));
             }
         }
@@ -103,7 +108,8 @@ pub(super) fn check_order<'a, S: Shape<'a>>(
         if is_directive {
             continue;
         }
-        match rest.iter().position(|other| same(item, other, key)) {
+        let known_by = identity(item, key);
+        match rest.iter().position(|other| known_by.is_some() && known_by == identity(other, key)) {
             Some(at) => rest = rest.get(at + 1..).unwrap_or(&[]),
             None => {
                 return Err(PatchError::malformed(
@@ -135,21 +141,33 @@ pub(super) fn reorder<'a, S: Shape<'a>>(
     Ok(place_new(merged, order, before, key))
 }
 
-fn same(a: &Value, b: &Value, key: Option<&str>) -> bool {
+/// What an item is known by: the value of its key, or itself.
+fn identity<'v>(item: &'v Value, key: Option<&str>) -> Option<&'v Value> {
     match key {
-        Some(key) => a.get(key).is_some() && a.get(key) == b.get(key),
-        None => a == b,
+        Some(key) => item.get(key),
+        None => Some(item),
     }
+}
+
+fn positions<'v>(list: &'v [Value], key: Option<&str>) -> HashMap<&'v Value, usize> {
+    let mut positions = HashMap::with_capacity(list.len());
+    for (index, item) in list.iter().enumerate() {
+        if let Some(identity) = identity(item, key) {
+            positions.entry(identity).or_insert(index);
+        }
+    }
+    positions
 }
 
 /// Merges two sequences: the items that `order` names, in that order, and the others in the order of
 /// `before`. Where both are known of old, their old order decides which comes first; else the named one does.
 fn place_new(merged: Vec<Value>, order: &[Value], before: &[Value], key: Option<&str>) -> Vec<Value> {
-    let position = |list: &[Value], item: &Value| list.iter().position(|other| same(item, other, key));
+    let (in_order, of_old) = (positions(order, key), positions(before, key));
+    let place = |known: &HashMap<&Value, usize>, item: &Value| known.get(identity(item, key)?).copied();
     let (mut named, mut others): (Vec<Value>, Vec<Value>) =
-        merged.into_iter().partition(|item| position(order, item).is_some());
-    named.sort_by_key(|item| position(order, item));
-    others.sort_by_key(|item| position(before, item).unwrap_or(usize::MAX));
+        merged.into_iter().partition(|item| place(&in_order, item).is_some());
+    named.sort_by_cached_key(|item| place(&in_order, item));
+    others.sort_by_cached_key(|item| place(&of_old, item).unwrap_or(usize::MAX));
 
     let mut all = Vec::with_capacity(named.len() + others.len());
     let mut named = named.into_iter().peekable();
@@ -157,7 +175,7 @@ fn place_new(merged: Vec<Value>, order: &[Value], before: &[Value], key: Option<
     loop {
         let other_first = match (others.peek(), named.peek()) {
             (Some(other), Some(name)) => {
-                matches!((position(before, other), position(before, name)), (Some(a), Some(b)) if a < b)
+                matches!((place(&of_old, other), place(&of_old, name)), (Some(a), Some(b)) if a < b)
             }
             (Some(_), None) => true,
             (None, Some(_)) => false,

@@ -68,7 +68,9 @@ fn walk(schema: &Value, value: &mut Value, path: &str) -> Result<(), Wrong> {
         return Ok(());
     }
     let fits = match wanted {
-        _ if flag(schema, "x-kubernetes-int-or-string") => value.is_string() || value.is_i64() || value.is_u64(),
+        _ if flag(schema, "x-kubernetes-int-or-string") => {
+            value.is_string() || value.is_i64() || value.is_u64()
+        }
         "object" => value.is_object(),
         "array" => value.is_array(),
         "string" => value.is_string(),

@@ -91,7 +91,8 @@ impl Schematic {
             only(item, &place, &["name", "value"])?;
             let name = item.get("name").and_then(Value::as_str).filter(|name| !name.is_empty());
             let name = name.ok_or_else(|| format!("{place}.name: expected a string"))?;
-            let template = template(item.get("value").unwrap_or(&Value::Null), &format!("{place}.value"), &names)?;
+            let template =
+                template(item.get("value").unwrap_or(&Value::Null), &format!("{place}.value"), &names)?;
             if !names.insert(name.to_owned()) {
                 return Err(format!("{place}.name: {name:?} is there already"));
             }
@@ -123,11 +124,6 @@ impl Schematic {
         }
     }
 
-    /// Whether it changes the workload, rather than only standing beside it.
-    pub(crate) fn has_patch(&self) -> bool {
-        self.patch.is_some()
-    }
-
     /// Fills `let` in and runs the checks.
     pub(crate) fn prepare(&self, scope: &mut Scope<'_>) -> Result<(), Refusal> {
         for (name, template) in &self.lets {
@@ -142,7 +138,9 @@ impl Schematic {
                 .map_err(|error| Refusal::Template(place.clone(), error.to_string()))?;
             if !holds {
                 let message = scope.render(&check.message, &place)?;
-                return Err(Refusal::Check(message.as_str().map_or_else(|| message.to_string(), str::to_owned)));
+                return Err(Refusal::Check(
+                    message.as_str().map_or_else(|| message.to_string(), str::to_owned),
+                ));
             }
         }
         Ok(())
@@ -179,7 +177,8 @@ impl Check {
         only(item, place, &["rule", "message"])?;
         let rule = item.get("rule").and_then(Value::as_str);
         let rule = rule.ok_or_else(|| format!("{place}.rule: expected an expression"))?;
-        let rule = Program::compile(rule, &Limits::default()).map_err(|error| format!("{place}.rule: {error}"))?;
+        let rule =
+            Program::compile(rule, &Limits::default()).map_err(|error| format!("{place}.rule: {error}"))?;
         known_names(rule.variables(), names).map_err(|problem| format!("{place}.rule: {problem}"))?;
         let message = item.get("message").filter(|message| message.is_string());
         let message = message.ok_or_else(|| format!("{place}.message: expected a string"))?;
@@ -196,10 +195,7 @@ fn template(value: &Value, place: &str, names: &BTreeSet<String>) -> Result<Temp
     Ok(template)
 }
 
-fn known_names<'n>(
-    mut used: impl Iterator<Item = &'n str>,
-    known: &BTreeSet<String>,
-) -> Result<(), String> {
+fn known_names<'n>(mut used: impl Iterator<Item = &'n str>, known: &BTreeSet<String>) -> Result<(), String> {
     match used.find(|name| !known.contains(*name)) {
         None => Ok(()),
         Some(name) => {

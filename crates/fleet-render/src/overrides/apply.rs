@@ -1,6 +1,6 @@
 //! Components as they are after the overrides.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{ComponentPatch, Override};
 use crate::application::{Component, Trait};
@@ -36,6 +36,17 @@ pub struct EffectiveTrait {
     pub own: bool,
     /// The policies that brought or changed it, in order.
     pub changed_by: Vec<String>,
+    /// The properties after each change but the last, with the policy that made them (`None`: the
+    /// component). Provenance needs them: a field is owed to whoever set it, not to the last one.
+    pub(crate) earlier: Vec<(Option<String>, Value)>,
+}
+
+impl EffectiveTrait {
+    fn change(&mut self, properties: &Value, policy: &str) {
+        self.earlier.push((self.changed_by.last().cloned(), self.properties.clone()));
+        merge(&mut self.properties, properties);
+        self.changed_by.push(policy.to_owned());
+    }
 }
 
 /// The components that are delivered under `overrides`, which are applied one after the other.
@@ -81,6 +92,7 @@ impl EffectiveComponent {
             properties: properties.clone(),
             own: true,
             changed_by: Vec::new(),
+            earlier: Vec::new(),
         });
         Self {
             name: component.name.clone(),
@@ -179,39 +191,32 @@ fn apply(
     Ok(())
 }
 
-fn merge_trait(component: &mut EffectiveComponent, type_: &str, properties: &Value, keys: &[String], policy: &str) {
-    let same = |have: &&mut EffectiveTrait| have.type_ == type_;
-    let mut candidates = component.traits.iter_mut().filter(same);
-    if let (Some(only), None) = (candidates.next(), candidates.next())
-        && keys.iter().all(|key| only.properties.get(key) == properties.get(key))
-    {
-        merge(&mut only.properties, properties);
-        if only.changed_by.last().is_none_or(|last| last != policy) {
-            only.changed_by.push(policy.to_owned());
-        }
-        return;
-    }
-    // Among several, one that names the same thing is meant.
-    let alike = component.traits.iter_mut().rev().find(|have| {
-        have.type_ == type_
-            && !keys.is_empty()
-            && keys.iter().all(|key| have.properties.get(key) == properties.get(key))
-    });
-    match alike {
-        Some(have) => {
-            merge(&mut have.properties, properties);
-            have.changed_by.push(policy.to_owned());
-        }
-        None => {
-            let mut merged = Value::Object(Map::new());
-            merge(&mut merged, properties);
-            component.traits.push(EffectiveTrait {
-                type_: type_.to_owned(),
-                properties: merged,
-                own: false,
-                changed_by: vec![policy.to_owned()],
-            });
-        }
+fn merge_trait(
+    component: &mut EffectiveComponent,
+    type_: &str,
+    properties: &Value,
+    keys: &[String],
+    policy: &str,
+) {
+    let alike = |have: &EffectiveTrait| {
+        have.type_ == type_ && keys.iter().all(|key| have.properties.get(key) == properties.get(key))
+    };
+    let several = component.traits.iter().filter(|have| have.type_ == type_).count() > 1;
+    // Several that nothing tells apart: none of them is the one that is meant.
+    let known = if several && keys.is_empty() {
+        None
+    } else {
+        component.traits.iter_mut().rev().find(|have| alike(have))
+    };
+    match known {
+        Some(have) => have.change(properties, policy),
+        None => component.traits.push(EffectiveTrait {
+            type_: type_.to_owned(),
+            properties: properties.clone(),
+            own: false,
+            changed_by: vec![policy.to_owned()],
+            earlier: Vec::new(),
+        }),
     }
 }
 

@@ -70,8 +70,7 @@ impl Decided {
     /// Whether any writer named the field at `path`, a controller's update included. What the API server
     /// allocates itself (node ports) is in nobody's set.
     pub fn named_by_anyone(&self, path: &[PathStep<'_>]) -> bool {
-        self.contains(path)
-            || self.updated.iter().chain(&self.controllers).any(|fields| owns(fields, path))
+        self.contains(path) || self.updated.iter().chain(&self.controllers).any(|fields| owns(fields, path))
     }
 
     /// The fields that only controllers wrote, each with the value that the last-applied annotation
@@ -204,9 +203,22 @@ fn list_keys(list: &str, item: &Value) -> &'static [&'static str] {
         "hostAliases" => &["ip"],
         "topologySpreadConstraints" => &["topologyKey", "whenUnsatisfiable"],
         "conditions" => &["type"],
-        "containers" | "initContainers" | "ephemeralContainers" | "env" | "volumes" | "imagePullSecrets"
-        | "webhooks" | "readinessGates" | "schedulingGates" | "resourceClaims" | "secrets" => {
-            if item.get("name").is_some() { &["name"] } else { &[] }
+        "containers"
+        | "initContainers"
+        | "ephemeralContainers"
+        | "env"
+        | "volumes"
+        | "imagePullSecrets"
+        | "webhooks"
+        | "readinessGates"
+        | "schedulingGates"
+        | "resourceClaims"
+        | "secrets" => {
+            if item.get("name").is_some() {
+                &["name"]
+            } else {
+                &[]
+            }
         }
         _ => &[],
     }

@@ -6,12 +6,8 @@ use serde_json::{Map, Value, json};
 use super::tree::{Object, at, child, child_or_new, fill, int, items, some, text};
 
 /// Labels by which a Job's pods are found, written on create.
-pub(crate) const JOB_LABELS: [&str; 4] = [
-    "controller-uid",
-    "job-name",
-    "batch.kubernetes.io/controller-uid",
-    "batch.kubernetes.io/job-name",
-];
+pub(crate) const JOB_LABELS: [&str; 4] =
+    ["controller-uid", "job-name", "batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name"];
 
 /// Whether the group belongs to Kubernetes, so that its kinds behave by the tables here and not as custom
 /// resources.
@@ -146,7 +142,9 @@ fn pod(pod: &mut Object) {
     if let Some(Value::Array(tolerations)) = spec.get_mut("tolerations") {
         for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
             let covered = tolerations.iter().any(|toleration| {
-                let same = |field: &str, want: &str| matches!(text(toleration, &[field]), "" ) || text(toleration, &[field]) == want;
+                let same = |field: &str, want: &str| {
+                    matches!(text(toleration, &[field]), "") || text(toleration, &[field]) == want
+                };
                 same("key", key) && same("effect", "NoExecute")
             });
             if !covered {
@@ -261,7 +259,7 @@ fn keep_allocated(old: &Value, new: &mut Value) {
     };
     let keep_health_check = health_checked(old) && health_checked(new);
     let Some(spec) = new.as_object_mut().and_then(|new| child(new, "spec")) else { return };
-    if addressed(&old_kind) && addressed(&new_kind) && text(old, &["spec", "clusterIP"]) != "" {
+    if addressed(&old_kind) && addressed(&new_kind) && !text(old, &["spec", "clusterIP"]).is_empty() {
         for key in ["clusterIP", "clusterIPs"] {
             if let Some(value) = some(old, &["spec", key]) {
                 fill(spec, key, value.clone());
@@ -294,5 +292,103 @@ fn keep_allocated(old: &Value, new: &mut Value) {
     }
     if keep_health_check && let Some(number) = some(old, &["spec", "healthCheckNodePort"]) {
         fill(spec, "healthCheckNodePort", number.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Waiting for `observedGeneration` hangs where a generation moves that shouldn't, and ends too early
+    /// where it stays.
+    #[test]
+    fn generations_move_by_kind() {
+        let object = |spec: i64, note: &str, status: i64| {
+            json!({"metadata": {"annotations": {"n": note}, "labels": {"n": note}},
+                   "spec": spec, "status": status, "webhooks": spec, "data": spec})
+        };
+        let old = object(1, "a", 1);
+        for (group, kind, spec, note) in [
+            ("apps", "Deployment", true, true),
+            ("apps", "StatefulSet", true, false),
+            ("", "Pod", true, false),
+            ("networking.k8s.io", "Ingress", true, false),
+            ("admissionregistration.k8s.io", "MutatingWebhookConfiguration", true, false),
+            ("scheduling.k8s.io", "PriorityClass", false, false),
+            ("", "ConfigMap", false, false),
+            ("", "Service", false, false),
+            ("example.org", "Widget", true, false),
+        ] {
+            assert_eq!(generation_moves(group, kind, &old, &object(2, "a", 1)), spec, "{kind} spec");
+            assert_eq!(generation_moves(group, kind, &old, &object(1, "b", 1)), note, "{kind} annotation");
+            assert!(!generation_moves(group, kind, &old, &object(1, "a", 2)), "{kind} status");
+        }
+    }
+
+    #[test]
+    fn a_job_finds_its_pods_by_its_uid() {
+        let mut job = json!({"metadata": {"name": "j"}, "spec": {"template": {"spec": {}}}});
+        on_create("batch", "Job", &mut job, "u1");
+        assert_eq!(
+            job["spec"]["selector"]["matchLabels"],
+            json!({"batch.kubernetes.io/controller-uid": "u1"})
+        );
+        let labels = job["spec"]["template"]["metadata"]["labels"].as_object().unwrap();
+        assert_eq!(labels.len(), 4);
+        assert_eq!(labels["batch.kubernetes.io/job-name"], "j");
+        let mut manual = json!({"spec": {"manualSelector": true}});
+        on_create("batch", "Job", &mut manual, "u1");
+        assert_eq!(manual, json!({"spec": {"manualSelector": true}}));
+    }
+
+    #[test]
+    fn a_pod_tolerates_short_outages() {
+        let mut pod = json!({"spec": {"tolerations": [{"operator": "Exists", "effect": "NoExecute"}]}});
+        on_create("", "Pod", &mut pod, "u");
+        assert_eq!(pod["spec"]["tolerations"].as_array().unwrap().len(), 1);
+        let mut pod = json!({"spec": {}});
+        on_create("", "Pod", &mut pod, "u");
+        assert_eq!(pod["spec"]["tolerations"].as_array().unwrap().len(), 2);
+        assert_eq!(pod["spec"]["serviceAccountName"], "default");
+    }
+
+    #[test]
+    fn the_status_is_not_the_writers() {
+        let mut new = json!({"spec": 2, "status": {"forged": true}});
+        prepare_for_create("apps", "Deployment", &mut new, true);
+        assert_eq!(new, json!({"spec": 2, "status": {}}));
+        let mut custom = json!({"status": 1});
+        prepare_for_create("example.org", "Widget", &mut custom, false);
+        assert_eq!(custom, json!({"status": 1}), "without a subresource it is a field like others");
+        let old = json!({"spec": 1, "status": {"replicas": 3}});
+        let mut new = json!({"spec": 2, "status": {"forged": true}});
+        prepare_for_update("apps", "Deployment", &old, &mut new, true);
+        assert_eq!(new, json!({"spec": 2, "status": {"replicas": 3}}));
+        let old = json!({"metadata": {"labels": {"a": "b"}}, "spec": 1});
+        let mut new = json!({"metadata": {"managedFields": [1]}, "spec": 2, "status": 3});
+        prepare_for_status_update(&old, &mut new);
+        assert_eq!(
+            new,
+            json!({"metadata": {"labels": {"a": "b"}, "managedFields": [1]}, "spec": 1, "status": 3})
+        );
+    }
+
+    #[test]
+    fn a_replaced_service_keeps_its_address_and_ports() {
+        let old = json!({"spec": {"type": "NodePort", "clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"],
+            "ports": [{"port": 80, "protocol": "TCP", "nodePort": 30001}, {"port": 81, "nodePort": 30002}]}});
+        let mut new = json!({"spec": {"type": "NodePort", "ports": [{"port": 80}, {"port": 82}]}});
+        prepare_for_update("", "Service", &old, &mut new, true);
+        assert_eq!(new["spec"]["clusterIP"], "10.0.0.1");
+        assert_eq!(new["spec"]["ports"], json!([{"port": 80, "nodePort": 30001}, {"port": 82}]));
+    }
+
+    #[test]
+    fn quality_of_service_follows_requests_and_limits() {
+        let class =
+            |resources: Value| qos_class(&json!({"spec": {"containers": [{"resources": resources}]}}));
+        assert_eq!(class(json!({})), "BestEffort");
+        assert_eq!(class(json!({"requests": {"cpu": "1"}})), "Burstable");
+        assert_eq!(class(json!({"limits": {"cpu": "1", "memory": "1"}})), "Guaranteed");
     }
 }

@@ -101,7 +101,8 @@ fn prune_template(object: &mut Value, path: &[&str]) {
     let Some(template) = map_mut(object, path) else { return };
     if let Some(metadata) = template.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.retain(|name, value| {
-            name != "creationTimestamp" && !(matches!(name.as_str(), "labels" | "annotations") && is_empty(value))
+            name != "creationTimestamp"
+                && !(matches!(name.as_str(), "labels" | "annotations") && is_empty(value))
         });
         if metadata.is_empty() {
             template.remove("metadata");

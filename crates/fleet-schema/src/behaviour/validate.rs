@@ -6,7 +6,6 @@ mod metadata;
 mod names;
 mod network;
 mod pod;
-mod quantity;
 mod update;
 mod workloads;
 

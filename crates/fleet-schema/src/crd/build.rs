@@ -45,7 +45,11 @@ fn kind(definition: &Value, version: &Value, path: &FieldPath, errors: &mut Vec<
     let selectable_fields = selectable(version, &schema, &path.child("selectableFields"), errors);
     let deprecation = flag(version, "deprecated").then(|| {
         let warning = text(version, "/deprecationWarning");
-        if warning.is_empty() { format!("{} {} is deprecated", gvk.api_version(), gvk.kind) } else { warning.to_owned() }
+        if warning.is_empty() {
+            format!("{} {} is deprecated", gvk.api_version(), gvk.kind)
+        } else {
+            warning.to_owned()
+        }
     });
     KindInfo {
         plural: names("plural"),
@@ -120,7 +124,8 @@ fn add_object_fields(schema: &mut Schema) {
     if let Some(own) = schema.property("metadata")
         && !own.properties.is_empty()
     {
-        let narrowed = Schema { ty: SchemaType::Object, properties: own.properties.clone(), ..Schema::default() };
+        let narrowed =
+            Schema { ty: SchemaType::Object, properties: own.properties.clone(), ..Schema::default() };
         metadata.extras_mut().all_of.push(narrowed);
     }
     schema.set_property("metadata", metadata);
@@ -160,7 +165,11 @@ fn scale(version: &Value, path: &FieldPath, errors: &mut Vec<FieldError>) -> Opt
         }
         let plain = JsonPath::compile(value).is_ok_and(|path| path.plain_fields().is_some());
         if !plain {
-            errors.push(FieldError::invalid(path, json!(value), "should be a valid json path of field names"));
+            errors.push(FieldError::invalid(
+                path,
+                json!(value),
+                "should be a valid json path of field names",
+            ));
         } else if !roots.iter().any(|root| value.starts_with(root)) {
             let allowed: Vec<&str> = roots.iter().map(|root| root.trim_end_matches('.')).collect();
             let message = format!("should be a json path under {}", allowed.join(" or "));
@@ -210,7 +219,10 @@ fn columns(version: &Value, path: &FieldPath, errors: &mut Vec<FieldError>) -> V
                 name: text(row, "/name").to_owned(),
                 column_type: text(row, "/type").to_owned(),
                 format: text(row, "/format").to_owned(),
-                priority: row.get("priority").and_then(Value::as_i64).map_or(0, |p| i32::try_from(p).unwrap_or(1)),
+                priority: row
+                    .get("priority")
+                    .and_then(Value::as_i64)
+                    .map_or(0, |p| i32::try_from(p).unwrap_or(1)),
                 description: text(row, "/description").to_owned(),
                 path: Some(compiled),
             }),
@@ -249,14 +261,18 @@ fn selectable(
         for field in &fields {
             node = node.and_then(|node| node.property(field));
         }
-        let scalar = |node: &Schema| {
-            matches!(node.ty, SchemaType::String | SchemaType::Boolean | SchemaType::Integer)
-        };
+        let scalar =
+            |node: &Schema| matches!(node.ty, SchemaType::String | SchemaType::Boolean | SchemaType::Integer);
         if !node.is_some_and(scalar) {
             let message = "must refer to a field of type string, boolean or integer in the schema";
             errors.push(FieldError::invalid(path, json!(source), message));
         } else if out.contains(&compiled) {
-            errors.push(FieldError::with_value(crate::validate::ErrorKind::Duplicate, path, json!(source), ""));
+            errors.push(FieldError::with_value(
+                crate::validate::ErrorKind::Duplicate,
+                path,
+                json!(source),
+                "",
+            ));
         } else {
             out.push(compiled);
         }

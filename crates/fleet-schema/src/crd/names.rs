@@ -51,6 +51,12 @@ pub(super) fn check(definition: &Value, errors: &mut Vec<FieldError>) {
             }
         }
     }
+    if definition.pointer("/spec/preserveUnknownFields") == Some(&Value::Bool(true)) {
+        let message = "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in \
+                       spec.versions[*].schema instead";
+        let path = spec.child("preserveUnknownFields");
+        errors.push(FieldError::invalid(path, Value::Bool(true), message));
+    }
     match text(definition, "/spec/conversion/strategy") {
         "" | "None" | "Webhook" => {}
         other => errors.push(FieldError::with_value(

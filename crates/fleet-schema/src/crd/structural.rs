@@ -24,7 +24,8 @@ pub(super) fn check(schema: &Schema, path: &FieldPath, errors: &mut Vec<FieldErr
             errors.push(FieldError::required(path.child("type"), "must not be empty at the root"));
         }
         other => {
-            let error = FieldError::invalid(path.child("type"), json!(other.name()), "must be object at the root");
+            let error =
+                FieldError::invalid(path.child("type"), json!(other.name()), "must be object at the root");
             errors.push(error);
         }
     }
@@ -130,7 +131,9 @@ impl Checker<'_> {
         if schema.ty == SchemaType::Array && schema.items.is_none() {
             self.report(ErrorKind::Required, "items", None, "must be specified");
         }
-        if !schema.properties.is_empty() && matches!(schema.additional, Additional::Schema(_) | Additional::Any) {
+        if !schema.properties.is_empty()
+            && matches!(schema.additional, Additional::Schema(_) | Additional::Any)
+        {
             let message = "additionalProperties and properties are mutual exclusive";
             self.report(ErrorKind::Forbidden, "additionalProperties", None, message);
         }
@@ -145,7 +148,9 @@ impl Checker<'_> {
             let message = "uniqueItems cannot be set to true since the runtime complexity becomes quadratic";
             self.report(ErrorKind::Forbidden, "uniqueItems", None, message);
         }
-        for keyword in ["definitions", "dependencies", "patternProperties", "additionalItems", "id", "$schema"] {
+        for keyword in
+            ["definitions", "dependencies", "patternProperties", "additionalItems", "id", "$schema"]
+        {
             if schema.extras().other.contains_key(keyword) {
                 self.report(ErrorKind::Forbidden, keyword, None, &format!("{keyword} is not supported"));
             }
@@ -162,7 +167,12 @@ impl Checker<'_> {
         }
         if schema.map_type.is_some() && schema.ty != SchemaType::Object {
             let shown = Some(json!(schema.ty.name()));
-            self.report(ErrorKind::Invalid, "type", shown, "must be object if x-kubernetes-map-type is specified");
+            self.report(
+                ErrorKind::Invalid,
+                "type",
+                shown,
+                "must be object if x-kubernetes-map-type is specified",
+            );
         }
         if schema.list_type != Some(ListType::Map) {
             if !schema.list_map_keys.is_empty() {
@@ -224,10 +234,11 @@ impl Checker<'_> {
 
     /// Metadata is everybody's; a custom kind may only narrow the names.
     fn metadata(&mut self, metadata: &Schema) {
-        let fits = metadata.properties.iter().all(|(name, _)| matches!(name.as_ref(), "name" | "generateName"))
-            && metadata.required.is_empty()
-            && metadata.default.is_none()
-            && metadata.additional == Additional::Unset;
+        let fits =
+            metadata.properties.iter().all(|(name, _)| matches!(name.as_ref(), "name" | "generateName"))
+                && metadata.required.is_empty()
+                && metadata.default.is_none()
+                && metadata.additional == Additional::Unset;
         if !fits {
             self.path.push("properties");
             let path = self.path.child(Segment::Element(json!("metadata")));

@@ -16,7 +16,8 @@ pub(super) fn check(schema: &Schema, path: &FieldPath, errors: &mut Vec<FieldErr
 fn junctors<'s>(schema: &'s Schema, path: &FieldPath) -> Vec<(&'s Schema, FieldPath)> {
     let extras = schema.extras();
     let mut out = Vec::new();
-    for (keyword, parts) in [("allOf", &extras.all_of), ("anyOf", &extras.any_of), ("oneOf", &extras.one_of)] {
+    for (keyword, parts) in [("allOf", &extras.all_of), ("anyOf", &extras.any_of), ("oneOf", &extras.one_of)]
+    {
         for (at, part) in parts.iter().enumerate() {
             out.push((part, path.child(keyword).child(at)));
         }

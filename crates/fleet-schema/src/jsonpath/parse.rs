@@ -146,9 +146,10 @@ impl Parser<'_> {
     fn position(&mut self) -> Result<Step, JsonPathError> {
         let first = self.integer()?;
         if !self.eat(':') {
-            return first.map_or_else(|| self.error("expected a number, a name in quotes, * or ?("), |index| {
-                Ok(Step::Index(index))
-            });
+            return first.map_or_else(
+                || self.error("expected a number, a name in quotes, * or ?("),
+                |index| Ok(Step::Index(index)),
+            );
         }
         let to = self.integer()?;
         let step = if self.eat(':') { self.integer()?.unwrap_or(1) } else { 1 };
@@ -160,7 +161,8 @@ impl Parser<'_> {
 
     fn integer(&mut self) -> Result<Option<i64>, JsonPathError> {
         let mut digits = String::new();
-        while let Some(found) = self.peek().filter(|c| c.is_ascii_digit() || (*c == '-' && digits.is_empty())) {
+        while let Some(found) = self.peek().filter(|c| c.is_ascii_digit() || (*c == '-' && digits.is_empty()))
+        {
             digits.push(found);
             self.at += 1;
         }
@@ -221,7 +223,11 @@ impl Parser<'_> {
             ("<", Comparison::Less),
             (">", Comparison::Greater),
         ] {
-            if self.text.get(self.at..).is_some_and(|rest| rest.iter().copied().take(sign.len()).eq(sign.chars())) {
+            if self
+                .text
+                .get(self.at..)
+                .is_some_and(|rest| rest.iter().copied().take(sign.len()).eq(sign.chars()))
+            {
                 self.at += sign.len();
                 return Some(comparison);
             }
@@ -244,7 +250,9 @@ impl Parser<'_> {
                     self.at += 1;
                 }
                 match serde_json::from_str(&word) {
-                    Ok(value @ (Value::Bool(_) | Value::Number(_) | Value::Null)) => Ok(Operand::Literal(value)),
+                    Ok(value @ (Value::Bool(_) | Value::Number(_) | Value::Null)) => {
+                        Ok(Operand::Literal(value))
+                    }
                     _ => self.error("expected @, a string in quotes, a number, true or false"),
                 }
             }

@@ -48,6 +48,10 @@ impl Components {
                     references(schema, &mut self.wanted);
                     let mut value = schema.to_openapi(&builtin().definitions);
                     put_gvk(&mut value, &kind.gvk);
+                    // Clients expect metadata to be ObjectMeta and nothing beside it.
+                    if let Some(metadata) = value.pointer_mut("/properties/metadata") {
+                        *metadata = self.meta("ObjectMeta");
+                    }
                     self.own.insert(name.clone(), value);
                 }
                 json!({ "$ref": format!("{PREFIX}{name}") })

@@ -98,17 +98,15 @@ impl Operation<'_> {
                 put("requestBody", body);
             }
             Body::Patch(types, schema) => {
-                let content: Map<String, Value> = types
-                    .into_iter()
-                    .map(|media| (media.to_owned(), json!({ "schema": schema })))
-                    .collect();
+                let content: Map<String, Value> =
+                    types.into_iter().map(|media| (media.to_owned(), json!({ "schema": schema }))).collect();
                 put("requestBody", json!({ "content": content, "required": true }));
             }
         }
         let content: Map<String, Value> =
             media.iter().map(|media| ((*media).to_owned(), json!({ "schema": response }))).collect();
         let mut responses: Map<String, Value> =
-            codes.iter().map(|code| ((*code).to_owned(), answer(*code, &content))).collect();
+            codes.iter().map(|code| ((*code).to_owned(), answer(code, &content))).collect();
         responses.insert("401".to_owned(), json!({ "description": "Unauthorized" }));
         put("responses", Value::Object(responses));
         Value::Object(out)

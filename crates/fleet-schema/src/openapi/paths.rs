@@ -13,7 +13,12 @@ const MEDIA: [&str; 2] = ["application/json", "application/yaml"];
 const LIST_MEDIA: [&str; 3] = ["application/json", "application/json;stream=watch", "application/yaml"];
 
 /// `/apis/apps/v1/`: what resources there are.
-pub(super) fn group_index(group: &str, version: &str, components: &mut Components, out: &mut Map<String, Value>) {
+pub(super) fn group_index(
+    group: &str,
+    version: &str,
+    components: &mut Components,
+    out: &mut Map<String, Value>,
+) {
     let path = format!("/{}/", group_path(group, version));
     let content = json!({ "application/json": { "schema": components.meta("APIResourceList") } });
     let id = format!("get{}APIResources", names::operation_group(group, version));
@@ -176,7 +181,10 @@ impl Writer<'_> {
                     let infix = word.to_owned();
                     let operation = self.operation("connect", "connect", &infix, &suffix, &sub.kind);
                     let answer = json!({ "type": "string" });
-                    item.insert(method.to_owned(), operation.write(&[], Body::None, &["200"], &answer, &["*/*"]));
+                    item.insert(
+                        method.to_owned(),
+                        operation.write(&[], Body::None, &["200"], &answer, &["*/*"]),
+                    );
                 }
             }
             return item;

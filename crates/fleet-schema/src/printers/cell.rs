@@ -88,9 +88,8 @@ pub(super) fn selector(selector: Option<&Value>) -> String {
 /// Names and images of a pod spec's containers.
 pub(super) fn containers(spec: Option<&Value>) -> [Value; 2] {
     let list = spec.map_or(&[][..], |spec| items(spec, &["containers"]));
-    let join = |key: &str| {
-        json!(list.iter().map(|container| text(container, &[key])).collect::<Vec<_>>().join(","))
-    };
+    let join =
+        |key: &str| json!(list.iter().map(|container| text(container, &[key])).collect::<Vec<_>>().join(","));
     [join("name"), join("image")]
 }
 

@@ -11,9 +11,12 @@ pub(super) fn node(object: &Value, now: i64) -> Vec<Value> {
     let ready = items(object, &["status", "conditions"])
         .iter()
         .find(|condition| text(condition, &["type"]) == "Ready")
-        .map_or("Unknown", |condition| {
-            if text(condition, &["status"]) == "True" { "Ready" } else { "NotReady" }
-        });
+        .map_or(
+            "Unknown",
+            |condition| {
+                if text(condition, &["status"]) == "True" { "Ready" } else { "NotReady" }
+            },
+        );
     let cordoned = at(object, &["spec", "unschedulable"]) == Some(&Value::Bool(true));
     let status = format!("{ready}{}", if cordoned { ",SchedulingDisabled" } else { "" });
     let mut roles: Vec<String> = map(object, &["metadata", "labels"])
@@ -68,7 +71,8 @@ pub(super) fn event(object: &Value, now: i64) -> Vec<Value> {
         name => format!("{kind}/{name}"),
     };
     let source = |key: &str| either(&["source", key], &["deprecatedSource", key]);
-    let component = or(&source("component"), &either(&["reportingComponent"], &["reportingController"])).to_owned();
+    let component =
+        or(&source("component"), &either(&["reportingComponent"], &["reportingController"])).to_owned();
     let instance = or(&source("host"), text(object, &["reportingInstance"])).to_owned();
     let source = if instance.is_empty() { component } else { format!("{component}, {instance}") };
     vec![
@@ -86,9 +90,8 @@ pub(super) fn event(object: &Value, now: i64) -> Vec<Value> {
 }
 
 pub(super) fn component_status(object: &Value) -> Vec<Value> {
-    let healthy = items(object, &["conditions"])
-        .iter()
-        .find(|condition| text(condition, &["type"]) == "Healthy");
+    let healthy =
+        items(object, &["conditions"]).iter().find(|condition| text(condition, &["type"]) == "Healthy");
     let part = |key: &str| healthy.map_or("", |condition| text(condition, &[key]));
     let status = match part("status") {
         "True" => "Healthy",
@@ -213,7 +216,7 @@ pub(super) fn flow_control(kind: &str, object: &Value, now: i64) -> Vec<Value> {
             json!(missing),
         ];
     }
-    let amount = |path: &[&str]| json!(int(object, path).map_or_else(|| NONE.to_owned(), |n| n.to_string()));
+    let amount = |path: &[&str]| int(object, path).map_or_else(|| json!(NONE), Value::from);
     let kind = text(object, &["spec", "type"]);
     let shares = if kind == "Exempt" {
         amount(&["spec", "exempt", "nominalConcurrencyShares"])
@@ -221,5 +224,12 @@ pub(super) fn flow_control(kind: &str, object: &Value, now: i64) -> Vec<Value> {
         amount(&["spec", "limited", "nominalConcurrencyShares"])
     };
     let queuing = |key: &str| amount(&["spec", "limited", "limitResponse", "queuing", key]);
-    vec![json!(kind), shares, queuing("queues"), queuing("handSize"), queuing("queueLengthLimit"), age(object, now)]
+    vec![
+        json!(kind),
+        shares,
+        queuing("queues"),
+        queuing("handSize"),
+        queuing("queueLengthLimit"),
+        age(object, now),
+    ]
 }

@@ -74,7 +74,8 @@ struct Summary {
 impl Summary {
     fn of(pod: &Value) -> Self {
         let init = items(pod, &["spec", "initContainers"]);
-        let sidecars = init.iter().filter(|container| text(container, &["restartPolicy"]) == "Always").count();
+        let sidecars =
+            init.iter().filter(|container| text(container, &["restartPolicy"]) == "Always").count();
         let mut summary = Self {
             ready: 0,
             total: items(pod, &["spec", "containers"]).len() + sidecars,

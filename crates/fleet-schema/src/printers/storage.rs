@@ -23,12 +23,17 @@ fn phase(object: &Value) -> &str {
 }
 
 fn access_modes(modes: &[Value]) -> String {
-    [("ReadWriteOnce", "RWO"), ("ReadOnlyMany", "ROX"), ("ReadWriteMany", "RWX"), ("ReadWriteOncePod", "RWOP")]
-        .into_iter()
-        .filter(|(long, _)| modes.iter().any(|mode| mode == long))
-        .map(|(_, short)| short)
-        .collect::<Vec<_>>()
-        .join(",")
+    [
+        ("ReadWriteOnce", "RWO"),
+        ("ReadOnlyMany", "ROX"),
+        ("ReadWriteMany", "RWX"),
+        ("ReadWriteOncePod", "RWOP"),
+    ]
+    .into_iter()
+    .filter(|(long, _)| modes.iter().any(|mode| mode == long))
+    .map(|(_, short)| short)
+    .collect::<Vec<_>>()
+    .join(",")
 }
 
 fn class(object: &Value) -> &str {
@@ -80,7 +85,8 @@ pub(super) fn volume(object: &Value, now: i64) -> Vec<Value> {
 
 /// The kinds of `storage.k8s.io`.
 pub(super) fn storage_kind(kind: &str, object: &Value, now: i64) -> Vec<Value> {
-    let flag = |path: &[&str], missing: bool| json!(at(object, path).and_then(Value::as_bool).unwrap_or(missing));
+    let flag =
+        |path: &[&str], missing: bool| json!(at(object, path).and_then(Value::as_bool).unwrap_or(missing));
     match kind {
         "StorageClass" => vec![
             json!(text(object, &["provisioner"])),
@@ -135,7 +141,12 @@ pub(super) fn quota(object: &Value, now: i64) -> Vec<Value> {
 
 pub(super) fn resource_slice(object: &Value, now: i64) -> Vec<Value> {
     let spec = |path: &[&str]| at(object, &["spec"]).map_or("", |spec| text(spec, path)).to_owned();
-    vec![json!(spec(&["nodeName"])), json!(spec(&["driver"])), json!(spec(&["pool", "name"])), age(object, now)]
+    vec![
+        json!(spec(&["nodeName"])),
+        json!(spec(&["driver"])),
+        json!(spec(&["pool", "name"])),
+        age(object, now),
+    ]
 }
 
 pub(super) fn resource_claim(object: &Value, now: i64) -> Vec<Value> {

@@ -89,7 +89,7 @@ pub(super) fn controller_revision(object: &Value, now: i64) -> Vec<Value> {
             }
         },
     );
-    vec![json!(owner), json!(number(object, &["revision"]).to_string()), age(object, now)]
+    vec![json!(owner), json!(number(object, &["revision"])), age(object, now)]
 }
 
 pub(super) fn pod_template(object: &Value) -> Vec<Value> {
@@ -117,9 +117,8 @@ pub(super) fn job(object: &Value, now: i64) -> Vec<Value> {
     };
     let started = unix(text(object, &["status", "startTime"]));
     let ended = unix(text(object, &["status", "completionTime"]));
-    let duration = started.map_or_else(String::new, |started| {
-        human_duration(ended.unwrap_or(now).saturating_sub(started))
-    });
+    let duration = started
+        .map_or_else(String::new, |started| human_duration(ended.unwrap_or(now).saturating_sub(started)));
     let [names, images] = containers(template(object));
     vec![
         json!(status),
@@ -171,7 +170,8 @@ pub(super) fn disruption_budget(object: &Value, now: i64) -> Vec<Value> {
 
 pub(super) fn autoscaler(object: &Value, now: i64) -> Vec<Value> {
     let target = |key: &str| text(object, &["spec", "scaleTargetRef", key]);
-    let minimum = int(object, &["spec", "minReplicas"]).map_or_else(|| UNSET.to_owned(), |min| min.to_string());
+    let minimum =
+        int(object, &["spec", "minReplicas"]).map_or_else(|| UNSET.to_owned(), |min| min.to_string());
     vec![
         json!(format!("{}/{}", target("kind"), target("name"))),
         json!(metrics(object)),

@@ -58,7 +58,8 @@ impl Parser<'_> {
             return self.error("", format!("nested deeper than {MAX_SCHEMA_DEPTH} levels"));
         }
         let Value::Object(map) = value else {
-            return self.error("", format!("a schema is an object, not {}", crate::validate::type_name(value)));
+            return self
+                .error("", format!("a schema is an object, not {}", crate::validate::type_name(value)));
         };
         let mut node = Schema::default();
         let mut extras = Extras::default();
@@ -79,6 +80,10 @@ impl Parser<'_> {
         key: &str,
         value: &Value,
     ) -> Result<(), SchemaError> {
+        // As in Go, null is the same as absent; only a default may really be null.
+        if value.is_null() && key != "default" {
+            return Ok(());
+        }
         match key {
             "type" => self.types(node, value)?,
             "$ref" => {

@@ -11,7 +11,7 @@ pub(super) fn fits(format: &str, text: &str) -> bool {
         "date-time" | "datetime" => text.parse::<jiff::Timestamp>().is_ok(),
         "date" => text.len() == 10 && text.parse::<jiff::civil::Date>().is_ok(),
         "duration" => is_duration(text),
-        "byte" => base64::engine::general_purpose::STANDARD.decode(text).is_ok(),
+        "byte" => is_base64(text),
         "ipv4" => text.parse::<Ipv4Addr>().is_ok(),
         "ipv6" => text.parse::<Ipv6Addr>().is_ok(),
         "cidr" => is_cidr(text),
@@ -38,6 +38,15 @@ pub(super) fn integer_fits(format: &str, value: &Value) -> bool {
     }
 }
 
+/// Line ends inside are allowed, as in Go.
+fn is_base64(text: &str) -> bool {
+    let engine = base64::engine::general_purpose::STANDARD;
+    if text.contains(['\n', '\r']) {
+        return engine.decode(text.replace(['\n', '\r'], "")).is_ok();
+    }
+    engine.decode(text).is_ok()
+}
+
 /// Go's `time.ParseDuration`: `1h30m`, `-1.5s`, `0`.
 fn is_duration(text: &str) -> bool {
     let text = text.strip_prefix(['-', '+']).unwrap_or(text);
@@ -53,10 +62,8 @@ fn is_duration(text: &str) -> bool {
             return false;
         }
         let units = ["ns", "us", "µs", "μs", "ms", "s", "m", "h"];
-        let Some(after) = units
-            .iter()
-            .filter_map(|unit| digits.strip_prefix(unit))
-            .min_by_key(|after| after.len())
+        let Some(after) =
+            units.iter().filter_map(|unit| digits.strip_prefix(unit)).min_by_key(|after| after.len())
         else {
             return false;
         };
@@ -69,7 +76,8 @@ fn is_duration(text: &str) -> bool {
 fn is_cidr(text: &str) -> bool {
     let Some((address, bits)) = text.split_once('/') else { return false };
     let Ok(bits) = bits.parse::<u8>() else { return false };
-    (address.parse::<Ipv4Addr>().is_ok() && bits <= 32) || (address.parse::<Ipv6Addr>().is_ok() && bits <= 128)
+    (address.parse::<Ipv4Addr>().is_ok() && bits <= 32)
+        || (address.parse::<Ipv6Addr>().is_ok() && bits <= 128)
 }
 
 fn is_mac(text: &str) -> bool {
@@ -82,9 +90,10 @@ fn is_uuid(text: &str, version: Option<u8>) -> bool {
     let lengths = [8, 4, 4, 4, 12];
     let parts: Vec<&str> = text.split('-').collect();
     parts.len() == lengths.len()
-        && parts.iter().zip(lengths).all(|(part, length)| {
-            part.len() == length && part.bytes().all(|byte| byte.is_ascii_hexdigit())
-        })
+        && parts
+            .iter()
+            .zip(lengths)
+            .all(|(part, length)| part.len() == length && part.bytes().all(|byte| byte.is_ascii_hexdigit()))
         && version.is_none_or(|version| parts.get(2).and_then(|part| part.bytes().next()) == Some(version))
 }
 

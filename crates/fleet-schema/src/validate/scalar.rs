@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::compare::equal;
 use super::walk::Walk;
-use super::{ErrorKind, FieldError, format};
+use super::{ErrorKind, FieldError, Mode, format};
 use crate::schema::{Extras, Schema, SchemaType, number_value};
 
 /// A number without a fraction, `1.0` included.
@@ -17,9 +17,12 @@ pub(super) fn is_integer(value: &Value) -> bool {
     }
 }
 
-pub(super) fn check(walk: &mut Walk, node: &Schema, value: &Value) {
+pub(super) fn check(walk: &mut Walk, node: &Schema, value: &Value, mode: Mode) {
     if let Some(extras) = &node.rare {
-        enumeration(walk, extras, value);
+        // Go's empty string is an absent value, which the kind's defaults fill.
+        if mode == Mode::Custom || value.as_str() != Some("") {
+            enumeration(walk, extras, value);
+        }
         match value {
             Value::Number(_) => numbers(walk, extras, value),
             Value::String(text) => strings(walk, extras, text),
@@ -54,6 +57,16 @@ pub(super) fn check(walk: &mut Walk, node: &Schema, value: &Value) {
             let shown = value.as_str().map_or_else(|| value.to_string(), super::error::quoted);
             walk.in_body(ErrorKind::TypeInvalid, value.clone(), &format!("must be of type {name}: {shown}"));
         }
+    }
+}
+
+/// Quantities are read as such when a built-in kind is decoded.
+pub(super) fn quantity(walk: &mut Walk, value: &Value) {
+    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    if text.parse::<fleet_json::Quantity>().is_err() {
+        let message = "quantities must match the regular expression \
+                       '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
+        walk.report(FieldError::invalid(walk.path.clone(), value.clone(), message));
     }
 }
 
@@ -114,11 +127,7 @@ fn strings(walk: &mut Walk, extras: &Extras, text: &str) {
         walk.report(error);
     }
     if let Some(least) = extras.min_length.filter(|least| length < *least) {
-        walk.in_body(
-            ErrorKind::Invalid,
-            json!(text),
-            &format!("should be at least {least} chars long"),
-        );
+        walk.in_body(ErrorKind::Invalid, json!(text), &format!("should be at least {least} chars long"));
     }
     if let Some(pattern) = &extras.pattern
         && !pattern.matches(text)

@@ -36,7 +36,7 @@ impl Walk {
     pub(super) fn in_body(&mut self, kind: ErrorKind, value: Value, rest: &str) {
         let at = super::place(&self.path);
         let at = if self.path.is_empty() { "" } else { at.as_str() };
-        let message = format!("{at} in body {rest}");
+        let message = format!("{at} in body {rest}").trim_start().to_owned();
         self.report(FieldError::with_value(kind, self.path.clone(), value, message));
     }
 
@@ -72,7 +72,10 @@ impl Walk {
         if !self.has_type(schema.node(), value) {
             return;
         }
-        self.keywords(schema.node(), value);
+        scalar::check(self, schema.node(), value, mode);
+        if schema.node().quantity {
+            scalar::quantity(self, value);
+        }
         if schema.is_reference() {
             self.composites(schema, schema.site(), value, mode);
         }
@@ -108,10 +111,6 @@ impl Walk {
             self.in_body(ErrorKind::TypeInvalid, json!(found), &rest);
         }
         fits
-    }
-
-    fn keywords(&mut self, node: &Schema, value: &Value) {
-        scalar::check(self, node, value);
     }
 
     fn composites(&mut self, schema: SchemaRef<'_>, node: &Schema, value: &Value, mode: Mode) {
@@ -155,13 +154,7 @@ impl Walk {
         }
     }
 
-    fn object(
-        &mut self,
-        schema: SchemaRef<'_>,
-        map: &Map<String, Value>,
-        mode: Mode,
-        old: Option<&Value>,
-    ) {
+    fn object(&mut self, schema: SchemaRef<'_>, map: &Map<String, Value>, mode: Mode, old: Option<&Value>) {
         let node = schema.node();
         for name in &node.required {
             let absent = match map.get(name.as_ref()) {
@@ -169,8 +162,9 @@ impl Walk {
                 Some(Value::Null) => mode == Mode::BuiltIn,
                 Some(_) => false,
             };
-            let filled =
-                || mode == Mode::BuiltIn && schema.property(name).is_some_and(|field| field.default().is_some());
+            let filled = || {
+                mode == Mode::BuiltIn && schema.property(name).is_some_and(|field| field.default().is_some())
+            };
             if absent && !filled() {
                 let path = self.child(name);
                 self.report(FieldError::required(path, ""));
@@ -194,7 +188,10 @@ impl Walk {
     }
 
     fn array(&mut self, schema: SchemaRef<'_>, items: &[Value], mode: Mode, old: Option<&Value>) {
-        lists::check(self, schema, items);
+        // Built-in kinds take duplicates in most lists (ports, env), whatever their schema says.
+        if mode == Mode::Custom {
+            lists::check(self, schema, items);
+        }
         let Some(item) = schema.item() else { return };
         let before = lists::Correlation::new(schema, old);
         for (at, value) in items.iter().enumerate() {

@@ -161,8 +161,7 @@ pub(super) fn custom_resource_definition(object: &mut Object) {
     }
     if let Some(conversion) = child_or_new(spec, "conversion") {
         fill(conversion, "strategy", "None");
-        if let Some(config) =
-            child(conversion, "webhook").and_then(|webhook| child(webhook, "clientConfig"))
+        if let Some(config) = child(conversion, "webhook").and_then(|webhook| child(webhook, "clientConfig"))
         {
             service_port(config);
         }

@@ -8,8 +8,8 @@ pub(super) fn service(object: &mut Object) {
     let Some(spec) = child_or_new(object, "spec") else { return };
     fill(spec, "sessionAffinity", "None");
     if spec.get("sessionAffinity").and_then(Value::as_str) == Some("ClientIP") {
-        if let Some(client) = child_or_new(spec, "sessionAffinityConfig")
-            .and_then(|config| child_or_new(config, "clientIP"))
+        if let Some(client) =
+            child_or_new(spec, "sessionAffinityConfig").and_then(|config| child_or_new(config, "clientIP"))
         {
             fill(client, "timeoutSeconds", 10800);
         }

@@ -42,9 +42,7 @@ pub(super) fn pod_spec(spec: &mut Object) {
     fill(spec, "securityContext", json!({}));
     fill(spec, "schedulerName", "default-scheduler");
     // The deprecated spelling follows the new one, in both directions.
-    for (from, to) in
-        [("serviceAccountName", "serviceAccount"), ("serviceAccount", "serviceAccountName")]
-    {
+    for (from, to) in [("serviceAccountName", "serviceAccount"), ("serviceAccount", "serviceAccountName")] {
         if !unset(spec, from)
             && let Some(name) = spec.get(from).cloned()
         {
@@ -81,10 +79,18 @@ fn container(container: &mut Object) {
     });
     for name in ["livenessProbe", "readinessProbe", "startupProbe"] {
         if let Some(probe) = child(container, name) {
-            fill(probe, "timeoutSeconds", 1);
-            fill(probe, "periodSeconds", 10);
-            fill(probe, "successThreshold", 1);
-            fill(probe, "failureThreshold", 3);
+            for (key, value) in [
+                ("timeoutSeconds", 1),
+                ("periodSeconds", 10),
+                ("successThreshold", 1),
+                ("failureThreshold", 3),
+            ] {
+                // These are plain numbers in Go: 0 is absent.
+                if probe.get(key) == Some(&json!(0)) {
+                    probe.remove(key);
+                }
+                fill(probe, key, value);
+            }
             handler(probe);
         }
     }

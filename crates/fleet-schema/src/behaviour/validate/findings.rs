@@ -1,6 +1,10 @@
 //! Findings, worded as `field.Error` words them.
 
+use fleet_json::quantity::Quantity;
 use serde_json::Value;
+
+const QUANTITY: &str =
+    "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
 
 /// What a check found, in the order found.
 #[derive(Debug, Default)]
@@ -56,6 +60,15 @@ impl Findings {
             self.invalid(path, number, "must be greater than or equal to 0");
         }
     }
+}
+
+/// The amount of a resource, or a finding.
+pub(super) fn quantity(path: &str, amount: &Value, found: &mut Findings) -> Option<Quantity> {
+    let quantity = Quantity::from_value(amount).ok();
+    if quantity.is_none() {
+        found.invalid(path, amount.clone(), QUANTITY);
+    }
+    quantity
 }
 
 fn detailed(what: &str, detail: &str) -> String {

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::findings::Findings;
-use super::{names, quantity};
+use super::findings::{Findings, quantity};
+use super::names;
 use crate::behaviour::tree::{items, map, some, text};
 
 /// What one ConfigMap or Secret may hold.
@@ -82,20 +82,18 @@ pub(super) fn persistent_volume_claim(object: &Value, found: &mut Findings) {
     found.one_of("spec.volumeMode", spec.get("volumeMode"), &["Block", "Filesystem"]);
     match some(spec, &["resources", "requests", "storage"]) {
         None => found.required("spec.resources[storage]", ""),
-        Some(amount) => match quantity::parse(amount) {
-            None => found.invalid("spec.resources.requests.storage", amount.clone(), quantity::SYNTAX),
-            Some(..=0) => {
+        Some(amount) => {
+            let size = quantity("spec.resources.requests.storage", amount, found);
+            if size.is_some_and(|size| size.is_zero() || size.is_negative()) {
                 found.invalid("spec.resources[storage]", amount.clone(), "must be greater than zero");
             }
-            Some(_) => {}
-        },
+        }
     }
 }
 
 /// A RoleBinding or ClusterRoleBinding.
 pub(super) fn role_binding(kind: &str, object: &Value, found: &mut Findings) {
-    let supported: &[&str] =
-        if kind == "RoleBinding" { &["Role", "ClusterRole"] } else { &["ClusterRole"] };
+    let supported: &[&str] = if kind == "RoleBinding" { &["Role", "ClusterRole"] } else { &["ClusterRole"] };
     found.one_of("roleRef.kind", Some(&text(object, &["roleRef", "kind"]).into()), supported);
     if text(object, &["roleRef", "name"]).is_empty() {
         found.required("roleRef.name", "");

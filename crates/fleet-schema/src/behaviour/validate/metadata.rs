@@ -1,5 +1,6 @@
 //! Names, labels, annotations and label selectors.
 
+use fleet_json::selector::LabelSelector;
 use serde_json::Value;
 
 use super::findings::Findings;
@@ -72,7 +73,10 @@ pub(super) fn selector(selector: &Value, path: &str, found: &mut Findings) {
         let values = items(expression, &["values"]);
         match text(expression, &["operator"]) {
             "In" | "NotIn" if values.is_empty() => {
-                found.required(format!("{path}.values"), "must be specified when `operator` is 'In' or 'NotIn'");
+                found.required(
+                    format!("{path}.values"),
+                    "must be specified when `operator` is 'In' or 'NotIn'",
+                );
             }
             "Exists" | "DoesNotExist" if !values.is_empty() => {
                 found.forbidden(
@@ -90,25 +94,9 @@ pub(super) fn selector(selector: &Value, path: &str, found: &mut Findings) {
     }
 }
 
-/// Whether a selector without syntax errors matches these labels.
+/// Whether a selector matches these labels; one with syntax errors, which are findings of their own, doesn't.
 pub(super) fn matches(selector: &Value, labels: Option<&Value>) -> bool {
-    let label = |key: &str| labels.and_then(|labels| labels.get(key)).and_then(Value::as_str);
-    map(selector, &["matchLabels"]).into_iter().flatten().all(|(key, value)| label(key) == value.as_str())
-        && items(selector, &["matchExpressions"]).iter().all(|expression| {
-            let value = label(text(expression, &["key"]));
-            let listed = || {
-                value.is_some_and(|value| {
-                    items(expression, &["values"]).iter().any(|item| item.as_str() == Some(value))
-                })
-            };
-            match text(expression, &["operator"]) {
-                "In" => listed(),
-                "NotIn" => !listed(),
-                "Exists" => value.is_some(),
-                "DoesNotExist" => value.is_none(),
-                _ => false,
-            }
-        })
+    LabelSelector::from_json(selector).is_ok_and(|selector| selector.matches_value(labels))
 }
 
 /// Whether a selector selects everything.

@@ -72,7 +72,8 @@ pub(super) fn qualified(text: &str) -> Vec<String> {
             name
         }
         Some((prefix, name)) => {
-            complaints.extend(subdomain(prefix).into_iter().map(|complaint| format!("prefix part {complaint}")));
+            complaints
+                .extend(subdomain(prefix).into_iter().map(|complaint| format!("prefix part {complaint}")));
             name
         }
     };

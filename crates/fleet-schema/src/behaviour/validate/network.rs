@@ -14,11 +14,7 @@ const PORT_RANGE: &str = "must be between 1 and 65535, inclusive";
 pub(super) fn service(object: &Value, found: &mut Findings) {
     let spec = object.get("spec").unwrap_or(&Value::Null);
     let kind = text(spec, &["type"]);
-    found.one_of(
-        "spec.type",
-        spec.get("type"),
-        &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"],
-    );
+    found.one_of("spec.type", spec.get("type"), &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"]);
     found.one_of("spec.sessionAffinity", spec.get("sessionAffinity"), &["ClientIP", "None"]);
     let headless = text(spec, &["clusterIP"]) == "None";
     let ports = items(spec, &["ports"]);
@@ -53,7 +49,10 @@ pub(super) fn service(object: &Value, found: &mut Findings) {
             found.duplicate(path, Value::Object(value));
         }
         if kind == "ClusterIP" && int(port, &["nodePort"]).unwrap_or(0) != 0 {
-            found.forbidden(format!("spec.ports[{index}].nodePort"), "may not be used when `type` is 'ClusterIP'");
+            found.forbidden(
+                format!("spec.ports[{index}].nodePort"),
+                "may not be used when `type` is 'ClusterIP'",
+            );
         }
     }
     if let Some(selector) = some(spec, &["selector"]) {
@@ -89,7 +88,9 @@ fn service_port<'a>(
     found.one_of(format!("{path}.protocol"), port.get("protocol"), &["SCTP", "TCP", "UDP"]);
     let target = format!("{path}.targetPort");
     match port.get("targetPort") {
-        Some(Value::Number(number)) if number.as_i64().is_none_or(|number| !(1..=65535).contains(&number)) => {
+        Some(Value::Number(number))
+            if number.as_i64().is_none_or(|number| !(1..=65535).contains(&number)) =>
+        {
             found.invalid(target, number.clone(), PORT_RANGE);
         }
         Some(Value::String(name)) => {
@@ -99,7 +100,9 @@ fn service_port<'a>(
         }
         _ => {}
     }
-    if let Some(number) = int(port, &["nodePort"]).filter(|number| *number != 0 && !(30000..=32767).contains(number)) {
+    if let Some(number) =
+        int(port, &["nodePort"]).filter(|number| *number != 0 && !(30000..=32767).contains(number))
+    {
         found.invalid(
             format!("{path}.nodePort"),
             number,

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use fleet_json::quantity::Quantity;
 use serde_json::Value;
 
-use super::findings::Findings;
-use super::{metadata, names, quantity};
+use super::findings::{Findings, quantity};
+use super::{metadata, names};
 use crate::behaviour::tree::{int, items, map, some, text};
 
 const PORT_RANGE: &str = "must be between 1 and 65535, inclusive";
@@ -37,7 +38,10 @@ pub(super) fn spec(spec: &Value, path: &str, found: &mut Findings) {
         spec.get("dnsPolicy"),
         &["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"],
     );
-    found.not_negative(format!("{path}.terminationGracePeriodSeconds"), spec.get("terminationGracePeriodSeconds"));
+    found.not_negative(
+        format!("{path}.terminationGracePeriodSeconds"),
+        spec.get("terminationGracePeriodSeconds"),
+    );
     let account = text(spec, &["serviceAccountName"]);
     if !account.is_empty() {
         for complaint in names::subdomain(account) {
@@ -65,12 +69,15 @@ fn volumes<'a>(spec: &'a Value, path: &str, found: &mut Findings) -> BTreeSet<&'
         }
         let sources = volume.as_object().map_or(0, |map| map.keys().filter(|key| *key != "name").count());
         if sources > 1 {
-            let names = volume.as_object().into_iter().flatten().map(|(key, _)| key).filter(|key| *key != "name");
+            let names =
+                volume.as_object().into_iter().flatten().map(|(key, _)| key).filter(|key| *key != "name");
             for name in names.skip(1) {
                 found.forbidden(format!("{path}.{name}"), "may not specify more than 1 volume type");
             }
         }
-        for (source, key) in [("secret", "secretName"), ("persistentVolumeClaim", "claimName"), ("hostPath", "path")] {
+        for (source, key) in
+            [("secret", "secretName"), ("persistentVolumeClaim", "claimName"), ("hostPath", "path")]
+        {
             if some(volume, &[source]).is_some_and(|source| text(source, &[key]).is_empty()) {
                 found.required(format!("{path}.{source}.{key}"), "");
             }
@@ -183,16 +190,14 @@ pub(super) fn resources(resources: &Value, path: &str, found: &mut Findings) {
     for list in ["limits", "requests"] {
         for (resource, amount) in map(resources, &[list]).into_iter().flatten() {
             let path = format!("{path}.{list}.{resource}");
-            match quantity::parse(amount) {
-                None => found.invalid(path, amount.clone(), quantity::SYNTAX),
-                Some(..0) => found.invalid(path, amount.clone(), "must be greater than or equal to 0"),
-                Some(_) => {}
+            if quantity(&path, amount, found).is_some_and(Quantity::is_negative) {
+                found.invalid(path, amount.clone(), "must be greater than or equal to 0");
             }
         }
     }
     for (resource, amount) in map(resources, &["requests"]).into_iter().flatten() {
         let Some(limit) = some(resources, &["limits", resource]) else { continue };
-        if let (Some(request), Some(most)) = (quantity::parse(amount), quantity::parse(limit))
+        if let (Ok(request), Ok(most)) = (Quantity::from_value(amount), Quantity::from_value(limit))
             && request > most
         {
             let limit = limit.as_str().map_or_else(|| limit.to_string(), str::to_owned);

@@ -1,9 +1,9 @@
 //! What an update must not change.
 
+use fleet_json::quantity::Quantity;
 use serde_json::{Value, json};
 
 use super::findings::Findings;
-use super::quantity;
 use crate::behaviour::tree::{at, items, map, map_mut, some, text};
 
 const IMMUTABLE: &str = "field is immutable";
@@ -110,7 +110,8 @@ impl Pair<'_> {
         let (_, mode) = self.both("spec.completionMode");
         let indexed = mode == Some(&json!("Indexed"));
         // An elastic indexed Job may change both numbers together.
-        let elastic = indexed && at(self.new, &["spec", "completions"]) == at(self.new, &["spec", "parallelism"]);
+        let elastic =
+            indexed && at(self.new, &["spec", "completions"]) == at(self.new, &["spec", "parallelism"]);
         if !elastic {
             self.immutable("spec.completions");
         }
@@ -122,7 +123,10 @@ impl Pair<'_> {
             let mut template = at(object, &["spec", "template"]).cloned().unwrap_or_default();
             if movable {
                 for (path, keys) in [
-                    (&["spec"] as &[&str], &["nodeSelector", "affinity", "tolerations", "schedulingGates"] as &[&str]),
+                    (
+                        &["spec"] as &[&str],
+                        &["nodeSelector", "affinity", "tolerations", "schedulingGates"] as &[&str],
+                    ),
                     (&["metadata"], &["labels", "annotations"]),
                 ] {
                     if let Some(map) = map_mut(&mut template, path) {
@@ -148,9 +152,9 @@ impl Pair<'_> {
     fn pod(&mut self) {
         let old_tolerations = items(self.old, &["spec", "tolerations"]);
         let new_tolerations = items(self.new, &["spec", "tolerations"]);
-        let added_only = old_tolerations.iter().all(|toleration| {
-            new_tolerations.iter().any(|candidate| same_toleration(toleration, candidate))
-        });
+        let added_only = old_tolerations
+            .iter()
+            .all(|toleration| new_tolerations.iter().any(|candidate| same_toleration(toleration, candidate)));
         if !added_only {
             self.found.forbidden(
                 "spec.tolerations",
@@ -160,7 +164,8 @@ impl Pair<'_> {
         let rest = |object: &Value| {
             let mut object = object.clone();
             if let Some(spec) = map_mut(&mut object, &["spec"]) {
-                for key in ["activeDeadlineSeconds", "tolerations", "ephemeralContainers", "schedulingGates"] {
+                for key in ["activeDeadlineSeconds", "tolerations", "ephemeralContainers", "schedulingGates"]
+                {
                     spec.remove(key);
                 }
                 for list in ["containers", "initContainers"] {
@@ -241,14 +246,15 @@ impl Pair<'_> {
         if old != new {
             self.found.forbidden("spec", CLAIM);
         }
-        let storage = |object| some(object, &["spec", "resources", "requests", "storage"]).and_then(quantity::parse);
+        let storage = |object| {
+            some(object, &["spec", "resources", "requests", "storage"])
+                .and_then(|amount| Quantity::from_value(amount).ok())
+        };
         if let (Some(old), Some(new)) = (storage(self.old), storage(self.new))
             && new < old
         {
-            self.found.forbidden(
-                "spec.resources.requests.storage",
-                "field can not be less than status.capacity",
-            );
+            self.found
+                .forbidden("spec.resources.requests.storage", "field can not be less than status.capacity");
         }
     }
 

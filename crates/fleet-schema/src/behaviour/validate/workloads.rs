@@ -39,7 +39,11 @@ pub(super) fn workload(kind: &str, object: &Value, found: &mut Findings) {
         found.one_of(path, spec.get("podManagementPolicy"), &["OrderedReady", "Parallel"]);
     }
     template(spec, "spec", found);
-    found.one_of("spec.template.spec.restartPolicy", some(spec, &["template", "spec", "restartPolicy"]), &["Always"]);
+    found.one_of(
+        "spec.template.spec.restartPolicy",
+        some(spec, &["template", "spec", "restartPolicy"]),
+        &["Always"],
+    );
 }
 
 fn deployment(spec: &Value, found: &mut Findings) {
@@ -76,10 +80,8 @@ fn template(spec: &Value, path: &str, found: &mut Findings) {
         found.required(format!("{path}.template.spec.containers"), "");
         return;
     };
-    if let Some(metadata) = some(template, &["metadata"]) {
-        if let Some(labels) = some(metadata, &["labels"]) {
-            metadata::labels(labels, &format!("{path}.template.metadata.labels"), found);
-        }
+    if let Some(labels) = some(template, &["metadata", "labels"]) {
+        metadata::labels(labels, &format!("{path}.template.metadata.labels"), found);
     }
     let spec = template.get("spec").unwrap_or(&Value::Null);
     pod::spec(spec, &format!("{path}.template.spec"), found);
@@ -87,15 +89,14 @@ fn template(spec: &Value, path: &str, found: &mut Findings) {
 
 /// The spec of a Job, or of a CronJob's Jobs.
 pub(super) fn job_spec(spec: &Value, path: &str, found: &mut Findings) {
-    for key in ["parallelism", "completions", "backoffLimit", "activeDeadlineSeconds", "ttlSecondsAfterFinished"] {
+    for key in
+        ["parallelism", "completions", "backoffLimit", "activeDeadlineSeconds", "ttlSecondsAfterFinished"]
+    {
         found.not_negative(format!("{path}.{key}"), spec.get(key));
     }
     found.one_of(format!("{path}.completionMode"), spec.get("completionMode"), &["NonIndexed", "Indexed"]);
     if text(spec, &["completionMode"]) == "Indexed" && some(spec, &["completions"]).is_none() {
-        found.required(
-            format!("{path}.completions"),
-            "when completion mode is Indexed",
-        );
+        found.required(format!("{path}.completions"), "when completion mode is Indexed");
     }
     if let Some(selector) = some(spec, &["selector"]) {
         metadata::selector(selector, &format!("{path}.selector"), found);

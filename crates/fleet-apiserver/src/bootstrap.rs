@@ -1,0 +1,82 @@
+//! The objects that every cluster has from the start.
+
+use std::sync::Arc;
+
+use fleet_store::{CommitError, Expect, Key, Write};
+use serde_json::{Value, json};
+
+use crate::admission::ingress::DEFAULT_CLASS;
+use crate::cluster::Cluster;
+use crate::object::{Gapped, ObjectExt, time};
+use crate::server::{ClusterError, Inner};
+
+const NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
+
+/// The class that Ingresses get on clusters with workloads.
+const INGRESS_CLASS: &str = "nginx";
+
+/// Makes what isn't there yet.
+pub(crate) async fn cluster(server: &Inner, cluster: &Arc<Cluster>) -> Result<(), ClusterError> {
+    for name in NAMESPACES {
+        let namespace = json!({
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {"name": name, "labels": {"kubernetes.io/metadata.name": name}},
+            "spec": {"finalizers": ["kubernetes"]},
+            "status": {"phase": "Active"},
+        });
+        make(server, cluster, "namespaces", "", namespace).await?;
+        let account = json!({
+            "apiVersion": "v1",
+            "kind": "ServiceAccount",
+            "metadata": {"name": "default", "namespace": name},
+        });
+        make(server, cluster, "serviceaccounts", name, account).await?;
+        let authority = json!({
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {
+                "name": "kube-root-ca.crt",
+                "namespace": name,
+                "annotations": {"kubernetes.io/description": "The certificate of the authority that signs this server's certificate."},
+            },
+            "data": {"ca.crt": server.options.certificate_authority},
+        });
+        make(server, cluster, "configmaps", name, authority).await?;
+    }
+    if cluster.profile.workloads {
+        let class = json!({
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "IngressClass",
+            "metadata": {"name": INGRESS_CLASS, "annotations": {DEFAULT_CLASS: "true"}, "generation": 1},
+            "spec": {"controller": "k8s.io/ingress-nginx"},
+        });
+        make(server, cluster, "ingressclasses.networking.k8s.io", "", class).await?;
+    }
+    Ok(())
+}
+
+async fn make(
+    server: &Inner,
+    cluster: &Arc<Cluster>,
+    resource: &str,
+    namespace: &str,
+    mut object: Value,
+) -> Result<(), ClusterError> {
+    let key = Key {
+        cluster: cluster.name.clone(),
+        resource: resource.into(),
+        namespace: namespace.into(),
+        name: object.name().into(),
+    };
+    if server.store.get(&key).is_some() {
+        return Ok(());
+    }
+    object.set_meta("uid", server.random.uid());
+    object.set_meta("creationTimestamp", time(server.now()));
+    let gapped = Gapped::new(&object);
+    match server.store.commit(key, Expect::Absent, Write::put(move |revision| gapped.fill(revision))).await {
+        Ok(_) | Err(CommitError::Exists) => Ok(()),
+        Err(source) => Err(ClusterError::Store { name: cluster.name.as_ref().to_owned(), source }),
+    }
+}

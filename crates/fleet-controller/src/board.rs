@@ -1,0 +1,119 @@
+//! What jobs report, per Application. Between a job and the next turn this is the only link.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use fleet_api::{ObjectId, Target};
+use fleet_workflow::{Delivery, Prune};
+
+use crate::context::lock;
+
+/// The board of one Application.
+#[derive(Clone, Default)]
+pub(crate) struct Board(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    /// The run that the entries below are about.
+    run: String,
+    deliveries: BTreeMap<(String, Target), Delivery>,
+    prunes: BTreeMap<(String, Target), Prune>,
+    /// What we own on each object after our last apply, as a hash: anything else is drift.
+    expected: BTreeMap<(String, ObjectId), u64>,
+    /// Objects whose drift is being looked at.
+    repairing: BTreeMap<(String, ObjectId), ()>,
+    /// Drift that is reported and not repaired.
+    reported: BTreeMap<(String, ObjectId), String>,
+    /// Targets of a deletion: done, or why not.
+    cleared: BTreeMap<Target, Prune>,
+}
+
+impl Board {
+    /// Starts over for another run; what is known of objects stays.
+    pub(crate) fn begin(&self, run: &str) {
+        let mut state = lock(&self.0);
+        if state.run != run {
+            state.run = run.to_owned();
+            state.deliveries.clear();
+            state.prunes.clear();
+        }
+    }
+
+    pub(crate) fn delivery(&self, key: &(String, Target)) -> Delivery {
+        lock(&self.0).deliveries.get(key).cloned().unwrap_or_default()
+    }
+
+    /// Records a delivery, unless another run has begun meanwhile.
+    pub(crate) fn set_delivery(&self, run: &str, key: &(String, Target), delivery: Delivery) {
+        let mut state = lock(&self.0);
+        if state.run == run {
+            state.deliveries.insert(key.clone(), delivery);
+        }
+    }
+
+    pub(crate) fn prune(&self, key: &(String, Target)) -> Option<Prune> {
+        lock(&self.0).prunes.get(key).cloned()
+    }
+
+    pub(crate) fn set_prune(&self, run: &str, key: &(String, Target), prune: Prune) {
+        let mut state = lock(&self.0);
+        if state.run == run {
+            state.prunes.insert(key.clone(), prune);
+        }
+    }
+
+    /// A member answers again: what waited for it may be tried anew.
+    pub(crate) fn retry_unreachable(&self, reachable: &dyn Fn(&str) -> bool) {
+        let mut state = lock(&self.0);
+        for (key, delivery) in &mut state.deliveries {
+            if matches!(delivery, Delivery::Unreachable(_)) && reachable(&key.1.cluster) {
+                *delivery = Delivery::Idle;
+            }
+        }
+        state.cleared.retain(|target, prune| !matches!(prune, Prune::Refused(_)) || !reachable(&target.cluster));
+    }
+
+    pub(crate) fn expected(&self, cluster: &str, id: &ObjectId) -> Option<u64> {
+        lock(&self.0).expected.get(&(cluster.to_owned(), id.clone())).copied()
+    }
+
+    pub(crate) fn expect(&self, cluster: &str, id: &ObjectId, managed: Option<u64>) {
+        let key = (cluster.to_owned(), id.clone());
+        let mut state = lock(&self.0);
+        match managed {
+            Some(hash) => state.expected.insert(key, hash),
+            None => state.expected.remove(&key),
+        };
+    }
+
+    /// True for the first who begins to look at an object's drift.
+    pub(crate) fn begin_repair(&self, cluster: &str, id: &ObjectId) -> bool {
+        lock(&self.0).repairing.insert((cluster.to_owned(), id.clone()), ()).is_none()
+    }
+
+    pub(crate) fn end_repair(&self, cluster: &str, id: &ObjectId) {
+        lock(&self.0).repairing.remove(&(cluster.to_owned(), id.clone()));
+    }
+
+    pub(crate) fn report_drift(&self, cluster: &str, id: &ObjectId, message: Option<String>) {
+        let key = (cluster.to_owned(), id.clone());
+        let mut state = lock(&self.0);
+        match message {
+            Some(message) => state.reported.insert(key, message),
+            None => state.reported.remove(&key),
+        };
+    }
+
+    pub(crate) fn reported(&self) -> Vec<(String, ObjectId, String)> {
+        let state = lock(&self.0);
+        state.reported.iter().map(|((cluster, id), text)| (cluster.clone(), id.clone(), text.clone())).collect()
+    }
+
+    pub(crate) fn cleared(&self, target: &Target) -> Prune {
+        lock(&self.0).cleared.get(target).cloned().unwrap_or(Prune::Idle)
+    }
+
+    pub(crate) fn set_cleared(&self, target: &Target, prune: Prune) {
+        lock(&self.0).cleared.insert(target.clone(), prune);
+    }
+}

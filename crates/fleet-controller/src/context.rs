@@ -1,0 +1,187 @@
+//! What every turn has at hand.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use fleet_api::ObjectId;
+use fleet_members::Members;
+use jiff::Timestamp;
+use kube::runtime::reflector::ObjectRef;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::hub::Hub;
+use crate::walk::Walk;
+
+/// Tells the time; injected so that nothing here reads a clock.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// How the controller runs.
+#[derive(Clone)]
+pub struct Options {
+    /// Tells the time.
+    pub clock: Clock,
+    /// How many Applications are reconciled at once.
+    pub concurrency: u16,
+    /// How many runs of an Application are kept.
+    pub kept_runs: usize,
+    /// Bounds for members.
+    pub members: fleet_members::Options,
+    /// How long the deletion of an Application waits for members that don't answer.
+    pub deletion_deadline: jiff::SignedDuration,
+    /// Progress is written to status no more often than this; transitions are written at once.
+    pub progress_interval: jiff::SignedDuration,
+}
+
+impl Options {
+    /// The defaults, with a clock.
+    pub fn new(clock: Clock) -> Self {
+        Self {
+            clock,
+            concurrency: 16,
+            kept_runs: 10,
+            members: fleet_members::Options::default(),
+            deletion_deadline: jiff::SignedDuration::from_mins(10),
+            progress_interval: jiff::SignedDuration::from_secs(1),
+        }
+    }
+}
+
+/// An Application by namespace and name.
+pub(crate) type AppKey = (String, String);
+
+/// Shared by all turns.
+pub(crate) struct Context {
+    pub(crate) hub: Hub,
+    pub(crate) members: Members,
+    pub(crate) options: Options,
+    pub(crate) stop: CancellationToken,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) due: Arc<Due>,
+    /// In-memory state of Applications between their turns; taken out during a turn.
+    walks: Mutex<BTreeMap<AppKey, Walk>>,
+}
+
+impl Context {
+    pub(crate) fn new(
+        hub: Hub,
+        members: Members,
+        options: Options,
+        stop: CancellationToken,
+        tasks: TaskTracker,
+        due: Arc<Due>,
+    ) -> Self {
+        Self { hub, members, options, stop, tasks, due, walks: Mutex::new(BTreeMap::new()) }
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        (self.options.clock)()
+    }
+
+    pub(crate) fn take_walk(&self, key: &AppKey) -> Option<Walk> {
+        lock(&self.walks).remove(key)
+    }
+
+    pub(crate) fn put_walk(&self, key: AppKey, walk: Walk) {
+        lock(&self.walks).insert(key, walk);
+    }
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Which Applications are due, and why. Everything that sees a change only takes note here.
+pub(crate) struct Due {
+    wake: mpsc::UnboundedSender<ObjectRef<fleet_api::Application>>,
+    state: Mutex<DueState>,
+}
+
+#[derive(Default)]
+struct DueState {
+    /// Woken and not yet taken: keeps the channel at one entry per Application.
+    woken: BTreeSet<AppKey>,
+    /// What an Application was put together from has changed.
+    inputs: BTreeSet<AppKey>,
+    /// Objects on members that changed.
+    objects: BTreeMap<AppKey, BTreeSet<(String, ObjectId)>>,
+    /// Owner labels of known Applications.
+    owners: BTreeMap<String, AppKey>,
+    /// Everything on the members is to be looked at again.
+    resync: BTreeSet<AppKey>,
+}
+
+/// What was noted about an Application since its last turn.
+#[derive(Debug, Default)]
+pub(crate) struct Noted {
+    pub(crate) inputs: bool,
+    pub(crate) resync: bool,
+    pub(crate) objects: BTreeSet<(String, ObjectId)>,
+}
+
+impl Due {
+    pub(crate) fn new() -> (Self, mpsc::UnboundedReceiver<ObjectRef<fleet_api::Application>>) {
+        let (wake, woken) = mpsc::unbounded_channel();
+        (Self { wake, state: Mutex::new(DueState::default()) }, woken)
+    }
+
+    /// Asks for a turn.
+    pub(crate) fn wake(&self, key: &AppKey) {
+        if lock(&self.state).woken.insert(key.clone()) {
+            // A closed channel means that the controller is stopping.
+            let _ = self.wake.send(ObjectRef::new(&key.1).within(&key.0));
+        }
+    }
+
+    pub(crate) fn inputs_changed(&self, keys: impl IntoIterator<Item = AppKey>) {
+        for key in keys {
+            lock(&self.state).inputs.insert(key.clone());
+            self.wake(&key);
+        }
+    }
+
+    pub(crate) fn own(&self, owner: &str, key: &AppKey) {
+        lock(&self.state).owners.insert(owner.to_owned(), key.clone());
+    }
+
+    pub(crate) fn object_changed(&self, cluster: String, owner: &str, id: ObjectId) {
+        let key = {
+            let mut state = lock(&self.state);
+            let Some(key) = state.owners.get(owner).cloned() else { return };
+            state.objects.entry(key.clone()).or_default().insert((cluster, id));
+            key
+        };
+        self.wake(&key);
+    }
+
+    /// A member's state as a whole changed: everybody looks again.
+    pub(crate) fn resync_all(&self) {
+        let keys: Vec<AppKey> = lock(&self.state).owners.values().cloned().collect();
+        for key in keys {
+            lock(&self.state).resync.insert(key.clone());
+            self.wake(&key);
+        }
+    }
+
+    /// Takes what was noted; called at the start of a turn.
+    pub(crate) fn take(&self, key: &AppKey) -> Noted {
+        let mut state = lock(&self.state);
+        state.woken.remove(key);
+        Noted {
+            inputs: state.inputs.remove(key),
+            resync: state.resync.remove(key),
+            objects: state.objects.remove(key).unwrap_or_default(),
+        }
+    }
+
+    /// Forgets an Application that is gone.
+    pub(crate) fn forget(&self, key: &AppKey) {
+        let mut state = lock(&self.state);
+        state.woken.remove(key);
+        state.inputs.remove(key);
+        state.resync.remove(key);
+        state.objects.remove(key);
+        state.owners.retain(|_, owner| owner != key);
+    }
+}

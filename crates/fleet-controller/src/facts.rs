@@ -1,0 +1,153 @@
+//! What the state machine is told: gathered from the board, the members and the hub's caches.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fleet_api::{Application, Run, StepPhase, StepState, Target, TargetPhase, TargetState, names};
+use fleet_health::HealthStatus;
+use fleet_members::Reachability;
+use fleet_plan::Desired;
+use fleet_workflow::{ApprovalFact, Delivery, Facts, PlanFact, Problem, Prune, TargetFact};
+use kube::ResourceExt as _;
+
+use crate::context::Context;
+use crate::walk::Walk;
+
+/// Gathers the facts for a turn.
+pub(crate) fn gather(ctx: &Context, app: &Application, walk: &Walk, superseded: bool) -> Facts {
+    let run_name = walk.run_name().to_owned();
+    let asks = |annotation: &str| app.annotations().get(annotation) == Some(&run_name);
+    let mut facts = Facts {
+        application: walk.key.1.clone(),
+        namespace: walk.key.0.clone(),
+        suspend: asks(names::SUSPEND),
+        terminate: asks(names::TERMINATE),
+        superseded,
+        removed: removed(ctx, walk),
+        ..Facts::default()
+    };
+    for (step, (_, plans)) in &walk.plans {
+        let fact = PlanFact { hash: plans.hash.clone(), summary: plans.summary.clone() };
+        facts.plans.insert(step.clone(), Ok(fact));
+    }
+    if let Some(run) = &walk.run {
+        facts.approvals = approvals(ctx, walk, run);
+        facts.cleared_by_hand = cleared_by_hand(app, walk);
+        facts.targets = targets(ctx, walk);
+    }
+    facts
+}
+
+/// Members of this run that left the fleet.
+pub(crate) fn removed(ctx: &Context, walk: &Walk) -> BTreeSet<String> {
+    let steps = walk.run_status().map(|status| status.steps.as_slice()).unwrap_or_default();
+    let clusters = steps.iter().flat_map(|step| step.targets.iter().map(|t| t.target.cluster.as_str()));
+    clusters.filter(|cluster| !ctx.members.contains(cluster)).map(str::to_owned).collect()
+}
+
+fn approvals(ctx: &Context, walk: &Walk, run: &Run) -> Vec<ApprovalFact> {
+    let mine = ctx.hub.approvals.state_filter(|approval| {
+        approval.metadata.namespace.as_deref() == Some(&walk.key.0)
+            && approval.spec.application == walk.key.1
+            && approval.spec.run == run.name_any()
+    });
+    let mut facts: Vec<_> = mine
+        .iter()
+        .map(|approval| {
+            let at = approval.creation_timestamp().map(|time| time.0);
+            let fact = ApprovalFact {
+                name: approval.name_any(),
+                step: approval.spec.step.clone(),
+                plan_hash: approval.spec.plan_hash.clone(),
+                approver: approval.spec.approver.clone(),
+                proven: false,
+                reason: approval.spec.reason.clone(),
+            };
+            (at, fact)
+        })
+        .collect();
+    facts.sort_by(|(a, x), (b, y)| (a, &x.name).cmp(&(b, &y.name)));
+    facts.into_iter().map(|(_, fact)| fact).collect()
+}
+
+/// A person set `status.workflow.suspend` to false after we had announced the gate there.
+fn cleared_by_hand(app: &Application, walk: &Walk) -> Option<String> {
+    let shown = app.status.as_ref()?.workflow.as_ref()?;
+    let gate = shown.gate.as_deref()?;
+    let (run, step) = gate.rsplit_once('/')?;
+    (run == walk.run_name() && !shown.suspend && !shown.finished).then(|| step.to_owned())
+}
+
+fn targets(ctx: &Context, walk: &Walk) -> BTreeMap<(String, Target), TargetFact> {
+    let mut facts = BTreeMap::new();
+    let Some((revision, status)) = walk.revision.as_ref().zip(walk.run_status()) else { return facts };
+    // What is cleared waits until everything else is done.
+    let others_done = status.steps.iter().all(|step| {
+        step.type_ != "deploy" || step.targets.iter().all(|t| t.cleared || t.phase == TargetPhase::Succeeded)
+    });
+    for step in status.steps.iter().filter(|step| step.phase == StepPhase::Running) {
+        for state in step.targets.iter().filter(|state| !state.phase.is_over()) {
+            let key = (step.name.clone(), state.target.clone());
+            let mut fact = if state.cleared {
+                TargetFact { delivery: Delivery::Applied, done: others_done, ..TargetFact::default() }
+            } else {
+                let desired = revision.desired(&step.name, &state.target.namespace, &walk.delivery());
+                observe(ctx, walk, &state.target, &desired)
+            };
+            if !state.cleared {
+                fact.delivery = walk.board.delivery(&key);
+            } else if !others_done {
+                let message = "what is owned here goes once the other targets are done".to_owned();
+                fact.waiting_for = Some(Problem { reason: "WaitingForOthers".to_owned(), message });
+            }
+            fact.prune = prune(walk, step, state);
+            facts.insert(key, fact);
+        }
+    }
+    facts
+}
+
+fn prune(walk: &Walk, step: &StepState, state: &TargetState) -> Prune {
+    let key = (step.name.clone(), state.target.clone());
+    if let Some(known) = walk.board.prune(&key) {
+        return known;
+    }
+    let plans = walk.plans.get(&step.name).map(|(_, plans)| plans.plans.as_slice()).unwrap_or_default();
+    let plan = plans.iter().find(|plan| plan.step == step.name).and_then(|plan| plan.target(&state.target));
+    match plan {
+        Some(plan) if plan.deletes().next().is_some() => Prune::Idle,
+        _ => Prune::NotNeeded,
+    }
+}
+
+/// Whether a target shows the desired content, observed and healthy; else what is waited for.
+pub(crate) fn observe(ctx: &Context, walk: &Walk, target: &Target, desired: &[Desired]) -> TargetFact {
+    let member = match ctx.members.get(&target.cluster) {
+        Ok(member) => member,
+        Err(error) => {
+            let problem = Problem { reason: "Unreachable".to_owned(), message: error.to_string() };
+            return TargetFact { waiting_for: Some(problem), ..TargetFact::default() };
+        }
+    };
+    let waits = |reason: &str, message: String| TargetFact {
+        waiting_for: Some(Problem { reason: reason.to_owned(), message }),
+        ..TargetFact::default()
+    };
+    if let Reachability::Unreachable { message, .. } = member.reachability() {
+        return waits("Unreachable", format!("cluster {} doesn't answer: {message}", target.cluster));
+    }
+    for object in desired {
+        let Some(seen) = member.observed(&object.id) else {
+            return waits("NotObserved", format!("{} isn't seen on the member yet", object.id));
+        };
+        if seen.owner != walk.owner || seen.content != object.content.short() || seen.deleting {
+            return waits("NotObserved", format!("{} doesn't show this revision yet", object.id));
+        }
+        let why = || format!("{}: {}", object.id, seen.health.message);
+        match seen.health.status {
+            HealthStatus::Healthy | HealthStatus::Suspended | HealthStatus::Unknown => {}
+            HealthStatus::Progressing => return waits("Progressing", why()),
+            HealthStatus::Degraded => return waits("Degraded", why()),
+        }
+    }
+    TargetFact { done: true, ..TargetFact::default() }
+}

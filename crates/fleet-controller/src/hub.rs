@@ -1,0 +1,175 @@
+//! The hub as the controller sees it: caches fed by watches.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+
+use fleet_api::{
+    Application, Approval, ComponentDefinition, ManagedCluster, Policy, TraitDefinition, Workflow,
+};
+use fleet_render::Definitions;
+use kube::runtime::reflector::{ObjectRef, Store};
+use serde_json::Value;
+
+use crate::Problem;
+use crate::context::{AppKey, lock};
+use crate::referenced::Referenced;
+use crate::resolve::{ObjectReference, Selection, Snapshot};
+
+/// What an Application was put together from, as far as a change of it must wake the Application.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Input {
+    /// A Policy by namespace and name.
+    Policy(String, String),
+    /// A Workflow by namespace and name.
+    Workflow(String, String),
+    /// An object by apiVersion, kind, namespace and name; an empty name stands for all of a selector.
+    Object(String, String, String, String),
+}
+
+/// Caches and client of the hub.
+pub(crate) struct Hub {
+    pub(crate) client: kube::Client,
+    /// UID of the hub's kube-system namespace: tells this hub from any other.
+    pub(crate) uid: String,
+    pub(crate) applications: Store<Application>,
+    pub(crate) policies: Store<Policy>,
+    pub(crate) workflows: Store<Workflow>,
+    pub(crate) traits: Store<TraitDefinition>,
+    pub(crate) components: Store<ComponentDefinition>,
+    pub(crate) clusters: Store<ManagedCluster>,
+    pub(crate) approvals: Store<Approval>,
+    pub(crate) referenced: Referenced,
+    pub(crate) inputs: Inputs,
+    definitions: Mutex<Option<Arc<Definitions>>>,
+}
+
+/// The stores that [`Hub`] is made of.
+pub(crate) struct Stores {
+    pub(crate) applications: Store<Application>,
+    pub(crate) policies: Store<Policy>,
+    pub(crate) workflows: Store<Workflow>,
+    pub(crate) traits: Store<TraitDefinition>,
+    pub(crate) components: Store<ComponentDefinition>,
+    pub(crate) clusters: Store<ManagedCluster>,
+    pub(crate) approvals: Store<Approval>,
+}
+
+impl Hub {
+    pub(crate) fn new(client: kube::Client, uid: String, stores: Stores, referenced: Referenced) -> Self {
+        Self {
+            client,
+            uid,
+            applications: stores.applications,
+            policies: stores.policies,
+            workflows: stores.workflows,
+            traits: stores.traits,
+            components: stores.components,
+            clusters: stores.clusters,
+            approvals: stores.approvals,
+            referenced,
+            inputs: Inputs::default(),
+            definitions: Mutex::new(None),
+        }
+    }
+
+    /// The definitions in force: those of the binary, overridden by objects on the hub.
+    pub(crate) fn definitions(&self) -> Arc<Definitions> {
+        let mut cached = lock(&self.definitions);
+        if let Some(definitions) = cached.as_ref() {
+            return Arc::clone(definitions);
+        }
+        let traits = self.traits.state().into_iter().filter_map(|t| serde_json::to_value(&*t).ok());
+        let components = self.components.state().into_iter().filter_map(|c| serde_json::to_value(&*c).ok());
+        let objects: Vec<Value> = traits.chain(components).collect();
+        let definitions = Arc::new(Definitions::builtin().with_overrides(&objects));
+        *cached = Some(Arc::clone(&definitions));
+        definitions
+    }
+
+    /// A definition changed on the hub.
+    pub(crate) fn forget_definitions(&self) {
+        *lock(&self.definitions) = None;
+    }
+
+    /// The snapshot for an Application; notes what is asked for.
+    pub(crate) fn snapshot<'a>(&'a self, key: &'a AppKey) -> HubSnapshot<'a> {
+        HubSnapshot { hub: self, key, used: Mutex::new(BTreeSet::new()) }
+    }
+}
+
+/// Who was put together from what.
+#[derive(Default)]
+pub(crate) struct Inputs(Mutex<BTreeMap<Input, BTreeSet<AppKey>>>);
+
+impl Inputs {
+    /// Replaces what an Application was put together from.
+    pub(crate) fn set(&self, key: &AppKey, used: BTreeSet<Input>) {
+        let mut all = lock(&self.0);
+        for (input, keys) in all.iter_mut() {
+            if !used.contains(input) {
+                keys.remove(key);
+            }
+        }
+        for input in used {
+            all.entry(input).or_default().insert(key.clone());
+        }
+        all.retain(|_, keys| !keys.is_empty());
+    }
+
+    /// Everybody who was put together from this.
+    pub(crate) fn users(&self, input: &Input) -> BTreeSet<AppKey> {
+        lock(&self.0).get(input).cloned().unwrap_or_default()
+    }
+}
+
+/// A view of the caches that notes what is asked for, found or not.
+pub(crate) struct HubSnapshot<'a> {
+    hub: &'a Hub,
+    key: &'a AppKey,
+    used: Mutex<BTreeSet<Input>>,
+}
+
+impl HubSnapshot<'_> {
+    fn note(&self, input: Input) {
+        lock(&self.used).insert(input);
+    }
+
+    /// What was asked for.
+    pub(crate) fn into_used(self) -> BTreeSet<Input> {
+        self.used.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl Snapshot for HubSnapshot<'_> {
+    fn policy(&self, name: &str) -> Option<Policy> {
+        self.note(Input::Policy(self.key.0.clone(), name.to_owned()));
+        self.hub.policies.get(&ObjectRef::new(name).within(&self.key.0)).map(|p| (*p).clone())
+    }
+
+    fn policy_names(&self) -> Vec<String> {
+        let mine = self.hub.policies.state().into_iter();
+        let mine = mine.filter(|p| p.metadata.namespace.as_deref() == Some(&self.key.0));
+        mine.filter_map(|p| p.metadata.name.clone()).collect()
+    }
+
+    fn workflow(&self, name: &str) -> Option<Workflow> {
+        self.note(Input::Workflow(self.key.0.clone(), name.to_owned()));
+        self.hub.workflows.get(&ObjectRef::new(name).within(&self.key.0)).map(|w| (*w).clone())
+    }
+
+    fn workflow_names(&self) -> Vec<String> {
+        let mine = self.hub.workflows.state().into_iter();
+        let mine = mine.filter(|w| w.metadata.namespace.as_deref() == Some(&self.key.0));
+        mine.filter_map(|w| w.metadata.name.clone()).collect()
+    }
+
+    fn objects(&self, reference: &ObjectReference) -> Result<Vec<Value>, Problem> {
+        let name = match &reference.selection {
+            Selection::Name(name) => name.clone(),
+            Selection::Labels(_) => String::new(),
+        };
+        let (api_version, kind) = (reference.api_version.clone(), reference.kind.clone());
+        self.note(Input::Object(api_version, kind, reference.namespace.clone(), name));
+        self.hub.referenced.find(reference)
+    }
+}

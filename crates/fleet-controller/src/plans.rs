@@ -1,0 +1,166 @@
+//! Plans of a run's steps, made the same way by the controller and by whoever wants to look.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use fleet_api::{Inventory, Layer, ObjectId, RunStatus, StepState, Target, TargetState};
+use fleet_json::ContentHash;
+use fleet_plan::{Delivery, Desired, Plan, PlanInput, TargetInput, plan};
+use serde::Serialize;
+
+use crate::revision::Loaded;
+use crate::walk::overlay;
+
+/// What plans are made from.
+pub(crate) struct PlanSource<'a> {
+    pub(crate) revision: &'a Loaded,
+    pub(crate) status: &'a RunStatus,
+    pub(crate) inventory: &'a Inventory,
+    pub(crate) delivery: Delivery<'a>,
+    pub(crate) loaded: &'a dyn Fn(&str) -> Option<Arc<Loaded>>,
+    pub(crate) removed: &'a BTreeSet<String>,
+}
+
+/// Everything that one gate is about.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GatePlan {
+    /// The step whose gate it is.
+    pub step: String,
+    /// What an approval names.
+    pub plan_hash: String,
+    /// In words.
+    pub summary: String,
+    /// The plan of each deploy step behind the gate.
+    pub plans: Vec<Plan>,
+}
+
+/// The plan that an approval of a step's gate is about.
+pub(crate) fn gate_plan_of(source: &PlanSource<'_>, step: &str) -> GatePlan {
+    let behind = source.revision.graph.behind_gate(step);
+    let plans: Vec<Plan> = behind.iter().filter_map(|step| step_plan(source, step)).collect();
+    let plan_hash = match plans.as_slice() {
+        [only] if only.step == step => only.plan_hash.clone(),
+        several => {
+            let hashes: Vec<&str> = several.iter().map(|plan| plan.plan_hash.as_str()).collect();
+            ContentHash::of_value(&serde_json::json!([step, hashes])).short()
+        }
+    };
+    let said: Vec<String> = plans.iter().map(Plan::summary).collect();
+    let summary = if said.is_empty() { "nothing comes after it".to_owned() } else { said.join("; then ") };
+    GatePlan { step: step.to_owned(), plan_hash, summary, plans }
+}
+
+/// The plan of one deploy step.
+fn step_plan(source: &PlanSource<'_>, step: &str) -> Option<Plan> {
+    let (index, state) = source.status.steps.iter().enumerate().find(|(_, state)| state.name == step)?;
+    let staying: Vec<&TargetState> =
+        state.targets.iter().filter(|t| !source.removed.contains(&t.target.cluster)).collect();
+    let parts: Vec<TargetParts> = staying.iter().map(|state| parts(source, step, index, state)).collect();
+    let targets = staying
+        .iter()
+        .zip(&parts)
+        .map(|(state, parts)| TargetInput {
+            target: state.target.clone(),
+            desired: &parts.desired,
+            previous: &parts.previous,
+            inventory: source.inventory.target(&state.target),
+            last: parts.last,
+            kept: &parts.kept,
+        })
+        .collect();
+    Some(plan(&PlanInput {
+        step,
+        targets,
+        policies: &source.revision.policies,
+        component_types: &source.revision.component_types,
+    }))
+}
+
+struct TargetParts {
+    desired: Vec<Desired>,
+    previous: Vec<Desired>,
+    kept: BTreeSet<ObjectId>,
+    last: bool,
+}
+
+fn parts(source: &PlanSource<'_>, step: &str, index: usize, state: &TargetState) -> TargetParts {
+    let target = &state.target;
+    let desired = if state.cleared {
+        Vec::new()
+    } else {
+        source.revision.desired(step, &target.namespace, &source.delivery).to_vec()
+    };
+    let mut layers = source.inventory.target(target).map(|entry| entry.layers.clone()).unwrap_or_default();
+    let earlier = source.status.steps.iter().take(index).filter(|state| delivers_to(state, target));
+    // What earlier steps of this run deliver here stands before this one, done or not: the plan is about order.
+    layers.extend(earlier.map(|s| Layer { revision: source.revision.name.clone(), step: s.name.clone() }));
+    let others: BTreeSet<String> = source
+        .status
+        .steps
+        .iter()
+        .filter(|other| other.name != step && delivers_to(other, target))
+        .map(|other| other.name.clone())
+        .collect();
+    TargetParts {
+        desired,
+        previous: overlay(&layers, target, &source.delivery, source.loaded),
+        kept: source.revision.kept(&others, &target.namespace, &source.delivery),
+        last: !source.status.steps.iter().skip(index + 1).any(|later| delivers_to(later, target)),
+    }
+}
+
+fn delivers_to(step: &StepState, target: &Target) -> bool {
+    step.targets.iter().any(|state| state.target == *target && !state.cleared)
+}
+
+/// Reads everything from the hub and makes the plan of a gate: what `fleetctl plan` shows.
+///
+/// # Errors
+/// In words: what isn't there or can't be read.
+pub async fn gate_plan(
+    client: &kube::Client,
+    app: &fleet_api::Application,
+    run: &fleet_api::Run,
+    step: &str,
+) -> Result<GatePlan, String> {
+    use kube::ResourceExt as _;
+    use kube::api::Api;
+    let namespace = app.namespace().unwrap_or_default();
+    let say = |error: crate::records::RecordError| error.to_string();
+    let hub = Api::<k8s_openapi::api::core::v1::Namespace>::all(client.clone());
+    let hub = hub.get("kube-system").await.map_err(|error| error.to_string())?;
+    let owner = fleet_api::names::owner_hash(&hub.uid().unwrap_or_default(), &namespace, &app.name_any());
+    let revision = crate::records::read_revision(client, &namespace, &run.spec.revision).await.map_err(say)?;
+    let trackers: Api<fleet_api::ResourceTracker> = Api::all(client.clone());
+    let name = fleet_api::names::derived_name(&app.name_any(), &namespace);
+    let tracker = trackers.get_opt(&name).await.map_err(|error| error.to_string())?;
+    let inventory: Inventory = match tracker {
+        Some(tracker) => tracker.spec.inventory.unpack().map_err(|error| error.to_string())?,
+        None => Inventory::default(),
+    };
+    let mut loaded = vec![Arc::clone(&revision)];
+    let layers: BTreeSet<&str> =
+        inventory.targets.iter().flat_map(|t| t.layers.iter().map(|l| l.revision.as_str())).collect();
+    for name in layers.into_iter().filter(|name| *name != revision.name) {
+        if let Ok(older) = crate::records::read_revision(client, &namespace, name).await {
+            loaded.push(older);
+        }
+    }
+    let clusters: Api<fleet_api::ManagedCluster> = Api::all(client.clone());
+    let known = clusters.list_metadata(&kube::api::ListParams::default()).await.map_err(|e| e.to_string())?;
+    let known: BTreeSet<String> = known.items.iter().map(|cluster| cluster.name_any()).collect();
+    let status = run.status.clone().unwrap_or_default();
+    let targets = status.steps.iter().flat_map(|s| s.targets.iter().map(|t| t.target.cluster.clone()));
+    let removed: BTreeSet<String> = targets.filter(|cluster| !known.contains(cluster)).collect();
+    let app_name = app.name_any();
+    let source = PlanSource {
+        revision: &revision,
+        status: &status,
+        inventory: &inventory,
+        delivery: Delivery { application: &app_name, namespace: &namespace, owner: &owner },
+        loaded: &|name| loaded.iter().find(|revision| revision.name == name).cloned(),
+        removed: &removed,
+    };
+    Ok(gate_plan_of(&source, step))
+}

@@ -1,0 +1,257 @@
+//! Reading and writing what decides: revisions, runs, trackers. Every write carries the resource version.
+
+use std::sync::Arc;
+
+use fleet_api::application_revision::ApplicationRevisionSpec;
+use fleet_api::run::RunSpec;
+use fleet_api::{
+    Application, ApplicationRevision, Inventory, Packed, ResourceTracker, ResourceTrackerSpec, RevisionContent,
+    Run, RunStatus, names,
+};
+use kube::api::{Api, DeleteParams, ListParams, PostParams};
+use kube::{Resource as _, ResourceExt as _};
+
+use crate::Problem;
+use crate::context::Context;
+use crate::resolve::Draft;
+use crate::revision::Loaded;
+use crate::walk::Walk;
+
+/// The longest packed text in one object: etcd takes 1.5 MiB a request by default.
+const PART_LIMIT: usize = 1024 * 1024;
+
+/// Why a record couldn't be read or written.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RecordError {
+    /// The hub refused or didn't answer.
+    #[error("the hub refuses: {0}")]
+    Hub(#[from] kube::Error),
+    /// What is stored can't be read.
+    #[error("{0}")]
+    Packed(#[from] fleet_api::PackedError),
+    /// What is stored can't be used.
+    #[error("{}", .0.message)]
+    Unusable(Problem),
+}
+
+impl RecordError {
+    /// Whether somebody else wrote meanwhile: read again, decide again.
+    pub(crate) fn is_conflict(&self) -> bool {
+        matches!(self, Self::Hub(kube::Error::Api(status)) if status.code == 409)
+    }
+}
+
+impl From<Problem> for RecordError {
+    fn from(problem: Problem) -> Self {
+        Self::Unusable(problem)
+    }
+}
+
+/// Reads what is on record about an Application.
+pub(crate) async fn load(ctx: &Context, app: &Application) -> Result<Walk, RecordError> {
+    let mut walk = Walk::new(app, &ctx.hub.uid);
+    let trackers: Api<ResourceTracker> = Api::all(ctx.hub.client.clone());
+    walk.tracker = trackers.get_opt(&tracker_name(&walk)).await?;
+    if let Some(tracker) = &walk.tracker {
+        walk.inventory = tracker.spec.inventory.unpack()?;
+    }
+    let runs: Api<Run> = Api::namespaced(ctx.hub.client.clone(), &walk.key.0);
+    let selector = format!("{}={}", names::APPLICATION, names::short_label(&walk.key.1));
+    let mut found = runs.list(&ListParams::default().labels(&selector)).await?.items;
+    found.retain(|run| run.spec.application_uid == walk.uid);
+    found.sort_by_key(|run| run.spec.number);
+    walk.kept_runs = found.iter().map(kube::ResourceExt::name_any).collect();
+    walk.run = found.pop();
+    if let Some(run) = &walk.run {
+        walk.revision = Some(load_revision(ctx, &walk.key.0, &run.spec.revision).await?);
+        walk.board.begin(walk.run_name());
+    }
+    load_layers(ctx, &mut walk).await?;
+    Ok(walk)
+}
+
+/// Reads the revisions that the inventory's layers name, unless they are there.
+pub(crate) async fn load_layers(ctx: &Context, walk: &mut Walk) -> Result<(), RecordError> {
+    let wanted: std::collections::BTreeSet<String> =
+        walk.inventory.targets.iter().flat_map(|t| t.layers.iter().map(|l| l.revision.clone())).collect();
+    walk.revisions.retain(|name, _| wanted.contains(name));
+    for name in wanted {
+        if walk.loaded(&name).is_some() {
+            continue;
+        }
+        match load_revision(ctx, &walk.key.0, &name).await {
+            Ok(revision) => {
+                walk.revisions.insert(name, revision);
+            }
+            // A revision that was deleted only costs the comparison with it.
+            Err(RecordError::Hub(kube::Error::Api(status))) if status.code == 404 => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Reads a revision.
+pub(crate) async fn load_revision(ctx: &Context, namespace: &str, name: &str) -> Result<Arc<Loaded>, RecordError> {
+    read_revision(&ctx.hub.client, namespace, name).await
+}
+
+/// Reads a revision with all its parts.
+pub(crate) async fn read_revision(
+    client: &kube::Client,
+    namespace: &str,
+    name: &str,
+) -> Result<Arc<Loaded>, RecordError> {
+    let api: Api<ApplicationRevision> = Api::namespaced(client.clone(), namespace);
+    let first = api.get(name).await?;
+    let mut packed = first.spec.content.clone();
+    for part in 2..=first.spec.parts {
+        packed.data.push_str(&api.get(&format!("{name}-part-{part}")).await?.spec.content.data);
+    }
+    let content: RevisionContent = packed.unpack()?;
+    Ok(Arc::new(Loaded::new(name, &first.spec.hash, content)?))
+}
+
+/// Records a revision, unless it is there: its name is its content.
+pub(crate) async fn create_revision(ctx: &Context, app: &Application, draft: &Draft) -> Result<Loaded, RecordError> {
+    let namespace = app.namespace().unwrap_or_default();
+    let name = names::derived_name(&app.name_any(), &draft.hash);
+    let api: Api<ApplicationRevision> = Api::namespaced(ctx.hub.client.clone(), &namespace);
+    let packed = Packed::pack(&draft.content)?;
+    let chunks: Vec<&str> = packed
+        .data
+        .as_bytes()
+        .chunks(PART_LIMIT)
+        // Base64 is ASCII, so any cut is between characters.
+        .filter_map(|chunk| std::str::from_utf8(chunk).ok())
+        .collect();
+    let parts = u32::try_from(chunks.len()).unwrap_or(u32::MAX);
+    // The first part is written last: where it is, the others are.
+    for (index, chunk) in chunks.iter().enumerate().rev() {
+        let name = if index == 0 { name.clone() } else { format!("{name}-part-{}", index + 1) };
+        let mut revision = ApplicationRevision::new(
+            &name,
+            ApplicationRevisionSpec {
+                application_name: app.name_any(),
+                hash: draft.hash.clone(),
+                content: Packed { type_: packed.type_.clone(), data: (*chunk).to_owned() },
+                parts,
+            },
+        );
+        label(&mut revision, app);
+        revision.labels_mut().insert(names::REVISION_HASH.to_owned(), draft.hash.clone());
+        match api.create(&PostParams::default(), &revision).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.code == 409 => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(Loaded::new(&name, &draft.hash, draft.content.clone())?)
+}
+
+/// Records the inventory.
+pub(crate) async fn write_tracker(ctx: &Context, walk: &mut Walk) -> Result<(), RecordError> {
+    let api: Api<ResourceTracker> = Api::all(ctx.hub.client.clone());
+    let spec = ResourceTrackerSpec {
+        type_: "root".to_owned(),
+        application_name: walk.key.1.clone(),
+        application_namespace: walk.key.0.clone(),
+        application_uid: walk.uid.clone(),
+        total: walk.inventory.total(),
+        inventory: Packed::pack::<Inventory>(&walk.inventory)?,
+    };
+    let params = PostParams::default();
+    walk.tracker = Some(match &walk.tracker {
+        Some(tracker) if tracker.spec.inventory == spec.inventory && tracker.spec.application_uid == walk.uid => {
+            return Ok(());
+        }
+        Some(tracker) => {
+            let mut new = tracker.clone();
+            new.spec = spec;
+            api.replace(&tracker.name_any(), &params, &new).await?
+        }
+        None => {
+            let mut tracker = ResourceTracker::new(&tracker_name(walk), spec);
+            tracker.labels_mut().insert(names::APPLICATION.to_owned(), names::short_label(&walk.key.1));
+            api.create(&params, &tracker).await?
+        }
+    });
+    Ok(())
+}
+
+/// Takes the tracker away: nothing is owned any more.
+pub(crate) async fn delete_tracker(ctx: &Context, walk: &mut Walk) -> Result<(), RecordError> {
+    let api: Api<ResourceTracker> = Api::all(ctx.hub.client.clone());
+    match api.delete(&tracker_name(walk), &DeleteParams::default()).await {
+        Ok(_) => {}
+        Err(kube::Error::Api(status)) if status.code == 404 => {}
+        Err(error) => return Err(error.into()),
+    }
+    walk.tracker = None;
+    Ok(())
+}
+
+/// Records a new run.
+pub(crate) async fn create_run(
+    ctx: &Context,
+    app: &Application,
+    spec: RunSpec,
+    status: RunStatus,
+) -> Result<Run, RecordError> {
+    let namespace = app.namespace().unwrap_or_default();
+    let api: Api<Run> = Api::namespaced(ctx.hub.client.clone(), &namespace);
+    // An Application made anew under the same name has runs of its own names.
+    let uid: String = app.uid().unwrap_or_default().chars().take(5).collect();
+    let mut run = Run::new(&names::derived_name(&app.name_any(), &format!("{uid}-{}", spec.number)), spec);
+    run.status = Some(status);
+    label(&mut run, app);
+    Ok(api.create(&PostParams::default(), &run).await?)
+}
+
+/// Records the state of a run.
+pub(crate) async fn replace_run(ctx: &Context, run: &Run) -> Result<Run, RecordError> {
+    let api: Api<Run> = Api::namespaced(ctx.hub.client.clone(), &run.namespace().unwrap_or_default());
+    Ok(api.replace(&run.name_any(), &PostParams::default(), run).await?)
+}
+
+/// Takes away the oldest runs beyond the limit, some at once so that not every run pays for it.
+pub(crate) async fn forget_old_runs(ctx: &Context, walk: &mut Walk) {
+    let limit = ctx.options.kept_runs.max(1);
+    if walk.kept_runs.len() < limit * 2 {
+        return;
+    }
+    let runs: Api<Run> = Api::namespaced(ctx.hub.client.clone(), &walk.key.0);
+    let revisions: Api<ApplicationRevision> = Api::namespaced(ctx.hub.client.clone(), &walk.key.0);
+    let surplus = walk.kept_runs.len() - limit;
+    let mut old_revisions = std::collections::BTreeSet::new();
+    for name in walk.kept_runs.drain(..surplus) {
+        if let Ok(Some(run)) = runs.get_opt(&name).await {
+            old_revisions.insert(run.spec.revision);
+        }
+        // What can't be deleted now is found and deleted after the next restart.
+        if let Err(error) = runs.delete(&name, &DeleteParams::default()).await {
+            tracing::debug!(%error, run = name, "an old run stays");
+        }
+    }
+    let mut used: std::collections::BTreeSet<String> = walk.revisions.keys().cloned().collect();
+    for name in &walk.kept_runs {
+        if let Ok(Some(run)) = runs.get_opt(name).await {
+            used.insert(run.spec.revision);
+        }
+    }
+    for name in old_revisions.difference(&used) {
+        if let Err(error) = revisions.delete(name, &DeleteParams::default()).await {
+            tracing::debug!(%error, revision = name, "an old revision stays");
+        }
+    }
+}
+
+/// The tracker's name: one per Application, cluster-scoped.
+pub(crate) fn tracker_name(walk: &Walk) -> String {
+    names::derived_name(&walk.key.1, &walk.key.0)
+}
+
+fn label<K: kube::Resource<DynamicType = ()>>(object: &mut K, app: &Application) {
+    object.labels_mut().insert(names::APPLICATION.to_owned(), names::short_label(&app.name_any()));
+    object.owner_references_mut().extend(app.controller_owner_ref(&()));
+}

@@ -1,0 +1,240 @@
+//! Objects on the hub that Applications refer to: one watch per kind, what they say kept ready.
+//!
+//! What is kept is the content as it travels (sanitised, without defaults that nobody decided), so that
+//! the noise of controllers on the hub wakes nobody and changes no hash.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use fleet_members::ResourcePath;
+use fleet_schema::behaviour::referenced_content;
+use futures::StreamExt as _;
+use kube::api::{Api, DynamicObject};
+use kube::core::{ApiResource, GroupVersionKind};
+use kube::runtime::{WatchStreamExt as _, watcher};
+use serde_json::Value;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::Problem;
+use crate::context::lock;
+use crate::hub::Input;
+use crate::kinds::known_kinds;
+use crate::resolve::{ObjectReference, Selection};
+
+type Kind = (String, String);
+/// Told which objects changed.
+pub(crate) type Changed = Arc<dyn Fn(&Input) + Send + Sync>;
+
+#[derive(Default)]
+struct Cache {
+    kinds: BTreeMap<Kind, KindCache>,
+}
+
+#[derive(Default)]
+struct KindCache {
+    synced: bool,
+    /// Why the kind can't be watched.
+    problem: Option<String>,
+    objects: BTreeMap<(String, String), Arc<Value>>,
+}
+
+/// The watches and what they saw.
+pub(crate) struct Referenced {
+    client: kube::Client,
+    cache: Arc<Mutex<Cache>>,
+    settled: Arc<Notify>,
+    changed: Changed,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Referenced {
+    pub(crate) fn new(client: kube::Client, changed: Changed, stop: CancellationToken, tasks: TaskTracker) -> Self {
+        let (cache, settled) = (Arc::new(Mutex::new(Cache::default())), Arc::new(Notify::new()));
+        Self { client, cache, settled, changed, stop, tasks }
+    }
+
+    /// Watches a kind from now on; returns once its objects are listed, or the hub doesn't have it.
+    pub(crate) async fn ensure(&self, api_version: &str, kind: &str) {
+        let key = (api_version.to_owned(), kind.to_owned());
+        let new = {
+            let mut cache = lock(&self.cache);
+            let unknown = !cache.kinds.contains_key(&key);
+            let failed = cache.kinds.get(&key).is_some_and(|kind| kind.problem.is_some());
+            if unknown || failed {
+                cache.kinds.insert(key.clone(), KindCache::default());
+            }
+            unknown || failed
+        };
+        if new {
+            match self.path(&key).await {
+                Ok(path) => self.start(key.clone(), path),
+                Err(problem) => {
+                    if let Some(kind) = lock(&self.cache).kinds.get_mut(&key) {
+                        kind.problem = Some(problem);
+                    }
+                }
+            }
+        }
+        loop {
+            let settled = self.settled.notified();
+            let is_settled =
+                lock(&self.cache).kinds.get(&key).is_none_or(|kind| kind.synced || kind.problem.is_some());
+            if is_settled || self.stop.is_cancelled() {
+                return;
+            }
+            tokio::select! {
+                () = settled => {}
+                () = self.stop.cancelled() => return,
+            }
+        }
+    }
+
+    async fn path(&self, kind: &Kind) -> Result<ResourcePath, String> {
+        let (group, version) = kind.0.split_once('/').unwrap_or(("", &kind.0));
+        let gvk = GroupVersionKind::gvk(group, version, &kind.1);
+        if let Some((plural, namespaced)) = known_kinds()(group, version, &kind.1) {
+            return Ok(ResourcePath { resource: ApiResource::from_gvk_with_plural(&gvk, &plural), namespaced });
+        }
+        let found = kube::discovery::pinned_kind(&self.client, &gvk).await;
+        let (resource, capabilities) = found.map_err(|error| error.to_string())?;
+        Ok(ResourcePath { resource, namespaced: capabilities.scope == kube::discovery::Scope::Namespaced })
+    }
+
+    fn start(&self, kind: Kind, path: ResourcePath) {
+        let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &path.resource);
+        let (cache, settled) = (Arc::clone(&self.cache), Arc::clone(&self.settled));
+        let (changed, stop) = (Arc::clone(&self.changed), self.stop.clone());
+        self.tasks.spawn(async move {
+            let follow = follow(api, kind, cache, settled, changed);
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = follow => {}
+            }
+        });
+    }
+
+    /// What a reference finds among what is watched.
+    pub(crate) fn find(&self, reference: &ObjectReference) -> Result<Vec<Value>, Problem> {
+        let cache = lock(&self.cache);
+        let key = (reference.api_version.clone(), reference.kind.clone());
+        let Some(kind) = cache.kinds.get(&key) else { return Ok(Vec::new()) };
+        if let Some(problem) = &kind.problem {
+            let message = format!(
+                "the hub has no kind {} in {}: {problem}; install its CustomResourceDefinition",
+                reference.kind, reference.api_version
+            );
+            return Err(Problem::awaited("UnknownKind", message));
+        }
+        let namespaced = (reference.namespace.clone(), String::new());
+        let found = match &reference.selection {
+            Selection::Name(name) => {
+                let scopes = [reference.namespace.clone(), String::new()];
+                let object = scopes.into_iter().find_map(|ns| kind.objects.get(&(ns, name.clone())));
+                object.map(|object| (**object).clone()).into_iter().collect()
+            }
+            Selection::Labels(labels) => kind
+                .objects
+                .range(namespaced..)
+                .take_while(|((namespace, _), _)| *namespace == reference.namespace)
+                .filter(|(_, object)| labels.matches_value(object.pointer("/metadata/labels")))
+                .map(|(_, object)| (**object).clone())
+                .collect(),
+        };
+        Ok(found)
+    }
+}
+
+async fn follow(
+    api: Api<DynamicObject>,
+    kind: Kind,
+    cache: Arc<Mutex<Cache>>,
+    settled: Arc<Notify>,
+    changed: Changed,
+) {
+    let mut events = std::pin::pin!(watcher(api, watcher::Config::default()).default_backoff());
+    let mut listed: BTreeMap<(String, String), Arc<Value>> = BTreeMap::new();
+    while let Some(event) = events.next().await {
+        let touched: Vec<(String, String)> = match event {
+            Ok(watcher::Event::Init) => {
+                listed.clear();
+                Vec::new()
+            }
+            Ok(watcher::Event::InitApply(object)) => {
+                if let Some((key, content)) = content(&kind, object) {
+                    listed.insert(key, Arc::new(content));
+                }
+                Vec::new()
+            }
+            Ok(watcher::Event::InitDone) => {
+                let touched = replace(&cache, &kind, std::mem::take(&mut listed));
+                settled.notify_waiters();
+                touched
+            }
+            Ok(watcher::Event::Apply(object)) => match content(&kind, object) {
+                Some((key, content)) => put(&cache, &kind, key, content).into_iter().collect(),
+                None => Vec::new(),
+            },
+            Ok(watcher::Event::Delete(object)) => match content(&kind, object) {
+                Some((key, _)) => {
+                    if let Some(kind) = lock(&cache).kinds.get_mut(&kind) {
+                        kind.objects.remove(&key);
+                    }
+                    vec![key]
+                }
+                None => Vec::new(),
+            },
+            Err(error) => {
+                tracing::debug!(kind = kind.1, %error, "watch on the hub interrupted");
+                Vec::new()
+            }
+        };
+        for (namespace, name) in touched {
+            for name in [name, String::new()] {
+                changed(&Input::Object(kind.0.clone(), kind.1.clone(), namespace.clone(), name));
+            }
+        }
+    }
+}
+
+/// What an object says, without its namespace: the target has one of its own.
+fn content(kind: &Kind, object: DynamicObject) -> Option<((String, String), Value)> {
+    let key = (object.metadata.namespace.clone().unwrap_or_default(), object.metadata.name.clone()?);
+    let mut value = serde_json::to_value(object).ok()?;
+    // Objects in lists don't say what they are.
+    let map = value.as_object_mut()?;
+    map.insert("apiVersion".to_owned(), Value::String(kind.0.clone()));
+    map.insert("kind".to_owned(), Value::String(kind.1.clone()));
+    Some((key, referenced_content(&value)))
+}
+
+fn put(
+    cache: &Mutex<Cache>,
+    kind: &Kind,
+    key: (String, String),
+    content: Value,
+) -> Option<(String, String)> {
+    let mut cache = lock(cache);
+    let objects = &mut cache.kinds.get_mut(kind)?.objects;
+    if objects.get(&key).is_some_and(|known| **known == content) {
+        return None;
+    }
+    objects.insert(key.clone(), Arc::new(content));
+    Some(key)
+}
+
+fn replace(
+    cache: &Mutex<Cache>,
+    kind: &Kind,
+    listed: BTreeMap<(String, String), Arc<Value>>,
+) -> Vec<(String, String)> {
+    let mut cache = lock(cache);
+    let Some(known) = cache.kinds.get_mut(kind) else { return Vec::new() };
+    known.synced = true;
+    let before = std::mem::replace(&mut known.objects, listed);
+    let gone = before.keys().filter(|key| !known.objects.contains_key(*key)).cloned();
+    let new = known.objects.iter().filter(|(key, object)| before.get(*key) != Some(object));
+    gone.chain(new.map(|(key, _)| key.clone())).collect()
+}

@@ -1,0 +1,356 @@
+//! From an Application and what it refers to, to the content of a revision. Pure over a snapshot.
+
+use std::collections::BTreeMap;
+
+use fleet_api::{
+    Application, ApplicationSpec, Policy, RevisionContent, Step, StepContent, Workflow, WorkflowMode,
+};
+use fleet_json::{ContentHash, LabelSelector};
+use fleet_placement::Topology;
+use fleet_plan::ResourcePolicies;
+use fleet_render::{Component, Definitions, Override, RenderInput, Trait, render};
+use fleet_workflow::{Graph, StepKind, graph};
+use serde_json::{Value, json};
+
+use crate::Problem;
+
+mod references;
+
+pub use references::{ObjectReference, Selection, references};
+
+/// Policy types that say where and how objects go.
+const PLACING: [&str; 2] = ["topology", "override"];
+
+/// What the hub holds, as far as an Application may refer to it.
+pub trait Snapshot {
+    /// An external policy in the Application's namespace.
+    fn policy(&self, name: &str) -> Option<Policy>;
+    /// The names of all of them, for advice.
+    fn policy_names(&self) -> Vec<String>;
+    /// An external workflow in the Application's namespace.
+    fn workflow(&self, name: &str) -> Option<Workflow>;
+    /// The names of all of them, for advice.
+    fn workflow_names(&self) -> Vec<String>;
+    /// What a reference finds: sanitised objects, in the order of their names.
+    ///
+    /// # Errors
+    /// Where the kind isn't known on the hub.
+    fn objects(&self, reference: &ObjectReference) -> Result<Vec<Value>, Problem>;
+}
+
+/// What would run: the content of a revision with everything read from it.
+#[derive(Debug, Clone)]
+pub struct Draft {
+    /// The content.
+    pub content: RevisionContent,
+    /// Its hash: what is rendered, where it goes and in which order. Not how it was written.
+    pub hash: String,
+}
+
+/// Puts an Application together.
+///
+/// # Errors
+/// The first thing that is missing or wrong.
+pub fn resolve(app: &Application, snapshot: &dyn Snapshot, definitions: &Definitions) -> Result<Draft, Problem> {
+    let namespace = app.metadata.namespace.as_deref().unwrap_or_default();
+    let name = app.metadata.name.as_deref().unwrap_or_default();
+    let spec = &app.spec;
+    let components = components(spec)?;
+    let inline = inline_policies(spec)?;
+    let (steps, dag) = steps(spec, snapshot, &inline)?;
+    let graph = Graph::read(&steps, dag)?;
+    let policies = used_policies(&graph, snapshot, &inline)?;
+    let mut resource_policies = ResourcePolicies::default();
+    for (policy, (type_, properties)) in &policies {
+        resource_policies.add(policy, type_, properties)?;
+        if type_ == "topology" {
+            Topology::parse(policy, properties)?;
+        }
+    }
+    let objects = referenced(&components, namespace, snapshot)?;
+    let used = definitions.only(
+        components.iter().map(|component| component.type_.as_str()),
+        definitions.names(fleet_render::DefinitionKind::Trait),
+    );
+    let mut contents = Vec::with_capacity(graph.nodes.len());
+    for (node, step) in graph.nodes.iter().zip(steps) {
+        let mut content = StepContent { step: Step { name: node.name.clone(), ..step }, ..StepContent::default() };
+        if let StepKind::Deploy(deploy) = &node.kind {
+            let of_type = |wanted: &str| {
+                let named = deploy.policies.iter().filter(|p| policies.get(*p).is_some_and(|(t, _)| t == wanted));
+                named.cloned().collect::<Vec<_>>()
+            };
+            content.topologies = of_type("topology");
+            content.overrides = of_type("override");
+            if content.topologies.is_empty() {
+                return Err(no_topology(&node.name, &policies));
+            }
+            content.objects = rendered(&RenderStep {
+                name,
+                namespace,
+                components: &components,
+                overrides: &content.overrides,
+                policies: &policies,
+                objects: &objects,
+                definitions: &used,
+            })?;
+        }
+        contents.push(content);
+    }
+    let content = RevisionContent {
+        spec: spec.clone(),
+        policies,
+        definitions: used.to_values(),
+        steps: contents,
+        dag,
+    };
+    Ok(Draft { hash: hash(&content), content })
+}
+
+/// Hash of everything that decides what is delivered, where and in which order.
+fn hash(content: &RevisionContent) -> String {
+    let steps: Vec<Value> = content
+        .steps
+        .iter()
+        .map(|step| {
+            let topologies: Vec<_> = step.topologies.iter().filter_map(|name| content.policies.get(name)).collect();
+            let mut written = step.step.clone();
+            // Names of policies decide nothing; what they do stands in topologies and objects.
+            if let Some(properties) = written.properties.as_mut().and_then(Value::as_object_mut) {
+                properties.remove("policies");
+            }
+            json!([written, topologies, step.objects])
+        })
+        .collect();
+    let about_objects: Vec<_> =
+        content.policies.values().filter(|(type_, _)| !PLACING.contains(&type_.as_str())).collect();
+    ContentHash::of_value(&json!([content.dag, steps, about_objects])).short()
+}
+
+fn components(spec: &ApplicationSpec) -> Result<Vec<Component>, Problem> {
+    let mut components: Vec<Component> = Vec::with_capacity(spec.components.len());
+    for written in &spec.components {
+        let place = format!("spec.components[{}]", written.name);
+        if components.iter().any(|component| component.name == written.name) {
+            return Err(Problem::wrong("DuplicateComponent", format!("{place}: the name stands twice")));
+        }
+        if !written.inputs.is_empty() || !written.outputs.is_empty() {
+            let message = format!("{place}: inputs and outputs aren't carried out by this version; remove them");
+            return Err(Problem::wrong("UnsupportedComponentField", message));
+        }
+        components.push(Component {
+            name: written.name.clone(),
+            type_: written.type_.clone(),
+            properties: written.properties.clone().unwrap_or(Value::Null),
+            traits: written
+                .traits
+                .iter()
+                .map(|t| Trait { type_: t.type_.clone(), properties: t.properties.clone().unwrap_or(Value::Null) })
+                .collect(),
+            depends_on: written.depends_on.clone(),
+        });
+    }
+    Ok(components)
+}
+
+type Policies = BTreeMap<String, (String, Value)>;
+
+fn inline_policies(spec: &ApplicationSpec) -> Result<Policies, Problem> {
+    let mut policies = Policies::new();
+    for (index, policy) in spec.policies.iter().enumerate() {
+        let name = match policy.name.as_str() {
+            "" => format!("{}-auto-gen-{index}", policy.type_),
+            name => name.to_owned(),
+        };
+        let content = (policy.type_.clone(), policy.properties.clone().unwrap_or(Value::Null));
+        if policies.insert(name.clone(), content).is_some() {
+            return Err(Problem::wrong("DuplicatePolicy", format!("spec.policies[{name}]: the name stands twice")));
+        }
+    }
+    Ok(policies)
+}
+
+fn steps(
+    spec: &ApplicationSpec,
+    snapshot: &dyn Snapshot,
+    inline: &Policies,
+) -> Result<(Vec<Step>, bool), Problem> {
+    let Some(source) = &spec.workflow else { return Ok((default_steps(inline)?, true)) };
+    let (steps, mode) = match &source.reference {
+        Some(name) if !source.steps.is_empty() => {
+            let message = format!("spec.workflow: both ref ({name:?}) and steps are given; keep one");
+            return Err(Problem::wrong("AmbiguousWorkflow", message));
+        }
+        Some(name) => {
+            let workflow = snapshot.workflow(name).ok_or_else(|| {
+                let near = suggestion(name, &snapshot.workflow_names());
+                let message = format!("spec.workflow.ref: there is no Workflow {name:?} in this namespace{near}");
+                Problem::awaited("WorkflowNotFound", message)
+            })?;
+            (workflow.body.steps, workflow.body.mode.or_else(|| source.mode.clone()))
+        }
+        None => (source.steps.clone(), source.mode.clone()),
+    };
+    if steps.is_empty() {
+        return Ok((default_steps(inline)?, true));
+    }
+    Ok((steps, is_dag(mode.as_ref())?))
+}
+
+fn is_dag(mode: Option<&WorkflowMode>) -> Result<bool, Problem> {
+    match mode.and_then(|mode| mode.steps.as_deref()) {
+        None | Some("" | "StepByStep") => Ok(false),
+        Some("DAG") => Ok(true),
+        Some(other) => Err(fleet_workflow::WorkflowError::UnknownMode(other.to_owned()).into()),
+    }
+}
+
+/// One deploy step per topology, each with all overrides.
+fn default_steps(inline: &Policies) -> Result<Vec<Step>, Problem> {
+    let named = |type_: &str| inline.iter().filter(|(_, (t, _))| t == type_).map(|(name, _)| name.clone());
+    let overrides: Vec<String> = named("override").collect();
+    let steps: Vec<Step> = named("topology")
+        .map(|topology| {
+            let mut policies = overrides.clone();
+            policies.push(topology.clone());
+            Step {
+                name: format!("deploy-{topology}"),
+                type_: "deploy".to_owned(),
+                properties: Some(json!({ "policies": policies })),
+                ..Step::default()
+            }
+        })
+        .collect();
+    if steps.is_empty() {
+        let message = "spec: neither a workflow nor a topology policy says where this goes; add a policy of type \
+                       topology with the names of clusters";
+        return Err(Problem::wrong("NoTopology", message));
+    }
+    Ok(steps)
+}
+
+/// Every policy that a step names, and those of the Application that are about single objects.
+fn used_policies(graph: &Graph, snapshot: &dyn Snapshot, inline: &Policies) -> Result<Policies, Problem> {
+    let mut used = Policies::new();
+    for node in &graph.nodes {
+        let StepKind::Deploy(deploy) = &node.kind else { continue };
+        for name in &deploy.policies {
+            let found = inline.get(name).cloned().or_else(|| {
+                let policy = snapshot.policy(name)?;
+                Some((policy.body.type_, policy.body.properties.unwrap_or(Value::Null)))
+            });
+            let policy = found.ok_or_else(|| {
+                let mut known = snapshot.policy_names();
+                known.extend(inline.keys().cloned());
+                let near = suggestion(name, &known);
+                let message = format!("step {:?}: there is no policy {name:?} in this namespace{near}", node.name);
+                Problem::awaited("PolicyNotFound", message)
+            })?;
+            used.insert(name.clone(), policy);
+        }
+    }
+    for (name, policy) in inline.iter().filter(|(_, (type_, _))| !PLACING.contains(&type_.as_str())) {
+        used.insert(name.clone(), policy.clone());
+    }
+    for (name, (type_, _)) in &used {
+        let known = PLACING.iter().chain(&fleet_plan::policies::TYPES);
+        if !known.clone().any(|known| known == type_) {
+            let known: Vec<String> = known.map(|known| (*known).to_owned()).collect();
+            let near = suggestion(type_, &known);
+            let message = format!("policy {name:?}: there is no policy type {type_:?}{near}; types are {}", known.join(", "));
+            return Err(Problem::wrong("UnknownPolicyType", message));
+        }
+    }
+    Ok(used)
+}
+
+fn no_topology(step: &str, policies: &Policies) -> Problem {
+    let topologies: Vec<&str> =
+        policies.iter().filter(|(_, (type_, _))| type_ == "topology").map(|(name, _)| name.as_str()).collect();
+    let advice = if topologies.is_empty() { String::new() } else { format!(" (there are: {})", topologies.join(", ")) };
+    Problem::wrong(
+        "NoTopology",
+        format!("step {step:?}: none of its policies is a topology, so nothing says where it delivers; name one{advice}"),
+    )
+}
+
+/// The objects of every ref-objects component, by component.
+fn referenced(
+    components: &[Component],
+    namespace: &str,
+    snapshot: &dyn Snapshot,
+) -> Result<BTreeMap<String, Vec<Value>>, Problem> {
+    let mut all = BTreeMap::new();
+    for component in components.iter().filter(|component| component.type_ == fleet_render::REFERENCE_TYPE) {
+        let mut objects: Vec<Value> = Vec::new();
+        for reference in references(component, namespace)? {
+            let found = snapshot.objects(&reference)?;
+            if found.is_empty() {
+                let message = format!(
+                    "component {:?}: {} doesn't exist on the hub yet; apply it, and this goes on by itself",
+                    component.name, reference
+                );
+                return Err(Problem::awaited("ObjectNotFound", message));
+            }
+            for object in found {
+                if !objects.contains(&object) {
+                    objects.push(object);
+                }
+            }
+        }
+        all.insert(component.name.clone(), objects);
+    }
+    Ok(all)
+}
+
+struct RenderStep<'a> {
+    name: &'a str,
+    namespace: &'a str,
+    components: &'a [Component],
+    overrides: &'a [String],
+    policies: &'a Policies,
+    objects: &'a BTreeMap<String, Vec<Value>>,
+    definitions: &'a Definitions,
+}
+
+fn rendered(step: &RenderStep<'_>) -> Result<Vec<(String, Value)>, Problem> {
+    let mut overrides = Vec::with_capacity(step.overrides.len());
+    for name in step.overrides {
+        if let Some((_, properties)) = step.policies.get(name) {
+            overrides.push(Override::parse(name, properties)?);
+        }
+    }
+    let overrides: Vec<&Override> = overrides.iter().collect();
+    let empty: &[Value] = &[];
+    let objects = |component: &str| step.objects.get(component).map_or(empty, Vec::as_slice);
+    let rendered = render(&RenderInput {
+        app_name: step.name,
+        app_namespace: step.namespace,
+        components: step.components,
+        overrides: &overrides,
+        objects: &objects,
+        definitions: step.definitions,
+    })?;
+    Ok(rendered.into_iter().map(|object| (object.component, object.object)).collect())
+}
+
+fn suggestion(name: &str, known: &[String]) -> String {
+    match fleet_placement::nearest(name, known.iter().map(String::as_str)) {
+        Some(near) => format!(" (did you mean {near:?}?)"),
+        None => String::new(),
+    }
+}
+
+/// Reads the graph of a stored revision.
+///
+/// # Errors
+/// Where the stored steps can't be read by this version.
+pub fn graph_of(content: &RevisionContent) -> Result<Graph, graph::WorkflowError> {
+    let steps: Vec<Step> = content.steps.iter().map(|content| content.step.clone()).collect();
+    Graph::read(&steps, content.dag)
+}
+
+/// A selector in the two forms that references take.
+pub(crate) fn read_selector(value: &Value) -> Result<LabelSelector, String> {
+    LabelSelector::from_value(value).map_err(|error| error.to_string())
+}

@@ -1,0 +1,91 @@
+//! A revision read from the hub, with what is derived from it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+
+use fleet_api::{ObjectId, RevisionContent, Target};
+use fleet_placement::Topology;
+use fleet_plan::{Delivery, Desired, ResourcePolicies, prepare};
+use fleet_workflow::Graph;
+
+use crate::Problem;
+use crate::context::lock;
+use crate::{kinds, resolve};
+
+/// A revision ready for use.
+pub struct Loaded {
+    /// The ApplicationRevision's name.
+    pub name: String,
+    /// Its hash.
+    pub hash: String,
+    /// Its content.
+    pub content: RevisionContent,
+    /// Its steps.
+    pub graph: Graph,
+    /// Its policies about single objects.
+    pub policies: ResourcePolicies,
+    /// Types of its components.
+    pub component_types: BTreeMap<String, String>,
+    prepared: Mutex<BTreeMap<(String, String), Arc<Vec<Desired>>>>,
+}
+
+impl Loaded {
+    /// Reads a revision's content.
+    ///
+    /// # Errors
+    /// Where this version can't read what another one wrote.
+    pub fn new(name: &str, hash: &str, content: RevisionContent) -> Result<Self, Problem> {
+        let graph = resolve::graph_of(&content)?;
+        let mut policies = ResourcePolicies::default();
+        for (policy, (type_, properties)) in &content.policies {
+            policies.add(policy, type_, properties)?;
+        }
+        let components = content.spec.components.iter();
+        let component_types = components.map(|c| (c.name.clone(), c.type_.clone())).collect();
+        Ok(Self {
+            name: name.to_owned(),
+            hash: hash.to_owned(),
+            content,
+            graph,
+            policies,
+            component_types,
+            prepared: Mutex::new(BTreeMap::new()),
+        })
+    }
+
+    /// The objects of a step as they are to stand in a namespace; made once.
+    pub fn desired(&self, step: &str, namespace: &str, delivery: &Delivery<'_>) -> Arc<Vec<Desired>> {
+        let key = (step.to_owned(), namespace.to_owned());
+        if let Some(prepared) = lock(&self.prepared).get(&key) {
+            return Arc::clone(prepared);
+        }
+        let target = Target::new("", namespace);
+        let scoped = |id: &ObjectId| kinds::is_cluster_scoped(&id.api_version, &id.kind);
+        let content = self.content.steps.iter().find(|content| content.step.name == step);
+        let objects = content.map_or(&[][..], |content| content.objects.as_slice());
+        let prepared = Arc::new(prepare(objects, &target, delivery, &scoped));
+        lock(&self.prepared).insert(key, Arc::clone(&prepared));
+        prepared
+    }
+
+    /// The topologies of a step.
+    ///
+    /// # Errors
+    /// Where a policy can't be read.
+    pub fn topologies(&self, step: &str) -> Result<Vec<Topology>, Problem> {
+        let content = self.content.steps.iter().find(|content| content.step.name == step);
+        let mut read = Vec::new();
+        for name in content.iter().flat_map(|content| &content.topologies) {
+            if let Some((_, properties)) = self.content.policies.get(name) {
+                read.push(Topology::parse(name, properties)?);
+            }
+        }
+        Ok(read)
+    }
+
+    /// What the other steps deliver into a namespace of the same cluster.
+    pub fn kept(&self, steps: &BTreeSet<String>, namespace: &str, delivery: &Delivery<'_>) -> BTreeSet<ObjectId> {
+        let steps = steps.iter().map(|step| self.desired(step, namespace, delivery));
+        steps.flat_map(|desired| desired.iter().map(|d| d.id.clone()).collect::<Vec<_>>()).collect()
+    }
+}

@@ -1,0 +1,165 @@
+//! When a run starts, and what it starts with.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use fleet_api::run::RunSpec;
+use fleet_api::{
+    Application, Inventory, ManagedCluster, Owned, Run, RunStatus, StepPhase, StepState, Target, TargetState, names,
+};
+use fleet_placement::Cluster;
+use fleet_plan::{Delivery, desired};
+use fleet_workflow::StepKind;
+use kube::ResourceExt as _;
+
+use crate::Problem;
+use crate::resolve::Draft;
+use crate::revision::Loaded;
+
+/// Whether a run starts now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// What runs or ran is what is asked for.
+    Current,
+    /// A run starts, for this reason.
+    Start(&'static str),
+    /// The spec differs, but publishVersion holds it back.
+    HeldBack,
+}
+
+/// Decides from what is asked for and what runs.
+pub(crate) fn decide(app: &Application, run: Option<&Run>, running: Option<&str>, draft: &Draft) -> Decision {
+    let Some(run) = run else { return Decision::Start("Created") };
+    let asked = app.annotations().get(names::PUBLISH_VERSION);
+    let restart = app.annotations().get(names::RESTART);
+    if restart.is_some() && restart != run.spec.restart.as_ref() {
+        return Decision::Start("Restart");
+    }
+    let same = running == Some(draft.hash.as_str());
+    match asked {
+        Some(_) if asked != run.spec.publish_version.as_ref() => Decision::Start("PublishVersion"),
+        Some(_) if same => Decision::Current,
+        Some(_) => Decision::HeldBack,
+        None if same => Decision::Current,
+        None => Decision::Start("RevisionChanged"),
+    }
+}
+
+/// The members as placements see them.
+pub(crate) fn placeable(clusters: &[ManagedCluster]) -> Vec<Cluster> {
+    clusters
+        .iter()
+        .map(|cluster| Cluster {
+            name: cluster.name_any(),
+            alias: cluster.alias().map(str::to_owned),
+            labels: cluster.labels().clone(),
+            accepted: cluster.spec.hub_accepts_client,
+        })
+        .collect()
+}
+
+/// The targets of every step, in the order of the steps.
+pub(crate) fn placed(revision: &Loaded, clusters: &[Cluster], namespace: &str) -> Result<Vec<Vec<Target>>, Problem> {
+    let mut all = Vec::with_capacity(revision.graph.nodes.len());
+    for node in &revision.graph.nodes {
+        let targets = match &node.kind {
+            StepKind::Suspend(_) => Vec::new(),
+            StepKind::Deploy(_) => {
+                let topologies = revision.topologies(&node.name)?;
+                let placed = fleet_placement::place(&topologies, clusters, namespace)
+                    .map_err(|error| in_step(&node.name, error.into()))?;
+                placed.into_iter().map(|target| Target::new(target.cluster, target.namespace)).collect()
+            }
+        };
+        all.push(targets);
+    }
+    Ok(all)
+}
+
+fn in_step(step: &str, problem: Problem) -> Problem {
+    Problem { message: format!("step {step:?}: {}", problem.message), ..problem }
+}
+
+/// The state that a run begins with. Targets that no step reaches any more are cleared by the last deploy step.
+pub(crate) fn first_state(revision: &Loaded, placed: &[Vec<Target>], inventory: &Inventory) -> RunStatus {
+    let mut steps: Vec<StepState> = revision
+        .graph
+        .nodes
+        .iter()
+        .zip(placed)
+        .map(|(node, targets)| StepState {
+            name: node.name.clone(),
+            type_: node.kind.as_str().to_owned(),
+            targets: targets.iter().cloned().map(TargetState::pending).collect(),
+            ..StepState::default()
+        })
+        .collect();
+    let reached: BTreeSet<&Target> = placed.iter().flatten().collect();
+    let left = inventory.targets.iter().map(|entry| &entry.target).filter(|target| !reached.contains(target));
+    let left: Vec<TargetState> =
+        left.map(|target| TargetState { cleared: true, ..TargetState::pending(target.clone()) }).collect();
+    if let Some(last) = steps.iter_mut().rev().find(|step| step.type_ == "deploy") {
+        last.targets.extend(left);
+    }
+    RunStatus { steps, ..RunStatus::default() }
+}
+
+/// The state of a run that serves only clusters that joined: steps without one are done, and a step behind a
+/// gate asks.
+pub(crate) fn joiners_state(revision: &Loaded, placed: &[Vec<Target>], joined: &BTreeSet<Target>) -> RunStatus {
+    let mut behind_gate = false;
+    let nodes = revision.graph.nodes.iter().zip(placed);
+    let steps = nodes
+        .map(|(node, targets)| {
+            behind_gate |= node.kind.is_gated();
+            let targets: Vec<TargetState> =
+                targets.iter().filter(|t| joined.contains(t)).cloned().map(TargetState::pending).collect();
+            let idle = targets.is_empty();
+            StepState {
+                name: node.name.clone(),
+                type_: node.kind.as_str().to_owned(),
+                phase: if idle { StepPhase::Succeeded } else { StepPhase::Pending },
+                reason: if idle { "NoClusterJoined".to_owned() } else { String::new() },
+                ask: !idle && behind_gate,
+                targets,
+                ..StepState::default()
+            }
+        })
+        .collect();
+    RunStatus { steps, ..RunStatus::default() }
+}
+
+/// Lists in the inventory everything that a run may create (design invariant 8).
+pub(crate) fn list_in_inventory(inventory: &mut Inventory, revision: &Loaded, state: &RunStatus, by: &Delivery<'_>) {
+    for step in &state.steps {
+        for target in step.targets.iter().filter(|target| !target.cleared) {
+            let target = &target.target;
+            let entry = inventory.target_mut(target);
+            let mut namespaced = false;
+            for desired in revision.desired(&step.name, &target.namespace, by).iter() {
+                namespaced |= !desired.id.namespace.is_empty();
+                let owned = Owned { component: desired.component.clone(), made_namespace: false };
+                entry.objects.insert(desired.id.clone(), owned);
+            }
+            if namespaced {
+                let id = desired::namespace_object(target, by).id;
+                let made = Owned { component: String::new(), made_namespace: true };
+                entry.objects.entry(id).or_insert(made);
+            }
+        }
+    }
+}
+
+/// The spec of the next run.
+pub(crate) fn next_spec(app: &Application, before: Option<&Run>, revision: &Arc<Loaded>, cause: &str) -> RunSpec {
+    RunSpec {
+        application: app.name_any(),
+        application_uid: app.uid().unwrap_or_default(),
+        revision: revision.name.clone(),
+        number: before.map_or(1, |run| run.spec.number + 1),
+        publish_version: app.annotations().get(names::PUBLISH_VERSION).cloned(),
+        restart: app.annotations().get(names::RESTART).cloned(),
+        cause: cause.to_owned(),
+        generation: app.metadata.generation.unwrap_or_default(),
+    }
+}

@@ -1,0 +1,188 @@
+//! Components, overrides and referenced objects to the objects that are delivered.
+
+mod object;
+mod traits;
+
+use std::collections::BTreeMap;
+
+use fleet_json::Untyped;
+use serde_json::{Value, json};
+
+use crate::application::Component;
+use crate::definition::{Definition, DefinitionKind, Schematic, Scope};
+use crate::definitions::Definitions;
+use crate::error::RenderError;
+use crate::nearest;
+use crate::overrides::{EffectiveComponent, Override, effective_components};
+use crate::provenance::{Provenance, Source};
+
+/// The component type whose objects live on the hub; the caller resolves them.
+pub const REFERENCE_TYPE: &str = "ref-objects";
+
+/// The component type whose objects stand in its properties.
+pub const INLINE_TYPE: &str = "k8s-objects";
+
+/// What is rendered.
+#[derive(Clone, Copy)]
+pub struct RenderInput<'a> {
+    /// The Application's name.
+    pub app_name: &'a str,
+    /// The Application's namespace.
+    pub app_namespace: &'a str,
+    /// As the Application says.
+    pub components: &'a [Component],
+    /// In the order in which they are applied.
+    pub overrides: &'a [&'a Override],
+    /// The resolved and sanitised objects of a `ref-objects` component, by its name. Asked for components
+    /// that are left after the overrides only; what they refer to then is in [`effective_components`].
+    pub objects: &'a dyn Fn(&str) -> &'a [Value],
+    /// What types mean.
+    pub definitions: &'a Definitions,
+}
+
+/// One object that is delivered.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RenderedObject {
+    /// The component it belongs to.
+    pub component: String,
+    /// The object, without `metadata.namespace`: the target decides that.
+    pub object: Value,
+    /// Who set its fields.
+    pub provenance: Provenance,
+}
+
+/// Renders all components, in their order; the objects of a component in theirs, then what its traits add.
+///
+/// A trait that patches changes the first of the component's objects that it applies to.
+///
+/// # Errors
+/// The first mistake, see [`RenderError`]; nothing is rendered then.
+pub fn render(input: &RenderInput<'_>) -> Result<Vec<RenderedObject>, RenderError> {
+    let components = effective_components(input.components, input.overrides, input.definitions)?;
+    let mut rendered = Vec::new();
+    for component in &components {
+        rendered.extend(render_component(input, component)?);
+    }
+    let mut owners: BTreeMap<(String, String, String), &str> = BTreeMap::new();
+    for made in &rendered {
+        let key = object::identity(&made.object);
+        let shown = object::shown(&made.object);
+        if let Some(first) = owners.insert(key, &made.component) {
+            return Err(RenderError::SameObject {
+                first: first.to_owned(),
+                second: made.component.clone(),
+                object: shown,
+            });
+        }
+    }
+    Ok(rendered)
+}
+
+fn render_component(
+    input: &RenderInput<'_>,
+    component: &EffectiveComponent,
+) -> Result<Vec<RenderedObject>, RenderError> {
+    let context = json!({
+        "name": component.name,
+        "component": component.name,
+        "appName": input.app_name,
+        "namespace": input.app_namespace,
+    });
+    let changed = component
+        .changed_by
+        .last()
+        .map(|policy| Source::Override { policy: policy.clone(), trait_type: None });
+    let (objects, base) = match component.type_.as_str() {
+        REFERENCE_TYPE => {
+            let objects = (input.objects)(&component.name).to_vec();
+            (objects, Source::Referenced)
+        }
+        INLINE_TYPE => (object::inline(component)?, changed.unwrap_or(Source::Inline)),
+        other => {
+            let source = Source::Component { component_type: other.to_owned() };
+            (from_definition(input, component, &context)?, source)
+        }
+    };
+    let mut made = Vec::with_capacity(objects.len());
+    for (index, mut value) in objects.into_iter().enumerate() {
+        let place = match component.type_.as_str() {
+            INLINE_TYPE => format!("properties.objects[{index}]"),
+            REFERENCE_TYPE => format!("referenced object {index}"),
+            other => format!("object {index} of type {other:?}"),
+        };
+        object::check(&value, &component.name, &place)?;
+        object::strip_namespace(&mut value);
+        made.push(RenderedObject {
+            component: component.name.clone(),
+            object: value,
+            provenance: Provenance::new(base.clone()),
+        });
+    }
+    let mut beside = Vec::new();
+    for applied in &component.traits {
+        beside.extend(traits::apply(input.definitions, component, applied, &context, &mut made)?);
+    }
+    made.extend(beside);
+    Ok(made)
+}
+
+fn from_definition(
+    input: &RenderInput<'_>,
+    component: &EffectiveComponent,
+    context: &Value,
+) -> Result<Vec<Value>, RenderError> {
+    let kind = DefinitionKind::Component;
+    let Some(definition) = input.definitions.get(kind, &component.type_) else {
+        let known = input.definitions.names(kind).chain([REFERENCE_TYPE, INLINE_TYPE]);
+        return Err(RenderError::UnknownType {
+            component: component.name.clone(),
+            type_name: component.type_.clone(),
+            advice: nearest::advice(&component.type_, known, "component types"),
+        });
+    };
+    let by = changed_by(&component.changed_by);
+    let owner = format!("component {:?} ({}){by}", component.name, component.type_);
+    let schematic = usable(definition, &owner)?;
+    let parameter = parameters(schematic, &component.properties, &owner)?;
+    let mut scope = Scope::new(vec![("parameter", &parameter), ("context", context)]);
+    schematic.prepare(&mut scope).map_err(|refusal| refused(refusal, &owner))?;
+    let workload = schematic.workload(&scope).map_err(|refusal| refused(refusal, &owner))?;
+    let outputs = schematic.outputs(&scope).map_err(|refusal| refused(refusal, &owner))?;
+    Ok(workload.into_iter().chain(outputs).collect())
+}
+
+/// `, changed by policy "a", "b"`: a mistake may be theirs.
+fn changed_by(policies: &[String]) -> String {
+    if policies.is_empty() {
+        return String::new();
+    }
+    let names: Vec<String> = policies.iter().map(|policy| format!("{policy:?}")).collect();
+    format!(", changed by policy {}", names.join(", "))
+}
+
+fn usable<'d>(definition: &'d Definition, owner: &str) -> Result<&'d Schematic, RenderError> {
+    definition
+        .schematic
+        .as_ref()
+        .map_err(|problem| RenderError::Definition { owner: owner.to_owned(), problem: problem.clone() })
+}
+
+fn parameters(schematic: &Schematic, properties: &Value, owner: &str) -> Result<Value, RenderError> {
+    schematic.parameters.check(properties).map_err(|(path, problem)| RenderError::Parameter {
+        owner: owner.to_owned(),
+        path,
+        problem,
+    })
+}
+
+fn refused(refusal: crate::definition::Refusal, owner: &str) -> RenderError {
+    use crate::definition::Refusal;
+    let owner = owner.to_owned();
+    match refusal {
+        Refusal::Check(message) => RenderError::Check { owner, message },
+        Refusal::Template(place, problem) => RenderError::Template { owner, place, problem },
+    }
+}
+
+/// Records a change for kinds whose schema isn't known.
+const NO_SHAPE: Option<Untyped> = None;
