@@ -88,17 +88,6 @@ impl Pulse {
         *self.0.borrow() == Life::Reachable && !self.0.has_changed().unwrap_or(true)
     }
 
-    /// Resolves when the cluster has stopped answering, and then answers again or is gone: whoever was connected
-    /// learns only now that the connection is dead, as with a machine that was down.
-    pub(crate) async fn broken(&mut self) {
-        while *self.0.borrow_and_update() == Life::Reachable {
-            if self.0.changed().await.is_err() {
-                return;
-            }
-        }
-        self.back().await;
-    }
-
     /// Resolves when a cluster that doesn't answer has changed its mind.
     pub(crate) async fn back(&mut self) {
         while *self.0.borrow_and_update() == Life::Unreachable {

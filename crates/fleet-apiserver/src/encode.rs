@@ -44,14 +44,6 @@ impl Body {
             Kind::Streamed(_) => None,
         }
     }
-
-    /// Ends a stream as soon as `until` is done.
-    pub(crate) fn until(self, until: impl Future<Output = ()> + Send + 'static) -> Self {
-        match self.0 {
-            Kind::Streamed(frames) => Self::streamed(futures::StreamExt::take_until(frames, until)),
-            whole => Self(whole),
-        }
-    }
 }
 
 impl std::fmt::Debug for Body {

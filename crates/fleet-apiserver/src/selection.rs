@@ -122,7 +122,7 @@ fn is_selectable(kind: &Kind, field: &str) -> bool {
         return true;
     }
     if kind.custom.is_some() {
-        return kind.selectable_fields.iter().any(|path| path.to_string().trim_start_matches('.') == field);
+        return kind.selectable_fields.iter().any(|path| path.source().trim_start_matches('.') == field);
     }
     let names: &[&str] = match (kind.gvk.group.as_str(), kind.gvk.kind.as_str()) {
         ("", "Pod") => &[

@@ -16,7 +16,7 @@ use crate::cluster::{Cluster, ClusterProfile, Life};
 use crate::crd::Definitions;
 use crate::encode::{self, Body};
 use crate::identity::Identity;
-use crate::object::Gapped;
+use crate::object::{Gapped, time};
 use crate::random::Random;
 use crate::registry::Registry;
 use crate::service::ClusterService;
@@ -180,6 +180,11 @@ impl ApiServer {
         if let Some(cluster) = self.inner.cluster(cluster) {
             cluster.set_life(if reachable { Life::Reachable } else { Life::Unreachable });
         }
+    }
+
+    /// The time as objects hold it.
+    pub(crate) fn time(&self) -> String {
+        time(self.inner.now())
     }
 
     /// Answers one request. Refusals are answers: `kind: Status` with a reason. While the cluster is unreachable this

@@ -333,7 +333,7 @@ impl fmt::Debug for ApiError {
 impl std::error::Error for ApiError {}
 
 /// A success that has no object to show, as `delete` answers it.
-pub fn success(group: &str, resource: &str, name: &str, uid: &str) -> Value {
+pub(crate) fn success(group: &str, resource: &str, name: &str, uid: &str) -> Value {
     let mut details = Map::new();
     for (key, value) in [("name", name), ("group", group), ("kind", resource), ("uid", uid)] {
         if !value.is_empty() {

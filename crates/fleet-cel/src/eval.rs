@@ -80,8 +80,8 @@ impl<'a> Evaluator<'a> {
         }
     }
 
+    /// Split by kind of call: one function for all would have a stack frame as large as all together.
     fn call(&mut self, node: &'a IdedExpr, call: &'a CallExpr) -> Outcome<Val<'a>> {
-        let at = |fault: Fault| fault.at(node.id);
         match (call.func_name.as_str(), call.args.as_slice()) {
             (op::CONDITIONAL, [condition, yes, no]) => {
                 let branch = if self.condition(condition)? { yes } else { no };
@@ -89,84 +89,95 @@ impl<'a> Evaluator<'a> {
             }
             (op::LOGICAL_AND, [left, right]) => self.logical(left, right, false).map(Val::Bool),
             (op::LOGICAL_OR, [left, right]) => self.logical(left, right, true).map(Val::Bool),
-            (op::NOT_STRICTLY_FALSE, [inner]) => match self.eval(inner) {
-                Ok(Val::Bool(answer)) => Ok(Val::Bool(answer)),
-                Err(fault) if fault.kind == CelErrorKind::Limit => Err(fault),
-                _ => Ok(Val::Bool(true)),
-            },
-            (op::OPT_SELECT, [operand, field]) => {
-                let from = self.eval(operand)?;
-                match (&field.expr, from) {
-                    (Expr::Literal(LiteralValue::String(field)), Val::Optional(inner)) => {
-                        Ok(inner.map_or(Val::Optional(None), |inner| optional_field(&inner, field.inner())))
-                    }
-                    (Expr::Literal(LiteralValue::String(field)), from @ (Val::Map(_) | Val::Null)) => {
-                        Ok(optional_field(&from, field.inner()))
-                    }
-                    (_, other) => Err(at(Fault::new(format!(
-                        "`.?` needs a map, but {} is {}",
-                        describe(operand),
-                        other.type_name()
-                    )))),
-                }
+            (op::NOT_STRICTLY_FALSE, [inner]) => self.not_strictly_false(inner),
+            (op::OPT_SELECT, [operand, field]) => self.optional_select(node, operand, field),
+            (op::INDEX | op::OPT_INDEX, [operand, key]) => {
+                self.index(node, operand, key, call.func_name == op::OPT_INDEX)
             }
-            (op::INDEX, [operand, key]) => {
-                let from = self.eval(operand)?;
-                let key = self.eval(key)?;
-                operators::index(from, &key, &describe(operand)).map_err(at)
+            ("orValue" | "or", [alternative]) => self.or(node, call, alternative),
+            _ => self.function(node, call),
+        }
+    }
+
+    fn not_strictly_false(&mut self, inner: &'a IdedExpr) -> Outcome<Val<'a>> {
+        match self.eval(inner) {
+            Ok(Val::Bool(answer)) => Ok(Val::Bool(answer)),
+            Err(fault) if fault.kind == CelErrorKind::Limit => Err(fault),
+            _ => Ok(Val::Bool(true)),
+        }
+    }
+
+    fn optional_select(
+        &mut self,
+        node: &'a IdedExpr,
+        operand: &'a IdedExpr,
+        field: &'a IdedExpr,
+    ) -> Outcome<Val<'a>> {
+        let from = self.eval(operand)?;
+        match (&field.expr, from) {
+            (Expr::Literal(LiteralValue::String(field)), Val::Optional(inner)) => {
+                Ok(inner.map_or(Val::Optional(None), |inner| optional_field(&inner, field.inner())))
             }
-            (op::OPT_INDEX, [operand, key]) => {
-                let from = self.eval(operand)?;
-                let key = self.eval(key)?;
-                match operators::index(from, &key, &describe(operand)) {
-                    Ok(found @ Val::Optional(_)) => Ok(found),
-                    Ok(found) => Ok(Val::some(found)),
-                    Err(fault) if fault.kind == CelErrorKind::Missing => Ok(Val::Optional(None)),
-                    Err(fault) => Err(at(fault)),
-                }
+            (Expr::Literal(LiteralValue::String(field)), from @ (Val::Map(_) | Val::Null)) => {
+                Ok(optional_field(&from, field.inner()))
             }
-            // Arguments that are evaluated only if needed.
-            ("orValue" | "or", [alternative]) if call.target.is_some() => {
-                let Some(target) = call.target.as_deref() else { return Err(Fault::new("no target")) };
-                match self.eval(target)? {
-                    Val::Optional(None) => self.eval(alternative),
-                    Val::Optional(Some(inner)) if call.func_name == "orValue" => Ok(inner.as_ref().clone()),
-                    some @ Val::Optional(Some(_)) => Ok(some),
-                    other => Err(at(Fault::new(format!(
-                        "`{}` needs an optional (`a.?b`), but {} is {}",
-                        call.func_name,
-                        describe(target),
-                        other.type_name()
-                    )))),
-                }
-            }
-            (name, arguments) => {
-                let target = call.target.as_deref();
-                let spaced = functions::namespaced(target, name);
-                let mut values = Vec::with_capacity(arguments.len() + 1);
-                if let (None, Some(target)) = (spaced, target) {
-                    values.push(self.eval(target)?);
-                }
-                for argument in arguments {
-                    values.push(self.eval(argument)?);
-                }
-                let name = spaced.unwrap_or(name);
-                operators::apply(name, &values, &mut self.meter)
-                    .unwrap_or_else(|| functions::call(name, &values, self))
-                    .map_err(at)
+            (_, other) => Err(needs("`.?`", "a map", operand, &other).at(node.id)),
+        }
+    }
+
+    fn index(
+        &mut self,
+        node: &'a IdedExpr,
+        operand: &'a IdedExpr,
+        key: &'a IdedExpr,
+        optional: bool,
+    ) -> Outcome<Val<'a>> {
+        let from = self.eval(operand)?;
+        let key = self.eval(key)?;
+        match operators::index(from, &key, &describe(operand)) {
+            Ok(found @ Val::Optional(_)) => Ok(found),
+            Ok(found) if optional => Ok(Val::some(found)),
+            Err(fault) if optional && fault.kind == CelErrorKind::Missing => Ok(Val::Optional(None)),
+            found => found.map_err(|fault| fault.at(node.id)),
+        }
+    }
+
+    /// `or` and `orValue`, whose argument is evaluated only if needed.
+    fn or(&mut self, node: &'a IdedExpr, call: &'a CallExpr, alternative: &'a IdedExpr) -> Outcome<Val<'a>> {
+        let Some(target) = call.target.as_deref() else {
+            return Err(Fault::new("this needs an optional before it").at(node.id));
+        };
+        match self.eval(target)? {
+            Val::Optional(None) => self.eval(alternative),
+            Val::Optional(Some(inner)) if call.func_name == "orValue" => Ok(inner.as_ref().clone()),
+            some @ Val::Optional(Some(_)) => Ok(some),
+            other => {
+                Err(needs(&format!("`{}`", call.func_name), "an optional (`a.?b`)", target, &other)
+                    .at(node.id))
             }
         }
+    }
+
+    fn function(&mut self, node: &'a IdedExpr, call: &'a CallExpr) -> Outcome<Val<'a>> {
+        let spaced = functions::namespaced(call.target.as_deref(), &call.func_name);
+        let mut values = Vec::with_capacity(call.args.len() + 1);
+        if let (None, Some(target)) = (spaced, call.target.as_deref()) {
+            values.push(self.eval(target)?);
+        }
+        for argument in &call.args {
+            values.push(self.eval(argument)?);
+        }
+        self.dispatch(spaced.unwrap_or(&call.func_name), &values).map_err(|fault| fault.at(node.id))
+    }
+
+    fn dispatch(&mut self, name: &str, values: &[Val<'a>]) -> Outcome<Val<'a>> {
+        operators::apply(name, values, &mut self.meter).unwrap_or_else(|| functions::call(name, values, self))
     }
 
     fn condition(&mut self, node: &'a IdedExpr) -> Outcome<bool> {
         match self.eval(node)? {
             Val::Bool(answer) => Ok(answer),
-            other => Err(Fault::new(format!(
-                "{} must be true or false, but is {}",
-                describe(node),
-                other.type_name()
-            ))
-            .at(node.id)),
+            other => Err(not_bool(node, &other)),
         }
     }
 
@@ -348,6 +359,15 @@ fn optional_field<'a>(from: &Val<'a>, field: &str) -> Val<'a> {
         Val::Map(map) => Val::Optional(map.field(field).map(Rc::new)),
         _ => Val::Optional(None),
     }
+}
+
+fn needs(what: &str, needed: &str, operand: &IdedExpr, got: &Val<'_>) -> Fault {
+    Fault::new(format!("{what} needs {needed}, but {} is {}", describe(operand), got.type_name()))
+}
+
+fn not_bool(node: &IdedExpr, got: &Val<'_>) -> Fault {
+    let message = format!("{} must be true or false, but is {}", describe(node), got.type_name());
+    Fault::new(message).at(node.id)
 }
 
 fn not_optional(value: &Val<'_>) -> Fault {

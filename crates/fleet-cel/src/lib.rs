@@ -20,6 +20,9 @@
 //! `value`, `optional.of`, `optional.none`, `optional.ofNonZeroValue`). Maps are walked in key order.
 //! Integers of the JSON stay `int`; only numbers with a fraction or exponent are `double`.
 //!
+//! A field whose name CEL can't write is written as Kubernetes' rules write it (`a__dash__b`, `__if__`), or
+//! between backticks.
+//!
 //! | library | functions |
 //! |---|---|
 //! | standard | `size contains startsWith endsWith matches int uint double string bool bytes type dyn` |

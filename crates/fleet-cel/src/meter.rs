@@ -64,6 +64,11 @@ impl Meter {
         }
     }
 
+    /// What may still be spent.
+    pub(crate) fn left(&self) -> u64 {
+        self.left
+    }
+
     /// Charges for text that is made, searched or compared. Call it before the work is done.
     pub(crate) fn charge_text(&mut self, bytes: usize) -> Outcome<()> {
         self.charge(bytes / 16 + 1)

@@ -44,11 +44,20 @@ impl Program {
     /// Integers come out as integers. A double that is no JSON number, a map with two keys of the same
     /// text, and a type or quantity type value are errors.
     pub fn evaluate(&self, variables: &[(&str, &Value)]) -> Result<Value, CelError> {
-        let mut evaluator = Evaluator::new(variables, self.limits.max_cost);
-        evaluator
-            .eval(&self.tree)
-            .and_then(|value| value.into_json(self.limits.max_output))
-            .map_err(|fault| self.explain(fault))
+        self.evaluate_within(variables, &mut self.limits.max_cost.clone())
+    }
+
+    /// As [`Program::evaluate`], at a cost that is taken off `budget`.
+    pub(crate) fn evaluate_within(
+        &self,
+        variables: &[(&str, &Value)],
+        budget: &mut u64,
+    ) -> Result<Value, CelError> {
+        let allowed = self.limits.max_cost.min(*budget);
+        let mut evaluator = Evaluator::new(variables, allowed);
+        let result = evaluator.eval(&self.tree).and_then(|value| value.into_json(self.limits.max_output));
+        *budget -= allowed - evaluator.meter.left();
+        result.map_err(|fault| self.explain(fault))
     }
 
     /// As [`Program::evaluate`], for an expression that must be true or false.

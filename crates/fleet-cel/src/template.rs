@@ -34,7 +34,17 @@ const MAX_TREE_DEPTH: usize = 100;
 pub struct Template {
     root: Node,
     variables: Vec<String>,
-    max_output: usize,
+    limits: Limits,
+}
+
+/// All expressions of a template together may cost so many times [`Limits::max_cost`], as all rules of a
+/// request may in Kubernetes.
+const COST_FACTOR: u64 = 10;
+
+/// What one rendering may still spend.
+struct Budget {
+    output: usize,
+    cost: u64,
 }
 
 #[derive(Debug)]
@@ -78,7 +88,7 @@ impl Template {
         let root = compile(tree, limits, &mut Vec::new(), &mut variables)?;
         variables.sort_unstable();
         variables.dedup();
-        Ok(Self { root, variables, max_output: limits.max_output })
+        Ok(Self { root, variables, limits: *limits })
     }
 
     /// The variables that a rendering must bring, sorted.
@@ -86,10 +96,11 @@ impl Template {
         self.variables.iter().map(String::as_str)
     }
 
-    /// The tree with every expression replaced. [`Limits::max_cost`] holds for each expression,
-    /// [`Limits::max_output`] for the whole.
+    /// The tree with every expression replaced. [`Limits::max_cost`] holds for each expression and
+    /// ten times that for all, [`Limits::max_output`] for the whole.
     pub fn render(&self, variables: &[(&str, &Value)]) -> Result<Value, TemplateError> {
-        let mut budget = self.max_output;
+        let mut budget =
+            Budget { output: self.limits.max_output, cost: self.limits.max_cost.saturating_mul(COST_FACTOR) };
         let mut path = Vec::new();
         Ok(render(&self.root, variables, &mut path, &mut budget)?.unwrap_or(Value::Null))
     }
@@ -176,7 +187,7 @@ fn render<'t>(
     node: &'t Node,
     variables: &[(&str, &Value)],
     path: &mut Vec<Step<'t>>,
-    budget: &mut usize,
+    budget: &mut Budget,
 ) -> Result<Option<Value>, TemplateError> {
     let value = match node {
         Node::Plain(value) => {
@@ -184,7 +195,7 @@ fn render<'t>(
             value.clone()
         }
         Node::Whole(hole) => {
-            let Some(value) = fill(hole, variables, path)? else { return Ok(None) };
+            let Some(value) = fill(hole, variables, path, budget)? else { return Ok(None) };
             spend(budget, size(&value), path)?;
             value
         }
@@ -193,7 +204,7 @@ fn render<'t>(
             for part in parts {
                 match part {
                     Part::Text(plain) => text.push_str(plain),
-                    Part::Hole(hole) => text.push_str(&piece(hole, variables, path)?),
+                    Part::Hole(hole) => text.push_str(&piece(hole, variables, path, budget)?),
                 }
             }
             spend(budget, text.len(), path)?;
@@ -236,8 +247,9 @@ fn fill(
     hole: &Hole,
     variables: &[(&str, &Value)],
     path: &[Step<'_>],
+    budget: &mut Budget,
 ) -> Result<Option<Value>, TemplateError> {
-    match hole.program.evaluate(variables) {
+    match hole.program.evaluate_within(variables, &mut budget.cost) {
         Ok(Value::Null) if hole.optional => Ok(None),
         Ok(value) => Ok(Some(value)),
         Err(error) if hole.optional && error.kind == CelErrorKind::Missing => Ok(None),
@@ -246,8 +258,13 @@ fn fill(
 }
 
 /// A hole's value as part of a longer text.
-fn piece(hole: &Hole, variables: &[(&str, &Value)], path: &[Step<'_>]) -> Result<String, TemplateError> {
-    let kind = match fill(hole, variables, path)? {
+fn piece(
+    hole: &Hole,
+    variables: &[(&str, &Value)],
+    path: &[Step<'_>],
+    budget: &mut Budget,
+) -> Result<String, TemplateError> {
+    let kind = match fill(hole, variables, path, budget)? {
         None => return Ok(String::new()),
         Some(Value::String(text)) => return Ok(text),
         Some(Value::Number(number)) => return Ok(number.to_string()),
@@ -280,8 +297,8 @@ fn refuse(message: &str, path: &[Step<'_>]) -> TemplateError {
     }
 }
 
-fn spend(budget: &mut usize, bytes: usize, path: &[Step<'_>]) -> Result<(), TemplateError> {
-    *budget = budget.checked_sub(bytes).ok_or_else(|| TemplateError {
+fn spend(budget: &mut Budget, bytes: usize, path: &[Step<'_>]) -> Result<(), TemplateError> {
+    budget.output = budget.output.checked_sub(bytes).ok_or_else(|| TemplateError {
         path: shown(path),
         message: "the template's result is too large".to_owned(),
         span: 0..0,

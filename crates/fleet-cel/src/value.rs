@@ -116,11 +116,13 @@ impl<'a> Dict<'a> {
         }
     }
 
+    /// A field by its name in an expression, which may be escaped as Kubernetes escapes it.
     pub(crate) fn field(&self, name: &str) -> Option<Val<'a>> {
-        match self {
+        let get = |name: &str| match self {
             Dict::Json(map) => map.get(name).map(Val::from_json),
             Dict::Made(map) => map.get(&Key::Text(name.to_owned())).cloned(),
-        }
+        };
+        get(name).or_else(|| if name.contains("__") { get(&unescaped(name)) } else { None })
     }
 
     /// Sorted, whatever order the JSON map keeps.
@@ -362,6 +364,30 @@ impl<'a> Val<'a> {
                 Value::Object(made)
             }
         })
+    }
+}
+
+/// `a__dash__b` is `a-b`, `__if__` is `if`: names that CEL can't write, as rules in CRDs write them.
+fn unescaped(name: &str) -> String {
+    const ESCAPES: [(&str, &str); 4] =
+        [("__dot__", "."), ("__dash__", "-"), ("__slash__", "/"), ("__underscores__", "__")];
+    let mut text = String::with_capacity(name.len());
+    let mut rest = name;
+    while let Some(next) = rest.chars().next() {
+        match ESCAPES.iter().find_map(|(from, to)| Some((rest.strip_prefix(from)?, to))) {
+            Some((behind, to)) => {
+                text.push_str(to);
+                rest = behind;
+            }
+            None => {
+                text.push(next);
+                rest = rest.get(next.len_utf8()..).unwrap_or_default();
+            }
+        }
+    }
+    match text.strip_prefix("__").and_then(|text| text.strip_suffix("__")) {
+        Some(keyword) if name.len() == text.len() => keyword.to_owned(),
+        _ => text,
     }
 }
 

@@ -1,5 +1,7 @@
 //! The language, its limits and templates, as tables and laws.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test may panic")]
+
 use fleet_cel::{CelErrorKind, Limits, Program, ProgramCache, Template};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -59,6 +61,10 @@ fn expressions() {
         ("[1, 2].exists(x, x == 2 || p.nope)", json!(true)),
         ("[{'a': 1}, {}].exists(x, x.a == 1)", json!(true)),
         ("[{}, {'a': 1}].exists(x, x.a == 1)", json!(true)),
+        // Names that CEL can't write.
+        ("{'namespace': 1}.namespace + {'a-b': 2}.`a-b` + {'a/b': 3}['a/b']", json!(6)),
+        ("{'a-b.c': 1}.a__dash__b__dot__c + {'if': 2}.__if__ + {'a__b': 4}.a__underscores__b", json!(7)),
+        ("has({'x-y': 1}.x__dash__y)", json!(true)),
         // Strings.
         ("'Héllo'.size()", json!(5)),
         ("'Héllo'.charAt(1) + 'Héllo'.substring(2, 4)", json!("éll")),
@@ -130,6 +136,7 @@ fn errors_name_the_cause_and_the_place() {
         ("", "the expression is empty", CelErrorKind::Syntax),
         ("Foo{a: 1}", "there is no message type `Foo`", CelErrorKind::Syntax),
         ("{'a': 1, 'a': 2}", "this key is there twice", CelErrorKind::Evaluation),
+        ("[1, 'a', 2, 'b', 3].sort()", "int and string have no order", CelErrorKind::Evaluation),
         ("0.0 / 0.0", "no number in JSON", CelErrorKind::Evaluation),
     ];
     for (source, expected, kind) in cases {
@@ -167,6 +174,54 @@ fn limits_hold() {
     let small = Limits { max_output: 100, ..Limits::default() };
     let program = Program::compile("lists.range(1000)", &small).expect("compiles");
     assert_eq!(program.evaluate(&[]).expect_err("too large").kind, CelErrorKind::Limit);
+}
+
+/// Text is paid for before it is made: two replacements would make 700 MB here.
+#[test]
+fn text_is_paid_for_in_advance() {
+    let (a, x, y) = ("a".repeat(900), "x".repeat(900), "y".repeat(900));
+    let error = eval(&format!("'{a}'.replace('a', '{x}').replace('x', '{y}')")).expect_err("too large");
+    assert!(error.message.starts_with("the expression costs more than 1000000 units"), "{error}");
+}
+
+/// The deepest expressions that are allowed fit a stack far smaller than any thread of ours has.
+#[test]
+fn allowed_depth_needs_little_stack() {
+    let nested =
+        |open: &str, close: &str, depth: usize| format!("{}1{}", open.repeat(depth), close.repeat(depth));
+    let sources = [
+        nested("[", "]", 30),
+        nested("size([", "])", 15),
+        nested("[1].map(x, ", ")", 14),
+        nested("[1].all(x, [2].exists(y, y == 2 && ", " == 1))", 7),
+        vec!["1"; 120].join(" + "),
+        vec!["true"; 120].join(" && "),
+        vec!["p.name == 'x'"; 60].join(" || "),
+        format!("{}1", "true ? 1 : ".repeat(20)),
+        format!("p{}", ".?a".repeat(100)),
+    ];
+    let refused = [vec!["1"; 2048].join("+"), format!("p{}", ".a".repeat(2047)), "[".repeat(4096)];
+    let run = move || {
+        for source in refused {
+            assert!(eval(&source).is_err());
+        }
+        let refused: Vec<_> = sources.iter().filter_map(|s| Some((s.clone(), eval(s).err()?))).collect();
+        refused
+            .into_iter()
+            .filter(|(_, error)| error.kind == CelErrorKind::Limit)
+            .map(|(s, _)| s)
+            .collect::<Vec<_>>()
+    };
+    let thread = std::thread::Builder::new().stack_size(512 * 1024).spawn(run).expect("a thread");
+    assert_eq!(thread.join().expect("no overflow"), Vec::<String>::new(), "these should be allowed");
+}
+
+/// Many expensive expressions in one template end as one would.
+#[test]
+fn a_template_has_one_budget() {
+    let tree: Value = (0..100).map(|_| json!("${lists.range(90000).filter(x, x < 0)}")).collect();
+    let template = Template::compile(&tree, &Limits::default()).expect("compiles");
+    assert_eq!(template.render(&[]).unwrap_err().kind, CelErrorKind::Limit);
 }
 
 /// A loop that runs often but does little stays within the cost of its steps.

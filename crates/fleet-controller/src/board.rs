@@ -2,11 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use fleet_api::{ObjectId, Target};
 use fleet_workflow::{Delivery, Prune};
+use tokio::time::Instant;
 
 use crate::context::lock;
+
+/// Repairs of one object within this time count as a fight.
+const FIGHT_WINDOW: Duration = Duration::from_secs(60);
+/// So many repairs in the window are made at once; after that each waits longer.
+const PATIENCE: u32 = 3;
 
 /// The board of one Application.
 #[derive(Clone, Default)]
@@ -24,6 +31,8 @@ struct State {
     repairing: BTreeMap<(String, ObjectId), ()>,
     /// Drift that is reported and not repaired.
     reported: BTreeMap<(String, ObjectId), String>,
+    /// How often an object was repaired lately.
+    repairs: BTreeMap<(String, ObjectId), (u32, Instant)>,
     /// Targets of a deletion: done, or why not.
     cleared: BTreeMap<Target, Prune>,
 }
@@ -93,6 +102,21 @@ impl Board {
 
     pub(crate) fn end_repair(&self, cluster: &str, id: &ObjectId) {
         lock(&self.0).repairing.remove(&(cluster.to_owned(), id.clone()));
+    }
+
+    /// How long to wait before repairing an object once more: nothing at first, then doubling to a minute.
+    pub(crate) fn repair_wait(&self, cluster: &str, id: &ObjectId) -> Duration {
+        let mut state = lock(&self.0);
+        let now = Instant::now();
+        let entry = state.repairs.entry((cluster.to_owned(), id.clone())).or_insert((0, now));
+        if now.duration_since(entry.1) > FIGHT_WINDOW {
+            entry.0 = 0;
+        }
+        *entry = (entry.0.saturating_add(1), now);
+        match entry.0.checked_sub(PATIENCE + 1) {
+            None => Duration::ZERO,
+            Some(beyond) => Duration::from_secs(1 << beyond.min(6)).min(FIGHT_WINDOW),
+        }
     }
 
     pub(crate) fn report_drift(&self, cluster: &str, id: &ObjectId, message: Option<String>) {

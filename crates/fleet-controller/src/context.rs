@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use fleet_api::ObjectId;
 use fleet_members::Members;
 use jiff::Timestamp;
+use kube::runtime::events::Recorder;
 use kube::runtime::reflector::ObjectRef;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -59,6 +60,7 @@ pub(crate) struct Context {
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
     pub(crate) due: Arc<Due>,
+    pub(crate) events: Recorder,
     /// In-memory state of Applications between their turns; taken out during a turn.
     walks: Mutex<BTreeMap<AppKey, Walk>>,
 }
@@ -71,8 +73,9 @@ impl Context {
         stop: CancellationToken,
         tasks: TaskTracker,
         due: Arc<Due>,
+        events: Recorder,
     ) -> Self {
-        Self { hub, members, options, stop, tasks, due, walks: Mutex::new(BTreeMap::new()) }
+        Self { hub, members, options, stop, tasks, due, events, walks: Mutex::new(BTreeMap::new()) }
     }
 
     pub(crate) fn now(&self) -> Timestamp {

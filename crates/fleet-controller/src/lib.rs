@@ -22,6 +22,7 @@ mod controller;
 mod deletion;
 mod deliver;
 mod drift;
+mod events;
 mod facts;
 mod hub;
 mod kinds;

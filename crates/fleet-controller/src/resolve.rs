@@ -187,7 +187,7 @@ fn steps(
                 let message = format!("spec.workflow.ref: there is no Workflow {name:?} in this namespace{near}");
                 Problem::awaited("WorkflowNotFound", message)
             })?;
-            (workflow.body.steps, workflow.body.mode.or_else(|| source.mode.clone()))
+            (workflow.spec.steps, workflow.spec.mode.or_else(|| source.mode.clone()))
         }
         None => (source.steps.clone(), source.mode.clone()),
     };
@@ -207,9 +207,12 @@ fn is_dag(mode: Option<&WorkflowMode>) -> Result<bool, Problem> {
 
 /// One deploy step per topology, each with all overrides.
 fn default_steps(inline: &Policies) -> Result<Vec<Step>, Problem> {
-    let named = |type_: &str| inline.iter().filter(|(_, (t, _))| t == type_).map(|(name, _)| name.clone());
-    let overrides: Vec<String> = named("override").collect();
+    let named = |wanted: &str| -> Vec<String> {
+        inline.iter().filter(|(_, (type_, _))| type_ == wanted).map(|(name, _)| name.clone()).collect()
+    };
+    let overrides = named("override");
     let steps: Vec<Step> = named("topology")
+        .into_iter()
         .map(|topology| {
             let mut policies = overrides.clone();
             policies.push(topology.clone());
@@ -237,7 +240,7 @@ fn used_policies(graph: &Graph, snapshot: &dyn Snapshot, inline: &Policies) -> R
         for name in &deploy.policies {
             let found = inline.get(name).cloned().or_else(|| {
                 let policy = snapshot.policy(name)?;
-                Some((policy.body.type_, policy.body.properties.unwrap_or(Value::Null)))
+                Some((policy.spec.type_, policy.spec.properties.unwrap_or(Value::Null)))
             });
             let policy = found.ok_or_else(|| {
                 let mut known = snapshot.policy_names();
@@ -352,5 +355,5 @@ pub fn graph_of(content: &RevisionContent) -> Result<Graph, graph::WorkflowError
 
 /// A selector in the two forms that references take.
 pub(crate) fn read_selector(value: &Value) -> Result<LabelSelector, String> {
-    LabelSelector::from_value(value).map_err(|error| error.to_string())
+    LabelSelector::from_json(value).map_err(|error| error.to_string())
 }

@@ -38,6 +38,8 @@ pub(crate) struct Walk {
     pub(crate) progress_at: Option<Timestamp>,
     /// Whether everything on the members is to be compared once.
     pub(crate) unchecked: bool,
+    /// A write failed or lost a race: everything is read again at the next turn.
+    pub(crate) stale: bool,
 }
 
 /// The plans that one approval is about.
@@ -67,6 +69,7 @@ impl Walk {
             plans: BTreeMap::new(),
             progress_at: None,
             unchecked: true,
+            stale: false,
         }
     }
 

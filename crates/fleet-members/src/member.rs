@@ -64,6 +64,7 @@ pub struct Member {
     pub(crate) shared: Arc<Shared>,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
+    pub(crate) changed: tokio::sync::Notify,
 }
 
 impl Member {
@@ -79,6 +80,7 @@ impl Member {
             shared,
             stop,
             tasks: TaskTracker::new(),
+            changed: tokio::sync::Notify::new(),
         }
     }
 
@@ -95,6 +97,11 @@ impl Member {
     /// What the observer last saw of an object.
     pub fn observed(&self, id: &ObjectId) -> Option<Observed> {
         self.observations.get(id)
+    }
+
+    /// Resolves at the next change of what is observed. Ask for it before looking, then wait.
+    pub fn changed(&self) -> tokio::sync::futures::Notified<'_> {
+        self.changed.notified()
     }
 
     /// Whether the first list of every watched kind among these has arrived.

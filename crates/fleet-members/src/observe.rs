@@ -187,6 +187,7 @@ impl Member {
     }
 
     fn tell(&self, owner: String, id: &ObjectId) {
+        self.changed.notify_waiters();
         self.shared.send(MemberEvent::Object { cluster: self.name().to_owned(), owner, id: id.clone() });
     }
 }

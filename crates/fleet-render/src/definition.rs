@@ -9,6 +9,9 @@ use serde_json::Value;
 
 pub(crate) use schematic::{Refusal, Schematic, Scope};
 
+/// The annotation that describes a definition.
+const DESCRIPTION: &str = "definition.oam.dev/description";
+
 /// What a definition defines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DefinitionKind {
@@ -49,6 +52,7 @@ pub struct Definition {
     pub(crate) name: String,
     pub(crate) applies_to: Vec<String>,
     pub(crate) schematic: Result<Schematic, String>,
+    description: Option<String>,
     value: Value,
 }
 
@@ -72,7 +76,10 @@ impl Definition {
             _ => Vec::new(),
         };
         let schematic = Schematic::compile(kind, object);
-        Some(Self { kind, name, applies_to, schematic, value: pinned(kind, &name_of(object), object) })
+        let annotations = object.pointer("/metadata/annotations");
+        let description = annotations.and_then(|all| all.get(DESCRIPTION)?.as_str().map(str::to_owned));
+        let value = pinned(kind, &name, object);
+        Some(Self { kind, name, applies_to, schematic, description, value })
     }
 
     /// What it defines.
@@ -91,6 +98,18 @@ impl Definition {
     #[must_use]
     pub fn applies_to(&self) -> &[String] {
         &self.applies_to
+    }
+
+    /// What it is for, in a sentence.
+    #[must_use]
+    pub fn description(&self) -> Option<&str> {
+        self.description.as_deref()
+    }
+
+    /// The schema of its parameters, as written.
+    #[must_use]
+    pub fn parameters(&self) -> Option<&Value> {
+        self.value.pointer("/spec/schematic/fleet/parameters")
     }
 
     /// Why it can't be used, if it can't.
@@ -116,10 +135,6 @@ impl fmt::Debug for Definition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {:?}", self.kind.name(), self.name)
     }
-}
-
-fn name_of(object: &Value) -> String {
-    object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
 /// What a revision keeps: enough to render the same again, nothing that changes by itself.

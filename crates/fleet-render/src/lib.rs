@@ -14,7 +14,7 @@
 //! - [`Component`], [`Trait`]: what an Application says
 //! - [`Override`], [`effective_components`]: how a policy changes it
 //! - [`Definitions`]: what component and trait types mean; see [`Definition`] for the form of the files
-//! - [`render`]: the whole
+//! - [`check`]: what can be judged before the referenced objects are there; [`render`]: the whole
 //!
 //! # Definitions
 //!
@@ -57,4 +57,4 @@ pub use overrides::{
     effective_components,
 };
 pub use provenance::{Provenance, Source};
-pub use render::{INLINE_TYPE, REFERENCE_TYPE, RenderInput, RenderedObject, render};
+pub use render::{INLINE_TYPE, REFERENCE_TYPE, RenderInput, RenderedObject, check, render};

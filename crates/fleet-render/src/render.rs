@@ -78,6 +78,37 @@ pub fn render(input: &RenderInput<'_>) -> Result<Vec<RenderedObject>, RenderErro
     Ok(rendered)
 }
 
+/// What can be judged before the referenced objects are there: overrides, types and parameters. Gives the
+/// components as they will be rendered; their `ref-objects` are what must be resolved.
+///
+/// # Errors
+/// The first mistake, see [`RenderError`].
+pub fn check(
+    components: &[Component],
+    overrides: &[&Override],
+    definitions: &Definitions,
+) -> Result<Vec<EffectiveComponent>, RenderError> {
+    let components = effective_components(components, overrides, definitions)?;
+    for component in &components {
+        match component.type_.as_str() {
+            REFERENCE_TYPE => {}
+            INLINE_TYPE => {
+                for (index, value) in object::inline(component)?.iter().enumerate() {
+                    object::check(value, &component.name, &format!("properties.objects[{index}]"))?;
+                }
+            }
+            _ => {
+                let (schematic, owner) = component_type(definitions, component)?;
+                parameters(schematic, &component.properties, &owner)?;
+            }
+        }
+        for applied in &component.traits {
+            traits::check(definitions, component, applied)?;
+        }
+    }
+    Ok(components)
+}
+
 fn render_component(
     input: &RenderInput<'_>,
     component: &EffectiveComponent,
@@ -126,14 +157,13 @@ fn render_component(
     Ok(made)
 }
 
-fn from_definition(
-    input: &RenderInput<'_>,
+fn component_type<'d>(
+    definitions: &'d Definitions,
     component: &EffectiveComponent,
-    context: &Value,
-) -> Result<Vec<Value>, RenderError> {
+) -> Result<(&'d Schematic, String), RenderError> {
     let kind = DefinitionKind::Component;
-    let Some(definition) = input.definitions.get(kind, &component.type_) else {
-        let known = input.definitions.names(kind).chain([REFERENCE_TYPE, INLINE_TYPE]);
+    let Some(definition) = definitions.get(kind, &component.type_) else {
+        let known = definitions.names(kind).chain([REFERENCE_TYPE, INLINE_TYPE]);
         return Err(RenderError::UnknownType {
             component: component.name.clone(),
             type_name: component.type_.clone(),
@@ -142,7 +172,15 @@ fn from_definition(
     };
     let by = changed_by(&component.changed_by);
     let owner = format!("component {:?} ({}){by}", component.name, component.type_);
-    let schematic = usable(definition, &owner)?;
+    Ok((usable(definition, &owner)?, owner))
+}
+
+fn from_definition(
+    input: &RenderInput<'_>,
+    component: &EffectiveComponent,
+    context: &Value,
+) -> Result<Vec<Value>, RenderError> {
+    let (schematic, owner) = component_type(input.definitions, component)?;
     let parameter = parameters(schematic, &component.properties, &owner)?;
     let mut scope = Scope::new(vec![("parameter", &parameter), ("context", context)]);
     schematic.prepare(&mut scope).map_err(|refusal| refused(refusal, &owner))?;

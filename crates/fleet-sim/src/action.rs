@@ -80,7 +80,8 @@ impl Decision {
     }
 
     pub(crate) fn delete(&mut self, kind: Kind, object: &Value) {
-        self.actions.push(Action::Delete { target: ObjectRef::of(kind, object), uid: uid(object).to_owned() });
+        self.actions
+            .push(Action::Delete { target: ObjectRef::of(kind, object), uid: uid(object).to_owned() });
     }
 
     pub(crate) fn patch(&mut self, kind: Kind, object: &Value, patch: Value) {

@@ -91,7 +91,8 @@ pub(crate) async fn send(client: &kube::Client, action: &Action) -> Result<Sent,
 
 /// Some servers answer a delete with the object as it was; only finalizers keep it there.
 fn deleted(answer: Value) -> Sent {
-    let kept = answer.pointer("/metadata/finalizers").and_then(Value::as_array).is_some_and(|list| !list.is_empty());
+    let kept =
+        answer.pointer("/metadata/finalizers").and_then(Value::as_array).is_some_and(|list| !list.is_empty());
     if kept { Sent::Written(answer) } else { Sent::Gone }
 }
 
@@ -122,7 +123,8 @@ async fn ask(
     body: &Value,
 ) -> Result<Value, SimError> {
     let bytes = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
-    let mut request = Request::builder().method(method.clone()).uri(&path).header("accept", "application/json");
+    let mut request =
+        Request::builder().method(method.clone()).uri(&path).header("accept", "application/json");
     if !content_type.is_empty() {
         request = request.header("content-type", content_type);
     }
@@ -130,7 +132,11 @@ async fn ask(
         Ok(request) => request,
         Err(source) => return Err(SimError::Request { method, path, source }),
     };
-    client.request(request).await.map_err(|source| SimError::Refused { method, path, source: Box::new(source) })
+    client.request(request).await.map_err(|source| SimError::Refused {
+        method,
+        path,
+        source: Box::new(source),
+    })
 }
 
 struct Write {

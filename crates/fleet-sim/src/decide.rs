@@ -58,3 +58,6 @@ pub fn decide(cluster: &Cluster, target: &ObjectRef, moment: Moment<'_>) -> Deci
         Kind::IngressClass | Kind::Endpoints | Kind::EndpointSlice => Decision::default(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,6 +25,8 @@ mod action;
 mod client;
 pub mod decide;
 mod kind;
+#[cfg(test)]
+mod model;
 mod names;
 mod object;
 mod seed;
@@ -39,5 +41,5 @@ pub use client::SimError;
 pub use kind::Kind;
 pub use seed::{NODE, seed_member};
 pub use settings::{FAIL, HOLD, Moment, Pods, READY_DELAY, Settings};
-pub use simulator::{Clock, Members, Options, Simulator, Single};
+pub use simulator::{Clock, Filter, Members, Options, Simulator, Single};
 pub use world::{Cluster, Held, ObjectRef};

@@ -15,9 +15,15 @@ pub(crate) fn int(value: &Value, pointer: &str) -> i64 {
     int_or(value, pointer, 0)
 }
 
-/// The number at a JSON pointer, or a default.
+/// The number at a JSON pointer, or a default. Counts of the API have 32 bits; holding what isn't to them keeps sums and
+/// products from overflowing.
 pub(crate) fn int_or(value: &Value, pointer: &str, default: i64) -> i64 {
-    value.pointer(pointer).and_then(Value::as_i64).unwrap_or(default)
+    value.pointer(pointer).and_then(Value::as_i64).map_or(default, count)
+}
+
+/// A number held to what the API's counts can be.
+pub(crate) fn count(number: i64) -> i64 {
+    number.clamp(i32::MIN.into(), i32::MAX.into())
 }
 
 /// Whether the value at a JSON pointer is `true`.
@@ -78,7 +84,9 @@ pub(crate) fn pod_active(pod: &Value) -> bool {
 }
 
 pub(crate) fn pod_ready(pod: &Value) -> bool {
-    pod.get("status").and_then(|status| condition(status, "Ready")).is_some_and(|ready| text(ready, "/status") == "True")
+    pod.get("status")
+        .and_then(|status| condition(status, "Ready"))
+        .is_some_and(|ready| text(ready, "/status") == "True")
 }
 
 /// From when on a ready pod counts as available.
@@ -133,14 +141,21 @@ pub(crate) struct Said<'a> {
 }
 
 /// Sets a condition; its transition time moves only when its status does. True if anything changed.
-pub(crate) fn set_condition(status: &mut Value, said: Said<'_>, now: Timestamp, with_update_time: bool) -> bool {
+pub(crate) fn set_condition(
+    status: &mut Value,
+    said: Said<'_>,
+    now: Timestamp,
+    with_update_time: bool,
+) -> bool {
     let old = condition(status, said.kind).cloned();
     let transition = match &old {
         Some(old) if text(old, "/status") == said.status => text(old, "/lastTransitionTime").to_owned(),
         _ => stamp(now),
     };
     let same = old.as_ref().is_some_and(|old| {
-        text(old, "/status") == said.status && text(old, "/reason") == said.reason && text(old, "/message") == said.message
+        text(old, "/status") == said.status
+            && text(old, "/reason") == said.reason
+            && text(old, "/message") == said.message
     });
     if same {
         return false;

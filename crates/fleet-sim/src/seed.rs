@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
+use crate::Action;
 use crate::Kind;
 use crate::client::{Sent, SimError, send};
-use crate::Action;
 
 /// The label of nodes that the simulator keeps ready.
 pub(crate) const SIMULATED: &str = "sim.fleetctl.dev/simulated";

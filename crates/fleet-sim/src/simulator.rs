@@ -162,7 +162,8 @@ impl<M: Members> Simulator<M> {
                     let member: Arc<str> = Arc::from(member_of(&object));
                     if self.simulates(&member) {
                         shown.entry(Arc::clone(&member)).or_default().insert(ObjectRef::of(kind, &object));
-                        let concerned = self.world.entry(Arc::clone(&member)).or_default().upsert(kind, object, now);
+                        let concerned =
+                            self.world.entry(Arc::clone(&member)).or_default().upsert(kind, object, now);
                         self.queue.push_all(&member, concerned);
                     }
                 }
@@ -176,7 +177,8 @@ impl<M: Members> Simulator<M> {
             Reported::Changed { kind, object } => {
                 let member: Arc<str> = Arc::from(member_of(&object));
                 if is_named(&object) && self.simulates(&member) {
-                    let concerned = self.world.entry(Arc::clone(&member)).or_default().upsert(kind, object, now);
+                    let concerned =
+                        self.world.entry(Arc::clone(&member)).or_default().upsert(kind, object, now);
                     self.queue.push_all(&member, concerned);
                 }
             }
@@ -211,7 +213,10 @@ impl<M: Members> Simulator<M> {
         while requests.len() < self.options.concurrency {
             let Some(key) = self.queue.pop() else { return };
             let (member, target) = &key;
-            let Some(cluster) = self.world.get(member) else { continue };
+            let Some(cluster) = self.world.get(member).filter(|cluster| cluster.get(target).is_some()) else {
+                self.queue.settle(&key);
+                continue;
+            };
             let now = self.now();
             let mut decision = decide(cluster, target, Moment { now, settings: &self.options.settings });
             let delay = decision.wake.map(|wake| wake.duration_since(now).try_into().unwrap_or_default());
@@ -220,6 +225,7 @@ impl<M: Members> Simulator<M> {
             let published = &self.published;
             decision.actions.retain(|action| perform::is_needed(action, member, target, binds, published));
             if decision.actions.is_empty() {
+                self.queue.settle(&key);
                 continue;
             }
             let client = self.members.member(member);
@@ -233,12 +239,9 @@ impl<M: Members> Simulator<M> {
         let (member, target) = &done.key;
         for report in done.reports {
             match report {
-                Report::Written { kind, mut object } => {
-                    // Answers of a member don't say which one it is; the watch's objects do. Both must look alike.
-                    if !member.is_empty() && member_of(&object).is_empty() {
-                        crate::watch::mark(&mut object, member);
-                    }
-                    let concerned = self.world.entry(Arc::clone(member)).or_default().upsert(kind, object, now);
+                Report::Written { kind, object } => {
+                    let concerned =
+                        self.world.entry(Arc::clone(member)).or_default().upsert(kind, object, now);
                     self.queue.push_all(member, concerned);
                 }
                 Report::Gone { target, uid } => self.remove(member, &target, &uid, false),

@@ -96,7 +96,10 @@ static TABLES: LazyLock<BTreeMap<Kind, Table>> = LazyLock::new(|| {
         (Kind::Node, include_str!("../stages/node.json")),
     ];
     // The tables are part of the program; a test reads them all.
-    sources.into_iter().map(|(kind, source)| (kind, serde_json::from_str(source).unwrap_or_default())).collect()
+    sources
+        .into_iter()
+        .map(|(kind, source)| (kind, serde_json::from_str(source).unwrap_or_default()))
+        .collect()
 });
 
 /// Takes an object to its next stage, or says when.

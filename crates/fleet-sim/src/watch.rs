@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::TryStreamExt;
 use http::Request;
 use kube::core::WatchEvent;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::mpsc;
 
 use crate::Kind;
@@ -120,10 +120,17 @@ async fn follow(
     reports: &mpsc::Sender<Reported>,
 ) -> Result<Option<Ended>, SimError> {
     let path = format!("{}?watch=true&allowWatchBookmarks=true&resourceVersion={version}", kind.path("", ""));
-    let refused = |source| SimError::Refused { method: http::Method::GET, path: path.clone(), source: Box::new(source) };
+    let refused = |source| SimError::Refused {
+        method: http::Method::GET,
+        path: path.clone(),
+        source: Box::new(source),
+    };
     let request = Request::get(&path).header("accept", "application/json").body(Vec::new());
-    let request =
-        request.map_err(|source| SimError::Request { method: http::Method::GET, path: path.clone(), source })?;
+    let request = request.map_err(|source| SimError::Request {
+        method: http::Method::GET,
+        path: path.clone(),
+        source,
+    })?;
     let events = client.request_events::<Value>(request).await.map_err(refused)?;
     let mut events = pin!(events);
     while let Some(event) = events.try_next().await.map_err(refused)? {
@@ -160,11 +167,6 @@ fn advance(version: &mut String, object: &Value) {
 /// The member that an object came from, as the server says over all members; empty for a plain cluster.
 pub(crate) fn member_of(object: &Value) -> &str {
     crate::object::annotation(object, CLUSTER).unwrap_or_default()
-}
-
-/// Writes down on an object which member it came from.
-pub(crate) fn mark(object: &mut Value, member: &str) {
-    fleet_json::merge_patch(object, &json!({ "metadata": { "annotations": { CLUSTER: member } } }));
 }
 
 /// An object without a name is none.

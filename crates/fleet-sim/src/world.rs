@@ -96,6 +96,10 @@ impl Cluster {
         }
         if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
             metadata.remove("managedFields");
+            // Says where the object was seen; it isn't the object's own, and must not be handed on to what it makes.
+            if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
+                annotations.remove(crate::watch::CLUSTER);
+            }
         }
         let old = self.objects.get(&target);
         if old.is_some_and(|old| version(&old.value) >= version(&value) && version(&value) != 0) {

@@ -3,10 +3,10 @@
 mod gate;
 mod target;
 
-use fleet_api::{RunPhase, RunStatus, StepPhase, StepState, TargetPhase};
+use fleet_api::{RunPhase, RunStatus, StepPhase, StepState, TargetPhase, TargetState};
 use jiff::Timestamp;
 
-use crate::{Command, Delivery, Facts, Graph, Node, StepKind};
+use crate::{Command, Delivery, Facts, Graph, Node, Prune, StepKind, TargetFact};
 
 /// What a turn yields.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,8 +27,12 @@ pub fn advance(graph: &Graph, recorded: &RunStatus, facts: &Facts, now: Timestam
     let mut status = recorded.clone();
     if !status.phase.is_over() {
         status.started_at = status.started_at.or(Some(now));
-        turn.steps(graph, &mut status);
-        turn.conclude(graph, &mut status);
+        if status.steps.len() == graph.nodes.len() {
+            turn.steps(graph, &mut status);
+            turn.conclude(graph, &mut status);
+        } else {
+            turn.refuse(&mut status);
+        }
     }
     if status.phase.is_over() {
         turn.commands.clear();
@@ -55,7 +59,8 @@ impl Turn<'_> {
     }
 
     fn steps(&mut self, graph: &Graph, status: &mut RunStatus) {
-        for (index, node) in graph.nodes.iter().enumerate() {
+        for index in graph.order() {
+            let Some(node) = graph.nodes.get(index) else { continue };
             let before: Vec<StepPhase> =
                 node.after.iter().filter_map(|earlier| status.steps.get(*earlier)).map(|s| s.phase).collect();
             let Some(step) = status.steps.get_mut(index) else { continue };
@@ -113,14 +118,16 @@ impl Turn<'_> {
 
     /// Where the run stands, from where its steps stand.
     fn conclude(&mut self, graph: &Graph, status: &mut RunStatus) {
-        let in_flight = status.steps.iter().any(|step| {
-            step.phase == StepPhase::Running
-                && step.targets.iter().any(|t| t.phase == TargetPhase::Delivering && self.is_sending(step, t))
-        });
-        if (self.facts.terminate || self.facts.superseded) && !in_flight {
+        let phases = || status.steps.iter().map(|step| step.phase);
+        let running = || status.steps.iter().filter(|step| step.phase == StepPhase::Running);
+        let any = |asked: &dyn Fn(&StepState, &TargetState) -> bool| {
+            running().any(|step| step.targets.iter().any(|target| asked(step, target)))
+        };
+        let ends = self.facts.terminate || self.facts.superseded;
+        if ends && !phases().all(StepPhase::is_over) && !any(&|step, target| self.is_sending(step, target)) {
             return self.cut_off(status);
         }
-        let phases = || status.steps.iter().map(|step| step.phase);
+        let moves = any(&|step, target| self.moves(step, target));
         let (phase, reason, message) = if phases().all(|p| p == StepPhase::Succeeded) {
             (RunPhase::Succeeded, "Succeeded".to_owned(), String::new())
         } else if phases().all(StepPhase::is_over) {
@@ -129,11 +136,16 @@ impl Turn<'_> {
             let advice = format!("mend the cause, then: fleetctl workflow restart {}", self.address());
             let reason = failed.map_or_else(|| "Failed".to_owned(), |s| s.reason.clone());
             (RunPhase::Failed, reason, format!("{text}; {advice}"))
-        } else if let Some(step) = status.steps.iter().find(|step| step.phase == StepPhase::Running) {
-            (RunPhase::Executing, step.reason.clone(), format!("step {}: {}", step.name, step.message))
-        } else if self.facts.suspend {
+        } else if self.facts.suspend && !moves {
             let how = format!("suspended by a person; go on with: fleetctl workflow resume {}", self.address());
             (RunPhase::Suspending, "SuspendedByUser".to_owned(), how)
+        } else if let Some(step) = running().next() {
+            let mut message = format!("step {}: {}", step.name, step.message);
+            if self.facts.suspend {
+                let resume = format!("fleetctl workflow resume {}", self.address());
+                message = format!("{message}; suspended by a person, nothing further begins until: {resume}");
+            }
+            (RunPhase::Executing, step.reason.clone(), message)
         } else if let Some(step) = status.steps.iter().find(|step| step.phase == StepPhase::Suspending) {
             (RunPhase::Suspending, step.reason.clone(), step.message.clone())
         } else {
@@ -149,9 +161,37 @@ impl Turn<'_> {
         }
     }
 
-    fn is_sending(&self, step: &StepState, state: &fleet_api::TargetState) -> bool {
+    fn fact(&self, step: &StepState, state: &TargetState) -> TargetFact {
         let key = (step.name.clone(), state.target.clone());
-        self.facts.targets.get(&key).is_some_and(|fact| fact.delivery == Delivery::Running)
+        self.facts.targets.get(&key).cloned().unwrap_or_default()
+    }
+
+    /// Whether requests to the target are under way.
+    fn is_sending(&self, step: &StepState, state: &TargetState) -> bool {
+        match state.phase {
+            TargetPhase::Delivering => self.fact(step, state).delivery == Delivery::Running,
+            TargetPhase::Pruning => self.fact(step, state).prune == Prune::Running,
+            _ => false,
+        }
+    }
+
+    /// Whether the target goes on although nothing new may begin.
+    fn moves(&self, step: &StepState, state: &TargetState) -> bool {
+        match state.phase {
+            TargetPhase::Delivering => self.fact(step, state).delivery != Delivery::Idle,
+            TargetPhase::Waiting => true,
+            TargetPhase::Pruning => self.fact(step, state).prune != Prune::Idle,
+            _ => false,
+        }
+    }
+
+    /// A record that doesn't list the workflow's steps can't be walked, and must not pass for one that is done.
+    fn refuse(&self, status: &mut RunStatus) {
+        status.phase = RunPhase::Failed;
+        status.reason = "RunNotRecorded".to_owned();
+        let again = format!("fleetctl workflow restart {}", self.address());
+        status.message = format!("the run's record doesn't list the steps of its workflow; start again with: {again}");
+        status.ended_at = Some(self.now);
     }
 
     fn cut_off(&mut self, status: &mut RunStatus) {
@@ -205,7 +245,8 @@ fn summarise(step: &mut StepState, now: Timestamp) {
     let total = step.targets.len();
     let open = step.targets.iter().filter(|t| !t.phase.is_over());
     if let Some(first) = open.max_by_key(|t| (!t.message.is_empty(), t.phase)) {
-        step.reason.clone_from(&first.reason);
+        let reason = if first.reason.is_empty() { "NotBegun" } else { first.reason.as_str() };
+        reason.clone_into(&mut step.reason);
         let what = if first.message.is_empty() { first.phase.as_str() } else { first.message.as_str() };
         step.message = format!("{done} of {total} targets done; {}: {what}", first.target);
     }

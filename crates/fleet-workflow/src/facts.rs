@@ -67,7 +67,8 @@ pub struct ApprovalFact {
 /// What is known of a target in a step.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TargetFact {
-    /// How sending goes.
+    /// How the delivery goes that was begun last. `Idle` while the target is recorded as pending: a refusal that
+    /// was counted is never told again.
     pub delivery: Delivery,
     /// Whether the member shows the revision's content, observed by its controllers, and healthy.
     pub done: bool,

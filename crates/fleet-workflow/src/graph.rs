@@ -227,23 +227,31 @@ impl Graph {
         }
     }
 
-    fn refuse_cycles(&self) -> Result<(), WorkflowError> {
+    /// Indices of the steps, each after those that it waits for, else as they are written.
+    pub(crate) fn order(&self) -> Vec<usize> {
+        let mut order = Vec::with_capacity(self.nodes.len());
         let mut settled = BTreeSet::new();
         loop {
-            let before = settled.len();
+            let before = order.len();
             for (index, node) in self.nodes.iter().enumerate() {
-                if node.after.iter().all(|earlier| settled.contains(earlier)) {
+                if !settled.contains(&index) && node.after.iter().all(|earlier| settled.contains(earlier)) {
                     settled.insert(index);
+                    order.push(index);
                 }
             }
-            if settled.len() == self.nodes.len() {
-                return Ok(());
-            }
-            if settled.len() == before {
-                let stuck = self.nodes.iter().enumerate().filter(|(index, _)| !settled.contains(index));
-                return Err(WorkflowError::Cycle(stuck.map(|(_, node)| node.name.clone()).collect()));
+            if order.len() == before {
+                return order;
             }
         }
+    }
+
+    fn refuse_cycles(&self) -> Result<(), WorkflowError> {
+        let settled: BTreeSet<usize> = self.order().into_iter().collect();
+        if settled.len() == self.nodes.len() {
+            return Ok(());
+        }
+        let stuck = self.nodes.iter().enumerate().filter(|(index, _)| !settled.contains(index));
+        Err(WorkflowError::Cycle(stuck.map(|(_, node)| node.name.clone()).collect()))
     }
 }
 

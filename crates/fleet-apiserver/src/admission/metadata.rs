@@ -90,7 +90,11 @@ fn check_owners(object: &Value, causes: &mut Vec<Cause>) {
 }
 
 /// The entries of a map of the metadata; a cause where it is no map.
-fn map<'a>(object: &'a Value, field: &str, causes: &mut Vec<Cause>) -> impl Iterator<Item = (&'a String, &'a Value)> {
+fn map<'a>(
+    object: &'a Value,
+    field: &str,
+    causes: &mut Vec<Cause>,
+) -> impl Iterator<Item = (&'a String, &'a Value)> + use<'a> {
     let found = object.meta(field).filter(|value| !value.is_null());
     if found.is_some_and(|value| !value.is_object()) {
         causes.push(invalid(&format!("metadata.{field}"), "", "must be a map"));

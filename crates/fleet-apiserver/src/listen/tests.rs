@@ -21,9 +21,11 @@ use tokio_rustls::client::TlsStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tokio_util::sync::CancellationToken;
 
-use super::{Limits, MAX_BODY, RequestBody, connection, serve};
+use super::{Handler, Limits, MAX_BODY, RequestBody, connection, serve};
+use crate::cluster::ClusterProfile;
 use crate::identity::Identity;
 use crate::pki::{Authority, KeyedCertificate};
+use crate::server::{ApiServer, Options};
 use crate::status::ApiError;
 
 fn now() -> jiff::Timestamp {
@@ -70,12 +72,16 @@ struct Server {
 
 impl Server {
     async fn start(limits: Limits) -> Self {
+        Self::of(echo, limits).await
+    }
+
+    async fn of(handler: impl Handler, limits: Limits) -> Self {
         let authority = Authority::in_memory(now()).unwrap();
         let tls = authority.server_config(&authority.server(&[], now()).unwrap()).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (shutdown, mut tasks) = (CancellationToken::new(), JoinSet::new());
-        tasks.spawn(serve(listener, Arc::new(tls), echo, limits, shutdown.clone()));
+        tasks.spawn(serve(listener, Arc::new(tls), handler, limits, shutdown.clone()));
         Self { authority, address, shutdown, tasks }
     }
 
@@ -345,4 +351,53 @@ async fn over_the_limit_a_connection_waits_for_its_turn() {
     assert!(tokio::time::timeout(Duration::from_millis(50), &mut second).await.is_err());
     drop(first);
     soon(second).await.unwrap();
+}
+
+/// The whole way: TLS, identity, cluster, verb, store, watch, shutdown.
+#[tokio::test]
+async fn the_api_server_answers_behind_the_listener() {
+    let options = Options {
+        clock: Arc::new(now),
+        seed: 1,
+        version: String::new(),
+        certificate_authority: String::new(),
+    };
+    let api = ApiServer::new(fleet_store::Store::memory(fleet_store::Options::default()), options);
+    for cluster in ["hub", "m1"] {
+        api.create_cluster(cluster, ClusterProfile::default()).await.unwrap();
+    }
+    let mut server = Server::of(api, Limits::default()).await;
+    let certificate = server.client(&["system:masters"]);
+    let mut sender = server.http1(Some(&certificate)).await;
+    let maps = "/clusters/m1/api/v1/namespaces/default/configmaps";
+    let watch = get(&format!("{maps}?watch=1&fieldSelector=metadata.name%3Dours"));
+    let mut watcher = server.http1(Some(&certificate)).await;
+    let mut watch = watcher.send_request(watch).await.unwrap().into_body();
+    let post = |path: &str, body: String| {
+        let request =
+            Request::post(path).header("host", "localhost").header("content-type", "application/json");
+        request.body(Full::<Bytes>::from(body)).unwrap()
+    };
+    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "ours"}}).to_string();
+    let response = soon(sender.send_request(post(maps, map))).await.unwrap();
+    assert_eq!(response.status(), 201);
+    let created = json_of(response).await;
+    let event = soon(watch.frame()).await.unwrap().unwrap().into_data().unwrap();
+    let event: Value = serde_json::from_slice(&event).unwrap();
+    assert_eq!((&event["type"], &event["object"]["metadata"]), (&json!("ADDED"), &created["metadata"]));
+    let missing = get("/api/v1/namespaces/default/configmaps/ours");
+    assert_eq!(sender.send_request(missing).await.unwrap().status(), 404, "the hub is another cluster");
+    let large = post(maps, " ".repeat(MAX_BODY + 1));
+    let refused = soon(sender.send_request(large)).await.unwrap();
+    assert_eq!(refused.status(), 413);
+    assert_eq!(json_of(refused).await["reason"], "RequestEntityTooLarge");
+
+    let mut nobody = server.http1(None).await;
+    assert_eq!(nobody.send_request(get("/version")).await.unwrap().status(), 200);
+    let refused = json_of(nobody.send_request(get(maps)).await.unwrap()).await;
+    assert_eq!(refused["code"], 403, "{refused}");
+
+    server.shutdown.cancel();
+    assert!(soon(watch.frame()).await.is_none(), "the watch ends without an error");
+    soon(async { while server.tasks.join_next().await.is_some() {} }).await;
 }

@@ -94,13 +94,6 @@ impl Accept {
         }
         Err(ApiError::not_acceptable(ACCEPTED))
     }
-
-    pub(crate) fn content_type(self) -> &'static str {
-        match self.syntax {
-            Syntax::Json => "application/json",
-            Syntax::Yaml => "application/yaml",
-        }
-    }
 }
 
 impl DiscoveryForm {

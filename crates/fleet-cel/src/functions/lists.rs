@@ -201,19 +201,20 @@ fn flatten<'a>(list: &List<'a>, depth: i64, flat: &mut Vec<Val<'a>>, meter: &mut
     Ok(())
 }
 
+/// Rust's sort demands a total order, so what has none is refused before.
 fn sort<'a>(list: &List<'a>, meter: &mut Meter) -> Outcome<Val<'a>> {
     let mut items: Vec<_> = list.iter().collect();
-    let mut trouble = None;
-    items.sort_by(|a, b| {
-        if trouble.is_some() {
-            return Ordering::Equal;
+    let rounds = items.len().max(2).ilog2() as usize;
+    if let Some(first) = items.first() {
+        for item in &items {
+            ordered(first, item, meter)?;
+            let length = if let Val::String(text) = item { text.len() / 16 } else { 0 };
+            meter.charge((length + 1).saturating_mul(rounds))?;
         }
-        ordered(a, b, meter).unwrap_or_else(|fault| {
-            trouble = Some(fault);
-            Ordering::Equal
-        })
-    });
-    trouble.map_or_else(|| Ok(Val::list(items)), Err)
+    }
+    let mut paid = Meter::new(u64::MAX);
+    items.sort_by(|a, b| ordered(a, b, &mut paid).unwrap_or(Ordering::Equal));
+    Ok(Val::list(items))
 }
 
 /// `[{"n": "a", "v": 1}].toMap("n", "v")` is `{"a": 1}`: the way from a list to a map.

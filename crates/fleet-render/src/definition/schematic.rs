@@ -62,9 +62,12 @@ impl Schematic {
     pub(crate) fn compile(kind: DefinitionKind, object: &Value) -> Result<Self, String> {
         let Some(fleet) = object.pointer("/spec/schematic/fleet") else {
             let other = object.pointer("/spec/schematic").and_then(Value::as_object);
-            let other = other.and_then(|map| map.keys().min()).map_or("no", |key| key.as_str());
+            let found = match other.and_then(|map| map.keys().min()) {
+                Some(other) => format!("it has a {other:?} schematic, which isn't understood"),
+                None => "it has no schematic".to_owned(),
+            };
             return Err(format!(
-                "it has {other} schematic; write spec.schematic.fleet (parameters and a template with ${{…}})"
+                "{found}; write spec.schematic.fleet (parameters, and a template with ${{…}})"
             ));
         };
         let fleet = fleet.as_object().ok_or("spec.schematic.fleet: expected a map")?;

@@ -5,7 +5,7 @@ use fleet_schema::{GroupVersionKind, KindInfo, SchemaRef, builtin};
 use serde_json::Value;
 
 use super::{NO_SHAPE, RenderedObject, changed_by, object, parameters, refused, usable};
-use crate::definition::{DefinitionKind, PatchType, Schematic, Scope};
+use crate::definition::{Definition, DefinitionKind, PatchType, Schematic, Scope};
 use crate::definitions::Definitions;
 use crate::error::RenderError;
 use crate::nearest;
@@ -20,17 +20,7 @@ pub(super) fn apply(
     context: &Value,
     objects: &mut [RenderedObject],
 ) -> Result<Vec<RenderedObject>, RenderError> {
-    let kind = DefinitionKind::Trait;
-    let Some(definition) = definitions.get(kind, &applied.type_) else {
-        return Err(RenderError::UnknownTrait {
-            component: component.name.clone(),
-            trait_type: applied.type_.clone(),
-            advice: nearest::advice(&applied.type_, definitions.names(kind), "traits"),
-        });
-    };
-    let by = changed_by(&applied.changed_by);
-    let owner = format!("component {:?}, trait {:?}{by}", component.name, applied.type_);
-    let schematic = usable(definition, &owner)?;
+    let (definition, schematic, owner) = trait_type(definitions, component, applied)?;
     let Some(target) =
         objects.iter_mut().find(|made| accepts(&definition.applies_to, component, &made.object))
     else {
@@ -70,6 +60,35 @@ pub(super) fn apply(
     Ok(beside)
 }
 
+/// What can be judged without an object.
+pub(super) fn check(
+    definitions: &Definitions,
+    component: &EffectiveComponent,
+    applied: &EffectiveTrait,
+) -> Result<(), RenderError> {
+    let (_, schematic, owner) = trait_type(definitions, component, applied)?;
+    parameters(schematic, &applied.properties, &owner).map(drop)
+}
+
+fn trait_type<'d>(
+    definitions: &'d Definitions,
+    component: &EffectiveComponent,
+    applied: &EffectiveTrait,
+) -> Result<(&'d Definition, &'d Schematic, String), RenderError> {
+    let kind = DefinitionKind::Trait;
+    let Some(definition) = definitions.get(kind, &applied.type_) else {
+        return Err(RenderError::UnknownTrait {
+            component: component.name.clone(),
+            trait_type: applied.type_.clone(),
+            advice: nearest::advice(&applied.type_, definitions.names(kind), "traits"),
+        });
+    };
+    let by = changed_by(&applied.changed_by);
+    let owner = format!("component {:?}, trait {:?}{by}", component.name, applied.type_);
+    let schematic = usable(definition, &owner)?;
+    Ok((definition, schematic, owner))
+}
+
 /// One application of a trait to one object.
 struct Step<'s> {
     schematic: &'s Schematic,
@@ -91,11 +110,21 @@ impl Step<'_> {
             patch_object(&mut after, patch_type, &patch).map_err(|error| RenderError::Patch {
                 owner: self.owner.to_owned(),
                 object: object::shown(self.before),
-                problem: error.to_string(),
+                problem: told(&error, self.before),
             })?;
             keeps_identity(self.before, &after, self.owner)?;
         }
         Ok((after, self.schematic.outputs(&scope).map_err(refuse)?))
+    }
+}
+
+/// The values of a Secret stand in no message.
+fn told(error: &PatchError, value: &Value) -> String {
+    match error {
+        PatchError::TestFailed { index, path, .. } if object::kind(value) == "Secret" => {
+            format!("operation {index} (test {path}): the value is another")
+        }
+        other => other.to_string(),
     }
 }
 

@@ -22,6 +22,14 @@ fn every_embedded_file_compiles() {
         assert_eq!(definition.problem(), None, "{definition:?}");
     }
     assert_eq!(Definitions::builtin().iter().count(), Definitions::builtin_files().len());
+    for definition in Definitions::builtin().iter() {
+        assert!(definition.description().is_some_and(|text| text.ends_with('.')), "{definition:?}");
+        assert_eq!(
+            definition.parameters().map(|schema| &schema["type"]),
+            Some(&json!("object")),
+            "{definition:?}"
+        );
+    }
 }
 
 #[test]
@@ -49,7 +57,9 @@ fn definitions_of_other_engines_do_no_harm() {
     rendered_with(&all, &with_trait("scaler", &json!({})), &[], &[deployment()]).expect("ours is kept");
     let error = rendered_with(&all, &with_trait("sidecar", &json!({})), &[], &[deployment()]).unwrap_err();
     assert!(
-        error.to_string().contains("its definition can't be used: it has cue schematic; write"),
+        error.to_string().contains(
+            r#"its definition can't be used: it has a "cue" schematic, which isn't understood; write"#
+        ),
         "{error}"
     );
     assert_eq!(error.code(), "UnusableDefinition");

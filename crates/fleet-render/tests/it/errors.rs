@@ -1,6 +1,6 @@
 //! Every mistake is told in one line with place, cause and next step.
 
-use fleet_render::Override;
+use fleet_render::{Definitions, Override, check};
 use serde_json::{Value, json};
 
 use crate::{after_trait, components, deployment, policy, rendered, with_trait};
@@ -205,6 +205,25 @@ fn wrong_components() {
     }
 }
 
+/// A mistake is told at once, not only when the referenced objects have appeared.
+#[test]
+fn checking_needs_no_objects() {
+    let told = |value: Value| match check(&components(value), &[], &Definitions::builtin()) {
+        Ok(effective) => effective.len().to_string(),
+        Err(error) => error.code().to_owned(),
+    };
+    let with = |type_: &str, properties: Value| {
+        json!([{ "name": "web", "type": "ref-objects",
+        "traits": [{ "type": type_, "properties": properties }] }])
+    };
+    assert_eq!(told(with("scaler", json!({ "replicas": 1 }))), "1");
+    assert_eq!(told(with("scaler", json!({ "replicas": "x" }))), "InvalidParameter");
+    assert_eq!(told(with("scalr", json!({}))), "UnknownTraitType");
+    assert_eq!(told(json!([{ "name": "web", "type": "webservice" }])), "InvalidParameter");
+    assert_eq!(told(json!([{ "name": "web", "type": "web" }])), "UnknownComponentType");
+    assert_eq!(told(json!([{ "name": "web", "type": "k8s-objects" }])), "InvalidObject");
+}
+
 #[test]
 fn unreadable_overrides() {
     let cases = [
@@ -245,4 +264,14 @@ fn unreadable_overrides() {
             "{properties}: {error}"
         );
     }
+}
+
+/// A message goes into status, events and logs; a Secret's values must not.
+#[test]
+fn a_secrets_values_stay_in_it() {
+    let secret = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "s" }, "stringData": { "p": "hunter2" } });
+    let operations =
+        json!({ "operations": [{ "op": "test", "path": "/stringData/p", "value": "swordfish" }] });
+    let error = rendered(&with_trait("json-patch", &operations), &[], &[secret]).unwrap_err().to_string();
+    assert!(error.ends_with("operation 0 (test /stringData/p): the value is another"), "{error}");
 }

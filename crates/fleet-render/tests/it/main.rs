@@ -1,5 +1,7 @@
 //! Rendering as its users see it: scenarios, tables of cases and laws.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test may panic")]
+
 mod definitions;
 mod errors;
 mod laws;

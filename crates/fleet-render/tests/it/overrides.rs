@@ -104,7 +104,7 @@ fn merging() {
         ),
     ];
     for (properties, pointer, expected) in cases {
-        assert_eq!(at(&[properties.clone()], pointer), expected, "{properties}");
+        assert_eq!(at(std::slice::from_ref(&properties), pointer), expected, "{properties}");
     }
 }
 
@@ -179,7 +179,7 @@ fn what_matches_nothing_is_an_error() {
         ),
     ];
     for (properties, expected) in cases {
-        let error = after(&[properties.clone()]).expect_err(expected);
+        let error = after(std::slice::from_ref(&properties)).expect_err(expected);
         assert!(error.contains(expected), "{properties}\n  got: {error}\n want: {expected}");
     }
 }
@@ -220,6 +220,12 @@ fn provenance_follows_the_layers() {
         let path = format!(r#".spec.template.spec.containers[name="web"].env[name="{name}"].value"#);
         made[0].provenance.source_of(&fleet_json::FieldPath::parse(&path).unwrap()).to_string()
     };
+    let kept = serde_json::to_string(&made[0].provenance).unwrap();
+    assert_eq!(
+        serde_json::from_str::<fleet_render::Provenance>(&kept).unwrap(),
+        made[0].provenance,
+        "{kept}"
+    );
     let sources = ["A", "B", "C", "D", "S"].map(source);
     assert_eq!(
         sources,

@@ -3,8 +3,8 @@
 use fleet_json::{IntOrPercent, Rounding};
 use serde_json::{Value, json};
 
-use super::pods::{Counts, min_ready_seconds, of_template, seed_of};
-use crate::names::{suffix, template_hash, with_suffix};
+use super::pods::{Counts, fresh_names, min_ready_seconds, of_template};
+use crate::names::template_hash;
 use crate::object::{
     deleting, int, label, name, pod_active, pod_ready, set, set_count, status_of, text, uid,
 };
@@ -34,14 +34,16 @@ pub fn next(set: &Held, pods: &[&Held], nodes: &[&Held], moment: Moment<'_>) -> 
         return decision;
     }
     let active: Vec<&Held> = pods.iter().copied().filter(|pod| pod_active(&pod.value)).collect();
-    let on = |node: &str| active.iter().copied().filter(|pod| text(&pod.value, "/spec/nodeName") == node).collect();
+    let on = |node: &str| {
+        active.iter().copied().filter(|pod| text(&pod.value, "/spec/nodeName") == node).collect()
+    };
     let mut kept: Vec<&Held> = Vec::new();
+    let mut fresh = fresh_names(owner, pods, moment);
     for node in &nodes {
         let here: Vec<&Held> = on(node);
         match here.split_first() {
             None => {
-                let time = moment.now.as_nanosecond().to_string();
-                let pod_name = with_suffix(name(owner), &suffix(&[seed_of(owner), node, &time]));
+                let Some(pod_name) = fresh.next() else { continue };
                 let mut pod = of_template(Kind::DaemonSet, owner, &pod_name, &[(HASH, hash.as_str())]);
                 fleet_json::merge_patch(&mut pod, &json!({ "spec": { "nodeName": node } }));
                 decision.create(Kind::Pod, pod);
@@ -79,7 +81,8 @@ fn replace(owner: &Value, kept: &[&Held], hash: &str, desired: i64, decision: &m
         .unwrap_or(IntOrPercent::Int(1))
         .of(desired, Rounding::Up)
         .max(1);
-    let (ready, unready): (Vec<&Held>, Vec<&Held>) = kept.iter().copied().partition(|pod| pod_ready(&pod.value));
+    let (ready, unready): (Vec<&Held>, Vec<&Held>) =
+        kept.iter().copied().partition(|pod| pod_ready(&pod.value));
     let old = |pod: &&&Held| label(&pod.value, HASH) != hash;
     unready.iter().filter(old).for_each(|pod| decision.delete(Kind::Pod, &pod.value));
     let missing = desired - i64::try_from(ready.len()).unwrap_or_default();
@@ -93,7 +96,9 @@ fn fitting(owner: &Value, nodes: &[&Held]) -> Vec<String> {
         return vec![NODE.to_owned()];
     }
     let selector = owner.pointer("/spec/template/spec/nodeSelector").and_then(Value::as_object);
-    let fits = |node: &Value| selector.into_iter().flatten().all(|(key, value)| Some(label(node, key)) == value.as_str());
+    let fits = |node: &Value| {
+        selector.into_iter().flatten().all(|(key, value)| Some(label(node, key)) == value.as_str())
+    };
     nodes.iter().filter(|node| fits(&node.value)).map(|node| name(&node.value).to_owned()).collect()
 }
 
@@ -102,7 +107,12 @@ fn counted(set: &Held, desired: i64, moment: Moment<'_>, decision: &mut Decision
     let template = owner.pointer("/spec/template").unwrap_or(&Value::Null);
     let ready = int(owner, "/status/numberReady").min(desired);
     let observed = int(owner, "/status/observedGeneration") == int(owner, "/metadata/generation");
-    if image_of(template, owner) != Image::Good || held(owner) || held(template) || ready == desired || !observed {
+    if image_of(template, owner) != Image::Good
+        || held(owner)
+        || held(template)
+        || ready == desired
+        || !observed
+    {
         return ready;
     }
     let delay = moment.settings.ready_delay_of(&[template, owner]);

@@ -10,7 +10,9 @@ use crate::{Action, Decision, Kind};
 
 /// Publishes both kinds. The executor leaves out what it has published already.
 pub(super) fn publish(service: &Value, pods: &[&Held], decision: &mut Decision) {
-    let Some(selector) = service.pointer("/spec/selector").and_then(Value::as_object).filter(|map| !map.is_empty()) else {
+    let Some(selector) =
+        service.pointer("/spec/selector").and_then(Value::as_object).filter(|map| !map.is_empty())
+    else {
         // Without a selector the endpoints belong to somebody else.
         return;
     };

@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::pods::{of_template, seed_of};
-use crate::names::{suffix, with_suffix};
+use super::pods::{BURST, fresh_names, of_template};
 use crate::object::{
-    Said, after, condition, deleting, flag, int, int_or, list, name, pod_active, pod_ready, set, set_condition,
-    set_count, stamp, status_of, text, uid,
+    Said, after, condition, deleting, flag, int, int_or, list, name, pod_active, pod_ready, set,
+    set_condition, set_count, stamp, status_of, text, uid,
 };
 use crate::settings::{Moment, Pods, held};
 use crate::stages::{Image, image_of};
@@ -55,8 +54,9 @@ pub fn next(job: &Held, pods: &[&Held], moment: Moment<'_>) -> Decision {
         active = 0;
     } else if moment.settings.pods == Pods::Full {
         let want = int_or(owner, "/spec/parallelism", 1).min(goal - tally.succeeded).max(0);
-        for index in 0..(want - tally.active).max(0) {
-            decision.create(Kind::Pod, pod(owner, moment, index));
+        let missing = usize::try_from(want - tally.active).unwrap_or_default().min(BURST);
+        for pod_name in fresh_names(owner, pods, moment).take(missing) {
+            decision.create(Kind::Pod, pod(owner, &pod_name));
         }
         active = active.max(want);
     }
@@ -147,7 +147,10 @@ fn finished(job: &Value) -> bool {
 /// `ttlSecondsAfterFinished`.
 fn expire(job: &Value, moment: Moment<'_>, decision: &mut Decision) {
     let ttl = job.pointer("/spec/ttlSecondsAfterFinished").and_then(Value::as_u64);
-    let end = list(job, "/status/conditions").iter().filter_map(|one| text(one, "/lastTransitionTime").parse().ok()).max();
+    let end = list(job, "/status/conditions")
+        .iter()
+        .filter_map(|one| text(one, "/lastTransitionTime").parse().ok())
+        .max();
     if let (Some(ttl), Some(end)) = (ttl, end) {
         let due = after(end, Duration::from_secs(ttl));
         if due <= moment.now {
@@ -189,19 +192,19 @@ fn counted(job: &Held, moment: Moment<'_>, decision: &mut Decision) -> Tally {
             decision.wake_at(due);
             running
         }
-        Image::Good => Tally { succeeded: int_or(owner, "/spec/completions", parallelism), ..Tally::default() },
+        Image::Good => {
+            Tally { succeeded: int_or(owner, "/spec/completions", parallelism), ..Tally::default() }
+        }
         Image::Crashing => Tally { failed: int_or(owner, "/spec/backoffLimit", 6) + 1, ..Tally::default() },
     }
 }
 
-fn pod(job: &Value, moment: Moment<'_>, index: i64) -> Value {
-    let time = moment.now.as_nanosecond().to_string();
-    let pod_name = with_suffix(name(job), &suffix(&[seed_of(job), &time, &index.to_string()]));
+fn pod(job: &Value, pod_name: &str) -> Value {
     let labels = [
         ("batch.kubernetes.io/controller-uid", uid(job)),
         ("batch.kubernetes.io/job-name", name(job)),
         ("controller-uid", uid(job)),
         ("job-name", name(job)),
     ];
-    of_template(Kind::Job, job, &pod_name, &labels)
+    of_template(Kind::Job, job, pod_name, &labels)
 }

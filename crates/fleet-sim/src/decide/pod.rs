@@ -11,7 +11,10 @@ use crate::{Action, Decision, Kind, ObjectRef, stages};
 pub fn next(pod: &Held, moment: Moment<'_>) -> Decision {
     let mut decision = Decision::default();
     let value = &pod.value;
-    if text(value, "/spec/nodeName").is_empty() && text(value, "/status/phase") != "Succeeded" && !deleting(value) {
+    if text(value, "/spec/nodeName").is_empty()
+        && text(value, "/status/phase") != "Succeeded"
+        && !deleting(value)
+    {
         let target = ObjectRef::of(Kind::Pod, value);
         decision.actions.push(Action::Bind { target, uid: uid(value).to_owned(), node: NODE.to_owned() });
     }

@@ -4,13 +4,16 @@ use fleet_json::merge_patch;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use crate::Kind;
 use crate::object::{
     deleting, int, int_or, name, namespace, owner_reference, pod_active, pod_available_at, pod_ready, uid,
 };
 use crate::seed::NODE;
-use crate::settings::PREFIX;
+use crate::settings::{Moment, PREFIX};
 use crate::world::Held;
+use crate::{Kind, names};
+
+/// The most pods made in one go; the rest follows when these are there.
+pub(super) const BURST: usize = 500;
 
 /// A pod of an owner, from its template.
 pub(super) fn of_template(owner_kind: Kind, owner: &Value, pod_name: &str, labels: &[(&str, &str)]) -> Value {
@@ -19,7 +22,8 @@ pub(super) fn of_template(owner_kind: Kind, owner: &Value, pod_name: &str, label
         "metadata": owner.pointer("/spec/template/metadata").cloned().unwrap_or_else(|| json!({})),
         "spec": owner.pointer("/spec/template/spec").cloned().unwrap_or_else(|| json!({})),
     });
-    let more: Map<String, Value> = labels.iter().map(|(key, value)| ((*key).to_owned(), json!(value))).collect();
+    let more: Map<String, Value> =
+        labels.iter().map(|(key, value)| ((*key).to_owned(), json!(value))).collect();
     let metadata = json!({
         "name": pod_name, "namespace": namespace(owner), "labels": more, "annotations": handed_on(owner),
         "creationTimestamp": null,
@@ -57,7 +61,11 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    pub(super) fn of<'a>(pods: impl IntoIterator<Item = &'a Held>, min_ready_seconds: i64, now: Timestamp) -> Self {
+    pub(super) fn of<'a>(
+        pods: impl IntoIterator<Item = &'a Held>,
+        min_ready_seconds: i64,
+        now: Timestamp,
+    ) -> Self {
         let mut counts = Self::default();
         for pod in pods {
             counts.total += 1;
@@ -79,9 +87,17 @@ pub(super) fn wanted(owner: &Value) -> i64 {
     if deleting(owner) { 0 } else { int_or(owner, "/spec/replicas", 1).max(0) }
 }
 
-/// The uid, as part of what names are drawn from.
-pub(super) fn seed_of<'a>(owner: &'a Value) -> &'a str {
-    uid(owner)
+/// Names for new pods of an owner, none of which one of its pods has already.
+pub(super) fn fresh_names<'a>(
+    owner: &'a Value,
+    taken: &'a [&'a Held],
+    moment: Moment<'_>,
+) -> impl Iterator<Item = String> + 'a {
+    let time = moment.now.as_nanosecond().to_string();
+    let drawn = (0_u64..).map(move |index| {
+        names::with_suffix(name(owner), &names::suffix(&[uid(owner), &time, &index.to_string()]))
+    });
+    drawn.filter(|drawn| !taken.iter().any(|pod| name(&pod.value) == drawn))
 }
 
 pub(super) fn min_ready_seconds(owner: &Value) -> i64 {

@@ -2,15 +2,12 @@
 
 use serde_json::Value;
 
-use super::pods::{Counts, active_worst_first, min_ready_seconds, of_template, seed_of, wanted};
-use crate::object::{after, deleting, int, name, set, set_count, status_of, uid};
+use super::pods::{BURST, Counts, active_worst_first, fresh_names, min_ready_seconds, of_template, wanted};
+use crate::object::{after, deleting, int, set, set_count, status_of, uid};
 use crate::settings::{Moment, Pods, held};
 use crate::stages::{Image, image_of};
 use crate::world::Held;
-use crate::{Decision, Kind, names};
-
-/// The most pods made in one go; the rest follows when these are there.
-const BURST: i64 = 500;
+use crate::{Decision, Kind};
 
 /// What a ReplicaSet does next.
 #[must_use]
@@ -28,9 +25,9 @@ pub fn next(set: &Held, pods: &[&Held], moment: Moment<'_>) -> Decision {
     let active = active_worst_first(pods);
     let have = i64::try_from(active.len()).unwrap_or(i64::MAX);
     let want = wanted(owner);
-    for index in 0..(want - have).clamp(0, BURST) {
-        let body = of_template(Kind::ReplicaSet, owner, &pod_name(owner, moment, index), &[]);
-        decision.create(Kind::Pod, body);
+    let missing = usize::try_from(want - have).unwrap_or_default().min(BURST);
+    for pod_name in fresh_names(owner, pods, moment).take(missing) {
+        decision.create(Kind::Pod, of_template(Kind::ReplicaSet, owner, &pod_name, &[]));
     }
     let surplus = usize::try_from(have - want).unwrap_or_default();
     for pod in active.iter().take(surplus) {
@@ -45,11 +42,6 @@ pub fn next(set: &Held, pods: &[&Held], moment: Moment<'_>) -> Decision {
         write(Kind::ReplicaSet, owner, counts, &mut decision);
     }
     decision
-}
-
-fn pod_name(owner: &Value, moment: Moment<'_>, index: i64) -> String {
-    let time = moment.now.as_nanosecond().to_string();
-    names::with_suffix(name(owner), &names::suffix(&[seed_of(owner), &time, &index.to_string()]))
 }
 
 /// Counts without pods: all there at once, the new ones ready after the delay.

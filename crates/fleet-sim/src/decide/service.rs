@@ -32,8 +32,11 @@ pub fn next(service: &Held, services: &[&Held], pods: &[&Held], moment: Moment<'
 
 /// An address of 10.96.0.0/16 that no other Service has; always the same one for the same name.
 fn free_address(service: &Value, services: &[&Held]) -> String {
-    let mut taken: BTreeSet<&str> = services.iter().map(|held| text(&held.value, "/spec/clusterIP")).collect();
-    taken.extend(services.iter().flat_map(|held| list(&held.value, "/spec/clusterIPs")).filter_map(Value::as_str));
+    let mut taken: BTreeSet<&str> =
+        services.iter().map(|held| text(&held.value, "/spec/clusterIP")).collect();
+    taken.extend(
+        services.iter().flat_map(|held| list(&held.value, "/spec/clusterIPs")).filter_map(Value::as_str),
+    );
     (0..)
         .map(|attempt| address([10, 96], &[namespace(service), name(service)], attempt).to_string())
         .find(|ip| !taken.contains(ip.as_str()))

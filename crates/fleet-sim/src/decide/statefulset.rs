@@ -5,11 +5,12 @@
 
 use serde_json::{Value, json};
 
-use super::pods::{Counts, min_ready_seconds, of_template, wanted};
+use super::pods::{BURST, Counts, min_ready_seconds, of_template, wanted};
 use super::replicaset::counted;
 use crate::names::{template_hash, with_suffix};
 use crate::object::{
-    deleting, int, int_or, label, list, name, namespace, pod_active, pod_ready, set, set_count, status_of, text,
+    deleting, int, int_or, label, list, name, namespace, pod_active, pod_ready, set, set_count, status_of,
+    text,
 };
 use crate::settings::{Moment, Pods};
 use crate::world::Held;
@@ -32,7 +33,8 @@ pub fn next(set: &Held, pods: &[&Held], claim: &dyn Fn(&str) -> bool, moment: Mo
         return decision;
     }
     plan.act(owner, pods, claim, &mut decision);
-    let present: Vec<&Held> = pods.iter().copied().filter(|pod| ordinal(owner, &pod.value).is_some()).collect();
+    let present: Vec<&Held> =
+        pods.iter().copied().filter(|pod| ordinal(owner, &pod.value).is_some()).collect();
     let counts = Counts::of(present.iter().copied(), min_ready_seconds(owner), moment.now);
     if let Some(wake) = counts.wake {
         decision.wake_at(wake);
@@ -59,12 +61,13 @@ struct Plan {
 
 impl Plan {
     fn of(owner: &Value) -> Self {
-        let update = with_suffix(name(owner), &template_hash(owner.pointer("/spec/template").unwrap_or(&Value::Null)));
+        let update =
+            with_suffix(name(owner), &template_hash(owner.pointer("/spec/template").unwrap_or(&Value::Null)));
         let current = text(owner, "/status/currentRevision");
         Self {
             replicas: wanted(owner),
-            start: int(owner, "/spec/ordinals/start"),
-            partition: int(owner, "/spec/updateStrategy/rollingUpdate/partition"),
+            start: int(owner, "/spec/ordinals/start").max(0),
+            partition: int(owner, "/spec/updateStrategy/rollingUpdate/partition").max(0),
             parallel: text(owner, "/spec/podManagementPolicy") == "Parallel",
             on_delete: text(owner, "/spec/updateStrategy/type") == "OnDelete",
             current: if current.is_empty() { update.clone() } else { current.to_owned() },
@@ -88,7 +91,7 @@ impl Plan {
                 Some(pod) if pod_ready(&pod.value) => continue,
                 Some(_) => {}
             }
-            if !self.parallel {
+            if !self.parallel || decision.actions.len() >= BURST {
                 return;
             }
         }
@@ -149,7 +152,9 @@ impl Plan {
                 decision.create(Kind::PersistentVolumeClaim, body);
             }
             volumes.retain(|volume| text(volume, "/name") != name(template));
-            volumes.push(json!({ "name": name(template), "persistentVolumeClaim": { "claimName": claim_name } }));
+            volumes.push(
+                json!({ "name": name(template), "persistentVolumeClaim": { "claimName": claim_name } }),
+            );
         }
         let mut spec = json!({ "hostname": pod_name, "subdomain": owner.pointer("/spec/serviceName") });
         if !volumes.is_empty() {
@@ -169,7 +174,11 @@ impl Plan {
         // All pods have the new template and are ready: it is the current one from now on.
         let arrived = !self.on_delete && updated == counts.total && counts.ready == counts.total;
         set_count(&mut status, "currentReplicas", if arrived { updated } else { on_current });
-        set(&mut status, "currentRevision", if arrived { self.update.as_str() } else { self.current.as_str() });
+        set(
+            &mut status,
+            "currentRevision",
+            if arrived { self.update.as_str() } else { self.current.as_str() },
+        );
         set(&mut status, "updateRevision", self.update.as_str());
         set(&mut status, "collisionCount", int_or(owner, "/status/collisionCount", 0));
         decision.status(Kind::StatefulSet, owner, &status);

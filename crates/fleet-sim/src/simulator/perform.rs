@@ -75,7 +75,7 @@ pub(super) async fn perform(client: kube::Client, key: Key, actions: Vec<Action>
 async fn one(client: &kube::Client, action: Action, performed: &mut Performed) -> Result<(), SimError> {
     let sent = match send(client, &action).await {
         // A server without this subresource; the pod runs all the same.
-        Err(error) if matches!(action, Action::Bind { .. }) && matches!(error.code(), 404 | 405 | 501) => {
+        Err(error) if matches!(action, Action::Bind { .. }) && matches!(error.code(), 405 | 501) => {
             performed.reports.push(Report::NoBinding);
             return Ok(());
         }
@@ -85,7 +85,15 @@ async fn one(client: &kube::Client, action: Action, performed: &mut Performed) -
         (Sent::Written(_), Action::Publish { kind, body }) => {
             performed.reports.push(Report::Published { kind, hash: ContentHash::of_value(&body) });
         }
-        (Sent::Gone, Action::Bind { .. }) => performed.reports.push(Report::NoBinding),
+        (Sent::Gone, Action::Bind { target, uid, .. }) => {
+            // Either the pod is gone, or the server doesn't know how to bind.
+            let pod = read(client, target.kind, &target.namespace, &target.name).await?;
+            performed.reports.push(if pod.is_some() {
+                Report::NoBinding
+            } else {
+                Report::Gone { target, uid }
+            });
+        }
         // Somebody has bound it: just as good. The watch tells.
         (_, Action::Bind { .. }) => {}
         (Sent::Written(object), Action::Create { kind, .. }) => {

@@ -40,7 +40,7 @@ impl Queue {
     pub(super) fn push_all(&mut self, member: &Arc<str>, targets: Vec<ObjectRef>) {
         for target in targets {
             let key = (Arc::clone(member), target);
-            if key.1.kind == Kind::Service {
+            if key.1.kind == Kind::Service && !self.failures.contains_key(&key) {
                 let due = Instant::now() + GATHER;
                 if self.alarm_of.get(&key).is_none_or(|alarm| *alarm > due) {
                     self.wake(&key, Some(due));
@@ -90,6 +90,11 @@ impl Queue {
     /// The object has requests under way.
     pub(super) fn hold(&mut self, key: Key) {
         self.busy.insert(key, false);
+    }
+
+    /// Nothing is to be done for the object: past failures are over.
+    pub(super) fn settle(&mut self, key: &Key) {
+        self.failures.remove(key);
     }
 
     /// The requests are done. A failure puts the object off, each time longer, whatever happens to it meanwhile.

@@ -45,7 +45,10 @@ pub(crate) fn image_of(template: &Value, also: &Value) -> Image {
         _ => {}
     }
     let containers = list(template, "/spec/containers").iter().chain(list(template, "/spec/initContainers"));
-    containers.map(|container| by_name(text(container, "/image"))).find(|image| *image != Image::Good).unwrap_or(Image::Good)
+    containers
+        .map(|container| by_name(text(container, "/image")))
+        .find(|image| *image != Image::Good)
+        .unwrap_or(Image::Good)
 }
 
 pub(super) fn image(pod: &Value) -> Image {
@@ -55,7 +58,8 @@ pub(super) fn image(pod: &Value) -> Image {
 /// What becomes of one container. A fault that the annotation brings, or one of an init container, hits them all.
 pub(super) fn image_of_container(pod: &Value, container: &Value) -> Image {
     let own = by_name(text(container, "/image"));
-    let some_is_bad = list(pod, "/spec/containers").iter().any(|one| by_name(text(one, "/image")) != Image::Good);
+    let some_is_bad =
+        list(pod, "/spec/containers").iter().any(|one| by_name(text(one, "/image")) != Image::Good);
     if some_is_bad && annotation(pod, FAIL).is_none() { own } else { image(pod) }
 }
 
@@ -68,7 +72,11 @@ fn by_name(image: &str) -> Image {
 
 /// The highest restart count of a pod's containers.
 pub(super) fn restarts(pod: &Value) -> i64 {
-    list(pod, "/status/containerStatuses").iter().map(|status| int(status, "/restartCount")).max().unwrap_or_default()
+    list(pod, "/status/containerStatuses")
+        .iter()
+        .map(|status| int(status, "/restartCount"))
+        .max()
+        .unwrap_or_default()
 }
 
 /// The facts of an object, as the tables name them.

@@ -16,7 +16,8 @@ pub(super) struct Values<'a> {
 
 impl<'a> Values<'a> {
     pub(super) fn of(object: &'a Value, moment: Moment<'_>) -> Self {
-        let containers: Vec<&str> = list(object, "/spec/containers").iter().map(|one| text(one, "/name")).collect();
+        let containers: Vec<&str> =
+            list(object, "/spec/containers").iter().map(|one| text(one, "/name")).collect();
         let named = BTreeMap::from([
             ("now", stamp(moment.now)),
             ("name", name(object).to_owned()),
@@ -69,7 +70,9 @@ fn quality(pod: &Value) -> &'static str {
         container.pointer("/resources").and_then(|all| all.get(list)?.get(resource)).cloned()
     };
     let any = containers.iter().any(|one| {
-        ["requests", "limits"].iter().any(|list| ["cpu", "memory"].iter().any(|what| has(one, list, what).is_some()))
+        ["requests", "limits"]
+            .iter()
+            .any(|list| ["cpu", "memory"].iter().any(|what| has(one, list, what).is_some()))
     });
     let guaranteed = containers.iter().all(|one| {
         ["cpu", "memory"].iter().all(|what| {

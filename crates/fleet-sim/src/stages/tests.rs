@@ -125,7 +125,8 @@ fn the_rest_arrives_too() {
     assert_eq!(claim["status"]["capacity"]["storage"], "1Gi");
     assert_eq!(claim["spec"]["volumeName"], "pvc-u");
     let meta = json!({ "name": "x", "namespace": "ns", "uid": "u" });
-    let (service, _) = walk(Kind::Service, json!({ "metadata": meta, "spec": { "type": "LoadBalancer" } }), 9);
+    let (service, _) =
+        walk(Kind::Service, json!({ "metadata": meta, "spec": { "type": "LoadBalancer" } }), 9);
     assert!(service["status"]["loadBalancer"]["ingress"][0]["ip"].as_str().unwrap().starts_with("198.18."));
     let (inner, seen) = walk(Kind::Service, json!({ "metadata": meta, "spec": { "type": "ClusterIP" } }), 9);
     assert!(inner.get("status").is_none() && seen.is_empty());

@@ -3,7 +3,7 @@
 use fleet_api::{ApprovalRecord, Gate, Refusal, StepPhase, StepState};
 
 use super::Turn;
-use crate::{Node, PlanFact, StepKind};
+use crate::{ApprovalFact, Node, PlanFact, StepKind};
 
 /// How many refused approvals are kept on record.
 const KEPT_REFUSALS: usize = 10;
@@ -79,16 +79,7 @@ impl Turn<'_> {
                 let by_time = gate.opens_at.is_some_and(|at| at <= self.now);
                 by_time.then(|| record("", "the step's duration", true, "its time was up"))
             });
-        for approval in stale {
-            if gate.refused.iter().any(|refusal| refusal.approval == approval.name) {
-                continue;
-            }
-            let message = format!("it approves plan {}, but the plan is now {}", approval.plan_hash, gate.plan_hash);
-            gate.refused.push(Refusal { approval: approval.name.clone(), message });
-            if gate.refused.len() > KEPT_REFUSALS {
-                gate.refused.remove(0);
-            }
-        }
+        refuse(gate, &stale);
         opened
     }
 
@@ -106,4 +97,27 @@ impl Turn<'_> {
             address = self.address(),
         );
     }
+}
+
+/// Puts stale approvals on record. Which ten are kept follows from the approvals alone, so that a turn without
+/// news changes nothing.
+fn refuse(gate: &mut Gate, stale: &[&ApprovalFact]) {
+    let mut known: Vec<Refusal> = std::mem::take(&mut gate.refused);
+    let mut refused = Vec::with_capacity(stale.len());
+    for approval in stale {
+        let before = known.iter().position(|refusal| refusal.approval == approval.name);
+        refused.push(before.map_or_else(
+            || Refusal {
+                approval: approval.name.clone(),
+                message: format!(
+                    "it approves plan {}, but the plan is now {}",
+                    approval.plan_hash, gate.plan_hash
+                ),
+            },
+            |index| known.remove(index),
+        ));
+    }
+    known.extend(refused);
+    let surplus = known.len().saturating_sub(KEPT_REFUSALS);
+    gate.refused = known.split_off(surplus);
 }

@@ -23,24 +23,31 @@ impl Turn<'_> {
             return self.end(state, TargetPhase::Removed, "Removed", "the cluster left the fleet");
         }
         let fact = self.facts.targets.get(&(node.name.clone(), state.target.clone())).cloned().unwrap_or_default();
-        if out_of_time {
+        let commands = self.commands.len();
+        match state.phase {
+            // Sending begins once the intent is on record, with the command of this turn.
+            TargetPhase::Pending if out_of_time => {}
+            TargetPhase::Pending => self.pending(node, state),
+            _ => self.under_way(node, state, &fact),
+        }
+        // Facts come first: what was done while nobody looked is done, however late it is seen.
+        if out_of_time && !state.phase.is_over() {
+            self.commands.truncate(commands);
             let waited = if state.message.is_empty() { state.phase.as_str().to_owned() } else { state.message.clone() };
             let message = format!("not done within the step's timeout of {:#}; last: {waited}", node.timeout);
-            return self.end(state, TargetPhase::Failed, "Timeout", &message);
+            self.end(state, TargetPhase::Failed, "Timeout", &message);
         }
-        if state.phase == TargetPhase::Pending {
-            self.pending(node, state);
-            // Sending begins once the intent is on record, with the command of this turn.
-            return;
-        }
+    }
+
+    fn under_way(&mut self, node: &Node, state: &mut TargetState, fact: &TargetFact) {
         if state.phase == TargetPhase::Delivering {
-            self.delivering(node, state, &fact);
+            self.delivering(node, state, fact);
         }
         if state.phase == TargetPhase::Waiting {
-            waiting(state, &fact);
+            waiting(state, fact);
         }
         if state.phase == TargetPhase::Pruning {
-            self.pruning(node, state, &fact);
+            self.pruning(node, state, fact);
         }
     }
 
@@ -53,8 +60,7 @@ impl Turn<'_> {
             return;
         }
         state.phase = TargetPhase::Delivering;
-        state.reason.clear();
-        state.message.clear();
+        put(state, "Delivering", "objects are being sent");
         state.retry_at = None;
         state.started_at = state.started_at.or(Some(self.now));
         self.commands.push(Command::Deliver { step: node.name.clone(), target: state.target.clone() });
@@ -66,11 +72,11 @@ impl Turn<'_> {
             Delivery::Idle => {
                 self.commands.push(Command::Deliver { step: node.name.clone(), target: state.target.clone() });
             }
-            Delivery::Running => {
-                state.reason = "Delivering".to_owned();
-                state.message = "objects are being sent".to_owned();
+            Delivery::Running => put(state, "Delivering", "objects are being sent"),
+            Delivery::Applied => {
+                state.phase = TargetPhase::Waiting;
+                put(state, "WaitingForHealth", "everything was sent; health is awaited");
             }
-            Delivery::Applied => state.phase = TargetPhase::Waiting,
             Delivery::Unreachable(problem) => say(state, problem),
             Delivery::Refused { problem, retry: false } => {
                 self.end(state, TargetPhase::Failed, &problem.reason, &problem.message);
@@ -100,18 +106,14 @@ impl Turn<'_> {
             Prune::Idle => {
                 self.commands.push(Command::Prune { step: node.name.clone(), target: state.target.clone() });
             }
-            Prune::Running => {
-                state.reason = "Pruning".to_owned();
-                state.message = "objects that the revision no longer has are being deleted".to_owned();
-            }
+            Prune::Running => {}
             Prune::Refused(problem) => self.end(state, TargetPhase::Failed, &problem.reason, &problem.message),
         }
     }
 
     fn end(&self, state: &mut TargetState, phase: TargetPhase, reason: &str, message: &str) {
         state.phase = phase;
-        state.reason = reason.to_owned();
-        state.message = message.to_owned();
+        put(state, reason, message);
         state.retry_at = None;
         state.ended_at = Some(self.now);
     }
@@ -120,12 +122,17 @@ impl Turn<'_> {
 fn waiting(state: &mut TargetState, fact: &TargetFact) {
     if fact.done {
         state.phase = TargetPhase::Pruning;
+        put(state, "Pruning", "objects that the revision no longer has are being deleted");
     } else if let Some(problem) = &fact.waiting_for {
         say(state, problem);
     }
 }
 
 fn say(state: &mut TargetState, problem: &Problem) {
-    state.reason.clone_from(&problem.reason);
-    state.message.clone_from(&problem.message);
+    put(state, &problem.reason, &problem.message);
+}
+
+fn put(state: &mut TargetState, reason: &str, message: &str) {
+    reason.clone_into(&mut state.reason);
+    message.clone_into(&mut state.message);
 }

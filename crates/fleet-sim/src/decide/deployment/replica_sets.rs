@@ -4,7 +4,7 @@ use fleet_json::{IntOrPercent, Rounding, merge_patch};
 use serde_json::{Map, Value, json};
 
 use crate::names::{template_hash, with_suffix};
-use crate::object::{annotation, deleting, int, int_or, name, namespace, owner_reference, text};
+use crate::object::{annotation, count, deleting, int, int_or, name, namespace, owner_reference, text};
 use crate::world::Held;
 use crate::{Decision, Kind};
 
@@ -48,14 +48,14 @@ impl<'a> Set<'a> {
         Self {
             value: Some(value),
             name: name(value).to_owned(),
-            want: int_or(value, "/spec/replicas", 1),
-            revision: annotation(value, REVISION).and_then(|text| text.parse().ok()).unwrap_or_default(),
+            want: int_or(value, "/spec/replicas", 1).max(0),
+            revision: annotation(value, REVISION).and_then(|text| text.parse().ok()).map_or(0, count),
             resized: false,
         }
     }
 
     pub(super) fn status(&self, field: &str) -> i64 {
-        self.value.and_then(|value| value.get("status")?.get(field)?.as_i64()).unwrap_or_default()
+        self.value.and_then(|value| value.get("status")?.get(field)?.as_i64()).map_or(0, count)
     }
 
     /// Available pods that stay when the set has its planned size: pods that aren't ready go first.
@@ -65,7 +65,7 @@ impl<'a> Set<'a> {
 
     /// What an annotation of the set says about sizes.
     pub(super) fn annotated(&self, max: bool) -> Option<i64> {
-        annotation(self.value?, if max { MAX } else { DESIRED })?.parse().ok()
+        annotation(self.value?, if max { MAX } else { DESIRED })?.parse().ok().map(count)
     }
 
     pub(super) fn resize(&mut self, want: i64) {
@@ -194,10 +194,7 @@ impl<'a> Sets<'a> {
 
     fn sizes(&self) -> [(String, Value); 2] {
         let max = self.replicas + self.surge();
-        [
-            (DESIRED.to_owned(), json!(self.replicas.to_string())),
-            (MAX.to_owned(), json!(max.to_string())),
-        ]
+        [(DESIRED.to_owned(), json!(self.replicas.to_string())), (MAX.to_owned(), json!(max.to_string()))]
     }
 
     fn body(&self, set: &Set<'_>) -> Value {
@@ -230,7 +227,8 @@ impl<'a> Sets<'a> {
 
     /// Deletes old sets beyond `revisionHistoryLimit`, the oldest revisions first.
     pub(super) fn clean_up(&self, decision: &mut Decision) {
-        let limit = usize::try_from(int_or(self.deployment, "/spec/revisionHistoryLimit", 10)).unwrap_or_default();
+        let limit =
+            usize::try_from(int_or(self.deployment, "/spec/revisionHistoryLimit", 10)).unwrap_or_default();
         let idle = |set: &&Set<'_>| {
             let observed = set.value.is_some_and(|value| {
                 int(value, "/status/observedGeneration") >= int(value, "/metadata/generation")
@@ -251,7 +249,10 @@ impl<'a> Sets<'a> {
 /// A pod template without what makes equal ones differ.
 fn template(owner: &Value) -> Value {
     let mut template = owner.pointer("/spec/template").cloned().unwrap_or_default();
-    merge_patch(&mut template, &json!({ "metadata": { "labels": { HASH: null }, "creationTimestamp": null } }));
+    merge_patch(
+        &mut template,
+        &json!({ "metadata": { "labels": { HASH: null }, "creationTimestamp": null } }),
+    );
     template
 }
 
@@ -262,7 +263,7 @@ fn strategy(deployment: &Value, replicas: i64) -> Strategy {
     let share = |field: &str, rounding| {
         let given = deployment.pointer("/spec/strategy/rollingUpdate").and_then(|rolling| rolling.get(field));
         let given = given.and_then(|value| IntOrPercent::from_value(value).ok());
-        given.unwrap_or(IntOrPercent::Percent(25)).of(replicas, rounding).max(0)
+        given.unwrap_or(IntOrPercent::Percent(25)).of(replicas, rounding).clamp(0, i32::MAX.into())
     };
     let surge = share("maxSurge", Rounding::Up);
     let unavailable = share("maxUnavailable", Rounding::Down);

@@ -58,7 +58,8 @@ pub(super) fn recreate(sets: &mut Sets<'_>, pods: Option<&[&Held]>) {
         Some(pods) => {
             let new = sets.new.as_ref().map(|new| new.name.as_str());
             pods.iter().any(|pod| {
-                let owner = crate::object::controller(&pod.value).map(|owner| crate::object::text(owner, "/name"));
+                let owner =
+                    crate::object::controller(&pod.value).map(|owner| crate::object::text(owner, "/name"));
                 owner != new && (pod_active(&pod.value) || crate::object::deleting(&pod.value))
             })
         }

@@ -21,7 +21,9 @@ pub(super) fn proportionally(sets: &mut Sets<'_>) {
         return;
     }
     let saturated = sets.new.as_ref().is_some_and(|new| {
-        new.want == replicas && new.annotated(false) == Some(replicas) && new.status("availableReplicas") == replicas
+        new.want == replicas
+            && new.annotated(false) == Some(replicas)
+            && new.status("availableReplicas") == replicas
     });
     if saturated {
         sets.old.iter_mut().filter(|set| set.want > 0).for_each(|set| set.resize(0));
@@ -44,8 +46,9 @@ pub(super) fn proportionally(sets: &mut Sets<'_>) {
     for set in &mut order {
         let max = set.annotated(true).filter(|max| *max > 0).unwrap_or(allowed.max(1));
         // Rounded half up, as the fair share of the new size.
-        let fair = (2 * set.want * allowed + max).div_euclid(2 * max);
-        let share = fair - set.want;
+        let [want, size, max] = [set.want, allowed, max].map(i128::from);
+        let fair = (2 * want * size + max).div_euclid(2 * max);
+        let share = i64::try_from(fair - want).unwrap_or(left);
         let share = if growing { share.clamp(0, left) } else { share.clamp(left.min(0), 0) };
         set.resize(set.want + share);
         left -= share;

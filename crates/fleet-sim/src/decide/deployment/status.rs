@@ -54,7 +54,13 @@ pub(super) fn complete(deployment: &Value, status: &Value) -> bool {
         && int(status, "/observedGeneration") >= int(deployment, "/metadata/generation")
 }
 
-fn progress(deployment: &Value, sets: &Sets<'_>, status: &mut Value, now: Timestamp, decision: &mut Decision) {
+fn progress(
+    deployment: &Value,
+    sets: &Sets<'_>,
+    status: &mut Value,
+    now: Timestamp,
+    decision: &mut Decision,
+) {
     let old = status_of(deployment);
     let before = condition(&old, PROGRESSING).cloned().unwrap_or_default();
     let reason = text(&before, "/reason");
@@ -126,7 +132,8 @@ fn advance(status: &mut Value, message: &str, now: Timestamp) {
     );
     if fresh
         && let Some(conditions) = status.get_mut("conditions").and_then(Value::as_array_mut)
-        && let Some(condition) = conditions.iter_mut().find(|condition| text(condition, "/type") == PROGRESSING)
+        && let Some(condition) =
+            conditions.iter_mut().find(|condition| text(condition, "/type") == PROGRESSING)
     {
         crate::object::set(condition, "lastUpdateTime", stamp(now));
     }

@@ -1,0 +1,127 @@
+//! A server with a hub and a member, and ways to ask it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use bytes::Bytes;
+use fleet_apiserver::{ApiServer, ClusterProfile, Identity, Options};
+use fleet_store::Store;
+use http::{Method, Request};
+use http_body_util::{BodyExt, Full};
+use kube::Client;
+use serde_json::Value;
+
+pub const HUB: &str = "hub";
+pub const MEMBER: &str = "member";
+
+pub struct Answer {
+    pub code: u16,
+    pub headers: http::HeaderMap,
+    pub text: String,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error} in {}", self.text))
+    }
+
+    pub fn message(&self) -> String {
+        self.json()["message"].as_str().unwrap_or_default().to_owned()
+    }
+}
+
+pub async fn server() -> ApiServer {
+    server_over(Store::memory(fleet_store::Options::default())).await
+}
+
+pub async fn server_over(store: Store) -> ApiServer {
+    // A second passes with every look at the clock, from a fixed start.
+    let seconds = AtomicI64::new(1_770_000_000);
+    let clock = Arc::new(move || {
+        jiff::Timestamp::from_second(seconds.fetch_add(1, Ordering::Relaxed)).unwrap()
+    });
+    let options =
+        Options { clock, seed: 1, version: String::new(), certificate_authority: String::new() };
+    let server = ApiServer::new(store, options);
+    server.create_cluster(HUB, ClusterProfile { workloads: false }).await.unwrap();
+    server.create_cluster(MEMBER, ClusterProfile { workloads: true }).await.unwrap();
+    server
+}
+
+pub fn client(server: &ApiServer, cluster: &str) -> Client {
+    Client::new(server.service(cluster, Identity::admin("test")), "default")
+}
+
+pub fn request(method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> Request<Full<Bytes>> {
+    let mut request = Request::builder().method(method).uri(path);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.body(Full::from(body.to_owned())).unwrap()
+}
+
+/// One request with a whole answer, as an administrator.
+pub async fn ask(
+    server: &ApiServer,
+    cluster: &str,
+    method: Method,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Answer {
+    let request = request(method, path, headers, body);
+    let response = server.handle(cluster, Identity::admin("test"), request).await;
+    let (parts, body) = response.into_parts();
+    let bytes = body.collect().await.unwrap().to_bytes();
+    Answer {
+        code: parts.status.as_u16(),
+        headers: parts.headers,
+        text: String::from_utf8(bytes.to_vec()).unwrap(),
+    }
+}
+
+pub async fn get(server: &ApiServer, path: &str) -> Answer {
+    ask(server, MEMBER, Method::GET, path, &[], "").await
+}
+
+pub async fn post(server: &ApiServer, path: &str, body: &Value) -> Answer {
+    ask(server, MEMBER, Method::POST, path, &[("content-type", "application/json")], &body.to_string()).await
+}
+
+pub async fn put(server: &ApiServer, path: &str, body: &Value) -> Answer {
+    ask(server, MEMBER, Method::PUT, path, &[("content-type", "application/json")], &body.to_string()).await
+}
+
+pub async fn patch(server: &ApiServer, path: &str, kind: &str, body: &Value) -> Answer {
+    let media = match kind {
+        "apply" => "application/apply-patch+yaml".to_owned(),
+        kind => format!("application/{kind}-patch+json"),
+    };
+    ask(server, MEMBER, Method::PATCH, path, &[("content-type", &media)], &body.to_string()).await
+}
+
+pub async fn delete(server: &ApiServer, path: &str, body: &str) -> Answer {
+    ask(server, MEMBER, Method::DELETE, path, &[("content-type", "application/json")], body).await
+}
+
+pub fn configmap(name: &str) -> Value {
+    serde_json::json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"a": "1"}})
+}
+
+pub fn deployment(name: &str) -> Value {
+    serde_json::json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "labels": {"app": name}},
+        "spec": {
+            "selector": {"matchLabels": {"app": name}},
+            "template": {
+                "metadata": {"labels": {"app": name}},
+                "spec": {"containers": [{"name": "web", "image": "nginx:1", "ports": [{"containerPort": 80}]}]},
+            },
+        },
+    })
+}
+
+pub const CONFIGMAPS: &str = "/api/v1/namespaces/default/configmaps";
+pub const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";

@@ -1,0 +1,280 @@
+//! Wires watches, caches and turns together.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fleet_api::{
+    Application, Approval, ComponentDefinition, ManagedCluster, Policy, TraitDefinition, Workflow,
+};
+use fleet_members::{MemberEvent, Members, Transport};
+use futures::{Stream, StreamExt as _};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::Api;
+use kube::runtime::controller::{Action, Config};
+use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::reflector::{self, Store};
+use kube::runtime::{PredicateConfig, WatchStreamExt as _, watcher};
+use kube::{Resource, ResourceExt as _};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::context::{Context, Due, Options};
+use crate::hub::{Hub, Input, Stores};
+use crate::reconcile::reconcile;
+use crate::records::RecordError;
+use crate::referenced::Referenced;
+
+/// Why the controller can't run.
+#[derive(Debug, thiserror::Error)]
+pub enum ControllerError {
+    /// The hub doesn't answer the first question.
+    #[error("the hub doesn't answer: {0}; check its address and the rights of this account")]
+    Hub(#[source] kube::Error),
+    /// The hub has no kube-system namespace to be told apart by.
+    #[error("the hub's kube-system namespace has no UID; this isn't a Kubernetes API")]
+    NoIdentity,
+}
+
+/// The engine, ready to run against a hub.
+pub struct Controller {
+    hub: kube::Client,
+    transport: Arc<dyn Transport>,
+    options: Options,
+}
+
+impl Controller {
+    /// A controller for a hub, reaching members by the transport.
+    pub fn new(hub: kube::Client, transport: Arc<dyn Transport>, options: Options) -> Self {
+        Self { hub, transport, options }
+    }
+
+    /// Runs until `stop` is cancelled; everything that it started has ended then.
+    ///
+    /// # Errors
+    /// Where the hub can't be used at all. Later failures are tried again.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), ControllerError> {
+        let namespaces: Api<Namespace> = Api::all(self.hub.clone());
+        let system = namespaces.get("kube-system").await.map_err(ControllerError::Hub)?;
+        let uid = system.uid().ok_or(ControllerError::NoIdentity)?;
+        let tasks = TaskTracker::new();
+        let (due, woken) = Due::new();
+        let due = Arc::new(due);
+
+        let members = {
+            let due = Arc::clone(&due);
+            let notify = Box::new(move |event| match event {
+                MemberEvent::Object { cluster, owner, id } => due.object_changed(cluster, &owner, id),
+                MemberEvent::Synced { .. } | MemberEvent::Reachable { .. } | MemberEvent::Unreachable { .. } => {
+                    due.resync_all();
+                }
+            });
+            let options = self.options.members.clone();
+            Members::new(self.transport, crate::known_kinds(), options, stop.clone(), notify)
+        };
+        let users = Users::default();
+        let referenced = {
+            let users = users.clone();
+            let changed = Arc::new(move |input: &Input| users.changed(input));
+            Referenced::new(self.hub.clone(), changed, stop.clone(), tasks.clone())
+        };
+
+        let hub = self.hub.clone();
+        let (applications, app_events) = watched::<Application>(&hub);
+        let (policies, policy_events) = watched::<Policy>(&hub);
+        let (workflows, workflow_events) = watched::<Workflow>(&hub);
+        let (traits, trait_events) = watched::<TraitDefinition>(&hub);
+        let (components, component_events) = watched::<ComponentDefinition>(&hub);
+        let (clusters, cluster_events) = watched::<ManagedCluster>(&hub);
+        let (approvals, approval_events) = watched::<Approval>(&hub);
+        let stores = Stores {
+            applications: applications.clone(),
+            policies: policies.clone(),
+            workflows: workflows.clone(),
+            traits: traits.clone(),
+            components: components.clone(),
+            clusters: clusters.clone(),
+            approvals: approvals.clone(),
+        };
+        let hub = Hub::new(self.hub.clone(), uid, stores, referenced);
+        let reporter = Reporter { controller: "fleetctl".to_owned(), instance: None };
+        let events = Recorder::new(self.hub.clone(), reporter);
+        let concurrency = self.options.concurrency;
+        let ctx =
+            Arc::new(Context::new(hub, members, self.options, stop.clone(), tasks.clone(), Arc::clone(&due), events));
+        users.serve(&ctx);
+
+        follow(&ctx, policy_events, |ctx, event| ctx.input_changed(event, Input::Policy));
+        follow(&ctx, workflow_events, |ctx, event| ctx.input_changed(event, Input::Workflow));
+        // A changed definition starts no run; the next one takes it up.
+        follow(&ctx, trait_events, |ctx, _| ctx.hub.forget_definitions());
+        follow(&ctx, component_events, |ctx, _| ctx.hub.forget_definitions());
+        follow(&ctx, cluster_events, cluster_changed);
+        follow(&ctx, approval_events, |ctx, event| {
+            if let Some(approval) = applied(event) {
+                let namespace = approval.namespace().unwrap_or_default();
+                ctx.due.wake(&(namespace, approval.spec.application.clone()));
+            }
+        });
+        wait_until_listed(&stop, &policies, &workflows, &traits, &components, &clusters, &approvals).await;
+
+        let trigger = app_events
+            .default_backoff()
+            .applied_objects()
+            .predicate_filter(worth_a_turn, PredicateConfig::default());
+        let woken = futures::stream::unfold(woken, |mut woken| async { woken.recv().await.map(|key| (key, woken)) });
+        let turns = kube::runtime::Controller::for_stream(trigger, applications)
+            .with_config(Config::default().concurrency(concurrency))
+            .reconcile_on(woken)
+            .graceful_shutdown_on(stop.clone().cancelled_owned())
+            .run(reconcile, failed, Arc::clone(&ctx));
+        turns.for_each(|_| std::future::ready(())).await;
+        stop.cancel();
+        tasks.close();
+        tasks.wait().await;
+        Ok(())
+    }
+}
+
+/// A cache and the stream that feeds it.
+fn watched<K>(
+    hub: &kube::Client,
+) -> (Store<K>, impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + use<K>)
+where
+    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + Send + Sync + serde::de::DeserializeOwned + 'static,
+{
+    let (store, writer) = reflector::store();
+    let stream = watcher(Api::<K>::all(hub.clone()), watcher::Config::default());
+    let stream = stream.modify(|object| {
+        object.managed_fields_mut().clear();
+    });
+    (store, reflector::reflector(writer, stream))
+}
+
+/// Runs a stream in the background and hands each event on.
+fn follow<K: Send + 'static>(
+    ctx: &Arc<Context>,
+    events: impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static,
+    handle: impl Fn(&Arc<Context>, &watcher::Event<K>) + Send + 'static,
+) {
+    let ctx = Arc::clone(ctx);
+    let tasks = ctx.tasks.clone();
+    tasks.spawn(async move {
+        let mut events = std::pin::pin!(events.default_backoff());
+        loop {
+            tokio::select! {
+                () = ctx.stop.cancelled() => return,
+                event = events.next() => match event {
+                    Some(Ok(event)) => handle(&ctx, &event),
+                    Some(Err(error)) => tracing::debug!(%error, "a watch on the hub was interrupted"),
+                    None => return,
+                },
+            }
+        }
+    });
+}
+
+fn applied<K>(event: &watcher::Event<K>) -> Option<&K> {
+    match event {
+        watcher::Event::Apply(object) | watcher::Event::InitApply(object) => Some(object),
+        _ => None,
+    }
+}
+
+fn cluster_changed(ctx: &Arc<Context>, event: &watcher::Event<ManagedCluster>) {
+    let changed = match event {
+        watcher::Event::Apply(cluster) | watcher::Event::InitApply(cluster) => ctx.members.upsert(cluster.clone()),
+        watcher::Event::Delete(cluster) => {
+            ctx.members.remove(&cluster.name_any());
+            true
+        }
+        // A cluster may have gone while the watch was interrupted.
+        watcher::Event::InitDone => {
+            let known = ctx.hub.clusters.state();
+            let gone = ctx.members.clusters().into_iter().map(|cluster| cluster.name_any());
+            let gone: Vec<String> =
+                gone.filter(|name| !known.iter().any(|cluster| cluster.name_any() == *name)).collect();
+            gone.iter().for_each(|name| ctx.members.remove(name));
+            !gone.is_empty()
+        }
+        watcher::Event::Init => false,
+    };
+    if changed {
+        let everybody = ctx.hub.applications.state();
+        let keys = everybody.iter().map(|app| (app.namespace().unwrap_or_default(), app.name_any()));
+        ctx.due.inputs_changed(keys);
+    }
+}
+
+async fn wait_until_listed(
+    stop: &CancellationToken,
+    policies: &Store<Policy>,
+    workflows: &Store<Workflow>,
+    traits: &Store<TraitDefinition>,
+    components: &Store<ComponentDefinition>,
+    clusters: &Store<ManagedCluster>,
+    approvals: &Store<Approval>,
+) {
+    let all = futures::future::join_all([
+        Box::pin(async { policies.wait_until_ready().await.is_ok() }) as futures::future::BoxFuture<'_, bool>,
+        Box::pin(async { workflows.wait_until_ready().await.is_ok() }),
+        Box::pin(async { traits.wait_until_ready().await.is_ok() }),
+        Box::pin(async { components.wait_until_ready().await.is_ok() }),
+        Box::pin(async { clusters.wait_until_ready().await.is_ok() }),
+        Box::pin(async { approvals.wait_until_ready().await.is_ok() }),
+    ]);
+    tokio::select! {
+        () = stop.cancelled() => {}
+        _ = all => {}
+    }
+}
+
+/// Whether a change of an Application asks for a turn: our own writes of status don't, but a person's hand on
+/// `status.workflow.suspend` does.
+fn worth_a_turn(app: &Application) -> Option<u64> {
+    use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+    let mut hasher = DefaultHasher::new();
+    app.metadata.generation.hash(&mut hasher);
+    app.metadata.annotations.hash(&mut hasher);
+    app.metadata.finalizers.hash(&mut hasher);
+    app.metadata.deletion_timestamp.is_some().hash(&mut hasher);
+    let workflow = app.status.as_ref().and_then(|status| status.workflow.as_ref());
+    workflow.map(|workflow| (workflow.suspend, &workflow.gate)).hash(&mut hasher);
+    Some(hasher.finish())
+}
+
+fn failed(app: Arc<Application>, error: &RecordError, _: Arc<Context>) -> Action {
+    tracing::warn!(application = app.name_any(), namespace = app.namespace(), %error, "a turn failed; it is taken again");
+    Action::requeue(Duration::from_secs(1))
+}
+
+impl Context {
+    fn input_changed<K: Resource<DynamicType = ()>>(
+        &self,
+        event: &watcher::Event<K>,
+        input: fn(String, String) -> Input,
+    ) {
+        let (watcher::Event::Apply(object) | watcher::Event::InitApply(object) | watcher::Event::Delete(object)) = event
+        else {
+            return;
+        };
+        let input = input(object.namespace().unwrap_or_default(), object.name_any());
+        self.due.inputs_changed(self.hub.inputs.users(&input));
+    }
+}
+
+/// Tells the users of an input; set up before the context that knows them exists.
+#[derive(Clone, Default)]
+struct Users(Arc<std::sync::OnceLock<std::sync::Weak<Context>>>);
+
+impl Users {
+    fn serve(&self, ctx: &Arc<Context>) {
+        // Set once, right after the context is made.
+        let _ = self.0.set(Arc::downgrade(ctx));
+    }
+
+    fn changed(&self, input: &Input) {
+        if let Some(ctx) = self.0.get().and_then(std::sync::Weak::upgrade) {
+            ctx.due.inputs_changed(ctx.hub.inputs.users(input));
+        }
+    }
+}

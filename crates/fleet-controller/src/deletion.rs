@@ -1,0 +1,198 @@
+//! Deleting an Application: its objects go, or stay as nobody's; what can't be reached in time is recorded.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fleet_api::{Application, ObjectId, Target, TargetInventory, names};
+use fleet_members::{Member, MemberError};
+use fleet_plan::{GcStrategy, Subject, wave};
+use fleet_workflow::{Delivery, Prune};
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+
+use crate::context::Context;
+use crate::prune;
+use crate::walk::Walk;
+
+/// What may be in a namespace and still leave it empty.
+const LEFT_BY_KUBERNETES: [&str; 2] = ["kube-root-ca.crt", "default"];
+/// Kinds that are looked for before a namespace that we made is deleted.
+const KINDS_IN_NAMESPACES: [(&str, &str); 14] = [
+    ("v1", "Pod"),
+    ("v1", "ConfigMap"),
+    ("v1", "Secret"),
+    ("v1", "Service"),
+    ("v1", "ServiceAccount"),
+    ("v1", "PersistentVolumeClaim"),
+    ("apps/v1", "Deployment"),
+    ("apps/v1", "StatefulSet"),
+    ("apps/v1", "DaemonSet"),
+    ("batch/v1", "Job"),
+    ("batch/v1", "CronJob"),
+    ("networking.k8s.io/v1", "Ingress"),
+    ("networking.k8s.io/v1", "NetworkPolicy"),
+    ("rbac.authorization.k8s.io/v1", "RoleBinding"),
+];
+/// How often a namespace is looked at again while what was deleted in it goes.
+const LOOKS: u32 = 20;
+/// The time between two looks.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(250);
+
+/// How far a deletion is.
+pub(crate) enum Progress {
+    /// Some targets aren't cleared: what is waited for, and when to look again.
+    Waiting(String, Timestamp),
+    /// Everything is gone or given up; these couldn't be reached.
+    Over(Vec<Target>),
+}
+
+/// Takes the deletion one turn further.
+pub(crate) fn advance(ctx: &Arc<Context>, app: &Application, walk: &Walk, now: Timestamp) -> Progress {
+    let asked = app.metadata.deletion_timestamp.as_ref().map_or(now, |time| time.0);
+    let forced = app.annotations().get(names::FORCE_DELETE).is_some_and(|value| value == "true");
+    let deadline = asked.checked_add(ctx.options.deletion_deadline).unwrap_or(Timestamp::MAX);
+    let keep = keeps_objects(app);
+    let mut left = Vec::new();
+    let mut lost = Vec::new();
+    for entry in &walk.inventory.targets {
+        let target = &entry.target;
+        if !ctx.members.contains(&target.cluster) {
+            lost.push(target.clone());
+            continue;
+        }
+        match walk.board.cleared(target) {
+            Prune::Done | Prune::NotNeeded => {}
+            Prune::Running => left.push((target, "objects are being deleted".to_owned())),
+            Prune::Idle if is_sending(walk, target) => left.push((target, "a delivery is ending".to_owned())),
+            Prune::Idle => {
+                start(ctx, walk, entry, keep);
+                left.push((target, "objects are being deleted".to_owned()));
+            }
+            Prune::Refused(_) if forced || now >= deadline => lost.push(target.clone()),
+            Prune::Refused(problem) => left.push((target, problem.message)),
+        }
+    }
+    match left.first() {
+        None => Progress::Over(lost),
+        Some((target, message)) => {
+            let force = format!("fleetctl delete {} -n {} --force", walk.key.1, walk.key.0);
+            let more = if left.len() > 1 { format!(" (and {} more)", left.len() - 1) } else { String::new() };
+            let text = format!("deleting: {target}{more}: {message}; given up at {deadline}, or now with: {force}");
+            let soon = now.checked_add(jiff::SignedDuration::from_secs(5)).unwrap_or(now);
+            Progress::Waiting(text, soon.min(deadline.max(now)))
+        }
+    }
+}
+
+/// Whether the objects stay.
+fn keeps_objects(app: &Application) -> bool {
+    let by_annotation = app.annotations().get(names::ON_DELETE).is_some_and(|value| value == "orphan");
+    by_annotation || app.finalizers().iter().any(|finalizer| finalizer == names::ORPHAN_FINALIZER)
+}
+
+fn is_sending(walk: &Walk, target: &Target) -> bool {
+    let steps = walk.run_status().map(|status| status.steps.as_slice()).unwrap_or_default();
+    steps.iter().any(|step| walk.board.delivery(&(step.name.clone(), target.clone())) == Delivery::Running)
+}
+
+struct Clearing {
+    target: Target,
+    owner: String,
+    manager: String,
+    delete: Vec<ObjectId>,
+    release: Vec<ObjectId>,
+    namespaces: Vec<ObjectId>,
+}
+
+fn start(ctx: &Arc<Context>, walk: &Walk, entry: &TargetInventory, keep: bool) {
+    let mut clearing = Clearing {
+        target: entry.target.clone(),
+        owner: walk.owner.clone(),
+        manager: walk.manager(),
+        delete: Vec::new(),
+        release: Vec::new(),
+        namespaces: Vec::new(),
+    };
+    for (id, owned) in &entry.objects {
+        let component_type = walk.revision.as_ref().and_then(|r| r.component_types.get(&owned.component));
+        let subject =
+            Subject { id, component: &owned.component, component_type: component_type.map_or("", String::as_str) };
+        let never = walk.revision.as_ref().is_some_and(|r| r.policies.gc(&subject) == GcStrategy::Never);
+        if keep || never {
+            clearing.release.push(id.clone());
+        } else if owned.made_namespace {
+            clearing.namespaces.push(id.clone());
+        } else {
+            clearing.delete.push(id.clone());
+        }
+    }
+    clearing.delete.sort_by_key(|id| std::cmp::Reverse(wave(id)));
+    let (board, target, app) = (walk.board.clone(), entry.target.clone(), walk.key.clone());
+    board.set_cleared(&target, Prune::Running);
+    let ctx = Arc::clone(ctx);
+    let tasks = ctx.tasks.clone();
+    tasks.spawn(async move {
+        let outcome = tokio::select! {
+            () = ctx.stop.cancelled() => return,
+            outcome = clear(&ctx, &clearing) => outcome,
+        };
+        let outcome = match outcome {
+            Ok(()) => Prune::Done,
+            Err(error) => Prune::Refused(prune::problem(&error)),
+        };
+        board.set_cleared(&target, outcome);
+        ctx.due.wake(&app);
+    });
+}
+
+async fn clear(ctx: &Context, clearing: &Clearing) -> Result<(), MemberError> {
+    let cluster = &clearing.target.cluster;
+    let member = ctx
+        .members
+        .get(cluster)
+        .map_err(|error| MemberError::Unreachable { cluster: cluster.clone(), message: error.message })?;
+    for id in &clearing.release {
+        let ours = member.metadata(id).await?.is_some_and(|live| live.owner() == Some(&clearing.owner));
+        if ours {
+            member.release(id, &clearing.manager).await?;
+        }
+    }
+    prune::delete_all(ctx, &clearing.target, &clearing.delete, &clearing.owner).await?;
+    for id in &clearing.namespaces {
+        delete_if_empty(&member, id, &clearing.owner).await?;
+    }
+    Ok(())
+}
+
+/// Deletes a namespace that we made, once what we deleted in it is gone; one that others use stays.
+async fn delete_if_empty(member: &Arc<Member>, id: &ObjectId, owner: &str) -> Result<(), MemberError> {
+    for look in 0..LOOKS {
+        let live = member.metadata(id).await?.filter(|live| live.owner() == Some(owner) && !live.deleting);
+        let Some(live) = live else { return Ok(()) };
+        let mut held = BTreeSet::new();
+        for (api_version, kind) in KINDS_IN_NAMESPACES {
+            let kind_in = ObjectId {
+                api_version: api_version.to_owned(),
+                kind: kind.to_owned(),
+                namespace: id.name.clone(),
+                name: String::new(),
+            };
+            if member.holds_any(&kind_in, &LEFT_BY_KUBERNETES).await? {
+                held.insert(kind);
+                break;
+            }
+        }
+        if held.is_empty() {
+            return match member.delete(id, &live).await {
+                Err(MemberError::Refused { code: 409, .. }) => Ok(()),
+                other => other,
+            };
+        }
+        if look + 1 < LOOKS {
+            tokio::time::sleep(BETWEEN_LOOKS).await;
+        }
+    }
+    tracing::info!(cluster = member.name(), namespace = id.name, "the namespace stays: others use it");
+    Ok(())
+}

@@ -1,0 +1,290 @@
+//! Sending a step's objects to one target: one apply per object, in waves.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fleet_api::{ObjectId, Target, names};
+use fleet_json::FieldPath;
+use fleet_members::{Conflict, Live, Member, MemberError};
+use fleet_plan::{Desired, TargetPlan, desired, wave};
+use fleet_workflow::{Delivery, Problem};
+use futures::{FutureExt as _, StreamExt as _};
+use serde_json::Value;
+
+use crate::board::Board;
+use crate::context::Context;
+use crate::walk::Walk;
+
+/// How long to wait for a definition to be established, or for a deleted object to be gone.
+const SETTLE: Duration = Duration::from_secs(30);
+
+/// Everything that sending needs, detached from the turn that asked for it.
+pub(crate) struct Job {
+    pub(crate) board: Board,
+    pub(crate) run: String,
+    pub(crate) step: String,
+    pub(crate) target: Target,
+    pub(crate) application: String,
+    pub(crate) namespace: String,
+    pub(crate) owner: String,
+    pub(crate) desired: Arc<Vec<Desired>>,
+    /// What we delivered here before: fields of it that others took are drift and may be taken back.
+    pub(crate) previous: BTreeMap<ObjectId, Value>,
+    pub(crate) plan: TargetPlan,
+    pub(crate) parallelism: usize,
+}
+
+impl Job {
+    fn manager(&self) -> String {
+        names::field_manager(&self.owner)
+    }
+}
+
+/// Starts sending, unless it is under way.
+pub(crate) fn start(ctx: &Arc<Context>, walk: &Walk, job: Job) {
+    let key = (job.step.clone(), job.target.clone());
+    if job.board.delivery(&key) == Delivery::Running {
+        return;
+    }
+    job.board.set_delivery(&job.run, &key, Delivery::Running);
+    let (ctx, app) = (Arc::clone(ctx), walk.key.clone());
+    let tasks = ctx.tasks.clone();
+    tasks.spawn(async move {
+        let outcome = tokio::select! {
+            () = ctx.stop.cancelled() => return,
+            outcome = deliver(&ctx, &job) => outcome,
+        };
+        job.board.set_delivery(&job.run, &key, outcome);
+        ctx.due.wake(&app);
+    });
+}
+
+async fn deliver(ctx: &Context, job: &Job) -> Delivery {
+    let member = match ctx.members.get(&job.target.cluster) {
+        Ok(member) => member,
+        Err(error) => {
+            let problem = Problem { reason: "Unreachable".to_owned(), message: error.to_string() };
+            return Delivery::Unreachable(problem);
+        }
+    };
+    let mut waves: BTreeMap<_, Vec<&Desired>> = BTreeMap::new();
+    for object in job.desired.iter() {
+        waves.entry(wave(&object.id)).or_default().push(object);
+    }
+    for (wave, objects) in waves {
+        let mut sends = Vec::with_capacity(objects.len());
+        for object in &objects {
+            sends.push(send(&member, job, object).boxed());
+        }
+        let sends = futures::stream::iter(sends).buffer_unordered(job.parallelism.max(1));
+        let outcomes: Vec<Result<(), Refusal>> = sends.collect().await;
+        if let Some(refusal) = outcomes.into_iter().filter_map(Result::err).max_by_key(Refusal::weight) {
+            return refusal.into_delivery();
+        }
+        if wave == fleet_plan::Wave::Definitions {
+            for object in objects {
+                if let Err(refusal) = established(&member, object).await {
+                    return refusal.into_delivery();
+                }
+            }
+        }
+    }
+    Delivery::Applied
+}
+
+/// Why an object wasn't taken.
+enum Refusal {
+    Unreachable(Problem),
+    Later(Problem),
+    Final(Problem),
+}
+
+impl Refusal {
+    fn weight(&self) -> u8 {
+        match self {
+            Self::Unreachable(_) => 0,
+            Self::Later(_) => 1,
+            Self::Final(_) => 2,
+        }
+    }
+
+    fn into_delivery(self) -> Delivery {
+        match self {
+            Self::Unreachable(problem) => Delivery::Unreachable(problem),
+            Self::Later(problem) => Delivery::Refused { problem, retry: true },
+            Self::Final(problem) => Delivery::Refused { problem, retry: false },
+        }
+    }
+
+    fn of(id: &ObjectId, error: &MemberError) -> Self {
+        let problem = |reason: &str, message: String| Problem { reason: reason.to_owned(), message };
+        match error {
+            MemberError::Unreachable { .. } => Self::Unreachable(problem("Unreachable", error.to_string())),
+            MemberError::Busy { .. } => Self::Later(problem("MemberBusy", format!("{id}: {error}"))),
+            MemberError::Conflicts { conflicts, cluster } => {
+                let owners: Vec<String> =
+                    conflicts.iter().map(|c| format!("{} (owned by {:?})", c.field, c.manager)).collect();
+                let message = format!(
+                    "{id} on {cluster}: fields are owned by others: {}; stop the other writer, or leave these fields out",
+                    owners.join(", ")
+                );
+                Self::Final(problem("FieldConflict", message))
+            }
+            MemberError::Refused { message, cluster, .. } if message.contains("field is immutable") => {
+                let advice = "a field that can't be changed is changed; put it back, or allow recreation with a \
+                              resource-update policy (strategy.recreateFields)";
+                Self::Final(problem("ImmutableField", format!("{id} on {cluster}: {message}; {advice}")))
+            }
+            MemberError::Refused { code: 403, message, cluster, .. } if !message.contains("being terminated") => {
+                let advice = "give the account that fleetctl uses there this right";
+                Self::Final(problem("Forbidden", format!("{id} on {cluster}: {message}; {advice}")))
+            }
+            MemberError::Refused { code, message, cluster, .. } if matches!(code, 400 | 422) => {
+                Self::Final(problem("Invalid", format!("{id} on {cluster}: {message}")))
+            }
+            // No version of the kind may be there yet, a namespace may be going away: this may pass.
+            MemberError::Refused { .. } | MemberError::UnknownKind { .. } => {
+                Self::Later(problem(error.reason(), format!("{id}: {error}")))
+            }
+        }
+    }
+}
+
+async fn send(member: &Arc<Member>, job: &Job, object: &Desired) -> Result<(), Refusal> {
+    let id = &object.id;
+    let refuse = |error: MemberError| Refusal::of(id, &error);
+    let path = member.path(id).await.map_err(refuse)?;
+    member.watch(id, &path);
+    let action = job.plan.actions.iter().find(|action| action.id == *id);
+    let seen = member.observed(id).filter(|seen| seen.owner == job.owner && !seen.deleting);
+    if let Some(seen) = &seen {
+        let untouched = seen.managed.is_some() && job.board.expected(member.name(), id) == seen.managed;
+        if seen.content == object.content.short() && untouched {
+            return Ok(());
+        }
+    }
+    let live = match seen {
+        Some(_) => None,
+        None => ours_or_absent(member, job, object, action.is_some_and(|action| action.take_over)).await?,
+    };
+    if action.is_some_and(|action| action.recreate) {
+        recreate(member, id).await?;
+    }
+    let mut force = live.as_ref().is_some_and(|live| live.owner().is_none());
+    let mut made_namespace = false;
+    loop {
+        let answer = member.apply(id, &object.object, &job.manager(), force).await;
+        match answer {
+            Ok(_) => {
+                let managed = member.observed(id).and_then(|seen| seen.managed);
+                job.board.expect(member.name(), id, managed);
+                return Ok(());
+            }
+            Err(MemberError::Conflicts { conflicts, .. }) if !force && job.is_drift(object, &conflicts) => {
+                force = true;
+            }
+            Err(MemberError::Refused { code: 404, message, .. })
+                if !made_namespace && !id.namespace.is_empty() && message.contains("namespaces") =>
+            {
+                make_namespace(member, job).await?;
+                made_namespace = true;
+            }
+            Err(error) => return Err(refuse(error)),
+        }
+    }
+}
+
+impl Job {
+    /// Whether every field in conflict is one that our last delivery here set.
+    fn is_drift(&self, object: &Desired, conflicts: &[Conflict]) -> bool {
+        let Some(previous) = self.previous.get(&object.id) else { return false };
+        !conflicts.is_empty()
+            && conflicts.iter().all(|conflict| {
+                FieldPath::parse(&conflict.field).is_ok_and(|path| path.get(previous).is_some())
+            })
+    }
+}
+
+/// The one read before the first delivery: the object must be absent, ours, or free to be taken over.
+async fn ours_or_absent(
+    member: &Arc<Member>,
+    job: &Job,
+    object: &Desired,
+    take_over: bool,
+) -> Result<Option<Live>, Refusal> {
+    let id = &object.id;
+    let live = member.metadata(id).await.map_err(|error| Refusal::of(id, &error))?;
+    let Some(live) = live else { return Ok(None) };
+    let cluster = member.name();
+    let problem = |reason: &str, message: String| Problem { reason: reason.to_owned(), message };
+    if live.deleting {
+        let message = format!("{id} on {cluster} is being deleted; it is made anew once it is gone");
+        return Err(Refusal::Later(problem("BeingDeleted", message)));
+    }
+    match live.owner() {
+        Some(owner) if owner == job.owner => Ok(Some(live)),
+        Some(_) => {
+            let label = |name: &str| live.labels.get(name).map_or("?", String::as_str);
+            let other = format!("{}/{}", label(names::APP_NAMESPACE), label(names::APP_NAME));
+            let message = format!(
+                "{id} on {cluster} belongs to the application {other}; deliver it from one application only, or under another name"
+            );
+            Err(Refusal::Final(problem("OwnedByAnotherApplication", message)))
+        }
+        None if take_over => Ok(Some(live)),
+        None => {
+            let message = format!(
+                "{id} is on {cluster} already and no application owns it; delete it there, or add a take-over policy that selects it"
+            );
+            Err(Refusal::Final(problem("ExistsAlready", message)))
+        }
+    }
+}
+
+async fn make_namespace(member: &Arc<Member>, job: &Job) -> Result<(), Refusal> {
+    let by = fleet_plan::Delivery {
+        application: &job.application,
+        namespace: &job.namespace,
+        owner: &job.owner,
+    };
+    let namespace = desired::namespace_object(&job.target, &by);
+    let answer = member.apply(&namespace.id, &namespace.object, &job.manager(), false).await;
+    answer.map(|_| ()).map_err(|error| Refusal::of(&namespace.id, &error))
+}
+
+/// Deletes an object and waits until it is gone.
+async fn recreate(member: &Arc<Member>, id: &ObjectId) -> Result<(), Refusal> {
+    let refuse = |error: MemberError| Refusal::of(id, &error);
+    let Some(live) = member.metadata(id).await.map_err(refuse)? else { return Ok(()) };
+    member.delete(id, &live).await.map_err(refuse)?;
+    let gone = settle(member, || member.observed(id).is_none_or(|seen| seen.uid != live.uid)).await;
+    if gone {
+        return Ok(());
+    }
+    let message = format!("{id} on {} is deleted to be made anew, and isn't gone yet", member.name());
+    Err(Refusal::Later(Problem { reason: "BeingDeleted".to_owned(), message }))
+}
+
+async fn established(member: &Arc<Member>, object: &Desired) -> Result<(), Refusal> {
+    let ready = settle(member, || member.observed(&object.id).is_some_and(|seen| seen.health.is_healthy())).await;
+    if ready {
+        return Ok(());
+    }
+    let message = format!("{} on {} isn't established yet", object.id, member.name());
+    Err(Refusal::Later(Problem { reason: "NotEstablished".to_owned(), message }))
+}
+
+/// Waits until what the observer sees is as wanted, woken by its events.
+async fn settle(member: &Arc<Member>, wanted: impl Fn() -> bool) -> bool {
+    let wait = async {
+        loop {
+            let changed = member.changed();
+            if wanted() {
+                return;
+            }
+            changed.await;
+        }
+    };
+    tokio::time::timeout(SETTLE, wait).await.is_ok()
+}

@@ -1,0 +1,265 @@
+//! Drift on members: noticed by watches, compared, then repaired or reported.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use fleet_api::{ObjectId, StepPhase, Target, TargetPhase};
+use fleet_members::{Member, Observed};
+use fleet_plan::{Desired, DriftMode, Subject};
+
+use crate::board::Board;
+use crate::context::{Context, Noted};
+use crate::walk::Walk;
+
+/// Looks at what changed on the members since the last turn, or at everything after a restart.
+pub(crate) fn check(ctx: &Arc<Context>, walk: &mut Walk, noted: &Noted) {
+    let everything = walk.unchecked || noted.resync;
+    walk.unchecked = false;
+    let mut targets: Vec<Target> = walk.inventory.targets.iter().map(|entry| entry.target.clone()).collect();
+    if let Some(status) = walk.run_status() {
+        for state in status.steps.iter().flat_map(|step| &step.targets) {
+            if !targets.contains(&state.target) {
+                targets.push(state.target.clone());
+            }
+        }
+    }
+    for target in targets {
+        let touched: Vec<&ObjectId> =
+            noted.objects.iter().filter(|(cluster, _)| *cluster == target.cluster).map(|(_, id)| id).collect();
+        if !everything && touched.is_empty() || in_flight(walk, &target) {
+            continue;
+        }
+        let Ok(member) = ctx.members.get(&target.cluster) else { continue };
+        let wanted = wanted(walk, &target);
+        if everything {
+            watch(ctx, &member, &wanted);
+            trust_seal(walk, &member, &target, &wanted);
+        }
+        for desired in wanted.iter().filter(|d| everything || touched.contains(&&d.id)) {
+            look(ctx, walk, &member, desired);
+        }
+    }
+}
+
+/// Whether objects are being sent there right now: what is seen meanwhile is our own work.
+fn in_flight(walk: &Walk, target: &Target) -> bool {
+    let Some(status) = walk.run_status().filter(|status| !status.phase.is_over()) else { return false };
+    status
+        .steps
+        .iter()
+        .filter(|step| step.phase == StepPhase::Running)
+        .any(|step| step.targets.iter().any(|t| t.target == *target && t.phase == TargetPhase::Delivering))
+}
+
+/// What is to stand on a target now: what was done there, overlaid by what was sent and isn't done yet.
+fn wanted(walk: &Walk, target: &Target) -> Vec<Desired> {
+    let mut layers = walk.layers(target);
+    if let Some((revision, status)) = walk.revision.as_ref().zip(walk.run_status()) {
+        let sent = status.steps.iter().filter(|step| {
+            step.targets.iter().any(|t| t.target == *target && !t.cleared && t.phase == TargetPhase::Waiting)
+        });
+        layers.extend(sent.map(|s| fleet_api::Layer { revision: revision.name.clone(), step: s.name.clone() }));
+    }
+    walk.overlay(&layers, target)
+}
+
+fn watch(ctx: &Arc<Context>, member: &Arc<Member>, wanted: &[Desired]) {
+    let mut kinds: BTreeMap<(&str, &str), &ObjectId> = BTreeMap::new();
+    for desired in wanted {
+        kinds.insert((&desired.id.api_version, &desired.id.kind), &desired.id);
+    }
+    for id in kinds.into_values() {
+        let (member, id, stop) = (Arc::clone(member), id.clone(), ctx.stop.clone());
+        ctx.tasks.spawn(async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                path = member.path(&id) => {
+                    if let Ok(path) = path {
+                        member.watch(&id, &path);
+                    }
+                }
+            }
+        });
+    }
+}
+
+/// After a restart: where the recorded seal fits what is seen, nothing needs to be read.
+fn trust_seal(walk: &Walk, member: &Arc<Member>, target: &Target, wanted: &[Desired]) {
+    let Some(status) = walk.run_status() else { return };
+    let states = status.steps.iter().rev().flat_map(|step| &step.targets);
+    let sealed = states.filter(|state| state.target == *target).find(|state| !state.seal.is_empty());
+    let Some(sealed) = sealed else { return };
+    if seal(member, wanted).as_deref() == Some(&sealed.seal) {
+        for desired in wanted {
+            let managed = member.observed(&desired.id).and_then(|seen| seen.managed);
+            walk.board.expect(member.name(), &desired.id, managed);
+        }
+    }
+}
+
+/// Hash over everything that we own on a target, as it is seen now.
+pub(crate) fn seal(member: &Arc<Member>, wanted: &[Desired]) -> Option<String> {
+    let mut parts = Vec::with_capacity(wanted.len());
+    for desired in wanted {
+        let seen = member.observed(&desired.id)?;
+        parts.push((&desired.id, seen.managed?));
+    }
+    parts.sort();
+    fleet_json::ContentHash::of(&parts).ok().map(|hash| hash.short())
+}
+
+fn look(ctx: &Arc<Context>, walk: &Walk, member: &Arc<Member>, desired: &Desired) {
+    let id = &desired.id;
+    let seen = member.observed(id);
+    if seen.is_none() && !member.observes([id].into_iter()) {
+        // The first list hasn't arrived: its end asks for another look.
+        return;
+    }
+    if let Some(seen) = &seen {
+        if seen.deleting {
+            return;
+        }
+        if is_as_left(walk, member, desired, seen) {
+            walk.board.report_drift(member.name(), id, None);
+            return;
+        }
+    }
+    let Some(revision) = walk.revision.as_ref() else { return };
+    let component_type = revision.component_types.get(&desired.component).map_or("", String::as_str);
+    let mode = revision.policies.drift_mode(&Subject { id, component: &desired.component, component_type });
+    if !walk.board.begin_repair(member.name(), id) {
+        return;
+    }
+    let repair = Repair {
+        board: walk.board.clone(),
+        member: Arc::clone(member),
+        desired: desired.clone(),
+        owner: walk.owner.clone(),
+        manager: walk.manager(),
+        mode,
+    };
+    let (ctx, app) = (Arc::clone(ctx), walk.key.clone());
+    let tasks = ctx.tasks.clone();
+    tasks.spawn(async move {
+        let again = tokio::select! {
+            () = ctx.stop.cancelled() => return,
+            again = repair.carry_out() => again,
+        };
+        repair.board.end_repair(repair.member.name(), &repair.desired.id);
+        match again {
+            Next::Settled => {}
+            Next::Tell => ctx.due.wake(&app),
+            Next::LookAgain => {
+                let name = repair.member.name().to_owned();
+                ctx.due.object_changed(name, &repair.owner, repair.desired.id.clone());
+            }
+        }
+    });
+}
+
+fn is_as_left(walk: &Walk, member: &Arc<Member>, desired: &Desired, seen: &Observed) -> bool {
+    let expected = walk.board.expected(member.name(), &desired.id);
+    seen.owner == walk.owner
+        && seen.content == desired.content.short()
+        && expected.is_some()
+        && expected == seen.managed
+}
+
+struct Repair {
+    board: Board,
+    member: Arc<Member>,
+    desired: Desired,
+    owner: String,
+    manager: String,
+    mode: DriftMode,
+}
+
+enum Next {
+    Settled,
+    Tell,
+    LookAgain,
+}
+
+impl Repair {
+    async fn carry_out(&self) -> Next {
+        let (cluster, id) = (self.member.name(), &self.desired.id);
+        let before = self.member.observed(id).map(|seen| seen.resource_version);
+        let live = match self.member.get(id).await {
+            Ok(live) => live,
+            // When the member answers again, everything there is looked at again.
+            Err(error) => {
+                tracing::debug!(cluster, object = %id, %error, "drift can't be looked at");
+                return Next::Settled;
+            }
+        };
+        let differs = match &live {
+            None => "it was deleted".to_owned(),
+            Some(live) => {
+                let owner = live.pointer("/metadata/labels").and_then(|l| l.get(fleet_api::names::OWNER));
+                if owner.and_then(|o| o.as_str()).is_some_and(|owner| owner != self.owner) {
+                    let message = format!("{id} on {cluster} was taken over by another application");
+                    self.board.report_drift(cluster, id, Some(message));
+                    return Next::Tell;
+                }
+                let found = fleet_plan::drift(id, &self.desired.object, live);
+                let found: Vec<String> = found
+                    .iter()
+                    .filter(|drift| match &self.mode {
+                        DriftMode::ReportFields(fields) => !fields.iter().any(|f| drift.path.starts_with(f)),
+                        DriftMode::Repair | DriftMode::Report => true,
+                    })
+                    .map(|drift| drift.path.to_dotted())
+                    .collect();
+                if found.is_empty() {
+                    return self.as_it_should_be(before.as_deref());
+                }
+                found.join(", ")
+            }
+        };
+        if self.mode == DriftMode::Report {
+            let message = format!("{id} on {cluster} differs and is left so (apply-once): {differs}");
+            self.board.report_drift(cluster, id, Some(message));
+            return Next::Tell;
+        }
+        self.repair(&differs).await
+    }
+
+    /// Nothing differs: what is seen now is how it should be.
+    fn as_it_should_be(&self, before: Option<&str>) -> Next {
+        let (cluster, id) = (self.member.name(), &self.desired.id);
+        let Some(seen) = self.member.observed(id) else { return Next::Settled };
+        if before != Some(seen.resource_version.as_str()) {
+            return Next::LookAgain;
+        }
+        self.board.expect(cluster, id, seen.managed);
+        self.board.report_drift(cluster, id, None);
+        Next::Tell
+    }
+
+    async fn repair(&self, differs: &str) -> Next {
+        let (cluster, id) = (self.member.name(), &self.desired.id);
+        let wait = self.board.repair_wait(cluster, id);
+        if !wait.is_zero() {
+            let message = format!(
+                "{id} on {cluster}: somebody keeps changing {differs}; repaired again in {} s",
+                wait.as_secs().max(1)
+            );
+            self.board.report_drift(cluster, id, Some(message));
+            tokio::time::sleep(wait).await;
+        }
+        // These fields are ours by our last delivery, so they are taken back.
+        match self.member.apply(id, &self.desired.object, &self.manager, true).await {
+            Ok(_) => {
+                tracing::info!(cluster, object = %id, fields = differs, "drift repaired");
+                let managed = self.member.observed(id).and_then(|seen| seen.managed);
+                self.board.expect(cluster, id, managed);
+                self.board.report_drift(cluster, id, None);
+            }
+            Err(error) => {
+                let message = format!("{id} on {cluster}: drift in {differs} can't be repaired: {error}");
+                self.board.report_drift(cluster, id, Some(message));
+            }
+        }
+        Next::Tell
+    }
+}

@@ -1,0 +1,90 @@
+//! Deleting what is owned and no longer wanted, each object with its UID and resource version as precondition.
+
+use std::sync::Arc;
+
+use fleet_api::{ObjectId, Target};
+use fleet_members::{Member, MemberError};
+use fleet_workflow::{Problem, Prune};
+
+use crate::board::Board;
+use crate::context::Context;
+use crate::walk::Walk;
+
+/// How often a delete is tried when the object changes meanwhile.
+const TRIES: u32 = 5;
+
+/// Starts deleting, unless it is under way.
+pub(crate) fn start(ctx: &Arc<Context>, walk: &Walk, board: Board, step: &str, target: &Target, gone: Vec<ObjectId>) {
+    let key = (step.to_owned(), target.clone());
+    if board.prune(&key) == Some(Prune::Running) {
+        return;
+    }
+    let run = walk.run_name().to_owned();
+    board.set_prune(&run, &key, Prune::Running);
+    let (ctx, app, owner) = (Arc::clone(ctx), walk.key.clone(), walk.owner.clone());
+    let tasks = ctx.tasks.clone();
+    tasks.spawn(async move {
+        let outcome = tokio::select! {
+            () = ctx.stop.cancelled() => return,
+            outcome = delete_all(&ctx, &key.1, &gone, &owner) => outcome,
+        };
+        let outcome = match outcome {
+            Ok(()) => Prune::Done,
+            // It is tried again once the member answers.
+            Err(error) if error.is_transient() => {
+                tokio::select! {
+                    () = ctx.stop.cancelled() => return,
+                    () = tokio::time::sleep(std::time::Duration::from_secs(1)) => {}
+                }
+                Prune::Idle
+            }
+            Err(error) => Prune::Refused(problem(&error)),
+        };
+        board.set_prune(&run, &key, outcome);
+        ctx.due.wake(&app);
+    });
+}
+
+pub(crate) fn problem(error: &MemberError) -> Problem {
+    Problem { reason: error.reason().to_owned(), message: error.to_string() }
+}
+
+/// Deletes objects one after another, in the order given.
+pub(crate) async fn delete_all(
+    ctx: &Context,
+    target: &Target,
+    gone: &[ObjectId],
+    owner: &str,
+) -> Result<(), MemberError> {
+    let member = ctx.members.get(&target.cluster).map_err(|error| MemberError::Unreachable {
+        cluster: target.cluster.clone(),
+        message: error.message,
+    })?;
+    for id in gone {
+        delete(&member, id, owner).await?;
+    }
+    Ok(())
+}
+
+/// Deletes one object if it is ours.
+async fn delete(member: &Arc<Member>, id: &ObjectId, owner: &str) -> Result<(), MemberError> {
+    let mut tries = 0;
+    loop {
+        let live = match member.metadata(id).await {
+            Ok(live) => live,
+            // Without the kind there is no object of it.
+            Err(MemberError::UnknownKind { .. }) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let Some(live) = live.filter(|live| live.owner() == Some(owner)) else { return Ok(()) };
+        if live.deleting {
+            return Ok(());
+        }
+        tries += 1;
+        match member.delete(id, &live).await {
+            Ok(()) => return Ok(()),
+            Err(MemberError::Refused { code: 409, .. } | MemberError::Conflicts { .. }) if tries < TRIES => {}
+            Err(error) => return Err(error),
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! Status: a pure function of what is recorded and seen.
+
+use std::collections::BTreeMap;
+
+use fleet_api::{
+    AppliedResource, Application, ApplicationStatus, Condition, Inventory, Phase, RevisionReference, Run, RunPhase,
+    RunStatus, ServiceStatus, StepPhase, StepState, StepStatus, TargetPhase, TargetState, TargetStatus,
+    WorkflowStatus, conditions, names,
+};
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+
+use crate::Problem;
+
+/// How many targets of a step are listed.
+const LISTED_TARGETS: usize = 100;
+/// How many services and resources are listed.
+const LISTED: usize = 200;
+
+/// Everything that status is made of.
+pub(crate) struct Seen<'a> {
+    pub(crate) app: &'a Application,
+    pub(crate) run: Option<&'a Run>,
+    pub(crate) revision_hash: Option<&'a str>,
+    /// What is wrong with the spec as it is now.
+    pub(crate) problem: Option<&'a Problem>,
+    /// The spec differs from what runs, and publishVersion holds it back.
+    pub(crate) held_back: bool,
+    /// Health of each component on each target.
+    pub(crate) services: Vec<ServiceStatus>,
+    /// Drift that is left or can't be repaired.
+    pub(crate) drift: Vec<String>,
+    /// Objects that are done, by step and target.
+    pub(crate) progress: BTreeMap<(String, fleet_api::Target), (u64, u64)>,
+    pub(crate) inventory: &'a Inventory,
+    /// What the deletion waits for.
+    pub(crate) deleting: Option<String>,
+}
+
+/// Derives the status.
+pub(crate) fn derive(seen: &Seen<'_>, now: Timestamp) -> ApplicationStatus {
+    let state = seen.run.and_then(|run| run.status.as_ref());
+    let unhealthy = seen.services.iter().find(|service| !service.healthy);
+    let phase = phase(seen, state, unhealthy.is_some());
+    let message = message(seen, state, unhealthy);
+    let mut services = vec![ServiceStatus {
+        name: seen.app.spec.components.first().map(|component| component.name.clone()).unwrap_or_default(),
+        healthy: unhealthy.is_none() && !matches!(phase, Phase::Rendering | Phase::Starting | Phase::WorkflowFailed),
+        message,
+        ..ServiceStatus::default()
+    }];
+    let mut each = seen.services.clone();
+    each.sort_by_key(|service| service.healthy);
+    services.extend(each.into_iter().take(LISTED));
+    let old = seen.app.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    ApplicationStatus {
+        status: phase,
+        observed_generation: seen.app.metadata.generation.unwrap_or_default(),
+        conditions: conditions::settle(old, conditions_of(seen, state, phase, unhealthy), now),
+        services,
+        workflow: seen.run.zip(state).map(|(run, state)| workflow(seen, run, state)),
+        latest_revision: seen.run.map(|run| RevisionReference {
+            name: run.spec.revision.clone(),
+            revision: run.spec.number,
+            revision_hash: seen.revision_hash.unwrap_or_default().to_owned(),
+        }),
+        applied_resources: applied(seen.inventory, state),
+        applied_resources_total: seen.inventory.total(),
+    }
+}
+
+fn phase(seen: &Seen<'_>, state: Option<&RunStatus>, unhealthy: bool) -> Phase {
+    if seen.deleting.is_some() {
+        return Phase::Deleting;
+    }
+    match state.map(|state| state.phase) {
+        None if seen.problem.is_some() => Phase::Rendering,
+        None | Some(RunPhase::Superseded) => Phase::Starting,
+        Some(RunPhase::Executing) => Phase::RunningWorkflow,
+        Some(RunPhase::Suspending) => Phase::WorkflowSuspending,
+        Some(RunPhase::Failed) => Phase::WorkflowFailed,
+        Some(RunPhase::Terminated) => Phase::WorkflowTerminated,
+        Some(RunPhase::Succeeded) if unhealthy => Phase::Unhealthy,
+        Some(RunPhase::Succeeded) => Phase::Running,
+    }
+}
+
+/// One line: the most pressing first.
+fn message(seen: &Seen<'_>, state: Option<&RunStatus>, unhealthy: Option<&ServiceStatus>) -> String {
+    if let Some(waiting) = &seen.deleting {
+        return waiting.clone();
+    }
+    let mut said = Vec::new();
+    if let Some(problem) = seen.problem {
+        let edit = if seen.run.is_some() { "the edited spec isn't rolled out: " } else { "" };
+        said.push(format!("{edit}{}", problem.message));
+    }
+    if let Some(state) = state {
+        if let Some(step) = waiting_gate(state) {
+            let resume = format!("fleetctl workflow resume {} -n {}", seen.app.name_any(), namespace(seen.app));
+            said.push(format!("step {} waits for approval: {resume}", step.name));
+        } else if !state.message.is_empty() && state.phase != RunPhase::Superseded {
+            said.push(state.message.clone());
+        }
+    }
+    if seen.held_back && seen.problem.is_none() {
+        said.push(held_back(seen.app));
+    }
+    if let Some(service) = unhealthy.filter(|_| state.is_some_and(|state| state.phase == RunPhase::Succeeded)) {
+        said.push(format!("{} on {}: {}", service.name, service.cluster, service.message));
+    }
+    said.extend(seen.drift.first().cloned());
+    said.join("; ")
+}
+
+fn namespace(app: &Application) -> String {
+    app.namespace().unwrap_or_default()
+}
+
+fn held_back(app: &Application) -> String {
+    format!(
+        "the spec differs from the revision that runs; a new publishVersion starts it: kubectl annotate app {} -n {} {}=NEW --overwrite",
+        app.name_any(),
+        namespace(app),
+        names::PUBLISH_VERSION
+    )
+}
+
+fn waiting_gate(state: &RunStatus) -> Option<&StepState> {
+    if state.phase != RunPhase::Suspending {
+        return None;
+    }
+    state.steps.iter().find(|step| step.phase == StepPhase::Suspending)
+}
+
+fn conditions_of(
+    seen: &Seen<'_>,
+    state: Option<&RunStatus>,
+    phase: Phase,
+    unhealthy: Option<&ServiceStatus>,
+) -> Vec<Condition> {
+    let mut all = Vec::new();
+    all.push(match seen.problem {
+        None => Condition::new("Rendered", true, "Rendered", ""),
+        Some(problem) => Condition::new("Rendered", false, &problem.reason, &problem.message),
+    });
+    all.push(if seen.held_back {
+        Condition::new("Current", false, "HeldByPublishVersion", held_back(seen.app))
+    } else {
+        let current = seen.problem.is_none() && seen.run.is_some();
+        Condition::new("Current", current, if current { "Current" } else { "NotRendered" }, "")
+    });
+    if let Some(state) = state {
+        let reason = if state.reason.is_empty() { "Executing" } else { &state.reason };
+        let done = state.phase == RunPhase::Succeeded;
+        all.push(Condition::new("Workflow", done, reason, &state.message));
+    }
+    all.push(match unhealthy {
+        None if seen.drift.is_empty() => Condition::new("Healthy", true, "Healthy", ""),
+        None => Condition::new("Healthy", true, "Drift", seen.drift.join("; ")),
+        Some(service) => {
+            let message = format!("{} on {}/{}: {}", service.name, service.cluster, service.namespace, service.message);
+            Condition::new("Healthy", false, "Unhealthy", message)
+        }
+    });
+    all.push(Condition::new("Ready", phase == Phase::Running, &capitalised(phase.as_str()), ""));
+    for condition in &mut all {
+        condition.observed_generation = seen.app.metadata.generation;
+    }
+    all
+}
+
+/// Reasons are CamelCase.
+fn capitalised(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map(|first| first.to_ascii_uppercase().to_string() + chars.as_str()).unwrap_or_default()
+}
+
+fn workflow(seen: &Seen<'_>, run: &Run, state: &RunStatus) -> WorkflowStatus {
+    let gate = waiting_gate(state);
+    let dag = seen.app.spec.workflow.is_none();
+    WorkflowStatus {
+        app_revision: run.spec.publish_version.clone().unwrap_or_else(|| run.spec.revision.clone()),
+        mode: if dag { "DAG-DAG" } else { "StepByStep-DAG" }.to_owned(),
+        status: state.phase.as_str().to_owned(),
+        message: state.message.clone(),
+        suspend: state.phase == RunPhase::Suspending,
+        terminated: state.phase == RunPhase::Terminated,
+        finished: state.phase.is_over(),
+        run: run.name_any(),
+        gate: gate.map(|step| format!("{}/{}", run.name_any(), step.name)),
+        steps: state.steps.iter().enumerate().map(|(index, step)| step_status(seen, run, index, step)).collect(),
+        start_time: state.started_at,
+        end_time: state.ended_at,
+    }
+}
+
+fn step_status(seen: &Seen<'_>, run: &Run, index: usize, step: &StepState) -> StepStatus {
+    let succeeded = step.targets.iter().filter(|t| t.phase == TargetPhase::Succeeded).count();
+    let mut listed: Vec<&TargetState> = step.targets.iter().collect();
+    // Unfinished first; sorting is stable, so the order of the step stays within each group.
+    listed.sort_by_key(|state| state.phase.is_over());
+    StepStatus {
+        id: format!("{}-{index}", run.spec.number),
+        name: step.name.clone(),
+        type_: step.type_.clone(),
+        phase: step.phase.as_str().to_owned(),
+        message: step.message.clone(),
+        reason: step.reason.clone(),
+        plan_hash: step.gate.as_ref().map_or(&step.plan_hash, |gate| &gate.plan_hash).clone(),
+        first_execute_time: step.gate.as_ref().and_then(|gate| gate.since).or(step.started_at),
+        last_execute_time: step.ended_at.or(step.started_at),
+        targets_total: step.targets.len() as u64,
+        targets_succeeded: succeeded as u64,
+        targets: listed.into_iter().take(LISTED_TARGETS).map(|t| target_status(seen, step, t)).collect(),
+    }
+}
+
+fn target_status(seen: &Seen<'_>, step: &StepState, state: &TargetState) -> TargetStatus {
+    let key = (step.name.clone(), state.target.clone());
+    let (applied, total) = seen.progress.get(&key).copied().unwrap_or_default();
+    TargetStatus {
+        cluster: state.target.cluster.clone(),
+        namespace: state.target.namespace.clone(),
+        phase: state.phase.as_str().to_owned(),
+        reason: state.reason.clone(),
+        message: state.message.clone(),
+        applied,
+        total,
+        start_time: state.started_at,
+        end_time: state.ended_at,
+    }
+}
+
+/// What is on members by now: objects of targets that something was delivered to.
+fn applied(inventory: &Inventory, state: Option<&RunStatus>) -> Vec<AppliedResource> {
+    let touched = |target: &fleet_api::Target| {
+        let states = state.iter().flat_map(|state| &state.steps).flat_map(|step| &step.targets);
+        states.into_iter().any(|t| t.target == *target && t.phase > TargetPhase::Delivering)
+    };
+    let entries = inventory.targets.iter().filter(|entry| !entry.layers.is_empty() || touched(&entry.target));
+    let mut all: Vec<AppliedResource> = entries
+        .flat_map(|entry| {
+            let objects = entry.objects.iter().filter(|(_, owned)| !owned.made_namespace);
+            objects.map(|(id, _)| AppliedResource {
+                cluster: entry.target.cluster.clone(),
+                api_version: id.api_version.clone(),
+                kind: id.kind.clone(),
+                namespace: id.namespace.clone(),
+                name: id.name.clone(),
+                creator: "workflow".to_owned(),
+            })
+        })
+        .collect();
+    all.sort();
+    all.truncate(LISTED);
+    all
+}

@@ -1,0 +1,8 @@
+//! The state machine as its callers see it: cases by hand, and laws over random graphs and random facts.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod cases;
+mod graphs;
+mod laws;
+mod world;

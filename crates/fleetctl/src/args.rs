@@ -1,0 +1,196 @@
+//! The command line as it is typed.
+
+mod application;
+mod get;
+mod local;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, CommandFactory, FromArgMatches as _, Parser, Subcommand, ValueEnum};
+
+pub use application::{
+    AppArgs, ApprovalArgs, DeleteArgs, ListArgs, PlanArgs, StatusArgs, StepArgs, WorkflowArgs, WorkflowCommand,
+};
+pub use get::GetArgs;
+pub use local::{DataArgs, LocalArgs, LocalCommand, MemberArgs, UpArgs};
+
+use crate::environment::Called;
+
+/// Takes applications through a fleet of Kubernetes clusters, one step at a time, with people approving
+#[derive(Debug, Parser)]
+#[command(name = "fleetctl", version, disable_help_subcommand = true, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// What every command takes.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done · 1 failed · 2 usage · 3 not found · 4 refused as things stand · \
+    5 still waiting · 6 a cluster doesn't answer · 7 a question and no terminal · 130 Ctrl-C";
+
+/// What every command takes.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Which cluster")]
+pub struct Global {
+    /// The namespace; else that of the context
+    #[arg(short, long, global = true, value_name = "NAME")]
+    pub namespace: Option<String>,
+    /// The kubeconfig context of the hub; else the current one
+    #[arg(long, global = true, value_name = "NAME")]
+    pub context: Option<String>,
+    /// The kubeconfig file; else $KUBECONFIG (a list is merged), else ~/.kube/config
+    #[arg(long, global = true, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// How long one request to the hub may take, such as 5s or 1m; 0 waits for ever
+    #[arg(long, global = true, value_name = "TIME", default_value = "30s", value_parser = duration, hide_default_value = false)]
+    pub request_timeout: Duration,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show a staged rollout over three clusters, in this process, in a minute
+    Demo(DemoArgs),
+    /// Run a hub and members on this machine
+    Local(LocalArgs),
+    /// Show resources of the hub, or of members with -m
+    Get(GetArgs),
+    /// Show how far an application is
+    Status(StatusArgs),
+    /// Show what the waiting gate of an application would change, and its hash
+    Plan(PlanArgs),
+    /// Delete an application with what it delivered
+    Delete(DeleteArgs),
+    /// See, approve and steer the runs of applications
+    #[command(visible_alias = "wf")]
+    Workflow(WorkflowArgs),
+    /// See the members of the fleet
+    Cluster(ClusterArgs),
+    /// Run the controller for a hub
+    Controller(ControllerArgs),
+    /// Show the version
+    Version(VersionArgs),
+    /// Write the completion script of a shell
+    #[command(after_help = "Example:\n  source <(fleetctl completion bash)")]
+    Completion(CompletionArgs),
+}
+
+/// `demo`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  fleetctl demo\n  fleetctl demo --yes\n  fleetctl demo --keep")]
+pub struct DemoArgs {
+    /// Answer the question at the gate with yes
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Leave everything running at the end, and say how to reach it
+    #[arg(long)]
+    pub keep: bool,
+}
+
+/// `controller`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  fleetctl controller                      # in a pod, with its service account\n  \
+    fleetctl controller --context hub --install-crds")]
+pub struct ControllerArgs {
+    /// Apply the custom resource definitions first
+    #[arg(long)]
+    pub install_crds: bool,
+}
+
+/// `cluster`
+#[derive(Debug, Args)]
+pub struct ClusterArgs {
+    /// What to see.
+    #[command(subcommand)]
+    pub command: ClusterCommand,
+}
+
+/// `cluster …`
+#[derive(Debug, Subcommand)]
+pub enum ClusterCommand {
+    /// List the members, newest join first
+    #[command(visible_alias = "ls", after_help = "Example:\n  fleetctl cluster list")]
+    List(OutputArgs),
+    /// Show what is known of one member
+    #[command(after_help = "Example:\n  fleetctl cluster status cluster1-beijing")]
+    Status(ClusterStatusArgs),
+}
+
+/// `cluster status`
+#[derive(Debug, Args)]
+pub struct ClusterStatusArgs {
+    /// The member's name or alias
+    pub name: String,
+    /// How to write it.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `version`
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  fleetctl version -o json")]
+pub struct VersionArgs {
+    /// How to write it.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `completion`
+#[derive(Debug, Args)]
+pub struct CompletionArgs {
+    /// The shell
+    pub shell: clap_complete::Shell,
+}
+
+/// `-o`
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub struct OutputArgs {
+    /// Write it for programs
+    #[arg(short, long, value_name = "FORMAT")]
+    pub output: Option<Output>,
+}
+
+/// A format for programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// JSON
+    Json,
+    /// YAML
+    Yaml,
+}
+
+/// The whole command line, named as it was called.
+pub fn command(called: Called) -> clap::Command {
+    Cli::command().name(called.as_str()).bin_name(called.as_str())
+}
+
+/// Reads the arguments, the program's name first.
+///
+/// # Errors
+/// What is wrong with them, or the help that was asked for.
+pub fn parse(called: Called, arguments: &[std::ffi::OsString]) -> Result<Cli, clap::Error> {
+    let matches = command(called).try_get_matches_from(arguments)?;
+    Cli::from_arg_matches(&matches)
+}
+
+/// `10s`, `2m`, `1h30m`, `500ms`; a bare number is seconds. 0 is for ever.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let advice = || format!("{text:?} is no time; write it as 10s, 2m or 500ms");
+    if let Ok(seconds) = text.parse::<u64>() {
+        return Ok(unlimited(Duration::from_secs(seconds)));
+    }
+    let span: jiff::SignedDuration = text.parse().map_err(|_| advice())?;
+    Duration::try_from(span).map(unlimited).map_err(|_| advice())
+}
+
+/// Zero means no limit; a year is none either and can be added to any time.
+fn unlimited(limit: Duration) -> Duration {
+    if limit.is_zero() { Duration::from_secs(365 * 86_400) } else { limit }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,140 @@
+//! `status`, `plan`, `delete`, `workflow`
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+
+use super::OutputArgs;
+
+/// An application.
+#[derive(Debug, Clone, Args)]
+pub struct AppArgs {
+    /// The Application
+    #[arg(value_name = "APP")]
+    pub app: String,
+}
+
+/// `status`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  fleetctl status web-demo -n demo\n  fleetctl status web-demo -n demo --tree -w")]
+pub struct StatusArgs {
+    /// Which.
+    #[command(flatten)]
+    pub app: AppArgs,
+    /// Show every target and object
+    #[arg(long)]
+    pub tree: bool,
+    /// Go on showing what changes, until the run ends or waits for a person
+    #[arg(short, long)]
+    pub watch: bool,
+    /// How to write it.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `plan`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  fleetctl plan web-demo -n demo\n  fleetctl plan web-demo -n demo -o json")]
+pub struct PlanArgs {
+    /// Which.
+    #[command(flatten)]
+    pub app: AppArgs,
+    /// The step; else the one whose gate waits longest
+    #[arg(long, value_name = "STEP")]
+    pub step: Option<String>,
+    /// How to write it.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `delete`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  fleetctl delete web-demo -n demo --wait\n  \
+    fleetctl delete web-demo -n demo --orphan     # what was delivered stays on the members")]
+pub struct DeleteArgs {
+    /// Which.
+    #[command(flatten)]
+    pub app: AppArgs,
+    /// Leave what was delivered on the members
+    #[arg(long)]
+    pub orphan: bool,
+    /// Don't wait for members that don't answer: what can't be reached is recorded as orphaned
+    #[arg(long, conflicts_with = "orphan")]
+    pub force: bool,
+    /// Wait until it is gone
+    #[arg(long)]
+    pub wait: bool,
+    /// How long to wait
+    #[arg(long, value_name = "TIME", default_value = "11m", value_parser = super::duration)]
+    pub timeout: Duration,
+}
+
+/// `workflow`
+#[derive(Debug, Args)]
+pub struct WorkflowArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: WorkflowCommand,
+}
+
+/// `workflow …`
+#[derive(Debug, Subcommand)]
+pub enum WorkflowCommand {
+    /// List the runs, those that wait for a person first
+    #[command(visible_alias = "ls", after_help = "Example:\n  fleetctl workflow list -A --waiting")]
+    List(ListArgs),
+    /// Approve: open the gate that waits
+    #[command(visible_alias = "approve")]
+    Resume(ApprovalArgs),
+    /// Stop before the next target
+    #[command(after_help = "Example:\n  fleetctl workflow suspend web-demo -n demo")]
+    Suspend(AppArgs),
+    /// End the run; what was delivered stays
+    #[command(after_help = "Example:\n  fleetctl workflow terminate web-demo -n demo")]
+    Terminate(AppArgs),
+    /// Start a new run from what the hub holds now
+    #[command(after_help = "Example:\n  fleetctl workflow restart web-demo -n demo")]
+    Restart(AppArgs),
+}
+
+/// `workflow list`
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// All namespaces
+    #[arg(short = 'A', long)]
+    pub all_namespaces: bool,
+    /// Only those that wait for a person
+    #[arg(long)]
+    pub waiting: bool,
+    /// How to write it.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// A step of a run.
+#[derive(Debug, Clone, Args)]
+pub struct StepArgs {
+    /// The step; else the one whose gate waits longest
+    #[arg(long, value_name = "STEP")]
+    pub step: Option<String>,
+}
+
+/// `workflow resume`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  fleetctl workflow resume web-demo -n demo\n  \
+    fleetctl workflow approve web-demo -n demo --plan 8c1f4e09 --reason CHG-1234\n\n\
+    The approved plan's hash goes to stderr.")]
+pub struct ApprovalArgs {
+    /// Which.
+    #[command(flatten)]
+    pub app: AppArgs,
+    /// Which gate.
+    #[command(flatten)]
+    pub step: StepArgs,
+    /// Only this plan: refused if the gate is about another one by now
+    #[arg(long, value_name = "HASH")]
+    pub plan: Option<String>,
+    /// Why; kept in the record
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub reason: String,
+}

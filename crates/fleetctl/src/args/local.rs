@@ -1,0 +1,97 @@
+//! `local`
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use crate::embedded::MemberSpec;
+
+/// `local`
+#[derive(Debug, Args)]
+pub struct LocalArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: LocalCommand,
+}
+
+/// `local …`
+#[derive(Debug, Subcommand)]
+pub enum LocalCommand {
+    /// Start hub and members, and listen on this machine
+    Up(UpArgs),
+    /// End them; what they hold stays in the data folder
+    #[command(after_help = "Example:\n  fleetctl local down")]
+    Down(DataArgs),
+    /// Show whether they run
+    #[command(after_help = "Example:\n  fleetctl local status")]
+    Status(DataArgs),
+    /// Stop a member: it doesn't answer any more, as a machine that is down
+    #[command(after_help = "Example:\n  fleetctl local stop cluster2-beijing")]
+    Stop(MemberArgs),
+    /// Let a stopped member answer again
+    #[command(after_help = "Example:\n  fleetctl local start cluster2-beijing")]
+    Start(MemberArgs),
+}
+
+/// Where the data is.
+#[derive(Debug, Clone, Args)]
+pub struct DataArgs {
+    /// The data folder
+    #[arg(long, value_name = "FOLDER", default_value = "./fleet")]
+    pub data: PathBuf,
+}
+
+/// `local up`
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:\n  \
+    fleetctl local up --members mc-bj1=cluster1-beijing,mc-hz1=cluster1-hangzhou --data ./fleet --detach\n  \
+    eval \"$(fleetctl local up --detach)\"      # sets KUBECONFIG")]
+pub struct UpArgs {
+    /// Members as NAME or NAME=ALIAS, in the order of joining; else those that the data folder knows, else three
+    #[arg(long, value_name = "NAME=ALIAS,…", value_delimiter = ',', value_parser = member)]
+    pub members: Vec<MemberSpec>,
+    /// Go on in the background once everything is ready
+    #[arg(long)]
+    pub detach: bool,
+    /// The port to listen on; else the one of last time, else a free one
+    #[arg(long, value_name = "PORT")]
+    pub port: Option<u16>,
+    /// Keep objects in memory only
+    #[arg(long)]
+    pub memory: bool,
+    /// Where the data is.
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// Say on stdout when it is ready, for the process that started this one.
+    #[arg(long, hide = true)]
+    pub notify: bool,
+}
+
+/// A member.
+#[derive(Debug, Clone, Args)]
+pub struct MemberArgs {
+    /// Its name or alias
+    #[arg(value_name = "MEMBER")]
+    pub member: String,
+    /// Where the data is.
+    #[command(flatten)]
+    pub data: DataArgs,
+}
+
+fn member(text: &str) -> Result<MemberSpec, String> {
+    let (name, alias) = match text.split_once('=') {
+        Some((name, alias)) => (name.trim(), Some(alias.trim())),
+        None => (text.trim(), None),
+    };
+    let dns = |name: &str| {
+        let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        !name.is_empty() && name.len() <= 63 && name.chars().all(fits) && !name.starts_with('-') && !name.ends_with('-')
+    };
+    if !dns(name) {
+        return Err(format!("{name:?} can't name a member; use lower-case letters, digits and '-', as in mc-bj1=cluster1-beijing"));
+    }
+    if alias.is_some_and(|alias| alias.is_empty() || alias.contains(['=', ' '])) {
+        return Err(format!("the alias of {name:?} is empty or has a '=' or blank in it; write NAME=ALIAS,NAME=ALIAS"));
+    }
+    Ok(MemberSpec { name: name.to_owned(), alias: alias.map(str::to_owned) })
+}

@@ -1,0 +1,87 @@
+use super::*;
+
+fn parsed(line: &str) -> Result<Cli, clap::Error> {
+    let words: Vec<std::ffi::OsString> = line.split(' ').map(Into::into).collect();
+    parse(Called::Fleetctl, &words)
+}
+
+/// A mistake in an attribute shows only when the command is built.
+#[test]
+fn the_command_is_consistent() {
+    command(Called::Fleetctl).debug_assert();
+}
+
+/// Every command explains itself, with an example where it takes arguments.
+#[test]
+fn every_help_renders() {
+    fn walk(command: &mut clap::Command, seen: &mut Vec<String>) {
+        let help = command.render_long_help().to_string();
+        assert!(help.contains("Usage:"), "{help}");
+        seen.push(command.get_name().to_owned());
+        for sub in command.get_subcommands_mut() {
+            walk(sub, seen);
+        }
+    }
+    let mut seen = Vec::new();
+    let mut whole = command(Called::KubectlAmc);
+    whole.build();
+    walk(&mut whole, &mut seen);
+    for name in ["demo", "up", "stop", "get", "plan", "resume", "restart", "completion", "controller"] {
+        assert!(seen.iter().any(|s| s.ends_with(name)), "{name} is missing in {seen:?}");
+    }
+}
+
+/// The lines of the manual.
+#[test]
+fn the_documented_lines_parse() {
+    for line in [
+        "fleetctl demo --yes",
+        "fleetctl local up --members mc-bj1=cluster1-beijing,mc-bj2=cluster2-beijing --data ./fleet --detach",
+        "fleetctl get managedcluster",
+        "fleetctl get deployment web-demo -n demo -m all",
+        "fleetctl get deploy,svc -A -m mc-hz1,mc-bj1 -o wide",
+        "fleetctl plan web-demo -n demo",
+        "fleetctl workflow resume web-demo -n demo",
+        "fleetctl workflow approve web-demo -n demo --plan abc --step s --reason r",
+        "fleetctl -n demo workflow list --waiting",
+        "fleetctl status web-demo --tree -w",
+        "fleetctl delete web-demo --orphan",
+        "fleetctl local down",
+        "fleetctl completion bash",
+    ] {
+        let cli = parsed(line);
+        assert!(cli.is_ok(), "{line}: {}", cli.unwrap_err());
+    }
+}
+
+/// What makes no sense ends with clap's code 2, before anything is done.
+#[test]
+fn nonsense_is_refused() {
+    for line in [
+        "fleetctl local up --members Not_A_Name=x",
+        "fleetctl local up --members a=",
+        "fleetctl get",
+        "fleetctl delete web --orphan --force",
+        "fleetctl get pods -m all --timeout soon",
+        "fleetctl resume",
+    ] {
+        assert_eq!(parsed(line).unwrap_err().exit_code(), 2, "{line}");
+    }
+}
+
+/// Usage names the program as it was called.
+#[test]
+fn plugins_name_themselves() {
+    let help = command(Called::KubectlAmc).render_help().to_string();
+    assert!(help.contains("Usage: kubectl amc"), "{help}");
+}
+
+#[test]
+fn times() {
+    assert_eq!(duration("10s").unwrap().as_secs(), 10);
+    assert_eq!(duration("1m30s").unwrap().as_secs(), 90);
+    assert_eq!(duration("500ms").unwrap().as_millis(), 500);
+    assert_eq!(duration("7").unwrap().as_secs(), 7);
+    assert!(duration("0").unwrap().as_secs() > 1_000_000);
+    assert!(duration("-5s").is_err() && duration("soon").is_err());
+}

@@ -1,0 +1,4 @@
+//! Whole fleets in one process, and the command line against them.
+
+mod embedded;
+mod support;
