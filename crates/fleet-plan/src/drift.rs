@@ -1,7 +1,7 @@
 //! Drift: fields that we delivered and that are different on the member.
 
 use fleet_api::ObjectId;
-use fleet_json::{ChangeKind, FieldPath, Quantity, diff_by_name};
+use fleet_json::{ChangeKind, FieldPath, Quantity, Segment, diff_by_name};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -26,7 +26,7 @@ pub fn drift(id: &ObjectId, delivered: &Value, live: &Value) -> Vec<Drift> {
             ChangeKind::Added(_) | ChangeKind::Reordered { .. } => continue,
             ChangeKind::Removed(from) if is_empty(&from) => continue,
             ChangeKind::Removed(from) => (Some(from), None),
-            ChangeKind::Changed { from, to } if same(&from, &to) => continue,
+            ChangeKind::Changed { from, to } if holds_quantity(&change.path) && same(&from, &to) => continue,
             ChangeKind::Changed { from, to } => (Some(from), Some(to)),
         };
         found.push(Drift {
@@ -46,6 +46,33 @@ fn is_empty(value: &Value) -> bool {
         Value::Array(list) => list.is_empty(),
         _ => false,
     }
+}
+
+/// Whether API servers read the place as a quantity. Elsewhere (an environment variable, an annotation) `1` and
+/// `1000m` are two texts.
+fn holds_quantity(path: &FieldPath) -> bool {
+    const FIELDS: [&str; 16] = [
+        "limits",
+        "requests",
+        "hard",
+        "capacity",
+        "allocatable",
+        "storage",
+        "sizeLimit",
+        "divisor",
+        "overhead",
+        "default",
+        "defaultRequest",
+        "max",
+        "min",
+        "maxLimitRequestRatio",
+        "averageValue",
+        "value",
+    ];
+    let named = |name: &str| {
+        path.segments().iter().any(|segment| matches!(segment, Segment::Field(field) if field == name))
+    };
+    FIELDS.iter().any(|field| named(field)) && !["metadata", "env", "data", "stringData"].iter().any(|f| named(f))
 }
 
 /// API servers write quantities canonically (`1000m` becomes `1`).

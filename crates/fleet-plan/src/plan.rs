@@ -160,6 +160,22 @@ impl TargetPlan {
     }
 }
 
+impl FieldChange {
+    /// Whether a field lies in what changes: at or above the place, or below it in what comes or goes.
+    fn touches(&self, field: &FieldPath) -> bool {
+        let holds = |value: &Option<Value>| {
+            let below = field.segments().iter().skip(self.path.len());
+            let found = below.fold(value.as_ref(), |value, segment| match segment {
+                Segment::Field(name) => value?.get(name),
+                Segment::Index(index) => value?.get(*index),
+                Segment::Item(_) | Segment::Element(_) => value?.as_array()?.iter().find(|item| segment.names(item)),
+            });
+            found.is_some()
+        };
+        self.path.starts_with(field) || (field.starts_with(&self.path) && (holds(&self.from) || holds(&self.to)))
+    }
+}
+
 fn plan_target(input: &PlanInput<'_>, target: &TargetInput<'_>) -> TargetPlan {
     let mut actions: Vec<Action> = target.desired.iter().map(|desired| plan_object(input, target, desired)).collect();
     actions.sort_by_key(|action| crate::wave(&action.id));
@@ -174,7 +190,7 @@ fn plan_object(input: &PlanInput<'_>, target: &TargetInput<'_>, desired: &Desire
     let before = target.previous.iter().find(|previous| previous.id.versionless() == desired.id.versionless());
     let changes: Vec<FieldChange> = before.map_or_else(Vec::new, |before| changes(before, desired));
     let recreate_fields = input.policies.recreate_fields(&subject);
-    let recreate = changes.iter().any(|change| recreate_fields.iter().any(|field| change.path.starts_with(field)));
+    let recreate = changes.iter().any(|change| recreate_fields.iter().any(|field| change.touches(field)));
     let kind = match before {
         None => ActionKind::Create,
         Some(before) if before.content == desired.content => ActionKind::Keep,
@@ -193,7 +209,10 @@ fn plan_object(input: &PlanInput<'_>, target: &TargetInput<'_>, desired: &Desire
 
 /// What is owned and no longer wanted, in the order of deletion.
 fn deletes(input: &PlanInput<'_>, target: &TargetInput<'_>) -> Vec<Action> {
-    let mut wanted: BTreeSet<_> = target.desired.iter().map(|desired| desired.id.versionless()).collect();
+    // What has no namespace may be delivered by way of another target of the same cluster.
+    let here = input.targets.iter().filter(|other| other.target.cluster == target.target.cluster);
+    let mut wanted: BTreeSet<_> =
+        here.flat_map(|other| other.desired.iter().map(|desired| desired.id.versionless())).collect();
     wanted.extend(target.kept.iter().map(ObjectId::versionless));
     let owned = target.inventory.map(|inventory| &inventory.objects);
     let mut gone: Vec<(&ObjectId, &Owned)> = owned
@@ -242,19 +261,20 @@ fn changes(before: &Desired, after: &Desired) -> Vec<FieldChange> {
         .collect()
 }
 
-/// Leaves the values of a Secret out.
+/// Leaves out what may hold a value of a Secret: everything but the fields that never do. The annotation of
+/// client-side apply holds a whole Secret, so annotations are left out too.
 pub(crate) fn redact(id: &ObjectId, path: &FieldPath, value: Option<Value>) -> Option<Value> {
+    const HARMLESS: [&[&str]; 5] =
+        [&["apiVersion"], &["kind"], &["type"], &["immutable"], &["metadata", "labels"]];
+    let harmless = HARMLESS.iter().any(|names| path.starts_with(&FieldPath::of_fields(names.iter().copied())));
     let secret = id.kind == "Secret" && id.group().is_empty();
-    let first = path.segments().first();
-    let holds_values = match first {
-        Some(Segment::Field(name)) => name == "data" || name == "stringData",
-        _ => true,
-    };
     match value {
-        Some(Value::Object(map)) if secret && holds_values && path.len() <= 1 => {
-            Some(Value::Object(map.into_iter().map(|(key, _)| (key, json!("<hidden>"))).collect()))
-        }
-        Some(_) if secret && holds_values => Some(json!("<hidden>")),
+        Some(value) if secret && !harmless => match (value, path.segments()) {
+            (Value::Object(map), [Segment::Field(name)]) if name == "data" || name == "stringData" => {
+                Some(Value::Object(map.into_iter().map(|(key, _)| (key, json!("<hidden>"))).collect()))
+            }
+            _ => Some(json!("<hidden>")),
+        },
         other => other,
     }
 }

@@ -185,7 +185,8 @@ impl ResourcePolicies {
         let refuse = |message: String| PolicyError { policy: name.to_owned(), type_: type_.to_owned(), message };
         let fields = |texts: &[String]| -> Result<Vec<FieldPath>, PolicyError> {
             let parse = |text: &String| FieldPath::parse(text).map_err(|e| refuse(format!("{text:?}: {e}")));
-            texts.iter().filter(|text| text.as_str() != "*").map(parse).collect()
+            let whole = |text: &String| if text == "*" { Ok(FieldPath::root()) } else { parse(text) };
+            texts.iter().map(whole).collect()
         };
         match type_ {
             "garbage-collect" => {
@@ -218,8 +219,10 @@ impl ResourcePolicies {
                     if let Some(affect) = rule.strategy.affect.as_deref().filter(|a| !known.contains(a)) {
                         return Err(refuse(format!("affect: {affect:?} isn't onUpdate, onStateKeep or always")));
                     }
-                    let whole = rule.strategy.path.iter().any(|path| path == "*");
-                    let paths = if whole { Vec::new() } else { fields(&rule.strategy.path)? };
+                    if rule.strategy.path.is_empty() {
+                        return Err(refuse("path: is empty; name fields, or write \"*\" for all".to_owned()));
+                    }
+                    let paths = fields(&rule.strategy.path)?;
                     self.apply_once.push((rule.selector.unwrap_or_default(), paths));
                 }
             }
@@ -265,7 +268,7 @@ impl ResourcePolicies {
             if !selector.is_empty() && !selector.matches(subject) {
                 continue;
             }
-            if paths.is_empty() {
+            if paths.iter().any(FieldPath::is_root) {
                 return DriftMode::Report;
             }
             fields.extend(paths.iter().cloned());

@@ -186,10 +186,9 @@ impl Containers {
             let before = old.iter().find(|status| text(status, "/name") == name);
             let restarts = before.map_or(0, |status| crate::object::int(status, "/restartCount"));
             let healthy = failing && !creating && facts::image_of_container(pod, container) == Image::Good;
-            if healthy {
-                if let Some(running) = before.filter(|status| status.pointer("/state/running").is_some()) {
-                    return running.clone();
-                }
+            let running = before.filter(|status| status.pointer("/state/running").is_some());
+            if let Some(running) = running.filter(|_| healthy) {
+                return running.clone();
             }
             let values = values.with(&[("container", name), ("image", image)]);
             let (state, ready, added) = if healthy {

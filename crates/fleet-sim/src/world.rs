@@ -196,3 +196,6 @@ fn same_stage(old: &Value, new: &Value) -> bool {
         && old.get("status") == new.get("status")
         && old.pointer("/metadata/generation") == new.pointer("/metadata/generation")
 }
+
+#[cfg(test)]
+mod tests;

@@ -54,8 +54,11 @@ impl Turn<'_> {
         self.facts.suspend || self.facts.terminate || self.facts.superseded
     }
 
+    /// Asks for a turn at a time to come; what is due already was looked at in this one.
     fn wake(&mut self, at: Timestamp) {
-        self.wake_at = Some(self.wake_at.map_or(at, |before| before.min(at)));
+        if at > self.now {
+            self.wake_at = Some(self.wake_at.map_or(at, |before| before.min(at)));
+        }
     }
 
     fn steps(&mut self, graph: &Graph, status: &mut RunStatus) {
@@ -110,7 +113,7 @@ impl Turn<'_> {
         for state in &mut step.targets {
             self.target(node, state, out_of_time);
         }
-        if let Some(deadline) = step.deadline.filter(|deadline| *deadline > self.now) {
+        if let Some(deadline) = step.deadline {
             self.wake(deadline);
         }
         summarise(step, self.now);

@@ -35,6 +35,8 @@ pub use handler::ADMIN_PREFIX;
 pub use kubeconfig::{hub_url, member_url};
 pub use transport::InProcess;
 
+pub(crate) use install::definitions as install_definitions;
+
 use handler::FleetHandler;
 use parts::Parts;
 
@@ -84,6 +86,8 @@ pub struct EmbeddedOptions {
     pub storage: Storage,
     /// Members to be there, in the order of joining, beside those that the store knows.
     pub members: Vec<MemberSpec>,
+    /// Members that join where there would be none at all.
+    pub first_members: Vec<MemberSpec>,
     /// Tells the time.
     pub clock: Clock,
     /// The seed of UIDs and generated names; another one at every start.
@@ -105,7 +109,8 @@ impl EmbeddedOptions {
     pub fn in_memory(clock: Clock, seed: u64) -> Self {
         Self {
             storage: Storage::Memory,
-            members: MemberSpec::three_centres(),
+            members: Vec::new(),
+            first_members: MemberSpec::three_centres(),
             clock,
             seed,
             controller: true,
@@ -229,7 +234,7 @@ impl Embedded {
         let hub = in_process(api, ApiServer::HUB);
         install::definitions(&hub).await?;
         let fleet = Fleet::new(api.clone(), hub.clone(), Arc::clone(&options.clock));
-        fleet.open(&options.members).await?;
+        fleet.open(&options.members, &options.first_members).await?;
         let server = api.clone();
         parts.start("the upkeep", |stop| async move {
             upkeep::run(server, stop).await;

@@ -1,7 +1,36 @@
-//! The command line.
+//! `fleetctl`: takes applications through a fleet of Kubernetes clusters, one step at a time, with people approving.
+//!
+//! ```text
+//!  main ─► run ─► args ─► demo, local, controller ──► embedded: hub and members in this process
+//!                   └───► get, status, plan, delete, workflow, cluster ──► access: the user's own kubeconfig
+//! ```
+//!
+//! - [`embedded`]: a fleet in one process; what `demo`, `local` and tests run on
+//! - [`args`]: the command line, [`exit`]: its exit codes, [`output`], [`table`], [`yaml`]: what it writes
+//! - [`access`], [`roster`]: clusters by kubeconfig context, members by name or alias
+//! - [`demo`], [`local`], [`controller`], [`get`], [`application`], [`cluster`]: the commands
+//! - [`environment`]: what a command may know of the world
+//!
+//! Commands answer a [`exit::Failure`] with one line (place, cause, next step) and an exit code.
 
+pub mod access;
+pub mod application;
+pub mod args;
+pub mod cluster;
+pub mod controller;
+pub mod demo;
 pub mod embedded;
 pub mod environment;
 pub mod exit;
+pub mod get;
+pub mod local;
+mod nearest;
 pub mod output;
+pub mod roster;
+mod run;
+mod signals;
+pub mod table;
+mod version;
 pub mod yaml;
+
+pub use run::run;

@@ -1,17 +1,19 @@
-//! Code generation and tidy checks: `cargo xtask codegen`.
+//! Code generation and tidy checks: `cargo xtask codegen`, `cargo xtask tidy`.
 
 mod codegen;
 
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use xtask::tidy;
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).context("the workspace's folder")?;
     match arguments.split_first() {
         Some((command, rest)) if command == "codegen" => codegen::run(root, rest),
-        Some((command, _)) => bail!("unknown command {command:?}; there is: codegen"),
-        None => bail!("which command? There is: codegen"),
+        Some((command, [])) if command == "tidy" => tidy::run(root),
+        Some((command, _)) => bail!("unknown command {command:?}; there are: codegen, tidy"),
+        None => bail!("which command? There are: codegen, tidy"),
     }
 }

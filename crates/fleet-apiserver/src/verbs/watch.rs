@@ -65,7 +65,11 @@ pub(crate) fn watch(call: &mut Call<'_>) -> Result<Response<Body>, ApiError> {
     };
     let with_initial = streaming != Some(false);
     let view = View::of(call);
-    let (watcher, initial, revision) = begin(&call.server.clone(), range, start, with_initial)?;
+    let (watcher, initial, revision) = match begin(&call.server.clone(), range, start, with_initial) {
+        // As an event, not as a refusal: clients list anew for the one, and try the same again for the other.
+        Err(error) if error.code() == 410 => return Ok(ended(&view, &error)),
+        other => other?,
+    };
     let initial = initial.into_iter().filter(|entry| selection.matches(&entry.value)).collect();
     let now = Instant::now();
     let timeout = match call.query.number("timeoutSeconds")? {
@@ -94,6 +98,13 @@ pub(crate) fn watch(call: &mut Call<'_>) -> Result<Response<Body>, ApiError> {
         watch.next().await.map(|frame| (frame, watch))
     });
     Ok(response(200, "application/json", Body::streamed(frames)))
+}
+
+/// A watch that says why it can't go on.
+fn ended(view: &View, error: &ApiError) -> Response<Body> {
+    let mut frame = Vec::new();
+    Frames::new(view.clone()).error(&mut frame, error);
+    response(200, "application/json", Body::whole(frame))
 }
 
 /// `sendInitialEvents`, checked against the options that it needs.

@@ -10,7 +10,7 @@ use crate::support::*;
 const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 const WIDGETS: &str = "/apis/example.com/v1/namespaces/default/widgets";
 
-pub fn definition() -> Value {
+fn definition() -> Value {
     let schema = json!({
         "type": "object",
         "properties": {

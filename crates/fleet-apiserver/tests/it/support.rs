@@ -11,30 +11,30 @@ use http_body_util::{BodyExt, Full};
 use kube::Client;
 use serde_json::Value;
 
-pub const HUB: &str = "hub";
-pub const MEMBER: &str = "member";
+pub(crate) const HUB: &str = "hub";
+pub(crate) const MEMBER: &str = "member";
 
-pub struct Answer {
-    pub code: u16,
-    pub headers: http::HeaderMap,
-    pub text: String,
+pub(crate) struct Answer {
+    pub(crate) code: u16,
+    pub(crate) headers: http::HeaderMap,
+    pub(crate) text: String,
 }
 
 impl Answer {
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error} in {}", self.text))
     }
 
-    pub fn message(&self) -> String {
+    pub(crate) fn message(&self) -> String {
         self.json()["message"].as_str().unwrap_or_default().to_owned()
     }
 }
 
-pub async fn server() -> ApiServer {
+pub(crate) async fn server() -> ApiServer {
     server_over(Store::memory(fleet_store::Options::default())).await
 }
 
-pub async fn server_over(store: Store) -> ApiServer {
+pub(crate) async fn server_over(store: Store) -> ApiServer {
     // A second passes with every look at the clock, from a fixed start.
     let seconds = AtomicI64::new(1_770_000_000);
     let clock = Arc::new(move || {
@@ -48,11 +48,11 @@ pub async fn server_over(store: Store) -> ApiServer {
     server
 }
 
-pub fn client(server: &ApiServer, cluster: &str) -> Client {
+pub(crate) fn client(server: &ApiServer, cluster: &str) -> Client {
     Client::new(server.service(cluster, Identity::admin("test")), "default")
 }
 
-pub fn request(method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> Request<Full<Bytes>> {
+pub(crate) fn request(method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> Request<Full<Bytes>> {
     let mut request = Request::builder().method(method).uri(path);
     for (name, value) in headers {
         request = request.header(*name, *value);
@@ -61,7 +61,7 @@ pub fn request(method: Method, path: &str, headers: &[(&str, &str)], body: &str)
 }
 
 /// One request with a whole answer, as an administrator.
-pub async fn ask(
+pub(crate) async fn ask(
     server: &ApiServer,
     cluster: &str,
     method: Method,
@@ -80,19 +80,19 @@ pub async fn ask(
     }
 }
 
-pub async fn get(server: &ApiServer, path: &str) -> Answer {
+pub(crate) async fn get(server: &ApiServer, path: &str) -> Answer {
     ask(server, MEMBER, Method::GET, path, &[], "").await
 }
 
-pub async fn post(server: &ApiServer, path: &str, body: &Value) -> Answer {
+pub(crate) async fn post(server: &ApiServer, path: &str, body: &Value) -> Answer {
     ask(server, MEMBER, Method::POST, path, &[("content-type", "application/json")], &body.to_string()).await
 }
 
-pub async fn put(server: &ApiServer, path: &str, body: &Value) -> Answer {
+pub(crate) async fn put(server: &ApiServer, path: &str, body: &Value) -> Answer {
     ask(server, MEMBER, Method::PUT, path, &[("content-type", "application/json")], &body.to_string()).await
 }
 
-pub async fn patch(server: &ApiServer, path: &str, kind: &str, body: &Value) -> Answer {
+pub(crate) async fn patch(server: &ApiServer, path: &str, kind: &str, body: &Value) -> Answer {
     let media = match kind {
         "apply" => "application/apply-patch+yaml".to_owned(),
         kind => format!("application/{kind}-patch+json"),
@@ -100,15 +100,15 @@ pub async fn patch(server: &ApiServer, path: &str, kind: &str, body: &Value) -> 
     ask(server, MEMBER, Method::PATCH, path, &[("content-type", &media)], &body.to_string()).await
 }
 
-pub async fn delete(server: &ApiServer, path: &str, body: &str) -> Answer {
+pub(crate) async fn delete(server: &ApiServer, path: &str, body: &str) -> Answer {
     ask(server, MEMBER, Method::DELETE, path, &[("content-type", "application/json")], body).await
 }
 
-pub fn configmap(name: &str) -> Value {
+pub(crate) fn configmap(name: &str) -> Value {
     serde_json::json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"a": "1"}})
 }
 
-pub fn deployment(name: &str) -> Value {
+pub(crate) fn deployment(name: &str) -> Value {
     serde_json::json!({
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -123,5 +123,5 @@ pub fn deployment(name: &str) -> Value {
     })
 }
 
-pub const CONFIGMAPS: &str = "/api/v1/namespaces/default/configmaps";
-pub const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
+pub(crate) const CONFIGMAPS: &str = "/api/v1/namespaces/default/configmaps";
+pub(crate) const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";

@@ -353,7 +353,7 @@ proptest! {
         let pods = if counted { Pods::Counted } else { Pods::Full };
         let settings = Settings { pods, ..Settings::default() };
         let namespace = if kind.namespaced() { "ns" } else { "" };
-        let object = json!({ "metadata": { "name": "x", "namespace": namespace, "uid": "u", "labels": spec.clone() },
+        let object = json!({ "metadata": { "name": "x", "namespace": namespace, "uid": "u", "labels": spec },
             "spec": spec, "status": status });
         let mut cluster = crate::Cluster::default();
         let now = "2026-01-01T00:00:00Z".parse().unwrap();

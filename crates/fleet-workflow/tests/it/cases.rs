@@ -276,3 +276,16 @@ fn a_step_that_asks_for_a_joiner_is_gated() {
     world.settle();
     assert_eq!(world.phases(), [StepPhase::Suspending]);
 }
+
+// Broken: while requests hold the end of a run back, a gate whose time came asks for a turn at once, for ever.
+#[test]
+fn a_gate_that_may_not_open_any_more_wakes_nobody() {
+    let steps = [step("wait", "suspend", json!({ "duration": "45s" }), &[]), deploy("ship", true)];
+    let mut world = World::new(Graph::read(&steps, true).unwrap(), &[vec![], vec!["mc-bj1"]]);
+    world.settle();
+    world.deliver("ship", "mc-bj1", Delivery::Running);
+    world.facts.terminate = true;
+    world.pass(45);
+    let turned = world.turn();
+    assert!(turned.wake_at.unwrap() > world.now, "{:?}", turned.wake_at);
+}

@@ -58,12 +58,13 @@ impl Fleet {
         self.members.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Brings up the members that the hub knows, then the new ones.
-    pub(super) async fn open(&self, wanted: &[MemberSpec]) -> Result<(), EmbeddedError> {
+    /// Brings up the members that the hub knows, then the new ones; where there would be none, the first ones.
+    pub(super) async fn open(&self, wanted: &[MemberSpec], first: &[MemberSpec]) -> Result<(), EmbeddedError> {
         let known: Api<ManagedCluster> = Api::all(self.hub.clone());
         let listed = ListParams::default().labels(&format!("{EMBEDDED}=true"));
         let listed = known.list(&listed).await.map_err(|error| refused("the list of members", &error))?;
         let mut kept = listed.items;
+        let wanted = if kept.is_empty() && wanted.is_empty() { first } else { wanted };
         kept.sort_by_key(ManagedCluster::join_order);
         let mut last = kept.last().map_or(0, ManagedCluster::join_order);
         for cluster in &kept {

@@ -239,7 +239,7 @@ fn limits(web: &Value) -> (i64, i64) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
 
     /// If this fails, a rollout runs more pods than the surge allows or takes more away than may be missing: whatever the
     /// order in which things are seen, and however often the template changes on the way.

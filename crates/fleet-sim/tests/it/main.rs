@@ -1,0 +1,6 @@
+//! The simulator against a small API server in memory, in virtual time.
+
+#[cfg(test)]
+mod fake;
+#[cfg(test)]
+mod runs;

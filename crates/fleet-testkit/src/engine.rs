@@ -1,0 +1,83 @@
+//! A controller under test.
+
+use std::sync::Arc;
+
+use fleet_api::ManagedCluster;
+use fleet_apiserver::{ApiServer, Identity};
+use fleet_controller::{Controller, ControllerError, Options};
+use fleet_members::{Transport, TransportError};
+use kube::ResourceExt as _;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::{Fleet, Meter};
+
+/// A running controller.
+pub struct Engine {
+    stop: CancellationToken,
+    task: JoinHandle<Result<(), ControllerError>>,
+    /// What it asks of the hub and, in the same order of writes, of the members.
+    pub hub: Meter,
+    /// What it asks of members.
+    pub members: Meter,
+}
+
+struct Metered {
+    api: ApiServer,
+    meter: Meter,
+}
+
+impl Transport for Metered {
+    fn connect(&self, cluster: &ManagedCluster) -> Result<kube::Client, TransportError> {
+        let service = self.api.service(&cluster.name_any(), Identity::admin("fleetctl-controller"));
+        Ok(self.meter.client(service))
+    }
+}
+
+impl Engine {
+    /// Starts a controller whose requests to hub and members pass different meters.
+    pub fn start(fleet: &Fleet) -> Self {
+        Self::with(fleet, Meter::new(), Meter::new(), fleet.options())
+    }
+
+    /// Starts a controller that is killed at its n-th write, to hub or member, before or after it is carried out.
+    pub fn killed_at(fleet: &Fleet, n: u64, carried_out: bool) -> Self {
+        let meter = Meter::killing(n, carried_out);
+        Self::with(fleet, meter.clone(), meter, fleet.options())
+    }
+
+    /// Starts a controller with meters and options of one's own.
+    pub fn with(fleet: &Fleet, hub: Meter, members: Meter, options: Options) -> Self {
+        let stop = CancellationToken::new();
+        let api = fleet.api().clone();
+        let client = hub.client(api.service(ApiServer::HUB, Identity::admin("fleetctl-controller")));
+        let transport = Arc::new(Metered { api, meter: members.clone() });
+        let controller = Controller::new(client, transport, options);
+        #[expect(clippy::disallowed_methods, reason = "the handle is kept, and aborted on drop")]
+        let task = tokio::spawn(controller.run(stop.clone()));
+        Self { stop, task, hub, members }
+    }
+
+    /// Ends it in order.
+    ///
+    /// # Errors
+    /// Where it had failed.
+    pub async fn stop(mut self) -> anyhow::Result<()> {
+        self.stop.cancel();
+        (&mut self.task).await??;
+        Ok(())
+    }
+
+    /// Ends it at once, as `kill -9` would.
+    pub async fn kill(mut self) {
+        self.task.abort();
+        let _ = (&mut self.task).await;
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        self.task.abort();
+    }
+}

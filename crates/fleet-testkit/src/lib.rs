@@ -1,0 +1,16 @@
+//! Whole fleets in process, for tests.
+//!
+//! ```text
+//!  Fleet ── hub, members, simulator (fleetctl's own embedded fleet, without its controller)
+//!    └── Engine ── a controller behind Meters: requests are counted, and writes can be made its last
+//! ```
+
+mod embedded_tmp;
+pub mod engine;
+pub mod fleet;
+pub mod manifests;
+pub mod meter;
+
+pub use engine::Engine;
+pub use fleet::Fleet;
+pub use meter::{Count, Meter};

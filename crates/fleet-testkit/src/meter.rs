@@ -1,0 +1,179 @@
+//! A layer that counts requests and can end its user at a chosen write.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+
+use fleet_apiserver::{Body, ClusterService};
+use http::{Method, Request, Response};
+use tokio_util::sync::CancellationToken;
+
+/// How many requests of each kind were made.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Count {
+    /// By method and what it is about (`PATCH deployments`, `WATCH pods`).
+    pub by_kind: BTreeMap<String, u64>,
+}
+
+impl Count {
+    /// Requests but watches and lists, and Events.
+    pub fn requests(&self) -> u64 {
+        self.sum(|kind| !kind.starts_with("WATCH") && !kind.starts_with("LIST") && !kind.ends_with(" events"))
+    }
+
+    /// Requests whose kind is as wanted.
+    pub fn sum(&self, wanted: impl Fn(&str) -> bool) -> u64 {
+        self.by_kind.iter().filter(|(kind, _)| wanted(kind)).map(|(_, count)| count).sum()
+    }
+}
+
+#[derive(Debug, Default)]
+struct State {
+    count: Count,
+    writes: u64,
+    /// The write that is the last: it is carried out, or not, and its user hears nothing any more.
+    last: Option<(u64, bool)>,
+    dead: bool,
+}
+
+/// Counts the requests that pass it.
+#[derive(Debug, Clone, Default)]
+pub struct Meter {
+    state: Arc<Mutex<State>>,
+    killed: CancellationToken,
+}
+
+impl Meter {
+    /// A meter that lets everything pass.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A meter that kills its user at the n-th write, counted from 1: before it is carried out, or right after.
+    pub fn killing(n: u64, carried_out: bool) -> Self {
+        let meter = Self::default();
+        meter.lock().last = Some((n, carried_out));
+        meter
+    }
+
+    /// Cancelled when the user was killed.
+    pub fn killed(&self) -> CancellationToken {
+        self.killed.clone()
+    }
+
+    /// What was counted so far.
+    pub fn count(&self) -> Count {
+        self.lock().count.clone()
+    }
+
+    /// Starts counting from zero.
+    pub fn reset(&self) {
+        self.lock().count = Count::default();
+    }
+
+    /// How many writes there were.
+    pub fn writes(&self) -> u64 {
+        self.lock().writes
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// A client through this meter.
+    pub fn client(&self, service: ClusterService) -> kube::Client {
+        kube::Client::new(Metered { service, meter: self.clone() }, "default")
+    }
+
+    /// What to do with a request.
+    fn note(&self, request: &Request<kube::client::Body>) -> Verdict {
+        let mut state = self.lock();
+        if state.dead {
+            return Verdict::Never;
+        }
+        let kind = kind_of(request);
+        let is_event = kind.ends_with(" events");
+        *state.count.by_kind.entry(kind).or_default() += 1;
+        if request.method() == Method::GET || is_event {
+            return Verdict::Pass;
+        }
+        state.writes += 1;
+        match state.last {
+            Some((n, carried_out)) if n == state.writes => {
+                state.dead = true;
+                if carried_out { Verdict::CarryOutAndDie } else { Verdict::Die }
+            }
+            _ => Verdict::Pass,
+        }
+    }
+}
+
+enum Verdict {
+    Pass,
+    Never,
+    Die,
+    CarryOutAndDie,
+}
+
+fn kind_of(request: &Request<kube::client::Body>) -> String {
+    let path = request.uri().path();
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    let rest = match parts.as_slice() {
+        ["api", _, rest @ ..] | ["apis", _, _, rest @ ..] => rest,
+        other => other,
+    };
+    let (resource, name, sub) = match rest {
+        ["namespaces", _, resource, rest @ ..] => (*resource, rest.first(), rest.get(1)),
+        [resource, rest @ ..] => (*resource, rest.first(), rest.get(1)),
+        [] => ("discovery", None, None),
+    };
+    let query = request.uri().query().unwrap_or_default();
+    let verb = match (request.method().as_str(), name) {
+        ("GET", _) if query.contains("watch=") => "WATCH",
+        ("GET", None) => "LIST",
+        (method, _) => method,
+    };
+    match sub {
+        Some(sub) => format!("{verb} {resource}/{sub}"),
+        None => format!("{verb} {resource}"),
+    }
+}
+
+#[derive(Clone)]
+struct Metered {
+    service: ClusterService,
+    meter: Meter,
+}
+
+impl tower::Service<Request<kube::client::Body>> for Metered {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<kube::client::Body>) -> Self::Future {
+        let (mut service, meter) = (self.service.clone(), self.meter.clone());
+        Box::pin(async move {
+            match meter.note(&request) {
+                Verdict::Pass => service.call(request).await,
+                Verdict::Never => std::future::pending().await,
+                Verdict::Die => {
+                    meter.killed.cancel();
+                    std::future::pending().await
+                }
+                Verdict::CarryOutAndDie => {
+                    // What the server did stays; only the answer is lost.
+                    let _ = service.call(request).await;
+                    meter.killed.cancel();
+                    std::future::pending().await
+                }
+            }
+        })
+    }
+}

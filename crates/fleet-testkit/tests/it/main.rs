@@ -1,0 +1,3 @@
+//! The engine against whole fleets in process.
+
+mod rollout;

@@ -1,0 +1,69 @@
+//! `fleetctl controller`: the controller alone, for a hub elsewhere.
+
+mod credentials;
+mod transport;
+
+use std::sync::Arc;
+
+use fleet_controller::{Controller, Options};
+use tokio_util::sync::CancellationToken;
+
+use crate::access::Access;
+use crate::args::{ControllerArgs, Global};
+use crate::environment::Environment;
+use crate::exit::{Failure, Outcome, innermost};
+use crate::signals::Signals;
+
+pub use credentials::{Credentials, CredentialsError};
+pub use transport::Remote;
+
+/// Runs until a signal, or until the controller can't go on.
+///
+/// # Errors
+/// Where the hub can't be reached or the controller fails.
+pub async fn run(environment: &Environment, global: &Global, arguments: &ControllerArgs) -> Outcome {
+    let mut signals = Signals::new(false)?;
+    let (hub, shown) = hub(environment, global).await?;
+    if arguments.install_crds {
+        crate::embedded::install_definitions(&hub).await.map_err(|error| Failure::failed(error.to_string()))?;
+    }
+    let stop = CancellationToken::new();
+    let remote = Remote::open(hub.clone(), stop.child_token())
+        .await
+        .map_err(|error| Failure::kube(&format!("the members' credentials on {shown}"), &error))?;
+    let options = Options::new(Arc::clone(&environment.clock));
+    let controller = Controller::new(hub, Arc::new(remote.clone()), options);
+    environment.streams.note(&format!("controller for {shown}; Ctrl-C ends it"));
+    let mut running = std::pin::pin!(controller.run(stop.clone()));
+    let ended = tokio::select! {
+        ended = &mut running => ended.map_err(|error| Failure::failed(format!("the controller has stopped: {error}"))),
+        () = signals.wait() => {
+            stop.cancel();
+            running.await.map_err(|error| Failure::failed(format!("the controller didn't end well: {error}")))
+        }
+    };
+    stop.cancel();
+    remote.finished().await;
+    ended
+}
+
+/// The hub of the kubeconfig; in a pod without one, the cluster that it runs in.
+async fn hub(environment: &Environment, global: &Global) -> Outcome<(kube::Client, String)> {
+    let asked = global.kubeconfig.is_some() || global.context.is_some();
+    let failure = match Access::load(environment, global) {
+        Ok(access) => {
+            let hub = access.hub().await?;
+            return Ok((hub.client, format!("context {:?}, {}", hub.context, hub.server)));
+        }
+        Err(failure) if asked => return Err(failure),
+        Err(failure) => failure,
+    };
+    match kube::Config::incluster() {
+        Ok(config) => {
+            let server = config.cluster_url.to_string();
+            let client = kube::Client::try_from(config).map_err(|error| Failure::kube("the hub", &error))?;
+            Ok((client, server))
+        }
+        Err(error) => Err(Failure::failed(format!("{failure}; and this is no pod ({})", innermost(&error)))),
+    }
+}
