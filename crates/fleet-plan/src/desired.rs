@@ -65,7 +65,8 @@ pub fn prepare(
 
 /// The namespace of a target, as it is made where it is missing.
 pub fn namespace_object(target: &Target, delivery: &Delivery<'_>) -> Desired {
-    let mut object = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": target.namespace } });
+    let mut object =
+        json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": target.namespace } });
     let content = ContentHash::of_value(&object);
     label(&mut object, "", &content, delivery);
     let id = ObjectId {

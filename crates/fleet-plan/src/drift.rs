@@ -72,7 +72,8 @@ fn holds_quantity(path: &FieldPath) -> bool {
     let named = |name: &str| {
         path.segments().iter().any(|segment| matches!(segment, Segment::Field(field) if field == name))
     };
-    FIELDS.iter().any(|field| named(field)) && !["metadata", "env", "data", "stringData"].iter().any(|f| named(f))
+    FIELDS.iter().any(|field| named(field))
+        && !["metadata", "env", "data", "stringData"].iter().any(|f| named(f))
 }
 
 /// API servers write quantities canonically (`1000m` becomes `1`).
@@ -90,7 +91,12 @@ mod tests {
     use super::*;
 
     fn deployment() -> ObjectId {
-        ObjectId { api_version: "apps/v1".into(), kind: "Deployment".into(), namespace: "d".into(), name: "w".into() }
+        ObjectId {
+            api_version: "apps/v1".into(),
+            kind: "Deployment".into(),
+            namespace: "d".into(),
+            name: "w".into(),
+        }
     }
 
     #[test]
@@ -109,7 +115,8 @@ mod tests {
     #[test]
     fn a_secrets_values_are_left_out() {
         let id = ObjectId { kind: "Secret".into(), api_version: "v1".into(), ..deployment() };
-        let found = drift(&id, &json!({"data": {"password": "aGk="}}), &json!({"data": {"password": "eW8="}}));
+        let found =
+            drift(&id, &json!({"data": {"password": "aGk="}}), &json!({"data": {"password": "eW8="}}));
         let text = serde_json::to_string(&found).unwrap();
         assert!(text.contains("data.password") && !text.contains("aGk=") && !text.contains("eW8="), "{text}");
     }

@@ -22,7 +22,12 @@ pub fn wave(id: &ObjectId) -> Wave {
         ("apiextensions.k8s.io", "CustomResourceDefinition") => Wave::Definitions,
         (
             "",
-            "ServiceAccount" | "ConfigMap" | "Secret" | "LimitRange" | "ResourceQuota" | "PersistentVolume"
+            "ServiceAccount"
+            | "ConfigMap"
+            | "Secret"
+            | "LimitRange"
+            | "ResourceQuota"
+            | "PersistentVolume"
             | "PersistentVolumeClaim",
         )
         | ("rbac.authorization.k8s.io" | "scheduling.k8s.io" | "storage.k8s.io" | "node.k8s.io", _)

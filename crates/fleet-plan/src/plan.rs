@@ -168,16 +168,20 @@ impl FieldChange {
             let found = below.fold(value.as_ref(), |value, segment| match segment {
                 Segment::Field(name) => value?.get(name),
                 Segment::Index(index) => value?.get(*index),
-                Segment::Item(_) | Segment::Element(_) => value?.as_array()?.iter().find(|item| segment.names(item)),
+                Segment::Item(_) | Segment::Element(_) => {
+                    value?.as_array()?.iter().find(|item| segment.names(item))
+                }
             });
             found.is_some()
         };
-        self.path.starts_with(field) || (field.starts_with(&self.path) && (holds(&self.from) || holds(&self.to)))
+        self.path.starts_with(field)
+            || (field.starts_with(&self.path) && (holds(&self.from) || holds(&self.to)))
     }
 }
 
 fn plan_target(input: &PlanInput<'_>, target: &TargetInput<'_>) -> TargetPlan {
-    let mut actions: Vec<Action> = target.desired.iter().map(|desired| plan_object(input, target, desired)).collect();
+    let mut actions: Vec<Action> =
+        target.desired.iter().map(|desired| plan_object(input, target, desired)).collect();
     actions.sort_by_key(|action| crate::wave(&action.id));
     if target.last {
         actions.extend(deletes(input, target));
@@ -187,7 +191,8 @@ fn plan_target(input: &PlanInput<'_>, target: &TargetInput<'_>) -> TargetPlan {
 
 fn plan_object(input: &PlanInput<'_>, target: &TargetInput<'_>, desired: &Desired) -> Action {
     let subject = subject(input, &desired.id, &desired.component);
-    let before = target.previous.iter().find(|previous| previous.id.versionless() == desired.id.versionless());
+    let before =
+        target.previous.iter().find(|previous| previous.id.versionless() == desired.id.versionless());
     let changes: Vec<FieldChange> = before.map_or_else(Vec::new, |before| changes(before, desired));
     let recreate_fields = input.policies.recreate_fields(&subject);
     let recreate = changes.iter().any(|change| recreate_fields.iter().any(|field| change.touches(field)));
@@ -219,7 +224,9 @@ fn deletes(input: &PlanInput<'_>, target: &TargetInput<'_>) -> Vec<Action> {
         .into_iter()
         .flatten()
         .filter(|(id, owned)| !owned.made_namespace && !wanted.contains(&id.versionless()))
-        .filter(|(id, owned)| input.policies.gc(&subject(input, id, &owned.component)) == GcStrategy::OnAppUpdate)
+        .filter(|(id, owned)| {
+            input.policies.gc(&subject(input, id, &owned.component)) == GcStrategy::OnAppUpdate
+        })
         .collect();
     gone.sort_by_key(|(id, _)| (std::cmp::Reverse(crate::wave(id)), *id));
     gone.into_iter()
@@ -266,7 +273,8 @@ fn changes(before: &Desired, after: &Desired) -> Vec<FieldChange> {
 pub(crate) fn redact(id: &ObjectId, path: &FieldPath, value: Option<Value>) -> Option<Value> {
     const HARMLESS: [&[&str]; 5] =
         [&["apiVersion"], &["kind"], &["type"], &["immutable"], &["metadata", "labels"]];
-    let harmless = HARMLESS.iter().any(|names| path.starts_with(&FieldPath::of_fields(names.iter().copied())));
+    let harmless =
+        HARMLESS.iter().any(|names| path.starts_with(&FieldPath::of_fields(names.iter().copied())));
     let secret = id.kind == "Secret" && id.group().is_empty();
     match value {
         Some(value) if secret && !harmless => match (value, path.segments()) {

@@ -163,9 +163,11 @@ impl Selector {
     }
 
     fn matches(&self, subject: &Subject<'_>) -> bool {
-        let allows = |list: &[String], value: &str| list.is_empty() || list.iter().any(|entry| entry == value);
+        let allows =
+            |list: &[String], value: &str| list.is_empty() || list.iter().any(|entry| entry == value);
         // Traits that make objects of their own don't exist, so every object is a workload.
-        let oam = self.oam_types.is_empty() || self.oam_types.iter().any(|t| t.eq_ignore_ascii_case("workload"));
+        let oam =
+            self.oam_types.is_empty() || self.oam_types.iter().any(|t| t.eq_ignore_ascii_case("workload"));
         !self.is_empty()
             && oam
             && self.trait_types.is_empty()
@@ -182,7 +184,8 @@ impl ResourcePolicies {
     /// # Errors
     /// Where the properties aren't what the type takes.
     pub fn add(&mut self, name: &str, type_: &str, properties: &Value) -> Result<(), PolicyError> {
-        let refuse = |message: String| PolicyError { policy: name.to_owned(), type_: type_.to_owned(), message };
+        let refuse =
+            |message: String| PolicyError { policy: name.to_owned(), type_: type_.to_owned(), message };
         let fields = |texts: &[String]| -> Result<Vec<FieldPath>, PolicyError> {
             let parse = |text: &String| FieldPath::parse(text).map_err(|e| refuse(format!("{text:?}: {e}")));
             let whole = |text: &String| if text == "*" { Ok(FieldPath::root()) } else { parse(text) };
@@ -192,7 +195,9 @@ impl ResourcePolicies {
             "garbage-collect" => {
                 let read: GarbageCollect = read(properties).map_err(refuse)?;
                 if read.order.as_deref().is_some_and(|order| order != "dependency") {
-                    return Err(refuse("order: only \"dependency\" exists, and it is always kept".to_owned()));
+                    return Err(refuse(
+                        "order: only \"dependency\" exists, and it is always kept".to_owned(),
+                    ));
                 }
                 let _ = (read.application_revision_limit, read.continue_on_failure);
                 self.keep_legacy |= read.keep_legacy_resource;
@@ -200,7 +205,9 @@ impl ResourcePolicies {
                     let strategy = match rule.propagation.as_deref() {
                         None | Some("cascading") => rule.strategy,
                         Some("orphan") => GcStrategy::Never,
-                        Some(other) => return Err(refuse(format!("propagation: {other:?} isn't orphan or cascading"))),
+                        Some(other) => {
+                            return Err(refuse(format!("propagation: {other:?} isn't orphan or cascading")));
+                        }
                     };
                     self.gc.push((checked(rule.selector).map_err(refuse)?, strategy));
                 }
@@ -217,7 +224,9 @@ impl ResourcePolicies {
                 for rule in read.rules.into_iter().filter(|_| read.enable) {
                     let known = ["onUpdate", "onStateKeep", "always", ""];
                     if let Some(affect) = rule.strategy.affect.as_deref().filter(|a| !known.contains(a)) {
-                        return Err(refuse(format!("affect: {affect:?} isn't onUpdate, onStateKeep or always")));
+                        return Err(refuse(format!(
+                            "affect: {affect:?} isn't onUpdate, onStateKeep or always"
+                        )));
                     }
                     if rule.strategy.path.is_empty() {
                         return Err(refuse("path: is empty; name fields, or write \"*\" for all".to_owned()));
@@ -229,7 +238,9 @@ impl ResourcePolicies {
             "resource-update" => {
                 let read: ResourceUpdate = read(properties).map_err(refuse)?;
                 for rule in read.rules {
-                    if let Some(op) = rule.strategy.op.as_deref().filter(|op| !["patch", "replace"].contains(op)) {
+                    if let Some(op) =
+                        rule.strategy.op.as_deref().filter(|op| !["patch", "replace"].contains(op))
+                    {
                         return Err(refuse(format!("op: {op:?} isn't patch or replace")));
                     }
                     let paths = fields(&rule.strategy.recreate_fields)?;

@@ -140,7 +140,8 @@ impl Turn<'_> {
             let reason = failed.map_or_else(|| "Failed".to_owned(), |s| s.reason.clone());
             (RunPhase::Failed, reason, format!("{text}; {advice}"))
         } else if self.facts.suspend && !moves {
-            let how = format!("suspended by a person; go on with: fleetctl workflow resume {}", self.address());
+            let how =
+                format!("suspended by a person; go on with: fleetctl workflow resume {}", self.address());
             (RunPhase::Suspending, "SuspendedByUser".to_owned(), how)
         } else if let Some(step) = running().next() {
             let mut message = format!("step {}: {}", step.name, step.message);
@@ -152,7 +153,8 @@ impl Turn<'_> {
         } else if let Some(step) = status.steps.iter().find(|step| step.phase == StepPhase::Suspending) {
             (RunPhase::Suspending, step.reason.clone(), step.message.clone())
         } else {
-            let next = graph.nodes.iter().zip(&status.steps).find(|(_, step)| step.phase == StepPhase::Pending);
+            let next =
+                graph.nodes.iter().zip(&status.steps).find(|(_, step)| step.phase == StepPhase::Pending);
             let name = next.map_or("", |(node, _)| node.name.as_str());
             (RunPhase::Executing, "Planning".to_owned(), format!("step {name}: its plan is being made"))
         };
@@ -193,13 +195,15 @@ impl Turn<'_> {
         status.phase = RunPhase::Failed;
         status.reason = "RunNotRecorded".to_owned();
         let again = format!("fleetctl workflow restart {}", self.address());
-        status.message = format!("the run's record doesn't list the steps of its workflow; start again with: {again}");
+        status.message =
+            format!("the run's record doesn't list the steps of its workflow; start again with: {again}");
         status.ended_at = Some(self.now);
     }
 
     fn cut_off(&mut self, status: &mut RunStatus) {
         let (phase, reason, message) = if self.facts.terminate {
-            let again = format!("ended by a person; start again with: fleetctl workflow restart {}", self.address());
+            let again =
+                format!("ended by a person; start again with: fleetctl workflow restart {}", self.address());
             (RunPhase::Terminated, "Terminated", again)
         } else {
             (RunPhase::Superseded, "Superseded", "a newer revision took over".to_owned())
@@ -236,7 +240,8 @@ fn summarise(step: &mut StepState, now: Timestamp) {
         match failed.as_slice() {
             [] => close(step, StepPhase::Succeeded, "", "", now),
             [first, rest @ ..] => {
-                let more = if rest.is_empty() { String::new() } else { format!(" (and {} more)", rest.len()) };
+                let more =
+                    if rest.is_empty() { String::new() } else { format!(" (and {} more)", rest.len()) };
                 let message = format!("{}: {}{more}", first.target, first.message);
                 let reason = first.reason.clone();
                 close(step, StepPhase::Failed, &reason, &message, now);

@@ -281,14 +281,16 @@ fn read_step(
     let invalid = |message: String| WorkflowError::Properties { step: name.clone(), message };
     let kind = match step.type_.as_str() {
         "deploy" => {
-            let deploy: DeployProperties = serde_json::from_value(properties).map_err(|e| invalid(e.to_string()))?;
+            let deploy: DeployProperties =
+                serde_json::from_value(properties).map_err(|e| invalid(e.to_string()))?;
             if deploy.parallelism == Some(0) {
                 return Err(invalid("parallelism: must be at least 1".to_owned()));
             }
             StepKind::Deploy(deploy)
         }
         "suspend" => {
-            let written: SuspendAsWritten = serde_json::from_value(properties).map_err(|e| invalid(e.to_string()))?;
+            let written: SuspendAsWritten =
+                serde_json::from_value(properties).map_err(|e| invalid(e.to_string()))?;
             let duration = written.duration.as_deref().map(parse_duration).transpose();
             let duration = duration.map_err(|e| invalid(format!("duration: {e}")))?;
             StepKind::Suspend(SuspendProperties { duration, message: written.message })
@@ -307,8 +309,9 @@ fn read_step(
         after.insert(*earlier);
     }
     let timeout = match &step.timeout {
-        Some(text) => parse_duration(text)
-            .map_err(|message| WorkflowError::Timeout { step: name.clone(), message })?,
+        Some(text) => {
+            parse_duration(text).map_err(|message| WorkflowError::Timeout { step: name.clone(), message })?
+        }
         None => DEFAULT_TIMEOUT,
     };
     Ok(Node { name, kind, after: after.into_iter().collect(), timeout })

@@ -312,9 +312,9 @@ impl Embedded {
         kubeconfig::write(authority, address, &members, before, self.fleet.now()).map(Some)
     }
 
-    /// Resolves when somebody asked the process to end through the listener.
-    pub async fn asked_to_quit(&self) {
-        self.quit.cancelled().await;
+    /// Fires when somebody asked the process to end through the listener.
+    pub fn quit(&self) -> CancellationToken {
+        self.quit.clone()
     }
 
     /// Resolves when a task has ended by itself, which none should.

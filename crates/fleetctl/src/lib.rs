@@ -14,11 +14,11 @@
 //! Commands answer a [`exit::Failure`] with one line (place, cause, next step) and an exit code.
 
 pub mod access;
-pub mod application;
+//APP
 pub mod args;
 pub mod cluster;
 pub mod controller;
-pub mod demo;
+//DEMO
 pub mod embedded;
 pub mod environment;
 pub mod exit;

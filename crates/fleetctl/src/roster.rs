@@ -47,7 +47,7 @@ impl Roster {
         let named = self.0.iter().find(|cluster| cluster.name_any() == name);
         let found = named.or_else(|| self.0.iter().find(|cluster| cluster.alias() == Some(name)));
         found.ok_or_else(|| {
-            let mut known: Vec<String> = self.0.iter().map(ResourceExt::name_any).collect();
+            let mut known: Vec<String> = self.0.iter().map(|cluster| cluster.name_any()).collect();
             known.extend(self.0.iter().filter_map(|cluster| cluster.alias().map(str::to_owned)));
             Failure::not_found(format!("no member {name:?}{}", crate::nearest::advice(name, &known, "members")))
         })

@@ -1,5 +1,7 @@
 //! The checks of `cargo xtask tidy` as ordinary tests: they hold on every `cargo test --workspace`.
 
+#![allow(clippy::expect_used)]
+
 use std::path::Path;
 
 use xtask::tidy::{self, Finding};
@@ -17,7 +19,10 @@ fn none(findings: &[Finding]) {
 #[test]
 fn arrows_between_crates_are_those_of_the_design() {
     let metadata = tidy::metadata(root()).expect("cargo metadata");
-    assert!(metadata["packages"].as_array().is_some_and(|packages| packages.len() > 10), "few crates were found");
+    assert!(
+        metadata["packages"].as_array().is_some_and(|packages| packages.len() > 10),
+        "few crates were found"
+    );
     none(&tidy::arrows::check(&metadata));
 }
 

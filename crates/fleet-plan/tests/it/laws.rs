@@ -7,7 +7,9 @@ use fleet_plan::{ActionKind, Plan, ResourcePolicies, drift, wave};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::site::{Site, config, crd, deployment, here, id, plan_here, plan_of, policies, prepared, role, secret};
+use crate::site::{
+    Site, config, crd, deployment, here, id, plan_here, plan_of, policies, prepared, role, secret,
+};
 
 fn object() -> impl Strategy<Value = Value> {
     let name = || prop::sample::select(vec!["a", "b", "c", "d"]);

@@ -45,9 +45,19 @@ fn a_missing_namespace_is_marked_as_ours() {
 #[test]
 fn new_changed_same_and_gone_are_told_apart() {
     let site = Site {
-        rendered: vec![deployment("new", "web:1"), deployment("changed", "web:2"), deployment("same", "web:1")],
-        delivered: vec![deployment("changed", "web:1"), deployment("same", "web:1"), deployment("gone", "web:1")],
-        owned: ["new", "changed", "same", "gone"].map(|name| id("apps/v1", "Deployment", "demo", name)).to_vec(),
+        rendered: vec![
+            deployment("new", "web:1"),
+            deployment("changed", "web:2"),
+            deployment("same", "web:1"),
+        ],
+        delivered: vec![
+            deployment("changed", "web:1"),
+            deployment("same", "web:1"),
+            deployment("gone", "web:1"),
+        ],
+        owned: ["new", "changed", "same", "gone"]
+            .map(|name| id("apps/v1", "Deployment", "demo", name))
+            .to_vec(),
         ..Site::default()
     };
     let plan = plan_here(site, &policies(&[]));
@@ -71,7 +81,8 @@ fn new_changed_same_and_gone_are_told_apart() {
 // Broken: an object is applied before what it needs, or a namespace is deleted before what stands in it.
 #[test]
 fn waves_go_forward_for_applies_and_back_for_deletes() {
-    let all = || vec![deployment("web", "web:1"), config("settings", "x"), crd("apps.example.org"), role("reader")];
+    let all =
+        || vec![deployment("web", "web:1"), config("settings", "x"), crd("apps.example.org"), role("reader")];
     let site = Site { rendered: all(), ..Site::default() };
     let kinds = |actions: &[Action]| actions.iter().map(|a| a.id.kind.clone()).collect::<Vec<_>>();
     let applied = kinds(&plan_here(site, &policies(&[])).targets[0].actions);
@@ -133,19 +144,21 @@ fn another_api_version_is_the_same_object() {
 // Broken: an application that moves to another namespace deletes what has no namespace and was just delivered.
 #[test]
 fn a_cluster_wide_object_that_another_target_delivers_stays() {
-    let left = Site { owned: vec![id("rbac.authorization.k8s.io/v1", "ClusterRole", "", "reader")], ..Site::default() };
+    let left = Site {
+        owned: vec![id("rbac.authorization.k8s.io/v1", "ClusterRole", "", "reader")],
+        ..Site::default()
+    };
     let new = Site { rendered: vec![role("reader")], ..Site::default() };
-    let plan = plan_of(
-        &[(Target::new("mc-bj1", "new"), new), (Target::new("mc-bj1", "old"), left)],
-        &policies(&[]),
-    );
+    let plan =
+        plan_of(&[(Target::new("mc-bj1", "new"), new), (Target::new("mc-bj1", "old"), left)], &policies(&[]));
     assert_eq!(plan.count(ActionKind::Delete), 0);
-    let left = Site { owned: vec![id("rbac.authorization.k8s.io/v1", "ClusterRole", "", "reader")], ..Site::default() };
+    let left = Site {
+        owned: vec![id("rbac.authorization.k8s.io/v1", "ClusterRole", "", "reader")],
+        ..Site::default()
+    };
     let new = Site { rendered: vec![role("reader")], ..Site::default() };
-    let elsewhere = plan_of(
-        &[(Target::new("mc-bj2", "new"), new), (Target::new("mc-bj1", "old"), left)],
-        &policies(&[]),
-    );
+    let elsewhere =
+        plan_of(&[(Target::new("mc-bj2", "new"), new), (Target::new("mc-bj1", "old"), left)], &policies(&[]));
     assert_eq!(elsewhere.count(ActionKind::Delete), 1, "another cluster's object is another object");
 }
 
@@ -172,18 +185,25 @@ fn recreating_follows_the_fields_that_change() {
     };
     let selector = || with("selector", json!({ "matchLabels": { "app": "web" } }));
     assert!(recreates(json!(["spec.selector"]), plain(), selector()), "the field comes");
-    assert!(recreates(json!(["spec.selector.matchLabels"]), plain(), selector()), "it comes with what holds it");
+    assert!(
+        recreates(json!(["spec.selector.matchLabels"]), plain(), selector()),
+        "it comes with what holds it"
+    );
     assert!(recreates(json!(["spec"]), plain(), selector()), "something below it comes");
     assert!(recreates(json!(["*"]), plain(), deployment("web", "web:2")), "any field");
     assert!(!recreates(json!(["spec.selector"]), plain(), deployment("web", "web:2")));
-    assert!(!recreates(json!(["spec.selector.matchExpressions"]), plain(), selector()), "its neighbour comes");
+    assert!(
+        !recreates(json!(["spec.selector.matchExpressions"]), plain(), selector()),
+        "its neighbour comes"
+    );
     assert!(!recreates(json!(["*"]), plain(), plain()), "nothing changes");
 }
 
 #[test]
 fn a_secret_shows_keys_only() {
     let mut before = secret("db", &json!({ "user": "c2VjcmV0LWE=", "gone": "c2VjcmV0LWI=" }));
-    before["metadata"]["annotations"] = json!({ "kubectl.kubernetes.io/last-applied-configuration": "c2VjcmV0LWE=" });
+    before["metadata"]["annotations"] =
+        json!({ "kubectl.kubernetes.io/last-applied-configuration": "c2VjcmV0LWE=" });
     let after = secret("db", &json!({ "user": "c2VjcmV0LWM=", "new": "c2VjcmV0LWQ=" }));
     let site = Site { rendered: vec![after], delivered: vec![before], ..Site::default() };
     let text = serde_json::to_string(&plan_here(site, &policies(&[]))).unwrap();
@@ -217,4 +237,15 @@ fn a_field_that_is_gone_is_drift_unless_it_was_empty() {
     let found = drift(&deployment, &delivered, &json!({ "spec": { "replicas": 3 } }));
     assert_eq!(found.len(), 1);
     assert_eq!((found[0].path.to_dotted().as_str(), &found[0].live), ("spec.paused", &None));
+}
+
+// Broken: a policy keeps an object from being deleted with a new revision, and it is deleted all the same.
+#[test]
+fn garbage_collection_policies_hold_deletes_back() {
+    for (strategy, expected) in [("onAppUpdate", 1), ("onAppDelete", 0), ("never", 0)] {
+        let rule = json!({ "selector": { "resourceTypes": ["ConfigMap"] }, "strategy": strategy });
+        let site = Site { owned: vec![id("v1", "ConfigMap", "demo", "old")], ..Site::default() };
+        let plan = plan_here(site, &policies(&[("garbage-collect", json!({ "rules": [rule] }))]));
+        assert_eq!(plan.count(ActionKind::Delete), expected, "{strategy}");
+    }
 }

@@ -55,14 +55,18 @@ fn without_a_policy_things_are_deleted_repaired_and_never_taken_over() {
 
 #[test]
 fn garbage_collection_goes_by_the_first_rule_that_matches() {
-    let rule = |name: &str, strategy: &str| json!({ "selector": { "resourceNames": [name] }, "strategy": strategy });
+    let rule =
+        |name: &str, strategy: &str| json!({ "selector": { "resourceNames": [name] }, "strategy": strategy });
     for (properties, expected) in [
         (json!({}), GcStrategy::OnAppUpdate),
         (Value::Null, GcStrategy::OnAppUpdate),
         (json!({ "keepLegacyResource": true }), GcStrategy::OnAppDelete),
         (json!({ "rules": [rule("web-demo", "never")] }), GcStrategy::Never),
         (json!({ "rules": [rule("other", "never")] }), GcStrategy::OnAppUpdate),
-        (json!({ "rules": [rule("web-demo", "onAppDelete"), rule("web-demo", "never")] }), GcStrategy::OnAppDelete),
+        (
+            json!({ "rules": [rule("web-demo", "onAppDelete"), rule("web-demo", "never")] }),
+            GcStrategy::OnAppDelete,
+        ),
         (
             json!({ "keepLegacyResource": true, "rules": [rule("web-demo", "onAppUpdate")] }),
             GcStrategy::OnAppUpdate,
@@ -112,7 +116,8 @@ fn drift_is_reported_where_a_policy_says_so() {
 
 #[test]
 fn several_policies_of_a_type_are_merged() {
-    let take_over = |name: &str| ("take-over", json!({ "rules": [{ "selector": { "resourceNames": [name] } }] }));
+    let take_over =
+        |name: &str| ("take-over", json!({ "rules": [{ "selector": { "resourceNames": [name] } }] }));
     assert!(ask(&policies(&[take_over("other"), take_over("web-demo")]), ResourcePolicies::takes_over));
 }
 
@@ -128,22 +133,59 @@ fn policies_of_other_modules_are_passed_over() {
 fn what_can_not_be_used_is_refused_in_words() {
     let web = json!({ "componentNames": ["web"] });
     for (type_, properties, message) in [
-        ("take-over", json!({ "rules": [{ "selector": {} }] }), "a selector is empty; name components, resourceTypes or resourceNames"),
+        (
+            "take-over",
+            json!({ "rules": [{ "selector": {} }] }),
+            "a selector is empty; name components, resourceTypes or resourceNames",
+        ),
         ("take-over", json!({ "rules": [{}] }), "missing field `selector`"),
         ("take-over", json!({ "rule": [] }), "unknown field `rule`, expected `rules`"),
         ("take-over", json!({ "rules": [{ "selector": { "names": ["x"] } }] }), "unknown field `names`"),
         ("take-over", json!(["web"]), "web"),
         ("garbage-collect", json!({ "order": "random" }), "order: only \"dependency\" exists"),
-        ("garbage-collect", json!({ "rules": [{ "selector": web, "strategy": "sometimes" }] }), "unknown variant `sometimes`"),
-        ("garbage-collect", json!({ "rules": [{ "selector": web, "propagation": "half" }] }), "propagation: \"half\" isn't orphan or cascading"),
-        ("garbage-collect", json!({ "keepLegacyResource": "yes" }), "invalid type: string \"yes\", expected a boolean"),
-        ("apply-once", json!({ "enable": true, "rules": [{ "strategy": { "path": ["*"], "affect": "now" } }] }), "affect: \"now\" isn't onUpdate, onStateKeep or always"),
-        ("apply-once", json!({ "enable": true, "rules": [{ "strategy": { "path": [] } }] }), "path: is empty"),
-        ("apply-once", json!({ "enable": true, "rules": [{ "strategy": { "path": ["spec.["] } }] }), "\"spec.[\": "),
-        ("resource-update", json!({ "rules": [{ "selector": web, "strategy": { "op": "delete" } }] }), "op: \"delete\" isn't patch or replace"),
-        ("resource-update", json!({ "rules": [{ "selector": web, "strategy": { "recreateFields": ["a..b"] } }] }), "\"a..b\": "),
+        (
+            "garbage-collect",
+            json!({ "rules": [{ "selector": web, "strategy": "sometimes" }] }),
+            "unknown variant `sometimes`",
+        ),
+        (
+            "garbage-collect",
+            json!({ "rules": [{ "selector": web, "propagation": "half" }] }),
+            "propagation: \"half\" isn't orphan or cascading",
+        ),
+        (
+            "garbage-collect",
+            json!({ "keepLegacyResource": "yes" }),
+            "invalid type: string \"yes\", expected a boolean",
+        ),
+        (
+            "apply-once",
+            json!({ "enable": true, "rules": [{ "strategy": { "path": ["*"], "affect": "now" } }] }),
+            "affect: \"now\" isn't onUpdate, onStateKeep or always",
+        ),
+        (
+            "apply-once",
+            json!({ "enable": true, "rules": [{ "strategy": { "path": [] } }] }),
+            "path: is empty",
+        ),
+        (
+            "apply-once",
+            json!({ "enable": true, "rules": [{ "strategy": { "path": ["spec.["] } }] }),
+            "\"spec.[\": ",
+        ),
+        (
+            "resource-update",
+            json!({ "rules": [{ "selector": web, "strategy": { "op": "delete" } }] }),
+            "op: \"delete\" isn't patch or replace",
+        ),
+        (
+            "resource-update",
+            json!({ "rules": [{ "selector": web, "strategy": { "recreateFields": ["a..b"] } }] }),
+            "\"a..b\": ",
+        ),
     ] {
-        let refused: PolicyError = ResourcePolicies::default().add("mine", type_, &properties).expect_err("it is taken");
+        let refused: PolicyError =
+            ResourcePolicies::default().add("mine", type_, &properties).expect_err("it is taken");
         let text = refused.to_string();
         assert!(text.starts_with(&format!("policy \"mine\" of type {type_}: properties: ")), "{text}");
         assert!(text.contains(message), "{text}");

@@ -51,8 +51,10 @@ pub(crate) fn crd(name: &str) -> Value {
 }
 
 pub(crate) fn prepared(objects: &[Value], target: &Target) -> Vec<Desired> {
-    let objects: Vec<(String, Value)> = objects.iter().map(|object| ("web".to_owned(), object.clone())).collect();
-    let scoped = |id: &ObjectId| matches!(id.kind.as_str(), "ClusterRole" | "CustomResourceDefinition" | "Namespace");
+    let objects: Vec<(String, Value)> =
+        objects.iter().map(|object| ("web".to_owned(), object.clone())).collect();
+    let scoped =
+        |id: &ObjectId| matches!(id.kind.as_str(), "ClusterRole" | "CustomResourceDefinition" | "Namespace");
     prepare(&objects, target, &DELIVERY, &scoped)
 }
 
@@ -75,7 +77,8 @@ pub(crate) fn plan_of(sites: &[(Target, Site)], policies: &ResourcePolicies) -> 
     let parts: Vec<Parts> = sites
         .iter()
         .map(|(target, site)| {
-            let owned = |id: &ObjectId| (id.clone(), Owned { component: "web".to_owned(), made_namespace: false });
+            let owned =
+                |id: &ObjectId| (id.clone(), Owned { component: "web".to_owned(), made_namespace: false });
             let mut objects: BTreeMap<ObjectId, Owned> = site.owned.iter().map(owned).collect();
             if site.made_namespace {
                 let made = Owned { component: String::new(), made_namespace: true };

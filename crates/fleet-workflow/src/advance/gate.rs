@@ -67,13 +67,16 @@ impl Turn<'_> {
             at: Some(self.now),
         };
         let mine = self.facts.approvals.iter().filter(|approval| approval.step == step);
-        let (fitting, stale): (Vec<_>, Vec<_>) = mine.partition(|approval| approval.plan_hash == gate.plan_hash);
+        let (fitting, stale): (Vec<_>, Vec<_>) =
+            mine.partition(|approval| approval.plan_hash == gate.plan_hash);
         let opened = fitting
             .first()
             .map(|a| record(&a.name, &a.approver, a.proven, &a.reason))
             .or_else(|| {
                 let by_hand = self.facts.cleared_by_hand.as_deref() == Some(step);
-                by_hand.then(|| record("", "unidentified", false, "status.workflow.suspend was set to false by hand"))
+                by_hand.then(|| {
+                    record("", "unidentified", false, "status.workflow.suspend was set to false by hand")
+                })
             })
             .or_else(|| {
                 let by_time = gate.opens_at.is_some_and(|at| at <= self.now);
@@ -85,7 +88,9 @@ impl Turn<'_> {
 
     fn explain(&self, node: &Node, step: &mut StepState, gate: &Gate, plan: &PlanFact) {
         let said = match &node.kind {
-            StepKind::Suspend(suspend) => suspend.message.as_ref().map_or_else(String::new, |m| format!("{m}; ")),
+            StepKind::Suspend(suspend) => {
+                suspend.message.as_ref().map_or_else(String::new, |m| format!("{m}; "))
+            }
             StepKind::Deploy(_) => String::new(),
         };
         let until = gate.opens_at.map_or_else(String::new, |at| format!(" (goes on by itself at {at})"));

@@ -22,7 +22,8 @@ impl Turn<'_> {
         if self.facts.removed.contains(&state.target.cluster) {
             return self.end(state, TargetPhase::Removed, "Removed", "the cluster left the fleet");
         }
-        let fact = self.facts.targets.get(&(node.name.clone(), state.target.clone())).cloned().unwrap_or_default();
+        let fact =
+            self.facts.targets.get(&(node.name.clone(), state.target.clone())).cloned().unwrap_or_default();
         let commands = self.commands.len();
         match state.phase {
             // Sending begins once the intent is on record, with the command of this turn.
@@ -33,7 +34,11 @@ impl Turn<'_> {
         // Facts come first: what was done while nobody looked is done, however late it is seen.
         if out_of_time && !state.phase.is_over() {
             self.commands.truncate(commands);
-            let waited = if state.message.is_empty() { state.phase.as_str().to_owned() } else { state.message.clone() };
+            let waited = if state.message.is_empty() {
+                state.phase.as_str().to_owned()
+            } else {
+                state.message.clone()
+            };
             let message = format!("not done within the step's timeout of {:#}; last: {waited}", node.timeout);
             self.end(state, TargetPhase::Failed, "Timeout", &message);
         }
@@ -70,7 +75,8 @@ impl Turn<'_> {
         match &fact.delivery {
             Delivery::Idle if self.halted() => {}
             Delivery::Idle => {
-                self.commands.push(Command::Deliver { step: node.name.clone(), target: state.target.clone() });
+                self.commands
+                    .push(Command::Deliver { step: node.name.clone(), target: state.target.clone() });
             }
             Delivery::Running => put(state, "Delivering", "objects are being sent"),
             Delivery::Applied => {
@@ -107,7 +113,9 @@ impl Turn<'_> {
                 self.commands.push(Command::Prune { step: node.name.clone(), target: state.target.clone() });
             }
             Prune::Running => {}
-            Prune::Refused(problem) => self.end(state, TargetPhase::Failed, &problem.reason, &problem.message),
+            Prune::Refused(problem) => {
+                self.end(state, TargetPhase::Failed, &problem.reason, &problem.message)
+            }
         }
     }
 

@@ -23,7 +23,10 @@ fn the_first_step_goes_and_the_second_asks() {
     world.finish("first", "mc-bj1");
     let turned = world.settle();
     assert!(turned.commands.is_empty(), "{:?}", turned.commands);
-    assert_eq!((world.status.phase, world.status.reason.as_str()), (RunPhase::Suspending, "WaitingForApproval"));
+    assert_eq!(
+        (world.status.phase, world.status.reason.as_str()),
+        (RunPhase::Suspending, "WaitingForApproval")
+    );
     assert_eq!(
         world.status.message,
         "step second waits for approval: 3 to create on mc-bj2/demo; look with: fleetctl plan web-demo -n demo, \
@@ -78,11 +81,16 @@ fn a_gate_opened_by_hand_is_unidentified() {
 
 #[test]
 fn a_suspend_step_opens_when_its_time_is_up() {
-    let steps = [step("wait", "suspend", json!({ "duration": "45s", "message": "look" }), &[]), deploy("ship", true)];
+    let steps =
+        [step("wait", "suspend", json!({ "duration": "45s", "message": "look" }), &[]), deploy("ship", true)];
     let mut world = run(&steps, &[vec![], vec!["mc-bj1"]]);
     let turned = world.settle();
     assert_eq!(turned.wake_at.unwrap().to_string(), "2026-11-21T12:00:45Z");
-    assert!(world.status.message.contains("(goes on by itself at 2026-11-21T12:00:45Z): look;"), "{}", world.status.message);
+    assert!(
+        world.status.message.contains("(goes on by itself at 2026-11-21T12:00:45Z): look;"),
+        "{}",
+        world.status.message
+    );
     world.pass(44);
     assert_eq!(world.settle().status.phase, RunPhase::Suspending);
     world.pass(1);
@@ -122,7 +130,8 @@ fn tries_are_counted_across_crashes_and_end() {
 // Broken: one member's refusal stops the others of the same step.
 #[test]
 fn a_refusal_fails_its_target_and_the_others_go_on() {
-    let mut world = run(&[deploy("ship", true), deploy("next", true)], &[vec!["mc-bj1", "mc-bj2"], vec!["mc-hz1"]]);
+    let mut world =
+        run(&[deploy("ship", true), deploy("next", true)], &[vec!["mc-bj1", "mc-bj2"], vec!["mc-hz1"]]);
     world.settle();
     world.deliver("ship", "mc-bj1", refused(false));
     world.deliver("ship", "mc-bj2", Delivery::Running);
@@ -179,7 +188,10 @@ fn nothing_is_sent_after_the_deadline() {
 // Broken: steps of a DAG that stand before what they wait for begin only when something else happens.
 #[test]
 fn a_dag_may_be_written_in_any_order() {
-    let steps = [step("last", "deploy", json!({}), &["first"]), step("first", "suspend", json!({ "duration": "0" }), &[])];
+    let steps = [
+        step("last", "deploy", json!({}), &["first"]),
+        step("first", "suspend", json!({ "duration": "0" }), &[]),
+    ];
     let mut world = World::new(Graph::read(&steps, true).unwrap(), &[vec!["mc-bj1"], vec![]]);
     world.settle();
     assert_eq!(world.phases(), [StepPhase::Running, StepPhase::Succeeded]);
@@ -194,7 +206,12 @@ fn suspended_within_a_step_names_the_way_on() {
     world.facts.suspend = true;
     world.turn();
     assert_eq!(world.status.phase, RunPhase::Executing);
-    assert!(world.status.message.ends_with("nothing further begins until: fleetctl workflow resume web-demo -n demo"));
+    assert!(
+        world
+            .status
+            .message
+            .ends_with("nothing further begins until: fleetctl workflow resume web-demo -n demo")
+    );
     world.deliver("ship", "mc-bj1", refused(true));
     world.turn();
     assert_eq!((world.status.phase, world.status.reason.as_str()), (RunPhase::Suspending, "SuspendedByUser"));

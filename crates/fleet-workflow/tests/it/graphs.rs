@@ -15,7 +15,8 @@ fn refusal(steps: &[Step], dag: bool) -> (&'static str, String) {
 #[test]
 fn a_list_goes_step_by_step_and_a_dag_as_it_says() {
     let steps = [deploy("a", true), deploy("b", false), step("c", "suspend", json!({}), &["a"])];
-    let after = |dag| Graph::read(&steps, dag).unwrap().nodes.into_iter().map(|node| node.after).collect::<Vec<_>>();
+    let after =
+        |dag| Graph::read(&steps, dag).unwrap().nodes.into_iter().map(|node| node.after).collect::<Vec<_>>();
     assert_eq!(after(false), [vec![], vec![0], vec![0, 1]]);
     assert_eq!(after(true), [vec![], vec![], vec![0]]);
 }
@@ -87,7 +88,11 @@ fn what_can_not_be_walked_is_refused_in_words() {
             "step \"a\": dependsOn names \"b\", which is no step of this workflow",
         ),
         (
-            vec![step("a", "deploy", json!({}), &["b"]), step("b", "deploy", json!({}), &["a"]), deploy("c", true)],
+            vec![
+                step("a", "deploy", json!({}), &["b"]),
+                step("b", "deploy", json!({}), &["a"]),
+                deploy("c", true),
+            ],
             "StepCycle",
             "steps wait for each other: a → b; take one of the dependsOn away",
         ),

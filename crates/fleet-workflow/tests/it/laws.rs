@@ -25,8 +25,9 @@ struct StepSeed {
 fn step_seed() -> impl Strategy<Value = StepSeed> {
     let flag = prop::bool::weighted(0.15);
     let after = prop::collection::vec(any::<Index>(), 0..3);
-    (0..4_u8, flag, any::<[bool; 3]>(), after, any::<u16>(), 5..3600_u16)
-        .prop_map(|(kind, ask, clusters, after, rank, timeout)| StepSeed { kind, ask, clusters, after, rank, timeout })
+    (0..4_u8, flag, any::<[bool; 3]>(), after, any::<u16>(), 5..3600_u16).prop_map(
+        |(kind, ask, clusters, after, rank, timeout)| StepSeed { kind, ask, clusters, after, rank, timeout },
+    )
 }
 
 #[derive(Debug, Clone)]
@@ -119,7 +120,9 @@ fn happen(world: &mut World, event: &Event) {
         .steps
         .iter()
         .filter(|step| step.phase == StepPhase::Running)
-        .flat_map(|step| step.targets.iter().filter(|t| !t.phase.is_over()).map(|t| (step.name.clone(), t.target.clone())))
+        .flat_map(|step| {
+            step.targets.iter().filter(|t| !t.phase.is_over()).map(|t| (step.name.clone(), t.target.clone()))
+        })
         .collect();
     let gates = world.status.steps.iter().filter(|step| step.phase == StepPhase::Suspending);
     let gates: Vec<String> = gates.map(|step| step.name.clone()).collect();
@@ -207,7 +210,10 @@ fn over_is_over(world: &World, turned: &Advance) -> Result<(), TestCaseError> {
         prop_assert_eq!(&turned.status, &world.status, "a run that is over changes");
     }
     if turned.status.phase.is_over() {
-        prop_assert!(turned.commands.is_empty() && turned.wake_at.is_none(), "a run that is over asks for more");
+        prop_assert!(
+            turned.commands.is_empty() && turned.wake_at.is_none(),
+            "a run that is over asks for more"
+        );
         prop_assert!(turned.status.ended_at.is_some());
         prop_assert!(turned.status.steps.iter().all(|step| step.phase.is_over()), "a step outlives its run");
     }
@@ -237,7 +243,10 @@ fn gates_hold(world: &World, turned: &Advance) -> Result<(), TestCaseError> {
     for (node, (before, after)) in steps.filter(|(node, (before, _))| node.kind.is_gated() || before.ask) {
         let open = after.gate.as_ref().and_then(|gate| gate.approval.as_ref());
         let acted = after.targets.iter().any(|t| !matches!(t.phase, TargetPhase::Pending));
-        if acted || delivers(turned, &node.name) || matches!(after.phase, StepPhase::Running | StepPhase::Succeeded) {
+        if acted
+            || delivers(turned, &node.name)
+            || matches!(after.phase, StepPhase::Running | StepPhase::Succeeded)
+        {
             prop_assert!(open.is_some(), "step {} acts behind a gate that is shut", node.name);
         }
         let Some(open) = open else { continue };
@@ -247,9 +256,15 @@ fn gates_hold(world: &World, turned: &Advance) -> Result<(), TestCaseError> {
             continue;
         }
         let plan = world.facts.plans.get(&node.name).and_then(|plan| plan.as_ref().ok());
-        prop_assert_eq!(plan.map(|plan| &plan.hash), Some(&open.plan_hash), "the plan isn't the one approved");
+        prop_assert_eq!(
+            plan.map(|plan| &plan.hash),
+            Some(&open.plan_hash),
+            "the plan isn't the one approved"
+        );
         let approved = world.facts.approvals.iter().any(|approval| {
-            approval.name == open.approval && approval.step == node.name && approval.plan_hash == open.plan_hash
+            approval.name == open.approval
+                && approval.step == node.name
+                && approval.plan_hash == open.plan_hash
         });
         let by_hand = world.facts.cleared_by_hand.as_ref() == Some(&node.name);
         let by_time = after.gate.as_ref().and_then(|gate| gate.opens_at).is_some_and(|at| at <= world.now);
@@ -267,7 +282,9 @@ fn order_holds(world: &World, turned: &Advance) -> Result<(), TestCaseError> {
         let ended_early = matches!(turned.status.phase, RunPhase::Terminated | RunPhase::Superseded);
         prop_assert!(ready || !began || ended_early, "step {} began too early", node.name);
         let asked = turned.commands.iter().any(|command| match command {
-            Command::Plan { step } | Command::Deliver { step, .. } | Command::Prune { step, .. } => *step == node.name,
+            Command::Plan { step } | Command::Deliver { step, .. } | Command::Prune { step, .. } => {
+                *step == node.name
+            }
         });
         prop_assert!(ready || !asked, "commands for step {} come too early", node.name);
     }
@@ -285,7 +302,10 @@ fn halts(world: &World, turned: &Advance) -> Result<(), TestCaseError> {
     for (before, after) in world.status.steps.iter().zip(&turned.status.steps) {
         for (before, after) in before.targets.iter().zip(&after.targets) {
             let began = before.phase == TargetPhase::Pending
-                && matches!(after.phase, TargetPhase::Delivering | TargetPhase::Waiting | TargetPhase::Pruning);
+                && matches!(
+                    after.phase,
+                    TargetPhase::Delivering | TargetPhase::Waiting | TargetPhase::Pruning
+                );
             prop_assert!(!began, "{} begins in a halted run", after.target);
         }
     }
@@ -298,7 +318,8 @@ fn halts(world: &World, turned: &Advance) -> Result<(), TestCaseError> {
 fn sending(facts: &Facts, steps: &[StepState]) -> bool {
     steps.iter().filter(|step| step.phase == StepPhase::Running).any(|step| {
         step.targets.iter().any(|state| {
-            let fact = facts.targets.get(&(step.name.clone(), state.target.clone())).cloned().unwrap_or_default();
+            let fact =
+                facts.targets.get(&(step.name.clone(), state.target.clone())).cloned().unwrap_or_default();
             (state.phase == TargetPhase::Delivering && fact.delivery == Delivery::Running)
                 || (state.phase == TargetPhase::Pruning && fact.prune == Prune::Running)
         })
@@ -315,13 +336,25 @@ fn never_stuck(world: &World, turned: &Advance) -> Result<(), TestCaseError> {
         return Ok(());
     }
     for at in awaited(world, status) {
-        prop_assert!(turned.wake_at.is_some_and(|wake| wake <= at), "nobody wakes up at {at}: {:?}", turned.wake_at);
+        prop_assert!(
+            turned.wake_at.is_some_and(|wake| wake <= at),
+            "nobody wakes up at {at}: {:?}",
+            turned.wake_at
+        );
     }
-    prop_assert!(!status.message.is_empty() && !status.reason.is_empty(), "nobody is told what is waited for");
+    prop_assert!(
+        !status.message.is_empty() && !status.reason.is_empty(),
+        "nobody is told what is waited for"
+    );
     let halted = world.facts.suspend || world.facts.terminate || world.facts.superseded;
     let under_way = status.steps.iter().filter(|step| step.phase == StepPhase::Running).any(|step| {
         step.targets.iter().any(|state| {
-            let fact = world.facts.targets.get(&(step.name.clone(), state.target.clone())).cloned().unwrap_or_default();
+            let fact = world
+                .facts
+                .targets
+                .get(&(step.name.clone(), state.target.clone()))
+                .cloned()
+                .unwrap_or_default();
             match state.phase {
                 TargetPhase::Delivering => fact.delivery != Delivery::Idle,
                 TargetPhase::Waiting => true,
@@ -337,12 +370,21 @@ fn never_stuck(world: &World, turned: &Advance) -> Result<(), TestCaseError> {
         let unplannable = gate.is_some_and(|step| step.reason == "Unplannable");
         prop_assert!(told || unplannable, "no command is named: {}", status.message);
     } else {
-        prop_assert!(under_way || !turned.commands.is_empty(), "stuck: {} ({:?})", status.message, world.phases());
+        prop_assert!(
+            under_way || !turned.commands.is_empty(),
+            "stuck: {} ({:?})",
+            status.message,
+            world.phases()
+        );
     }
     if status.phase == RunPhase::Suspending && !world.facts.suspend {
         prop_assert!(gate.is_some(), "suspended without a gate and without a person");
     }
-    let bounded = status.steps.iter().filter(|step| step.phase == StepPhase::Running).all(|step| step.deadline.is_some());
+    let bounded = status
+        .steps
+        .iter()
+        .filter(|step| step.phase == StepPhase::Running)
+        .all(|step| step.deadline.is_some());
     prop_assert!(bounded, "a step acts without a deadline");
     Ok(())
 }
@@ -355,7 +397,8 @@ fn awaited(world: &World, status: &RunStatus) -> Vec<Timestamp> {
         match step.phase {
             StepPhase::Running => {
                 times.extend(step.deadline);
-                let pending = step.targets.iter().filter(|state| state.phase == TargetPhase::Pending && !halted);
+                let pending =
+                    step.targets.iter().filter(|state| state.phase == TargetPhase::Pending && !halted);
                 times.extend(pending.filter_map(|state| state.retry_at));
             }
             StepPhase::Suspending if matches!(world.facts.plans.get(&step.name), Some(Ok(_))) => {

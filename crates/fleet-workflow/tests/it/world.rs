@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fleet_api::{RunStatus, Step, StepPhase, StepState, Target, TargetPhase, TargetState};
-use fleet_workflow::{Advance, ApprovalFact, Command, Delivery, Facts, Graph, PlanFact, Problem, Prune, TargetFact, advance};
+use fleet_workflow::{
+    Advance, ApprovalFact, Command, Delivery, Facts, Graph, PlanFact, Problem, Prune, TargetFact, advance,
+};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
@@ -183,7 +185,12 @@ impl World {
                     let key = (state.name.clone(), at.target.clone());
                     if sent || at.phase != TargetPhase::Pending {
                         gone.insert(key.clone());
-                        let done = TargetFact { delivery: Delivery::Applied, done: true, waiting_for: None, prune: Prune::Done };
+                        let done = TargetFact {
+                            delivery: Delivery::Applied,
+                            done: true,
+                            waiting_for: None,
+                            prune: Prune::Done,
+                        };
                         self.facts.targets.insert(key, done);
                     }
                 }

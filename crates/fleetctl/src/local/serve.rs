@@ -32,12 +32,13 @@ async fn run(environment: &Environment, arguments: &UpArgs) -> Outcome {
     folder.prepare()?;
     let Some(lock) = folder.lock()? else { return Err(already(environment, &folder)?) };
     let mut fleet = start(environment, arguments, &folder).await?;
+    let quit = fleet.quit();
     let ready = ready(environment, arguments, &folder, &fleet, began.elapsed().as_secs_f64());
     let ended = match ready {
         Ok(()) => tokio::select! {
             failure = fleet.failure() => Err(Failure::failed(format!("{failure}; the data in {} is kept", folder.path().display()))),
             () = signals.wait() => Ok(()),
-            () = async { fleet.asked_to_quit().await } => Ok(()),
+            () = quit.cancelled() => Ok(()),
         },
         Err(failure) => Err(failure),
     };

@@ -6,7 +6,8 @@ use super::Finding;
 
 /// Crates without I/O. Arrows between them go from the second list to the first, and from both to `fleet-json`.
 const BASE: [&str; 4] = ["fleet-api", "fleet-schema", "fleet-ssa", "fleet-cel"];
-const PLANNERS: [&str; 5] = ["fleet-workflow", "fleet-plan", "fleet-placement", "fleet-render", "fleet-health"];
+const PLANNERS: [&str; 5] =
+    ["fleet-workflow", "fleet-plan", "fleet-placement", "fleet-render", "fleet-health"];
 const JSON: &str = "fleet-json";
 
 /// What would bring a clock, a thread, a socket or a file into a crate without I/O.
@@ -49,8 +50,8 @@ fn allowed(from: &str, to: &str) -> bool {
         "fleet-members" => matches!(to, "fleet-api" | "fleet-health" | "fleet-json"),
         "fleet-controller" => to == "fleet-members" || is_pure(to),
         "fleetctl" => {
-            let wired =
-                ["fleet-controller", "fleet-apiserver", "fleet-sim", "fleet-store", "fleet-members"].contains(&to);
+            let wired = ["fleet-controller", "fleet-apiserver", "fleet-sim", "fleet-store", "fleet-members"]
+                .contains(&to);
             wired || is_pure(to)
         }
         "fleet-testkit" => to != "xtask",
@@ -73,7 +74,8 @@ fn allowed_in_tests(from: &str, to: &str) -> bool {
 /// Judges what cargo says about the packages.
 pub fn check(metadata: &Value) -> Vec<Finding> {
     let packages = metadata.get("packages").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let text =
+        |value: &Value, key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     let names: Vec<String> = packages.iter().map(|package| text(package, "name")).collect();
     let mut findings = Vec::new();
     for package in packages {
@@ -119,7 +121,8 @@ mod tests {
     use super::*;
 
     fn found(from: &str, dependency: Value) -> usize {
-        let ours = ["fleet-json", "fleet-api", "fleet-plan", "fleet-apiserver", "fleet-controller", "fleet-testkit"];
+        let ours =
+            ["fleet-json", "fleet-api", "fleet-plan", "fleet-apiserver", "fleet-controller", "fleet-testkit"];
         let packages: Vec<Value> = ours
             .iter()
             .map(|name| {

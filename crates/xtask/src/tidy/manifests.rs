@@ -15,7 +15,7 @@ const INHERITED: [&str; 6] = [
 /// Judges the manifests among the files.
 pub fn check(files: &[Source]) -> Vec<Finding> {
     let manifests = files.iter().filter(|file| is_manifest(&file.path));
-    manifests.flat_map(|file| check_one(file)).collect()
+    manifests.flat_map(check_one).collect()
 }
 
 fn is_manifest(path: &str) -> bool {

@@ -7,8 +7,13 @@ const HARD_LIMIT: usize = 800;
 const SOFT_LIMIT: usize = 400;
 
 /// Places of one machine. Split here, so that this file passes its own check.
-const PLACES: [&str; 5] =
-    [concat!("/wo", "rk/"), concat!("/ro", "ot/"), concat!("/tmp/", "target"), concat!(".libr", "ary"), concat!("/ho", "me/")];
+const PLACES: [&str; 5] = [
+    concat!("/wo", "rk/"),
+    concat!("/ro", "ot/"),
+    concat!("/tmp/", "target"),
+    concat!(".libr", "ary"),
+    concat!("/ho", "me/"),
+];
 
 /// Marks of unfinished work.
 const MARKS: [&str; 3] = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("X", "XX")];
@@ -38,7 +43,8 @@ fn whole(file: &Source, message: String) -> Finding {
 
 /// Lines of a Rust file that is no test, up to its tests.
 fn lines_of_code(file: &Source) -> usize {
-    let test = file.path.contains("/tests/") || file.path.ends_with("tests.rs") || file.path.contains("/benches/");
+    let test =
+        file.path.contains("/tests/") || file.path.ends_with("tests.rs") || file.path.contains("/benches/");
     if test || !file.path.ends_with(".rs") {
         return 0;
     }
@@ -91,7 +97,8 @@ fn door_plates(files: &[Source]) -> Vec<Finding> {
     };
     let roots = files.iter().filter(|file| is_root(&file.path));
     let bare = roots.filter(|file| !file.text.starts_with("//! "));
-    bare.map(|file| whole(file, "begins without //! docs that say what the crate is for".to_owned())).collect()
+    bare.map(|file| whole(file, "begins without //! docs that say what the crate is for".to_owned()))
+        .collect()
 }
 
 #[cfg(test)]

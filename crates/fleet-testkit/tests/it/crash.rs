@@ -1,0 +1,87 @@
+//! The controller is killed between any two writes of the three-centre scenario; nothing but time may change.
+
+use std::collections::BTreeMap;
+
+use fleet_api::Application;
+use fleet_testkit::{Engine, Fleet, manifests};
+use kube::ResourceExt as _;
+use kube::api::{Api, ListParams};
+use serde_json::{Value, json};
+
+const MEMBERS: [&str; 3] = ["mc-bj1", "mc-bj2", "mc-hz1"];
+const KINDS: [(&str, &str); 4] =
+    [("apps/v1", "Deployment"), ("v1", "Service"), ("networking.k8s.io/v1", "Ingress"), ("v1", "ConfigMap")];
+
+/// What counts in the end: the spec, data and labels of everything delivered, and how the Application ended.
+async fn outcome(fleet: &Fleet, app: &Application) -> anyhow::Result<BTreeMap<String, Value>> {
+    let mut outcome = BTreeMap::new();
+    for member in MEMBERS {
+        for (api_version, kind) in KINDS {
+            let object = fleet.get(member, api_version, kind, "web-demo").await?.unwrap_or_default();
+            let mut spec = object.get("spec").cloned().unwrap_or_default();
+            if let Some(spec) = spec.as_object_mut() {
+                // Addresses are given out by the member.
+                spec.retain(|key, _| key != "clusterIP" && key != "clusterIPs");
+            }
+            let kept = json!({"spec": spec, "data": object.get("data"),
+                "labels": object.pointer("/metadata/labels"), "generation": object.pointer("/metadata/generation")});
+            outcome.insert(format!("{member} {kind}"), kept);
+        }
+    }
+    let status = app.status.clone().unwrap_or_default();
+    outcome.insert("phase".to_owned(), json!(status.status.as_str()));
+    outcome.insert("applied".to_owned(), json!(status.applied_resources_total));
+    Ok(outcome)
+}
+
+/// Walks the scenario with an engine that may die; returns how many writes it made, and the outcome.
+async fn walk(killed_at: Option<(u64, bool)>) -> anyhow::Result<(u64, BTreeMap<String, Value>)> {
+    let fleet = Fleet::three_centres().await?;
+    let (n, carried_out) = killed_at.unwrap_or((u64::MAX, false));
+    let mut engine = Engine::killed_at(&fleet, n, carried_out);
+    let first = engine.hub.clone();
+    let killed = engine.hub.killed();
+    fleet.apply_all("hub", manifests::APP_META).await?;
+    fleet.apply_all("hub", manifests::APP).await?;
+    let scenario = async {
+        let waiting = fleet.wait_phase("web-demo", "workflowSuspending").await?;
+        for early in ["mc-bj2", "mc-hz1"] {
+            let there = fleet.get(early, "apps/v1", "Deployment", "web-demo").await?;
+            anyhow::ensure!(there.is_none(), "{early} got something before the gate was opened");
+        }
+        fleet.approve(&waiting).await?;
+        fleet.wait_phase("web-demo", "running").await
+    };
+    let again = async {
+        killed.cancelled().await;
+        engine.kill().await;
+        engine = Engine::start(&fleet);
+        std::future::pending::<()>().await
+    };
+    let app = tokio::select! {
+        app = scenario => app?,
+        () = again => unreachable!("it never ends"),
+    };
+    let runs: Api<fleet_api::Run> = Api::namespaced(fleet.client("hub"), "demo");
+    let runs: Vec<String> = runs.list(&ListParams::default()).await?.items.iter().map(|run| run.name_any()).collect();
+    anyhow::ensure!(runs.len() == 1, "one run, not {runs:?}");
+    let outcome = outcome(&fleet, &app).await?;
+    fleet.stop().await;
+    Ok((first.writes(), outcome))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_between_any_two_writes_the_end_is_the_same() -> anyhow::Result<()> {
+    use futures::StreamExt as _;
+    let (writes, expected) = walk(None).await?;
+    assert!(writes > 10, "the scenario makes {writes} writes");
+    let deaths = (1..=writes).flat_map(|n| [(n, false), (n, true)]);
+    let walks = futures::stream::iter(deaths.map(|death| async move { (death, walk(Some(death)).await) }));
+    let outcomes: Vec<_> = walks.buffer_unordered(4).collect().await;
+    for ((n, carried_out), outcome) in outcomes {
+        let when = if carried_out { "after" } else { "before" };
+        let (_, outcome) = outcome.map_err(|error| error.context(format!("killed {when} write {n} of {writes}")))?;
+        assert_eq!(outcome, expected, "killed {when} write {n} of {writes}");
+    }
+    Ok(())
+}

@@ -1,0 +1,259 @@
+//! Edits, approvals and deletions at awkward moments.
+
+use fleet_api::{Application, Run};
+use fleet_testkit::{Engine, Fleet};
+use kube::ResourceExt as _;
+use kube::api::{Api, DeleteParams, ListParams};
+use serde_json::json;
+
+use crate::small::{app, config, deployment, gated, message, value};
+
+const CONFIG: (&str, &str, &str) = ("v1", "ConfigMap", "settings");
+
+/// Nothing that A has may go when A becomes B and A again before B is through (kubevela#7278).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_to_b_to_a_deletes_nothing_of_a() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one"), ("m2", "two")]).await?;
+    let engine = Engine::start(&fleet);
+    for name in ["settings", "other"] {
+        fleet.apply("hub", &config(name, "1")).await?;
+    }
+    fleet.apply("hub", &deployment("web", "web:1")).await?;
+    let all = [CONFIG, ("v1", "ConfigMap", "other"), ("apps/v1", "Deployment", "web")];
+    let (a, b) = (app(&all, &["m1", "m2"]), app(&[CONFIG], &["m1"]));
+    fleet.apply("hub", &a).await?;
+    fleet.wait_phase("web", "running").await?;
+    let uid = |object: Option<serde_json::Value>| object.and_then(|o| o.pointer("/metadata/uid").cloned());
+    let before = uid(fleet.get("m2", "apps/v1", "Deployment", "web").await?);
+    for edit in [&b, &a, &b, &a] {
+        fleet.apply("hub", edit).await?;
+    }
+    let generation = fleet.apply("hub", &a).await?.metadata.generation;
+    fleet
+        .wait("web", |app| {
+            let status = app.status.clone().unwrap_or_default();
+            Some(status.observed_generation) == generation && status.status.as_str() == "running"
+        })
+        .await?;
+    for member in ["m1", "m2"] {
+        assert!(value(&fleet, member, "other").await?.is_some(), "{member} lost an object that A has");
+    }
+    assert_eq!(uid(fleet.get("m2", "apps/v1", "Deployment", "web").await?), before, "made anew");
+    // And what only A has goes when B is there to stay.
+    fleet.apply("hub", &b).await?;
+    fleet.wait_object("m2", "apps/v1", "Deployment", "web", |object| object.is_none()).await?;
+    fleet.wait_object("m1", "v1", "ConfigMap", "other", |object| object.is_none()).await?;
+    fleet.wait_phase("web", "running").await?;
+    assert!(value(&fleet, "m1", "settings").await?.is_some());
+    engine.stop().await?;
+    Ok(())
+}
+
+/// Two resumes at once open one gate, not two.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_resumes_at_once_open_one_gate() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one"), ("m2", "two")]).await?;
+    let engine = Engine::start(&fleet);
+    fleet.apply("hub", &config("settings", "1")).await?;
+    let mut app = gated(&[CONFIG], &["m1"]);
+    app["spec"]["policies"] = json!([
+        {"name": "first", "type": "topology", "properties": {"clusters": ["m1"]}},
+        {"name": "second", "type": "topology", "properties": {"clusters": ["m2"]}}]);
+    app["spec"]["workflow"] = json!({"steps": [
+        {"name": "one", "type": "deploy", "properties": {"auto": false, "policies": ["first"]}},
+        {"name": "two", "type": "deploy", "properties": {"auto": false, "policies": ["second"]}}]});
+    fleet.apply("hub", &app).await?;
+    let waiting = fleet.wait_phase("web", "workflowSuspending").await?;
+    let (one, two) = tokio::join!(fleet.approve(&waiting), fleet.approve(&waiting));
+    assert!(one.is_ok() || two.is_ok());
+    fleet.wait("web", |app| message(app).contains("step two waits")).await?;
+    assert_eq!(value(&fleet, "m1", "settings").await?, Some(json!("1")));
+    assert_eq!(value(&fleet, "m2", "settings").await?, None, "the second gate wasn't opened");
+    engine.stop().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deleting_while_suspended_leaves_nothing() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one"), ("m2", "two")]).await?;
+    let engine = Engine::start(&fleet);
+    fleet.apply("hub", &config("settings", "1")).await?;
+    let mut app = gated(&[CONFIG], &["m2"]);
+    app["spec"]["policies"] = json!([
+        {"name": "first", "type": "topology", "properties": {"clusters": ["m1"]}},
+        {"name": "where", "type": "topology", "properties": {"clusters": ["m2"]}}]);
+    app["spec"]["workflow"]["steps"] = json!([
+        {"name": "one", "type": "deploy", "properties": {"policies": ["first"]}},
+        {"name": "go", "type": "deploy", "properties": {"auto": false, "policies": ["where"]}}]);
+    fleet.apply("hub", &app).await?;
+    fleet.wait_phase("web", "workflowSuspending").await?;
+    assert!(value(&fleet, "m1", "settings").await?.is_some());
+    let api: Api<Application> = Api::namespaced(fleet.client("hub"), "demo");
+    api.delete("web", &DeleteParams::default()).await?;
+    fleet.wait_object("hub", "core.oam.dev/v1beta1", "Application", "web", |app| app.is_none()).await?;
+    assert_eq!(value(&fleet, "m1", "settings").await?, None);
+    // The namespace was missing on the member, so it was ours, and it is empty now.
+    fleet.wait_object("m1", "v1", "Namespace", "demo", |namespace| namespace.is_none()).await?;
+    let trackers: Api<fleet_api::ResourceTracker> = Api::all(fleet.client("hub"));
+    assert!(trackers.list(&ListParams::default()).await?.items.is_empty());
+    engine.stop().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn objects_stay_when_asked_to() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one")]).await?;
+    let engine = Engine::start(&fleet);
+    fleet.apply("hub", &config("settings", "1")).await?;
+    let mut app = app(&[CONFIG], &["m1"]);
+    app["metadata"]["annotations"] = json!({fleet_api::names::ON_DELETE: "orphan"});
+    fleet.apply("hub", &app).await?;
+    fleet.wait_phase("web", "running").await?;
+    let api: Api<Application> = Api::namespaced(fleet.client("hub"), "demo");
+    api.delete("web", &DeleteParams::default()).await?;
+    fleet.wait_object("hub", "core.oam.dev/v1beta1", "Application", "web", |app| app.is_none()).await?;
+    let kept = fleet.get("m1", "v1", "ConfigMap", "settings").await?.expect("kept");
+    assert_eq!(kept.pointer("/data/key"), Some(&json!("1")));
+    assert_eq!(kept.pointer("/metadata/labels"), None, "it is nobody's now");
+    engine.stop().await?;
+    Ok(())
+}
+
+/// An edit during a run supersedes it; what is delivered in the end is the edit.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edit_while_running_supersedes() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one")]).await?;
+    let engine = Engine::start(&fleet);
+    let mut slow = deployment("web", "web:1");
+    slow["spec"]["template"]["metadata"]["annotations"] = json!({"sim.fleetctl.dev/hold": "true"});
+    fleet.apply("hub", &slow).await?;
+    fleet.apply("hub", &app(&[("apps/v1", "Deployment", "web")], &["m1"])).await?;
+    fleet.wait_phase("web", "runningWorkflow").await?;
+    fleet.apply("hub", &deployment("web", "web:2")).await?;
+    fleet.wait_run("web", 2, "running").await?;
+    let delivered = fleet.get("m1", "apps/v1", "Deployment", "web").await?.expect("delivered");
+    assert_eq!(delivered.pointer("/spec/template/spec/containers/0/image"), Some(&json!("web:2")));
+    let runs: Api<Run> = Api::namespaced(fleet.client("hub"), "demo");
+    let mut runs = runs.list(&ListParams::default()).await?.items;
+    runs.sort_by_key(|run| run.spec.number);
+    let phases: Vec<_> = runs.iter().filter_map(|run| run.status.as_ref()).map(|s| s.phase.as_str()).collect();
+    assert_eq!(phases, ["superseded", "succeeded"], "{:?}", runs.iter().map(|r| r.name_any()).collect::<Vec<_>>());
+    engine.stop().await?;
+    Ok(())
+}
+
+/// A run is bound to its revision: a hub edit between two steps changes nothing that a later step delivers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hub_edit_between_two_steps_changes_nothing() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one"), ("m2", "two")]).await?;
+    let engine = Engine::start(&fleet);
+    fleet.apply("hub", &config("settings", "1")).await?;
+    let mut app = gated(&[CONFIG], &["m2"]);
+    app["metadata"]["annotations"] = json!({"app.oam.dev/publishVersion": "v1"});
+    app["spec"]["policies"] = json!([
+        {"name": "first", "type": "topology", "properties": {"clusters": ["m1"]}},
+        {"name": "where", "type": "topology", "properties": {"clusters": ["m2"]}}]);
+    app["spec"]["workflow"]["steps"] = json!([
+        {"name": "one", "type": "deploy", "properties": {"policies": ["first"]}},
+        {"name": "go", "type": "deploy", "properties": {"auto": false, "policies": ["where"]}}]);
+    fleet.apply("hub", &app).await?;
+    let waiting = fleet.wait_phase("web", "workflowSuspending").await?;
+    fleet.apply("hub", &config("settings", "2")).await?;
+    fleet.wait("web", |app| message(app).contains("publishVersion")).await?;
+    fleet.approve(&waiting).await?;
+    fleet.wait_phase("web", "running").await?;
+    assert_eq!(value(&fleet, "m2", "settings").await?, Some(json!("1")));
+    engine.stop().await?;
+    Ok(())
+}
+
+/// Drift is repaired to the revision that was delivered, also while a gate waits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn drift_while_suspended_is_repaired_to_what_was_delivered() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one")]).await?;
+    let engine = Engine::start(&fleet);
+    fleet.apply("hub", &config("settings", "1")).await?;
+    fleet.apply("hub", &gated(&[CONFIG], &["m1"])).await?;
+    let first = fleet.wait_phase("web", "workflowSuspending").await?;
+    fleet.approve(&first).await?;
+    fleet.wait_run("web", 1, "running").await?;
+    fleet.apply("hub", &config("settings", "2")).await?;
+    fleet.wait_run("web", 2, "workflowSuspending").await?;
+    let edit = json!({"data": {"key": "by hand"}});
+    fleet.merge("m1", "v1", "ConfigMap", "settings", &edit).await?;
+    fleet
+        .wait_object("m1", "v1", "ConfigMap", "settings", |object| {
+            object.and_then(|object| object.pointer("/data/key")) == Some(&json!("1"))
+        })
+        .await?;
+    // Deleted by hand, it comes back as it was delivered, not as the waiting revision has it.
+    let manifest = json!({"apiVersion": "v1", "kind": "ConfigMap"});
+    fleet.resource("m1", &manifest).await?.delete("settings", &DeleteParams::default()).await?;
+    fleet
+        .wait_object("m1", "v1", "ConfigMap", "settings", |object| {
+            object.and_then(|object| object.pointer("/data/key")) == Some(&json!("1"))
+        })
+        .await?;
+    engine.stop().await?;
+    Ok(())
+}
+
+/// Drift of what an apply-once policy names is reported and left.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn apply_once_reports_drift_and_leaves_it() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one")]).await?;
+    let engine = Engine::start(&fleet);
+    fleet.apply("hub", &config("settings", "1")).await?;
+    let mut app = app(&[CONFIG], &["m1"]);
+    app["spec"]["policies"].as_array_mut().expect("a list").push(json!(
+        {"name": "once", "type": "apply-once", "properties": {"enable": true}}));
+    fleet.apply("hub", &app).await?;
+    fleet.wait_phase("web", "running").await?;
+    fleet.merge("m1", "v1", "ConfigMap", "settings", &json!({"data": {"key": "by hand"}})).await?;
+    let told = fleet.wait("web", |app| message(app).contains("apply-once")).await?;
+    assert!(message(&told).contains("data.key"), "{}", message(&told));
+    assert_eq!(value(&fleet, "m1", "settings").await?, Some(json!("by hand")));
+    engine.stop().await?;
+    Ok(())
+}
+
+/// An edit that renders the same starts nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edit_that_renders_the_same_starts_nothing() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one")]).await?;
+    let engine = Engine::start(&fleet);
+    fleet.apply("hub", &config("settings", "1")).await?;
+    fleet.apply("hub", &app(&[CONFIG], &["m1"])).await?;
+    fleet.wait_phase("web", "running").await?;
+    let mut same = app(&[CONFIG], &["m1"]);
+    same["spec"]["policies"][0]["name"] = json!("renamed");
+    same["spec"]["workflow"] = json!({"steps": [
+        {"name": "deploy-where", "type": "deploy", "properties": {"policies": ["renamed"]}}], "mode": {"steps": "DAG"}});
+    let generation = fleet.apply("hub", &same).await?.metadata.generation;
+    let after = fleet
+        .wait("web", |app| app.status.as_ref().map(|status| status.observed_generation) == generation)
+        .await?;
+    assert_eq!(after.status.and_then(|s| s.latest_revision).map(|r| r.revision), Some(1));
+    engine.stop().await?;
+    Ok(())
+}
+
+/// A gate that is opened by setting `status.workflow.suspend` to false, as other tools do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn suspend_cleared_by_hand_opens_a_plain_gate_and_is_recorded() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one")]).await?;
+    let engine = Engine::start(&fleet);
+    fleet.apply("hub", &config("settings", "1")).await?;
+    fleet.apply("hub", &gated(&[CONFIG], &["m1"])).await?;
+    fleet.wait_phase("web", "workflowSuspending").await?;
+    let api: Api<Application> = Api::namespaced(fleet.client("hub"), "demo");
+    let patch = json!({"status": {"workflow": {"suspend": false}}});
+    api.patch_status("web", &Default::default(), &kube::api::Patch::Merge(&patch)).await?;
+    let done = fleet.wait_phase("web", "running").await?;
+    let run = fleet.run_of(&done).await?;
+    let gate = run.status.and_then(|status| status.steps.into_iter().next()).and_then(|step| step.gate);
+    let approval = gate.and_then(|gate| gate.approval).expect("recorded");
+    assert_eq!((approval.approver.as_str(), approval.proven), ("unidentified", false));
+    engine.stop().await?;
+    Ok(())
+}

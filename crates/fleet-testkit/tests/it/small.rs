@@ -1,0 +1,50 @@
+//! A small application for tests that aren't about the scenario.
+
+use fleet_testkit::Fleet;
+use serde_json::{Value, json};
+
+/// A ConfigMap on the hub.
+pub(crate) fn config(name: &str, value: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "demo"}, "data": {"key": value}})
+}
+
+/// A Deployment on the hub.
+pub(crate) fn deployment(name: &str, image: &str) -> Value {
+    json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": "demo"},
+        "spec": {"replicas": 2, "selector": {"matchLabels": {"app": name}}, "template": {
+            "metadata": {"labels": {"app": name}}, "spec": {"containers": [{"name": "web", "image": image}]}}}})
+}
+
+/// An Application that delivers hub objects to clusters, one ungated step.
+pub(crate) fn app(objects: &[(&str, &str, &str)], clusters: &[&str]) -> Value {
+    let objects: Vec<Value> = objects
+        .iter()
+        .map(|(api_version, kind, name)| json!({"apiVersion": api_version, "kind": kind, "name": name}))
+        .collect();
+    json!({"apiVersion": "core.oam.dev/v1beta1", "kind": "Application",
+        "metadata": {"name": "web", "namespace": "demo"},
+        "spec": {
+            "components": [{"name": "main", "type": "ref-objects", "properties": {"objects": objects}}],
+            "policies": [{"name": "where", "type": "topology", "properties": {"clusters": clusters}}],
+        }})
+}
+
+/// The same with a gate.
+pub(crate) fn gated(objects: &[(&str, &str, &str)], clusters: &[&str]) -> Value {
+    let mut app = app(objects, clusters);
+    app["spec"]["workflow"] = json!({"steps": [
+        {"name": "go", "type": "deploy", "properties": {"auto": false, "policies": ["where"]}}]});
+    app
+}
+
+/// The value of a delivered ConfigMap.
+pub(crate) async fn value(fleet: &Fleet, cluster: &str, name: &str) -> anyhow::Result<Option<Value>> {
+    let found = fleet.get(cluster, "v1", "ConfigMap", name).await?;
+    Ok(found.and_then(|config| config.pointer("/data/key").cloned()))
+}
+
+/// The first line of status.
+pub(crate) fn message(app: &fleet_api::Application) -> String {
+    let services = app.status.iter().flat_map(|status| &status.services);
+    services.into_iter().next().map(|service| service.message.clone()).unwrap_or_default()
+}
