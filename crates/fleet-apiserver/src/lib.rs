@@ -38,6 +38,7 @@ mod object;
 mod openapi;
 mod ownership;
 pub mod pki;
+mod protobuf;
 mod random;
 mod registry;
 mod request;

@@ -70,7 +70,7 @@ pub(crate) fn advance(ctx: &Arc<Context>, app: &Application, walk: &Walk, now: T
                 left.push((target, "objects are being deleted".to_owned()));
             }
             Prune::Refused(_) if forced || now >= deadline => lost.push(target.clone()),
-            Prune::Refused(problem) => left.push((target, problem.message)),
+            Prune::Refused(problem) => left.insert(0, (target, problem.message)),
         }
     }
     match left.first() {

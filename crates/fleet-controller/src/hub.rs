@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::Problem;
 use crate::context::{AppKey, lock};
-use crate::referenced::Referenced;
+use crate::referenced::{DEFINITION, Referenced};
 use crate::resolve::{ObjectReference, Selection, Snapshot};
 
 /// What an Application was put together from, as far as a change of it must wake the Application.
@@ -24,6 +24,16 @@ pub(crate) enum Input {
     Workflow(String, String),
     /// An object by apiVersion, kind, namespace and name; an empty name stands for all of a selector.
     Object(String, String, String, String),
+}
+
+impl Input {
+    /// The kind of an object.
+    pub(crate) fn kind(&self) -> Option<(&str, &str)> {
+        match self {
+            Self::Object(api_version, kind, _, _) => Some((api_version, kind)),
+            Self::Policy(..) | Self::Workflow(..) => None,
+        }
+    }
 }
 
 /// Caches and client of the hub.
@@ -170,6 +180,12 @@ impl Snapshot for HubSnapshot<'_> {
         };
         let (api_version, kind) = (reference.api_version.clone(), reference.kind.clone());
         self.note(Input::Object(api_version, kind, reference.namespace.clone(), name));
-        self.hub.referenced.find(reference)
+        let found = self.hub.referenced.find(reference);
+        if found.is_err() {
+            // The kind may come with a definition.
+            let (api_version, kind) = DEFINITION;
+            self.note(Input::Object(api_version.to_owned(), kind.to_owned(), String::new(), String::new()));
+        }
+        found
     }
 }

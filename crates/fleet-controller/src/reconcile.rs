@@ -17,7 +17,8 @@ use crate::context::{AppKey, Context, Noted};
 use crate::plans::{PlanSource, gate_plan_of};
 use crate::problem::Problem;
 use crate::records::{self, RecordError};
-use crate::resolve::{Draft, references, resolve};
+use crate::hub::Input;
+use crate::resolve::{Draft, Snapshot, resolve};
 use crate::runs::{self, Decision};
 use crate::status::{Seen, derive};
 use crate::walk::{StepPlans, Walk};
@@ -159,31 +160,38 @@ async fn intent(ctx: &Arc<Context>, app: &Application, walk: &mut Walk, noted: &
 /// Puts the Application together: with the definitions that its revision pins, so that a changed definition
 /// starts nothing by itself; where that doesn't give what runs, with those in force.
 async fn draft(ctx: &Arc<Context>, app: &Application, walk: &Walk) -> Result<Draft, Problem> {
-    for component in app.spec.components.iter().filter(|c| c.type_ == fleet_render::REFERENCE_TYPE) {
-        let component = fleet_render::Component {
-            name: component.name.clone(),
-            type_: component.type_.clone(),
-            properties: component.properties.clone().unwrap_or_default(),
-            traits: Vec::new(),
-            depends_on: Vec::new(),
-        };
-        for reference in references(&component, &walk.key.0)? {
-            ctx.hub.referenced.ensure(&reference.api_version, &reference.kind).await;
+    // What is asked for and not watched yet is watched, until everything that is asked for is.
+    loop {
+        let snapshot = ctx.hub.snapshot(&walk.key);
+        let outcome = with_pinned_definitions(ctx, app, walk, &snapshot);
+        let used = snapshot.into_used();
+        let mut grown = false;
+        for (api_version, kind) in used.iter().filter_map(Input::kind) {
+            grown |= ctx.hub.referenced.ensure(api_version, kind).await;
+        }
+        ctx.hub.inputs.set(&walk.key, used);
+        if !grown {
+            return outcome;
         }
     }
-    let snapshot = ctx.hub.snapshot(&walk.key);
-    let outcome = match &walk.revision {
+}
+
+fn with_pinned_definitions(
+    ctx: &Context,
+    app: &Application,
+    walk: &Walk,
+    snapshot: &dyn Snapshot,
+) -> Result<Draft, Problem> {
+    match &walk.revision {
         Some(revision) => {
             let pinned = fleet_render::Definitions::from_values(&revision.content.definitions);
-            match resolve(app, &snapshot, &pinned) {
+            match resolve(app, snapshot, &pinned) {
                 Ok(draft) if draft.hash == revision.hash => Ok(draft),
-                _ => resolve(app, &snapshot, &ctx.hub.definitions()),
+                _ => resolve(app, snapshot, &ctx.hub.definitions()),
             }
         }
-        None => resolve(app, &snapshot, &ctx.hub.definitions()),
-    };
-    ctx.hub.inputs.set(&walk.key, snapshot.into_used());
-    outcome
+        None => resolve(app, snapshot, &ctx.hub.definitions()),
+    }
 }
 
 /// Starts a run: revision, inventory, run, in this order. A problem where it can't be placed.
@@ -548,7 +556,7 @@ async fn write_status(
         &Seen {
             app,
             run: walk.run.as_ref(),
-            revision_hash: walk.revision.as_ref().map(|revision| revision.hash.as_str()),
+            revision: walk.revision.as_deref(),
             problem,
             held_back,
             services: services(ctx, walk),

@@ -23,6 +23,9 @@ use crate::hub::Input;
 use crate::kinds::known_kinds;
 use crate::resolve::{ObjectReference, Selection};
 
+/// The kind that brings other kinds.
+pub(crate) const DEFINITION: (&str, &str) = ("apiextensions.k8s.io/v1", "CustomResourceDefinition");
+
 type Kind = (String, String);
 /// Told which objects changed.
 pub(crate) type Changed = Arc<dyn Fn(&Input) + Send + Sync>;
@@ -56,17 +59,17 @@ impl Referenced {
         Self { client, cache, settled, changed, stop, tasks }
     }
 
-    /// Watches a kind from now on; returns once its objects are listed, or the hub doesn't have it.
-    pub(crate) async fn ensure(&self, api_version: &str, kind: &str) {
+    /// Watches a kind from now on; returns once its objects are listed, or the hub doesn't have it. True where
+    /// that is news.
+    pub(crate) async fn ensure(&self, api_version: &str, kind: &str) -> bool {
         let key = (api_version.to_owned(), kind.to_owned());
         let new = {
             let mut cache = lock(&self.cache);
             let unknown = !cache.kinds.contains_key(&key);
-            let failed = cache.kinds.get(&key).is_some_and(|kind| kind.problem.is_some());
-            if unknown || failed {
+            if unknown {
                 cache.kinds.insert(key.clone(), KindCache::default());
             }
-            unknown || failed
+            unknown
         };
         if new {
             match self.path(&key).await {
@@ -83,11 +86,11 @@ impl Referenced {
             let is_settled =
                 lock(&self.cache).kinds.get(&key).is_none_or(|kind| kind.synced || kind.problem.is_some());
             if is_settled || self.stop.is_cancelled() {
-                return;
+                return new && !self.stop.is_cancelled();
             }
             tokio::select! {
                 () = settled => {}
-                () = self.stop.cancelled() => return,
+                () = self.stop.cancelled() => return false,
             }
         }
     }
@@ -191,6 +194,10 @@ async fn follow(
                 Vec::new()
             }
         };
+        if !touched.is_empty() && kind.1 == DEFINITION.1 {
+            // Kinds that weren't there may be now.
+            lock(&cache).kinds.retain(|_, kind| kind.problem.is_none());
+        }
         for (namespace, name) in touched {
             for name in [name, String::new()] {
                 changed(&Input::Object(kind.0.clone(), kind.1.clone(), namespace.clone(), name));
@@ -218,7 +225,8 @@ fn put(
 ) -> Option<(String, String)> {
     let mut cache = lock(cache);
     let objects = &mut cache.kinds.get_mut(kind)?.objects;
-    if objects.get(&key).is_some_and(|known| **known == content) {
+    // A definition's status isn't part of its content, but decides whether its kind is there.
+    if kind.1 != DEFINITION.1 && objects.get(&key).is_some_and(|known| **known == content) {
         return None;
     }
     objects.insert(key.clone(), Arc::new(content));

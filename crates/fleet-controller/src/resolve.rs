@@ -8,7 +8,7 @@ use fleet_api::{
 use fleet_json::{ContentHash, LabelSelector};
 use fleet_placement::Topology;
 use fleet_plan::ResourcePolicies;
-use fleet_render::{Component, Definitions, Override, RenderInput, Trait, render};
+use fleet_render::{Component, Definitions, Override, RenderInput, Trait, check, render};
 use fleet_workflow::{Graph, StepKind, graph};
 use serde_json::{Value, json};
 
@@ -67,7 +67,6 @@ pub fn resolve(app: &Application, snapshot: &dyn Snapshot, definitions: &Definit
             Topology::parse(policy, properties)?;
         }
     }
-    let objects = referenced(&components, namespace, snapshot)?;
     let used = definitions.only(
         components.iter().map(|component| component.type_.as_str()),
         definitions.names(fleet_render::DefinitionKind::Trait),
@@ -91,7 +90,7 @@ pub fn resolve(app: &Application, snapshot: &dyn Snapshot, definitions: &Definit
                 components: &components,
                 overrides: &content.overrides,
                 policies: &policies,
-                objects: &objects,
+                snapshot,
                 definitions: &used,
             })?;
         }
@@ -138,6 +137,12 @@ fn components(spec: &ApplicationSpec) -> Result<Vec<Component>, Problem> {
             let message = format!("{place}: inputs and outputs aren't carried out by this version; remove them");
             return Err(Problem::wrong("UnsupportedComponentField", message));
         }
+        if !written.depends_on.is_empty() {
+            let message = format!(
+                "{place}: dependsOn isn't carried out by this version; deliver in order with steps of a workflow instead"
+            );
+            return Err(Problem::wrong("UnsupportedComponentField", message));
+        }
         components.push(Component {
             name: written.name.clone(),
             type_: written.type_.clone(),
@@ -162,6 +167,7 @@ fn inline_policies(spec: &ApplicationSpec) -> Result<Policies, Problem> {
             "" => format!("{}-auto-gen-{index}", policy.type_),
             name => name.to_owned(),
         };
+        known_type(&name, &policy.type_)?;
         let content = (policy.type_.clone(), policy.properties.clone().unwrap_or(Value::Null));
         if policies.insert(name.clone(), content).is_some() {
             return Err(Problem::wrong("DuplicatePolicy", format!("spec.policies[{name}]: the name stands twice")));
@@ -256,15 +262,20 @@ fn used_policies(graph: &Graph, snapshot: &dyn Snapshot, inline: &Policies) -> R
         used.insert(name.clone(), policy.clone());
     }
     for (name, (type_, _)) in &used {
-        let known = PLACING.iter().chain(&fleet_plan::policies::TYPES);
-        if !known.clone().any(|known| known == type_) {
-            let known: Vec<String> = known.map(|known| (*known).to_owned()).collect();
-            let near = suggestion(type_, &known);
-            let message = format!("policy {name:?}: there is no policy type {type_:?}{near}; types are {}", known.join(", "));
-            return Err(Problem::wrong("UnknownPolicyType", message));
-        }
+        known_type(name, type_)?;
     }
     Ok(used)
+}
+
+fn known_type(policy: &str, type_: &str) -> Result<(), Problem> {
+    let known: Vec<String> =
+        PLACING.iter().chain(&fleet_plan::policies::TYPES).map(|known| (*known).to_owned()).collect();
+    if known.iter().any(|known| known == type_) {
+        return Ok(());
+    }
+    let near = suggestion(type_, &known);
+    let message = format!("policy {policy:?}: there is no policy type {type_:?}{near}; types are {}", known.join(", "));
+    Err(Problem::wrong("UnknownPolicyType", message))
 }
 
 fn no_topology(step: &str, policies: &Policies) -> Problem {
@@ -277,42 +288,13 @@ fn no_topology(step: &str, policies: &Policies) -> Problem {
     )
 }
 
-/// The objects of every ref-objects component, by component.
-fn referenced(
-    components: &[Component],
-    namespace: &str,
-    snapshot: &dyn Snapshot,
-) -> Result<BTreeMap<String, Vec<Value>>, Problem> {
-    let mut all = BTreeMap::new();
-    for component in components.iter().filter(|component| component.type_ == fleet_render::REFERENCE_TYPE) {
-        let mut objects: Vec<Value> = Vec::new();
-        for reference in references(component, namespace)? {
-            let found = snapshot.objects(&reference)?;
-            if found.is_empty() {
-                let message = format!(
-                    "component {:?}: {} doesn't exist on the hub yet; apply it, and this goes on by itself",
-                    component.name, reference
-                );
-                return Err(Problem::awaited("ObjectNotFound", message));
-            }
-            for object in found {
-                if !objects.contains(&object) {
-                    objects.push(object);
-                }
-            }
-        }
-        all.insert(component.name.clone(), objects);
-    }
-    Ok(all)
-}
-
 struct RenderStep<'a> {
     name: &'a str,
     namespace: &'a str,
     components: &'a [Component],
     overrides: &'a [String],
     policies: &'a Policies,
-    objects: &'a BTreeMap<String, Vec<Value>>,
+    snapshot: &'a dyn Snapshot,
     definitions: &'a Definitions,
 }
 
@@ -324,8 +306,16 @@ fn rendered(step: &RenderStep<'_>) -> Result<Vec<(String, Value)>, Problem> {
         }
     }
     let overrides: Vec<&Override> = overrides.iter().collect();
+    // Mistakes first, then what isn't there yet; and an override may change what is referred to.
+    let mut referenced = BTreeMap::new();
+    for component in check(step.components, &overrides, step.definitions)? {
+        if component.type_ == fleet_render::REFERENCE_TYPE {
+            let found = find(&component.name, &component.properties, step.namespace, step.snapshot)?;
+            referenced.insert(component.name, found);
+        }
+    }
     let empty: &[Value] = &[];
-    let objects = |component: &str| step.objects.get(component).map_or(empty, Vec::as_slice);
+    let objects = |component: &str| referenced.get(component).map_or(empty, Vec::as_slice);
     let rendered = render(&RenderInput {
         app_name: step.name,
         app_namespace: step.namespace,
@@ -335,6 +325,31 @@ fn rendered(step: &RenderStep<'_>) -> Result<Vec<(String, Value)>, Problem> {
         definitions: step.definitions,
     })?;
     Ok(rendered.into_iter().map(|object| (object.component, object.object)).collect())
+}
+
+/// The objects that a ref-objects component refers to.
+fn find(
+    component: &str,
+    properties: &Value,
+    namespace: &str,
+    snapshot: &dyn Snapshot,
+) -> Result<Vec<Value>, Problem> {
+    let mut objects: Vec<Value> = Vec::new();
+    for reference in references(component, properties, namespace)? {
+        let found = snapshot.objects(&reference)?;
+        if found.is_empty() {
+            let message = format!(
+                "component {component:?}: {reference} doesn't exist on the hub yet; apply it, and this goes on by itself"
+            );
+            return Err(Problem::awaited("ObjectNotFound", message));
+        }
+        for object in found {
+            if !objects.contains(&object) {
+                objects.push(object);
+            }
+        }
+    }
+    Ok(objects)
 }
 
 fn suggestion(name: &str, known: &[String]) -> String {

@@ -10,7 +10,7 @@ use fleet_api::{
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 
-use crate::Problem;
+use crate::{Loaded, Problem};
 
 /// How many targets of a step are listed.
 const LISTED_TARGETS: usize = 100;
@@ -21,7 +21,8 @@ const LISTED: usize = 200;
 pub(crate) struct Seen<'a> {
     pub(crate) app: &'a Application,
     pub(crate) run: Option<&'a Run>,
-    pub(crate) revision_hash: Option<&'a str>,
+    /// Its revision.
+    pub(crate) revision: Option<&'a Loaded>,
     /// What is wrong with the spec as it is now.
     pub(crate) problem: Option<&'a Problem>,
     /// The spec differs from what runs, and publishVersion holds it back.
@@ -62,7 +63,7 @@ pub(crate) fn derive(seen: &Seen<'_>, now: Timestamp) -> ApplicationStatus {
         latest_revision: seen.run.map(|run| RevisionReference {
             name: run.spec.revision.clone(),
             revision: run.spec.number,
-            revision_hash: seen.revision_hash.unwrap_or_default().to_owned(),
+            revision_hash: seen.revision.map(|revision| revision.hash.clone()).unwrap_or_default(),
         }),
         applied_resources: applied(seen.inventory, state),
         applied_resources_total: seen.inventory.total(),
@@ -178,7 +179,7 @@ fn capitalised(text: &str) -> String {
 
 fn workflow(seen: &Seen<'_>, run: &Run, state: &RunStatus) -> WorkflowStatus {
     let gate = waiting_gate(state);
-    let dag = seen.app.spec.workflow.is_none();
+    let dag = seen.revision.is_some_and(|revision| revision.content.dag);
     WorkflowStatus {
         app_revision: run.spec.publish_version.clone().unwrap_or_else(|| run.spec.revision.clone()),
         mode: if dag { "DAG-DAG" } else { "StepByStep-DAG" }.to_owned(),

@@ -94,11 +94,32 @@ impl Walk {
         self.run_status().is_some_and(|status| !status.phase.is_over())
     }
 
-    /// What was delivered to a target and is done: the layers of its inventory and of this run's finished steps.
+    /// What was delivered to a target and is done: what this run finished there, over what was there before as
+    /// long as the run isn't through there.
     pub(crate) fn layers(&self, target: &Target) -> Vec<Layer> {
-        let mut layers = self.inventory.target(target).map(|entry| entry.layers.clone()).unwrap_or_default();
-        let Some((revision, status)) = self.revision.as_ref().zip(self.run_status()) else { return layers };
-        layers.extend(done_steps(status, target).map(|step| Layer { revision: revision.name.clone(), step }));
+        let before = self.inventory.target(target).map(|entry| entry.layers.clone()).unwrap_or_default();
+        let Some((revision, status)) = self.revision.as_ref().zip(self.run_status()) else { return before };
+        let mut steps = 0;
+        let mut done = Vec::new();
+        for step in &status.steps {
+            let Some(state) = step.targets.iter().find(|state| state.target == *target) else { continue };
+            // Pruning comes after everything is done there.
+            let is_done = matches!(state.phase, TargetPhase::Succeeded | TargetPhase::Pruning);
+            match (state.cleared, is_done) {
+                (true, true) => return Vec::new(),
+                (true, false) => return before,
+                (false, _) => steps += 1,
+            }
+            if is_done {
+                done.push(Layer { revision: revision.name.clone(), step: step.name.clone() });
+            }
+        }
+        if done.len() == steps && steps > 0 {
+            return done;
+        }
+        let mut layers = before;
+        layers.retain(|layer| !done.contains(layer));
+        layers.extend(done);
         layers
     }
 
@@ -115,37 +136,13 @@ impl Walk {
 
     /// Folds what this run finished into the inventory; done when another run begins.
     pub(crate) fn fold(&mut self) {
-        let Some(status) = self.run_status().cloned() else { return };
-        let Some(revision) = self.revision.as_ref().map(|revision| revision.name.clone()) else { return };
-        let targets: BTreeSet<Target> =
-            status.steps.iter().flat_map(|step| step.targets.iter().map(|t| t.target.clone())).collect();
+        let targets: Vec<Target> = self.inventory.targets.iter().map(|entry| entry.target.clone()).collect();
         for target in targets {
-            let done: Vec<Layer> =
-                done_steps(&status, &target).map(|step| Layer { revision: revision.clone(), step }).collect();
-            if done.is_empty() {
-                continue;
-            }
-            let all = status.steps.iter().filter(|s| s.targets.iter().any(|t| t.target == target && !t.cleared));
-            let entry = self.inventory.target_mut(&target);
-            if all.count() == done.len() {
-                entry.layers = done;
-            } else {
-                entry.layers.retain(|layer| !done.contains(layer));
-                entry.layers.extend(done);
-            }
+            let layers = self.layers(&target);
+            self.inventory.target_mut(&target).layers = layers;
         }
         self.inventory.targets.retain(|entry| !entry.objects.is_empty());
     }
-}
-
-/// The steps of a run that are done on a target, in their order.
-fn done_steps<'a>(status: &'a RunStatus, target: &'a Target) -> impl Iterator<Item = String> + 'a {
-    status.steps.iter().filter_map(move |step| {
-        let state = step.targets.iter().find(|state| state.target == *target && !state.cleared)?;
-        // Pruning comes after everything is done there.
-        let done = matches!(state.phase, TargetPhase::Succeeded | TargetPhase::Pruning);
-        done.then(|| step.name.clone())
-    })
 }
 
 /// The objects that layers overlay to, the newest of each.

@@ -14,11 +14,11 @@
 //! Commands answer a [`exit::Failure`] with one line (place, cause, next step) and an exit code.
 
 pub mod access;
-//APP
+pub mod application;
 pub mod args;
 pub mod cluster;
 pub mod controller;
-//DEMO
+pub mod demo;
 pub mod embedded;
 pub mod environment;
 pub mod exit;

@@ -11,6 +11,8 @@ use crate::exit::Outcome;
 
 pub use folder::{Folder, Running};
 
+pub(crate) use folder::write_private;
+
 /// Does it.
 ///
 /// # Errors

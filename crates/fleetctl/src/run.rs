@@ -6,7 +6,7 @@ use crate::args::{self, Cli, Command};
 use crate::environment::Environment;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::output::style::{BAD, paint};
-use crate::{cluster, controller, get, local, version};
+use crate::{application, cluster, controller, demo, get, local, version};
 
 /// Runs one command line, the program's name first.
 pub async fn run(environment: &Environment, arguments: &[OsString]) -> Exit {
@@ -41,13 +41,17 @@ fn minds_signals(command: &Command) -> bool {
 async fn dispatch(environment: &Environment, cli: &Cli) -> Outcome {
     let global = &cli.global;
     match &cli.command {
+        Command::Demo(arguments) => demo::run(environment, arguments).await,
         Command::Local(arguments) => local::run(environment, arguments).await,
         Command::Controller(arguments) => controller::run(environment, global, arguments).await,
         Command::Get(arguments) => get::run(environment, global, arguments).await,
+        Command::Status(arguments) => application::status(environment, global, arguments).await,
+        Command::Plan(arguments) => application::plan(environment, global, arguments).await,
+        Command::Delete(arguments) => application::delete(environment, global, arguments).await,
+        Command::Workflow(arguments) => application::workflow(environment, global, arguments).await,
         Command::Cluster(arguments) => cluster::run(environment, global, arguments).await,
-        _ if false => Ok(()), Command::Version(arguments) => version::run(environment, arguments),
+        Command::Version(arguments) => version::run(environment, arguments),
         Command::Completion(arguments) => completion(environment, arguments.shell),
-        _ => Ok(()),
     }
 }
 

@@ -6,6 +6,7 @@ use http::HeaderMap;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::Value;
 
+use crate::protobuf;
 use crate::status::ApiError;
 
 /// The largest body that is read; the limit of a real API server.
@@ -27,6 +28,8 @@ pub(crate) struct Decoded {
 pub(crate) enum BodySyntax {
     Json,
     Yaml,
+    /// Built-in kinds only.
+    Protobuf,
 }
 
 /// Reads the body to its end.
@@ -58,13 +61,19 @@ pub(crate) fn media_type(headers: &HeaderMap) -> String {
 /// How an object in a body is written.
 ///
 /// # Errors
-/// 415 for protobuf and what is unknown.
+/// 415 for what is unknown.
 pub(crate) fn syntax(headers: &HeaderMap) -> Result<BodySyntax, ApiError> {
     match media_type(headers).as_str() {
         "" | "application/json" | "*/*" => Ok(BodySyntax::Json),
         "application/yaml" | "application/x-yaml" => Ok(BodySyntax::Yaml),
-        other => Err(ApiError::unsupported_media_type(other, "application/json, application/yaml")),
+        protobuf::MEDIA_TYPE => Ok(BodySyntax::Protobuf),
+        other => Err(unsupported(other)),
     }
+}
+
+fn unsupported(media_type: &str) -> ApiError {
+    let accepted = format!("application/json, application/yaml, {} (built-in kinds)", protobuf::MEDIA_TYPE);
+    ApiError::unsupported_media_type(media_type, &accepted)
 }
 
 /// Reads a tree from a body.
@@ -78,6 +87,9 @@ pub(crate) fn decode(bytes: &[u8], syntax: BodySyntax) -> Result<Decoded, ApiErr
     match syntax {
         BodySyntax::Json => json(bytes),
         BodySyntax::Yaml => yaml(bytes),
+        BodySyntax::Protobuf => protobuf::decode(bytes)
+            .map(|value| Decoded { value, duplicates: Vec::new() })
+            .map_err(|why| ApiError::bad_request(format!("the body isn't an object in protobuf: {why}"))),
     }
 }
 

@@ -3,7 +3,6 @@
 use std::fmt;
 
 use fleet_json::LabelSelector;
-use fleet_render::Component;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -64,9 +63,9 @@ struct Written {
 ///
 /// # Errors
 /// Where a field is unknown, or the kind or the objects can't be told.
-pub fn references(component: &Component, namespace: &str) -> Result<Vec<ObjectReference>, Problem> {
-    let place = format!("component {:?}: properties", component.name);
-    let read = Properties::deserialize(&component.properties);
+pub fn references(component: &str, properties: &Value, namespace: &str) -> Result<Vec<ObjectReference>, Problem> {
+    let place = format!("component {component:?}: properties");
+    let read = Properties::deserialize(properties);
     let properties = read.map_err(|error| Problem::wrong("InvalidReference", format!("{place}: {error}")))?;
     let mut all = Vec::with_capacity(properties.objects.len());
     for (index, written) in properties.objects.into_iter().enumerate() {
@@ -77,7 +76,7 @@ pub fn references(component: &Component, namespace: &str) -> Result<Vec<ObjectRe
 }
 
 fn read_one(
-    component: &Component,
+    component: &str,
     namespace: &str,
     place: &str,
     written: Written,
@@ -110,7 +109,7 @@ fn read_one(
             let labels = super::read_selector(&labels).map_err(|e| wrong(&format!("labelSelector: {e}")))?;
             Selection::Labels(labels)
         }
-        (None, None) => Selection::Name(component.name.clone()),
+        (None, None) => Selection::Name(component.to_owned()),
     };
     let namespace = written.namespace.unwrap_or_else(|| namespace.to_owned());
     Ok(ObjectReference { api_version, kind, namespace, selection })

@@ -98,6 +98,33 @@ async fn a_missing_object_is_awaited() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A kind that the hub doesn't have yet comes with its definition.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_missing_kind_is_awaited() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one")]).await?;
+    let engine = Engine::start(&fleet);
+    fleet.apply("hub", &app(&[("example.com/v1", "Widget", "w")], &["m1"])).await?;
+    let waiting = fleet.wait_phase("web", "rendering").await?;
+    assert!(message(&waiting).contains("Widget"), "{}", message(&waiting));
+    let definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "widgets.example.com"}, "spec": {"group": "example.com", "scope": "Namespaced",
+            "names": {"plural": "widgets", "singular": "widget", "kind": "Widget", "listKind": "WidgetList"},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {
+                "type": "object", "properties": {"spec": {"type": "object", "properties": {
+                    "size": {"type": "integer"}}}}}}}]}});
+    let widget = json!({"apiVersion": "example.com/v1", "kind": "Widget",
+        "metadata": {"name": "w", "namespace": "demo"}, "spec": {"size": 3}});
+    for cluster in ["m1", "hub"] {
+        fleet.apply(cluster, &definition).await?;
+    }
+    fleet.apply("hub", &widget).await?;
+    fleet.wait_phase("web", "running").await?;
+    let there = fleet.get("m1", "example.com/v1", "Widget", "w").await?.expect("delivered");
+    assert_eq!(there.pointer("/spec/size"), Some(&json!(3)));
+    engine.stop().await?;
+    Ok(())
+}
+
 /// An object on a member that nobody's application owns is refused without take-over, and taken over with it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_object_of_somebody_else_is_refused_until_taken_over() -> anyhow::Result<()> {

@@ -49,8 +49,8 @@ async fn a_forced_deletion_ends_without_the_member() -> anyhow::Result<()> {
     fleet.api().set_reachable("m2", false);
     let api: Api<Application> = Api::namespaced(fleet.client("hub"), "demo");
     api.delete("web", &DeleteParams::default()).await?;
-    let waiting = fleet.wait("web", |app| message(app).contains("--force")).await?;
-    assert!(message(&waiting).contains("m2"), "{}", message(&waiting));
+    let waiting = fleet.wait("web", |app| message(app).contains("doesn't answer")).await?;
+    assert!(message(&waiting).contains("m2") && message(&waiting).contains("--force"), "{}", message(&waiting));
     let force = json!({"metadata": {"annotations": {fleet_api::names::FORCE_DELETE: "true"}}});
     fleet.merge("hub", "core.oam.dev/v1beta1", "Application", "web", &force).await?;
     fleet.wait_object("hub", "core.oam.dev/v1beta1", "Application", "web", |app| app.is_none()).await?;

@@ -1,0 +1,15 @@
+//! Stock kubectl against our API server: what a user of Kubernetes types must answer as it does there.
+//!
+//! Where there is no kubectl the transcripts are skipped, loudly; `FLEETCTL_REQUIRE_KUBECTL=1` makes that a failure.
+
+mod support;
+
+#[test]
+#[ignore]
+fn explore() {
+    let Some(stage) = support::Stage::start() else { return };
+    std::fs::write("/tmp/kubectl-explore", stage.folder().to_str().unwrap()).unwrap();
+    while std::path::Path::new("/tmp/kubectl-explore").exists() {
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+}

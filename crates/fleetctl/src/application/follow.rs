@@ -1,0 +1,94 @@
+//! Follows an Application while it changes.
+
+use fleet_api::{Application, Phase};
+use futures::TryStreamExt as _;
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::watcher::watch_object;
+use std::time::Duration;
+
+use super::live::Live;
+use super::tree::{self, Changes};
+use super::{Place, show};
+use crate::environment::Environment;
+use crate::exit::{Exit, Failure, Outcome};
+use crate::roster::Roster;
+
+/// How often the spinner moves.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Shows a rollout until it satisfies `until`.
+pub(crate) struct Follow<'a> {
+    pub(crate) environment: &'a Environment,
+    pub(crate) place: &'a Place,
+    pub(crate) roster: &'a Roster,
+    /// What was told already, where nothing is redrawn.
+    pub(crate) changes: &'a mut Changes,
+    /// Redraw what `status` shows instead of the tree alone.
+    pub(crate) whole: Option<bool>,
+}
+
+impl Follow<'_> {
+    /// Resolves with the Application as it then is.
+    pub(crate) async fn until(mut self, until: impl Fn(&Application) -> bool) -> Outcome<Application> {
+        let mut live = Live::new(self.environment);
+        let mut tick = tokio::time::interval(TICK);
+        let mut changes = std::pin::pin!(watch_object(self.place.applications(), &self.place.name).default_backoff());
+        let mut last: Option<Application> = None;
+        loop {
+            tokio::select! {
+                change = changes.try_next() => match change {
+                    Ok(Some(Some(app))) => {
+                        self.show(&mut live, &app)?;
+                        if until(&app) {
+                            live.finish();
+                            return Ok(app);
+                        }
+                        last = Some(app);
+                    }
+                    Ok(Some(None)) if last.is_some() => {
+                        let gone = format!("Application {} was deleted", self.place.name);
+                        return Err(Failure::new(Exit::NotFound, gone));
+                    }
+                    // Not there yet, or the hub doesn't answer just now: the watch tries again by itself.
+                    Ok(_) | Err(_) => tokio::task::yield_now().await,
+                },
+                _ = tick.tick(), if live.redraws() => {
+                    if let Some(app) = &last {
+                        self.show(&mut live, app)?;
+                    }
+                }
+            }
+        }
+    }
+
+    fn show(&mut self, live: &mut Live, app: &Application) -> Outcome {
+        if !live.redraws() {
+            let lines = self.changes.since_last(app, self.roster);
+            return lines.iter().try_for_each(|line| self.environment.streams.line(line));
+        }
+        let frame = live.next_frame();
+        let lines = match self.whole {
+            Some(false) => show::for_people(self.place, app, self.roster, false).lines().map(str::to_owned).collect(),
+            Some(true) | None => tree::of(app, self.roster).lines(Some(frame)),
+        };
+        live.draw(&lines)
+    }
+}
+
+/// Whether nothing changes any more without a person.
+pub(crate) fn rests(app: &Application) -> bool {
+    let Some(status) = &app.status else { return false };
+    let observed = app.metadata.generation.is_none_or(|generation| status.observed_generation >= generation);
+    let resting = matches!(
+        status.status,
+        Phase::Running | Phase::WorkflowSuspending | Phase::WorkflowFailed | Phase::WorkflowTerminated
+    );
+    observed && resting
+}
+
+/// `fleetctl status -w`
+pub(super) async fn status(environment: &Environment, place: &Place, roster: &Roster, tree: bool) -> Outcome {
+    let mut changes = Changes::default();
+    let follow = Follow { environment, place, roster, changes: &mut changes, whole: Some(tree) };
+    follow.until(rests).await.map(|_| ())
+}

@@ -1,0 +1,110 @@
+//! `fleetctl plan`: what a gate would change, and its hash.
+
+mod contents;
+
+use fleet_api::{Application, Run};
+use fleet_controller::{GatePlan, gate_plan};
+use fleet_plan::{Action, ActionKind};
+use kube::ResourceExt as _;
+
+use super::{Place, waiting};
+use crate::args::PlanArgs;
+use crate::environment::Environment;
+use crate::exit::{Failure, Outcome};
+use crate::output::style::{self, paint};
+use crate::roster::Roster;
+use crate::version::write;
+
+pub(crate) use contents::Contents;
+
+pub(super) async fn run(environment: &Environment, place: &Place, arguments: &PlanArgs) -> Outcome {
+    let app = place.application().await?;
+    let run = place.run(&app).await?;
+    let gates = waiting(&run);
+    let steps = run.status.as_ref().map(|status| status.steps.as_slice()).unwrap_or_default();
+    let step = match &arguments.step {
+        Some(wanted) => {
+            let found = steps.iter().find(|step| step.name == *wanted).map(|step| step.name.clone());
+            found.ok_or_else(|| {
+                let known: Vec<&str> = steps.iter().map(|step| step.name.as_str()).collect();
+                let advice = crate::nearest::advice(wanted, &known, "steps");
+                Failure::not_found(format!("run {} has no step {wanted:?}{advice}", run.name_any()))
+            })?
+        }
+        None => gates.first().map(|step| step.name.clone()).ok_or_else(|| {
+            let phase = run.status.as_ref().map(|status| status.phase).unwrap_or_default().as_str();
+            Failure::refused(format!(
+                "no gate of {} waits: run {} is {phase}; name a step with --step to see its plan all the same",
+                place.name,
+                run.name_any()
+            ))
+        })?,
+    };
+    let plan = make(place, &app, &run, &step).await?;
+    if let Some(format) = arguments.output.output {
+        let value = serde_json::to_value(&plan).map_err(|error| Failure::failed(error.to_string()))?;
+        return environment.streams.print(&write(format, &value)?);
+    }
+    let roster = Roster::load(&place.hub).await.unwrap_or_default();
+    let contents = Contents::load(place, &app, &run).await;
+    environment.streams.print(&text(&plan, &run, &roster, contents.as_ref()))?;
+    if gates.iter().any(|gate| gate.name == step) {
+        let next = format!("{} --plan {}", place.command("workflow resume"), plan.plan_hash);
+        environment.streams.line(&format!("approve it: {next}"))?;
+    }
+    Ok(())
+}
+
+/// The plan of a step's gate.
+pub(crate) async fn make(place: &Place, app: &Application, run: &Run, step: &str) -> Outcome<GatePlan> {
+    let made = Box::pin(gate_plan(&place.hub.client, app, run, step));
+    match tokio::time::timeout(place.hub.deadline, made).await {
+        Ok(made) => made.map_err(|cause| Failure::failed(format!("the plan of step {step}: {cause}"))),
+        Err(_) => Err(place.hub.silent("the plan")),
+    }
+}
+
+/// A plan for people to read: each object, each field.
+pub(crate) fn text(plan: &GatePlan, run: &Run, roster: &Roster, contents: Option<&Contents>) -> String {
+    let mut out = format!("plan {} of step {}, run {}\n", paint(style::STRONG, &plan.plan_hash), plan.step, run.name_any());
+    for step in &plan.plans {
+        for target in &step.targets {
+            let place = roster.label(&target.target.cluster);
+            out.push_str(&format!("on {}, namespace {}:\n", paint(style::STRONG, &place), target.target.namespace));
+            for action in &target.actions {
+                action_lines(action, &mut out);
+                if action.kind == ActionKind::Create
+                    && let Some(contents) = contents
+                {
+                    for line in contents.of(&step.step, &target.target, &action.id) {
+                        out.push_str(&format!("      {}\n", paint(style::FAINT, &line)));
+                    }
+                }
+            }
+            if target.actions.is_empty() {
+                out.push_str("  nothing\n");
+            }
+        }
+    }
+    out.push_str(&format!("{}\n", plan.summary));
+    out
+}
+
+fn action_lines(action: &Action, out: &mut String) {
+    let (mark, word, look) = match action.kind {
+        ActionKind::Create => ("+", "create", style::GOOD),
+        ActionKind::Change if action.recreate => ("±", "delete and create anew", style::BAD),
+        ActionKind::Change => ("~", "change", style::WAITING),
+        ActionKind::Keep => ("=", "keep", style::FAINT),
+        ActionKind::Delete => ("-", "delete", style::BAD),
+    };
+    let take_over = if action.take_over { ", taken over if it stands there already" } else { "" };
+    let line = format!("{mark} {} {}", action.id.kind, action.id.name);
+    out.push_str(&format!("  {} ({word}{take_over})\n", paint(look, &line)));
+    for change in &action.changes {
+        let shown = |value: &Option<serde_json::Value>| {
+            value.as_ref().map_or_else(|| "nothing".to_owned(), |value| contents::short(value))
+        };
+        out.push_str(&format!("      {}: {} → {}\n", change.path, shown(&change.from), shown(&change.to)));
+    }
+}

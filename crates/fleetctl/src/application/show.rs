@@ -1,0 +1,107 @@
+//! `fleetctl status`: how far an application is, in words.
+
+use fleet_api::{Application, StepStatus, names};
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+use serde_json::json;
+
+use super::{Place, tree};
+use crate::args::Output;
+use crate::exit::{Failure, Outcome};
+use crate::output::style::{self, paint};
+use crate::roster::Roster;
+use crate::table::Table;
+use crate::version::write;
+
+/// The Application without what only machines look at.
+pub(super) fn for_programs(format: Output, app: &Application) -> Outcome<String> {
+    let status = serde_json::to_value(&app.status).map_err(|error| Failure::failed(error.to_string()))?;
+    let whole = json!({
+        "apiVersion": "core.oam.dev/v1beta1",
+        "kind": "Application",
+        "metadata": {
+            "name": app.name_any(), "namespace": app.namespace(), "uid": app.uid(),
+            "generation": app.metadata.generation, "resourceVersion": app.resource_version(),
+        },
+        "status": status,
+    });
+    write(format, &whole)
+}
+
+/// Where it stands, and what to do next.
+pub(super) fn for_people(place: &Place, app: &Application, roster: &Roster, whole: bool) -> String {
+    let mut text = head(place, app).to_string();
+    let steps = app.status.as_ref().and_then(|status| status.workflow.as_ref());
+    let steps = steps.map(|workflow| workflow.steps.as_slice()).unwrap_or_default();
+    if whole {
+        text.push('\n');
+        for line in tree::of(app, roster).lines(None) {
+            text.push_str(&line);
+            text.push('\n');
+        }
+    } else if !steps.is_empty() {
+        text.push('\n');
+        let mut table = Table::new(["STEP", "TYPE", "PHASE", "TARGETS", "MESSAGE"]);
+        for step in steps {
+            table.row([step.name.clone(), step.type_.clone(), painted(&step.phase), targets(step), step.message.clone()]);
+        }
+        text.push_str(&table.to_string());
+    }
+    text
+}
+
+fn head(place: &Place, app: &Application) -> Table {
+    let mut table = Table::bare();
+    let status = app.status.clone().unwrap_or_default();
+    table.row(["Application".to_owned(), format!("{}/{}", place.namespace, app.name_any())]);
+    table.row(["Phase".to_owned(), painted(status.status.as_str())]);
+    if let Some(revision) = &status.latest_revision {
+        let version = app.annotations().get(names::PUBLISH_VERSION);
+        let version = version.map(|version| format!(" (publishVersion {version})")).unwrap_or_default();
+        table.row(["Revision".to_owned(), format!("{}{version}", revision.name)]);
+    }
+    if let Some(workflow) = &status.workflow {
+        table.row(["Run".to_owned(), format!("{} {}", workflow.run, workflow.status)]);
+        if !workflow.message.is_empty() {
+            table.row(["Message".to_owned(), workflow.message.clone()]);
+        }
+        if workflow.suspend {
+            table.row(["Look".to_owned(), place.command("plan")]);
+            table.row(["Approve".to_owned(), place.command("workflow resume")]);
+        }
+    }
+    for condition in status.conditions.iter().filter(|condition| !condition.is_true() && !condition.message.is_empty()) {
+        table.row([condition.type_.clone(), format!("{}: {}", condition.reason, condition.message)]);
+    }
+    let unhealthy = status.services.iter().filter(|service| !service.healthy && !service.cluster.is_empty());
+    for service in unhealthy {
+        let place = format!("{} on {}", service.name, service.cluster);
+        table.row(["Unhealthy".to_owned(), format!("{place}: {}", service.message)]);
+    }
+    table
+}
+
+fn targets(step: &StepStatus) -> String {
+    if step.targets_total == 0 { "-".to_owned() } else { format!("{}/{}", step.targets_succeeded, step.targets_total) }
+}
+
+/// A phase in the colour that it deserves.
+pub(super) fn painted(phase: &str) -> String {
+    match phase {
+        "running" | "succeeded" => paint(style::GOOD, phase),
+        "workflowSuspending" | "suspending" | "waiting" | "unreachable" => paint(style::WAITING, phase),
+        "workflowFailed" | "workflowTerminated" | "failed" | "unhealthy" => paint(style::BAD, phase),
+        other => other.to_owned(),
+    }
+}
+
+/// `9s`, `5m`, `3h`, `2d`: how long ago.
+pub(super) fn age(since: Timestamp, now: Timestamp) -> String {
+    let seconds = now.duration_since(since).as_secs().max(0);
+    match seconds {
+        0..120 => format!("{seconds}s"),
+        120..7200 => format!("{}m", seconds / 60),
+        7200..172_800 => format!("{}h", seconds / 3600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}

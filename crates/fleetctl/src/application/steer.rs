@@ -1,0 +1,49 @@
+//! `workflow suspend`, `terminate`, `restart`: requests that stand as annotations on the Application.
+
+use fleet_api::{Application, names};
+use kube::ResourceExt as _;
+use kube::api::{Patch, PatchParams};
+use serde_json::{Value, json};
+
+use super::{Place, phase_of};
+use crate::environment::Environment;
+use crate::exit::{Failure, Outcome};
+
+/// Asks for something to happen to the run that is under way.
+pub(super) async fn mark_run(environment: &Environment, place: &Place, annotation: &str, verb: &str) -> Outcome {
+    let app = place.application().await?;
+    let run = place.run(&app).await?;
+    let name = run.name_any();
+    if phase_of(&run).is_over() {
+        return Err(Failure::refused(format!(
+            "run {name} of {} is over ({}); there is nothing to {verb}; a new one starts with: {}",
+            place.name,
+            phase_of(&run).as_str(),
+            place.command("workflow restart")
+        )));
+    }
+    if app.annotations().get(annotation) == Some(&name) {
+        let again = if verb == "suspend" { place.command("workflow resume") } else { place.command("status") };
+        return Err(Failure::refused(format!("run {name} was asked to {verb} already; next: {again}")));
+    }
+    annotate(place, &app, annotation, json!(name)).await?;
+    environment.streams.line(&format!("Successfully {verb} workflow: {}", place.name))
+}
+
+/// Asks for a new run of what the hub holds now.
+pub(super) async fn restart(environment: &Environment, place: &Place) -> Outcome {
+    let app = place.application().await?;
+    annotate(place, &app, names::RESTART, json!(environment.now().to_string())).await?;
+    environment.streams.line(&format!("Successfully restart workflow: {}", place.name))
+}
+
+/// Sets an annotation, or takes it away with null.
+pub(super) async fn annotate(place: &Place, app: &Application, annotation: &str, value: Value) -> Outcome {
+    // The UID holds it to the Application that was looked at.
+    let patch = json!({ "metadata": { "uid": app.uid(), "annotations": { annotation: value } } });
+    let params = PatchParams { field_manager: Some("fleetctl".to_owned()), ..PatchParams::default() };
+    let api = place.applications();
+    let patch = Patch::Merge(&patch);
+    let sent = api.patch(&place.name, &params, &patch);
+    place.hub.ask(&format!("Application {}", place.name), sent).await.map(|_| ())
+}
