@@ -82,7 +82,7 @@ fn targets(ctx: &Context, walk: &Walk) -> BTreeMap<(String, Target), TargetFact>
     let Some((revision, status)) = walk.revision.as_ref().zip(walk.run_status()) else { return facts };
     // What is cleared waits until everything else is done.
     let others_done = status.steps.iter().all(|step| {
-        step.type_ != "deploy" || step.targets.iter().all(|t| t.cleared || t.phase == TargetPhase::Succeeded)
+        step.type_ != "deploy" || step.targets.iter().all(|t| t.cleared || matches!(t.phase, TargetPhase::Succeeded | TargetPhase::Removed))
     });
     for step in status.steps.iter().filter(|step| step.phase == StepPhase::Running) {
         for state in step.targets.iter().filter(|state| !state.phase.is_over()) {
@@ -94,7 +94,9 @@ fn targets(ctx: &Context, walk: &Walk) -> BTreeMap<(String, Target), TargetFact>
                 observe(ctx, walk, &state.target, &desired)
             };
             if !state.cleared {
-                fact.delivery = walk.board.delivery(&key);
+                // What is known of an earlier try says nothing about the next one.
+                let pending = state.phase == TargetPhase::Pending;
+                fact.delivery = if pending { Delivery::Idle } else { walk.board.delivery(&key) };
             } else if !others_done {
                 let message = "what is owned here goes once the other targets are done".to_owned();
                 fact.waiting_for = Some(Problem { reason: "WaitingForOthers".to_owned(), message });

@@ -43,7 +43,7 @@ pub(crate) fn gate_plan_of(source: &PlanSource<'_>, step: &str) -> GatePlan {
         [only] if only.step == step => only.plan_hash.clone(),
         several => {
             let hashes: Vec<&str> = several.iter().map(|plan| plan.plan_hash.as_str()).collect();
-            ContentHash::of_value(&serde_json::json!([step, hashes])).short()
+            ContentHash::of_value(&serde_json::json!([step, hashes])).long()
         }
     };
     let said: Vec<String> = plans.iter().map(Plan::summary).collect();
@@ -53,10 +53,10 @@ pub(crate) fn gate_plan_of(source: &PlanSource<'_>, step: &str) -> GatePlan {
 
 /// The plan of one deploy step.
 fn step_plan(source: &PlanSource<'_>, step: &str) -> Option<Plan> {
-    let (index, state) = source.status.steps.iter().enumerate().find(|(_, state)| state.name == step)?;
+    let state = source.status.steps.iter().find(|state| state.name == step)?;
     let staying: Vec<&TargetState> =
         state.targets.iter().filter(|t| !source.removed.contains(&t.target.cluster)).collect();
-    let parts: Vec<TargetParts> = staying.iter().map(|state| parts(source, step, index, state)).collect();
+    let parts: Vec<TargetParts> = staying.iter().map(|state| parts(source, step, state)).collect();
     let targets = staying
         .iter()
         .zip(&parts)
@@ -84,7 +84,7 @@ struct TargetParts {
     last: bool,
 }
 
-fn parts(source: &PlanSource<'_>, step: &str, index: usize, state: &TargetState) -> TargetParts {
+fn parts(source: &PlanSource<'_>, step: &str, state: &TargetState) -> TargetParts {
     let target = &state.target;
     let desired = if state.cleared {
         Vec::new()
@@ -92,22 +92,42 @@ fn parts(source: &PlanSource<'_>, step: &str, index: usize, state: &TargetState)
         source.revision.desired(step, &target.namespace, &source.delivery).to_vec()
     };
     let mut layers = source.inventory.target(target).map(|entry| entry.layers.clone()).unwrap_or_default();
-    let earlier = source.status.steps.iter().take(index).filter(|state| delivers_to(state, target));
+    let order = source.revision.graph.order();
+    let others: Vec<&StepState> = order.iter().filter_map(|index| source.status.steps.get(*index)).collect();
+    let (before, after) = match others.iter().position(|other| other.name == step) {
+        Some(position) => (others.get(..position), others.get(position + 1..)),
+        None => (None, None),
+    };
+    let (before, after) = (before.unwrap_or_default(), after.unwrap_or_default());
     // What earlier steps of this run deliver here stands before this one, done or not: the plan is about order.
+    let earlier = before.iter().filter(|other| delivers_to(other, target));
     layers.extend(earlier.map(|s| Layer { revision: source.revision.name.clone(), step: s.name.clone() }));
-    let others: BTreeSet<String> = source
-        .status
-        .steps
-        .iter()
-        .filter(|other| other.name != step && delivers_to(other, target))
-        .map(|other| other.name.clone())
-        .collect();
     TargetParts {
         desired,
         previous: overlay(&layers, target, &source.delivery, source.loaded),
-        kept: source.revision.kept(&others, &target.namespace, &source.delivery),
-        last: !source.status.steps.iter().skip(index + 1).any(|later| delivers_to(later, target)),
+        kept: kept(source, target, before.iter().chain(after).copied()),
+        last: !after.iter().any(|later| delivers_to(later, target)),
     }
+}
+
+/// What other steps deliver to the same cluster, as far as it could be meant by a delete on this target: objects of
+/// the same namespace, and those without one.
+fn kept<'a>(
+    source: &PlanSource<'_>,
+    target: &Target,
+    others: impl Iterator<Item = &'a StepState>,
+) -> BTreeSet<ObjectId> {
+    let mut kept = BTreeSet::new();
+    for step in others {
+        let there = step.targets.iter().filter(|state| !state.cleared && state.target.cluster == target.cluster);
+        for state in there {
+            let desired = source.revision.desired(&step.name, &state.target.namespace, &source.delivery);
+            let same_place = state.target.namespace == target.namespace;
+            let meant = desired.iter().filter(|d| same_place || d.id.namespace.is_empty());
+            kept.extend(meant.map(|desired| desired.id.clone()));
+        }
+    }
+    kept
 }
 
 fn delivers_to(step: &StepState, target: &Target) -> bool {

@@ -1,6 +1,6 @@
 //! A revision read from the hub, with what is derived from it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use fleet_api::{ObjectId, RevisionContent, Target};
@@ -81,11 +81,5 @@ impl Loaded {
             }
         }
         Ok(read)
-    }
-
-    /// What the other steps deliver into a namespace of the same cluster.
-    pub fn kept(&self, steps: &BTreeSet<String>, namespace: &str, delivery: &Delivery<'_>) -> BTreeSet<ObjectId> {
-        let steps = steps.iter().map(|step| self.desired(step, namespace, delivery));
-        steps.flat_map(|desired| desired.iter().map(|d| d.id.clone()).collect::<Vec<_>>()).collect()
     }
 }

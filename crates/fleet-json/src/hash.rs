@@ -50,6 +50,13 @@ impl ContentHash {
         self.0.iter().take(5).map(|byte| format!("{byte:02x}")).collect()
     }
 
+    /// The first 32 hexadecimal digits: what a person's decision is tied to, so that nobody can make two contents
+    /// of one hash.
+    #[must_use]
+    pub fn long(&self) -> String {
+        self.0.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// The 32 bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {

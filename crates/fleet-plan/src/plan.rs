@@ -208,7 +208,7 @@ fn plan_object(input: &PlanInput<'_>, target: &TargetInput<'_>, desired: &Desire
         changes,
         take_over: input.policies.takes_over(&subject),
         recreate,
-        content: desired.content.short(),
+        content: desired.content.long(),
     }
 }
 
@@ -299,5 +299,5 @@ fn hash(step: &str, targets: &[TargetPlan]) -> String {
             json!([plan.target, actions])
         })
         .collect();
-    ContentHash::of_value(&json!([step, covered])).short()
+    ContentHash::of_value(&json!([step, covered])).long()
 }

@@ -228,7 +228,7 @@ impl Graph {
     }
 
     /// Indices of the steps, each after those that it waits for, else as they are written.
-    pub(crate) fn order(&self) -> Vec<usize> {
+    pub fn order(&self) -> Vec<usize> {
         let mut order = Vec::with_capacity(self.nodes.len());
         let mut settled = BTreeSet::new();
         loop {

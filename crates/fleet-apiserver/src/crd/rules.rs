@@ -17,6 +17,10 @@ const DEPTH: usize = 64;
 pub(crate) struct Rules(HashMap<String, Program>);
 
 impl Rules {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Compiles every rule of a definition; what can't be compiled is a cause that names the place.
     pub(crate) fn compile(definition: &Value) -> (Self, Vec<Cause>) {
         let mut rules = Self::default();

@@ -104,25 +104,34 @@ fn of_target(target: &TargetStatus, applied: &[AppliedResource], roster: &Roster
     let mark = Mark::of(&target.phase);
     let counted = if target.total == 0 { String::new() } else { format!(", {}/{} objects", target.applied, target.total) };
     let said = if target.message.is_empty() { String::new() } else { format!(": {}", target.message) };
-    let here = applied.iter().filter(|object| {
-        object.cluster == target.cluster && (object.namespace.is_empty() || object.namespace == target.namespace)
-    });
-    // Before its turn nothing of this step stands there.
-    let shown = here.filter(|_| mark != Mark::Idle);
-    let below = shown.map(|object| of_object(object, target, mark)).collect();
+    let below = objects_of(target, applied).into_iter().map(|object| of_object(object, target)).collect();
     let name = format!("{}, namespace {}", roster.label(&target.cluster), target.namespace);
     Node { mark, name, note: format!("{}{counted}{said}", target.phase), below }
 }
 
-fn of_object(object: &AppliedResource, target: &TargetStatus, of_target: Mark) -> Node {
+/// What stands on a target. Before its turn that is nothing of its step.
+fn objects_of<'a>(target: &TargetStatus, applied: &'a [AppliedResource]) -> Vec<&'a AppliedResource> {
+    let begun = Mark::of(&target.phase) != Mark::Idle;
+    let here = |object: &&AppliedResource| {
+        let namespace = object.namespace.is_empty() || object.namespace == target.namespace;
+        begun && namespace && object.cluster == target.cluster
+    };
+    applied.iter().filter(here).collect()
+}
+
+fn mark_of_object(object: &AppliedResource, target: &TargetStatus) -> Mark {
     // The message names the object that is waited for, or that failed.
     let meant = target.message.contains(&object.kind) && target.message.contains(&object.name);
-    let mark = match of_target {
+    match Mark::of(&target.phase) {
         Mark::Good => Mark::Good,
         Mark::Bad if meant => Mark::Bad,
         Mark::Busy if meant || target.applied == 0 => Mark::Busy,
         _ => Mark::Good,
-    };
+    }
+}
+
+fn of_object(object: &AppliedResource, target: &TargetStatus) -> Node {
+    let mark = mark_of_object(object, target);
     Node { mark, name: format!("{} {}", object.kind, object.name), note: String::new(), below: Vec::new() }
 }
 
@@ -147,6 +156,15 @@ impl Changes {
                 let counted = format!("{}/{} objects", target.applied, target.total);
                 let text = format!("  {}: {}, {counted}", roster.label(&target.cluster), said(&target.phase, &target.message));
                 self.tell(&place, text, &mut lines);
+                for object in objects_of(target, &status.applied_resources) {
+                    let state = match mark_of_object(object, target) {
+                        Mark::Good => "done",
+                        Mark::Bad => "failed",
+                        _ => "waited for",
+                    };
+                    let place = format!("{place}/{} {}", object.kind, object.name);
+                    self.tell(&place, format!("    {} {}: {state}", object.kind, object.name), &mut lines);
+                }
             }
         }
         self.tell("", format!("{}: {}", app.name_any(), status.status.as_str()), &mut lines);
@@ -219,7 +237,7 @@ mod tests {
     fn changes_are_told_once() {
         let mut changes = Changes::default();
         let first = changes.since_last(&app("delivering", ""), &Roster::default());
-        assert_eq!(first.len(), 3);
+        assert_eq!(first.len(), 5);
         assert!(changes.since_last(&app("delivering", ""), &Roster::default()).is_empty());
         let second = changes.since_last(&app("succeeded", ""), &Roster::default());
         assert_eq!(second, ["  mc-1: succeeded, 1/2 objects"]);

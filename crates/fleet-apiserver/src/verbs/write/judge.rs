@@ -53,7 +53,8 @@ fn verdict(kind: &Kind, object: &Value, causes: Vec<Cause>) -> Result<(), ApiErr
 fn by_schema(kind: &Kind, old: Option<&Value>, object: &Value) -> Result<Vec<Cause>, ApiError> {
     let Some(schema) = kind.schema() else { return Ok(Vec::new()) };
     let custom = kind.custom.as_ref();
-    let rules = custom.map(|custom| &custom.rules as &dyn RuleRunner);
+    let rules = custom.map(|custom| &custom.rules).filter(|rules| !rules.is_empty());
+    let rules = rules.map(|rules| rules as &dyn RuleRunner);
     let mode = if custom.is_some() { Mode::Custom } else { Mode::BuiltIn };
     let findings = validate(schema, object, Context { mode, old, rules });
     if custom.is_none() {

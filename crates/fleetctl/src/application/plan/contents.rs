@@ -80,7 +80,15 @@ fn leaves(value: &Value, path: &mut String, lines: &mut Vec<String>) {
             for (index, item) in items.iter().enumerate() {
                 let name = item.get("name").and_then(Value::as_str);
                 path.push_str(&name.map_or_else(|| format!("[{index}]"), |name| format!("[{name}]")));
-                leaves(item, path, lines);
+                match item.as_object().filter(|fields| name.is_some() && fields.len() > 1) {
+                    // The path says the name already.
+                    Some(fields) => {
+                        let mut rest = fields.clone();
+                        rest.remove("name");
+                        leaves(&Value::Object(rest), path, lines);
+                    }
+                    None => leaves(item, path, lines),
+                }
                 path.truncate(length);
             }
         }
@@ -121,7 +129,6 @@ mod tests {
         let expected = [
             ".data[\"config.json\"]: { x }",
             ".spec.containers[web].image: a",
-            ".spec.containers[web].name: web",
             ".spec.empty: {}",
             ".spec.replicas: 5",
         ];
