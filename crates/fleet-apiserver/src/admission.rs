@@ -65,13 +65,10 @@ pub(crate) fn on_delete(call: &Call<'_>, old: &Value) -> Result<(), ApiError> {
 
 /// What an object shows from the moment its deletion is asked for.
 pub(crate) fn mark_terminating(kind: &Kind, object: &mut Value) {
-    if kind.is("", "namespaces") {
-        if let Some(fields) = object.as_object_mut() {
-            let status = fields.entry("status").or_insert_with(|| Value::Object(serde_json::Map::new()));
-            if let Some(status) = status.as_object_mut() {
-                status.insert("phase".into(), "Terminating".into());
-            }
-        }
+    let Some(fields) = object.as_object_mut().filter(|_| kind.is("", "namespaces")) else { return };
+    let status = fields.entry("status").or_insert_with(|| Value::Object(serde_json::Map::new()));
+    if let Some(status) = status.as_object_mut() {
+        status.insert("phase".into(), "Terminating".into());
     }
 }
 

@@ -18,11 +18,8 @@ pub(crate) fn from_stored(kind: &Kind, object: &mut Value) {
 /// Rewrites an object of this kind's version into the one that is stored.
 pub(crate) fn to_stored(kind: &Kind, object: &mut Value) {
     match kind.stored_as {
-        None => return,
-        Some(StoredAs::SameShape) => {
-            // Stored in whichever version it was written: only `apiVersion` differs.
-            return;
-        }
+        // Of the same shape: stored in whichever version it was written, only `apiVersion` differs.
+        None | Some(StoredAs::SameShape) => {}
         Some(StoredAs::Autoscaler) => {
             autoscaler_to_v2(object);
             set_version(object, "autoscaling/v2");
@@ -41,13 +38,14 @@ fn set_version(object: &mut Value, version: &str) {
 }
 
 /// The core group's name of an event field, and the one in `events.k8s.io`.
-const EVENT_FIELDS: [(&str, &str); 6] = [
+const EVENT_FIELDS: [(&str, &str); 7] = [
     ("involvedObject", "regarding"),
     ("message", "note"),
     ("count", "deprecatedCount"),
     ("firstTimestamp", "deprecatedFirstTimestamp"),
     ("lastTimestamp", "deprecatedLastTimestamp"),
     ("source", "deprecatedSource"),
+    ("reportingComponent", "reportingController"),
 ];
 
 fn rename(object: &mut Value, names: &[(&str, &str)], forth: bool) {
@@ -56,13 +54,6 @@ fn rename(object: &mut Value, names: &[(&str, &str)], forth: bool) {
         let (from, to) = if forth { (old, new) } else { (new, old) };
         if let Some(value) = fields.remove(*from) {
             fields.insert((*to).to_owned(), value);
-        }
-    }
-    // These two have the same meaning under names that differ otherwise.
-    for (old, new) in [("reportingComponent", "reportingController")] {
-        let (from, to) = if forth { (old, new) } else { (new, old) };
-        if let Some(value) = fields.remove(from) {
-            fields.insert(to.to_owned(), value);
         }
     }
 }

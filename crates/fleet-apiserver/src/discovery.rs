@@ -13,6 +13,10 @@ use crate::registry::{Document, GroupView, Kind, Registry};
 use crate::request::accept::DiscoveryForm;
 use crate::status::ApiError;
 
+/// The group that `kubectl top` looks for. It is named, without resources, so that the question is asked and gets a
+/// plain answer.
+pub(crate) const METRICS: &str = "metrics.k8s.io";
+
 /// The Kubernetes version that the API follows.
 const MAJOR: &str = "1";
 const MINOR: &str = "35";

@@ -115,12 +115,20 @@ where
             if parts.method != Method::GET && parts.method != Method::HEAD {
                 return Err(ApiError::method_not_allowed("", ""));
             }
-            return document(server, &registry, &other, &parts.headers, parts.uri.query());
+            return document(server, &fresh(server, cluster), &other, &parts.headers, parts.uri.query());
         }
     };
     let query = Query::parse(parts.uri.query());
-    let kind = match registry.find(&path.group, &path.version, &path.resource) {
-        Some(kind) => Arc::clone(kind),
+    let mut registry = registry;
+    let find = |registry: &Registry| registry.find(&path.group, &path.version, &path.resource).cloned();
+    let mut found = find(&registry);
+    if found.is_none() {
+        registry = fresh(server, cluster);
+        found = find(&registry);
+    }
+    let kind = match found {
+        Some(kind) => kind,
+        None if path.group == discovery::METRICS => return Err(subresource::pod::no_metrics()),
         None => return Err(ApiError::no_such_path()),
     };
     let verb = verb(&parts.method, &path, &query)?;
@@ -165,7 +173,7 @@ where
         call.warnings.push(warning.clone());
     }
     let answer = if call.path.subresource.is_empty() {
-        if !call.kind.allows(verb) && !(verb == "watch" && call.kind.allows("list")) {
+        if !call.kind.allows(verb) {
             return Err(ApiError::method_not_allowed(call.kind.group(), &call.kind.plural));
         }
         resource(&mut call, verb).await?
@@ -173,6 +181,18 @@ where
         subresource::answer(&mut call, verb).await?
     };
     Ok(encode::with_warnings(encode::in_syntax(answer, call.accept.syntax), &call.warnings))
+}
+
+/// The registry as the store has it. It is brought there after every change of a definition, too; but a client that
+/// goes away in the middle of a request may take that step with it.
+fn fresh(server: &Inner, cluster: Option<&Arc<Cluster>>) -> Arc<Registry> {
+    match cluster {
+        Some(cluster) => {
+            server.definitions.refresh(&server.store, cluster);
+            cluster.registry()
+        }
+        None => server.definitions.builtin(),
+    }
 }
 
 async fn resource(call: &mut Call<'_>, verb: &str) -> Result<Response<Body>, ApiError> {

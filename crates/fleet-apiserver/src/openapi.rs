@@ -92,7 +92,7 @@ fn accepts(accept: Option<&str>, wanted: &str) -> bool {
 fn group_versions(registry: &Registry) -> Vec<(String, Vec<&Arc<Kind>>)> {
     let mut entries = Vec::new();
     for group in registry.groups() {
-        for (version, kinds) in group.versions {
+        for (version, kinds) in group.versions.into_iter().filter(|(_, kinds)| !kinds.is_empty()) {
             entries.push((openapi::group_path(group.name, version), kinds));
         }
     }

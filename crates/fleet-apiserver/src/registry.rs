@@ -11,6 +11,7 @@ use bytes::Bytes;
 use fleet_schema::{KindInfo, builtin};
 
 use crate::crd::{Custom, CustomResource};
+use crate::discovery::METRICS;
 
 /// One kind in one version, as it is served.
 #[derive(Debug)]
@@ -271,6 +272,9 @@ impl Registry {
                     None => view.versions.push((&version.name, version.kinds.iter().collect())),
                 }
             }
+        }
+        if !views.iter().any(|view| view.name == METRICS) {
+            views.push(GroupView { name: METRICS, versions: vec![("v1beta1", Vec::new())] });
         }
         views
     }

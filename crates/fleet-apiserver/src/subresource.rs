@@ -15,10 +15,9 @@ use crate::verbs;
 pub(crate) async fn answer(call: &mut Call<'_>, verb: &str) -> Result<Response<Body>, ApiError> {
     let name = call.path.subresource.clone();
     let kind = call.kind.clone();
-    if kind.is("", "pods") || kind.is("", "nodes") || kind.is("", "services") {
-        if let Some(refusal) = pod::no_process(call, &name) {
-            return Err(refusal);
-        }
+    let may_run = ["pods", "nodes", "services"].iter().any(|plural| kind.is("", plural));
+    if let Some(refusal) = may_run.then(|| pod::no_process(call, &name)).flatten() {
+        return Err(refusal);
     }
     let Some(sub) = kind.subresource(&name) else { return Err(ApiError::no_such_path()) };
     if !sub.verbs.iter().any(|one| one == verb) {

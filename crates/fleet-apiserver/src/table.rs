@@ -109,9 +109,6 @@ fn custom_cell(column: &Column, object: &Value, now: jiff::Timestamp) -> Value {
         },
         "number" => if first.is_number() { (*first).clone() } else { Value::Null },
         "boolean" => if first.is_boolean() { (*first).clone() } else { Value::Null },
-        _ if found.len() > 1 => {
-            json!(found.iter().map(|value| text(value)).collect::<Vec<_>>().join(","))
-        }
         _ => json!(text(first)),
     }
 }

@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail};
 use fleet_api::{Application, Approval, ApprovalSpec, Run};
 use fleet_apiserver::ApiServer;
 use fleet_controller::Options;
-use crate::embedded_tmp::{Embedded, EmbeddedOptions, MemberSpec};
+use fleetctl::embedded::{Embedded, EmbeddedOptions, MemberSpec};
 use futures::StreamExt as _;
 use jiff::Timestamp;
 use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};

@@ -5,7 +5,6 @@
 //!    └── Engine ── a controller behind Meters: requests are counted, and writes can be made its last
 //! ```
 
-mod embedded_tmp;
 pub mod engine;
 pub mod fleet;
 pub mod manifests;

@@ -33,7 +33,12 @@ pub struct Cluster {
     /// The namespace, where the command line names none.
     pub default_namespace: String,
     user: String,
+    /// What to do where it doesn't answer.
+    advice: &'static str,
 }
+
+const HUB_ADVICE: &str = "is it running? a local fleet starts with: fleetctl local up --detach";
+const MEMBER_ADVICE: &str = "is it stopped or unreachable?";
 
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,7 +69,9 @@ impl Access {
                 Some(before) => before.merge(one),
                 None => Ok(one),
             };
-            merged = Some(whole.map_err(|error| Failure::failed(format!("kubeconfig {}: {error}", path.display())))?);
+            merged = Some(
+                whole.map_err(|error| Failure::failed(format!("kubeconfig {}: {error}", path.display())))?,
+            );
         }
         let files = paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
         let called = environment.called.as_str();
@@ -94,7 +101,7 @@ impl Access {
             let advice = crate::nearest::advice(&context, &self.context_names(), "contexts");
             return Err(Failure::not_found(format!("no context {context:?} in {}{advice}", self.files)));
         }
-        self.cluster(&context, self.global.request_timeout).await
+        self.cluster(&context, self.global.request_timeout, HUB_ADVICE).await
     }
 
     /// A member: the context named as it or as its alias.
@@ -110,7 +117,7 @@ impl Access {
                 self.files
             )));
         };
-        self.cluster(context, deadline).await
+        self.cluster(context, deadline, MEMBER_ADVICE).await
     }
 
     /// The namespace that counts for a cluster.
@@ -131,9 +138,10 @@ impl Access {
         self.kubeconfig.contexts.iter().map(|entry| entry.name.clone()).collect()
     }
 
-    async fn cluster(&self, context: &str, deadline: Duration) -> Outcome<Cluster> {
+    async fn cluster(&self, context: &str, deadline: Duration, advice: &'static str) -> Outcome<Cluster> {
         let options = KubeConfigOptions { context: Some(context.to_owned()), ..KubeConfigOptions::default() };
-        let failed = |cause: String| Failure::failed(format!("context {context:?} in {}: {cause}", self.files));
+        let failed =
+            |cause: String| Failure::failed(format!("context {context:?} in {}: {cause}", self.files));
         let mut config = kube::Config::from_custom_kubeconfig(self.kubeconfig.clone(), &options)
             .await
             .map_err(|error| failed(crate::exit::innermost(&error)))?;
@@ -143,9 +151,10 @@ impl Access {
         let entry = self.kubeconfig.contexts.iter().find(|entry| entry.name == context);
         let user = entry.and_then(|entry| entry.context.as_ref()?.user.clone()).unwrap_or_default();
         let (server, default_namespace) = (config.cluster_url.to_string(), config.default_namespace.clone());
-        let client = kube::Client::try_from(config).map_err(|error| failed(crate::exit::innermost(&error)))?;
+        let client =
+            kube::Client::try_from(config).map_err(|error| failed(crate::exit::innermost(&error)))?;
         let server = server.trim_end_matches('/').to_owned();
-        Ok(Cluster { client, context: context.to_owned(), server, deadline, default_namespace, user })
+        Ok(Cluster { client, context: context.to_owned(), server, deadline, default_namespace, user, advice })
     }
 }
 
@@ -159,6 +168,7 @@ impl Cluster {
             deadline: Duration::from_secs(30),
             default_namespace: "default".to_owned(),
             user: crate::embedded::ADMIN_USER.to_owned(),
+            advice: "it is part of this process; this is a defect",
         }
     }
 
@@ -166,12 +176,20 @@ impl Cluster {
     ///
     /// # Errors
     /// What the cluster answered, or that it doesn't.
-    pub async fn ask<T>(&self, doing: &str, request: impl Future<Output = Result<T, kube::Error>>) -> Outcome<T> {
+    pub async fn ask<T>(
+        &self,
+        doing: &str,
+        request: impl Future<Output = Result<T, kube::Error>>,
+    ) -> Outcome<T> {
         match tokio::time::timeout(self.deadline, request).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => {
                 let failure = Failure::kube(doing, &error);
-                if failure.exit == Exit::Unreachable { Err(self.unreachable(&failure.message)) } else { Err(failure) }
+                if failure.exit == Exit::Unreachable {
+                    Err(self.unreachable(&failure.message))
+                } else {
+                    Err(failure)
+                }
             }
             Err(_) => Err(self.silent(doing)),
         }
@@ -186,14 +204,15 @@ impl Cluster {
     fn unreachable(&self, cause: &str) -> Failure {
         Failure::new(
             Exit::Unreachable,
-            format!("{cause} (context {:?}, {}); is it running? a local fleet starts with: fleetctl local up --detach", self.context, self.server),
+            format!("{cause} (context {:?}, {}); {}", self.context, self.server, self.advice),
         )
     }
 
     /// Who this cluster takes us for; what the kubeconfig calls us where it doesn't tell.
     pub async fn asker(&self) -> Asker {
         let api: Api<SelfSubjectReview> = Api::all(self.client.clone());
-        let review = self.ask("who am I", api.create(&PostParams::default(), &SelfSubjectReview::default())).await;
+        let review =
+            self.ask("who am I", api.create(&PostParams::default(), &SelfSubjectReview::default())).await;
         let told = review.ok().and_then(|review| review.status).and_then(|status| status.user_info);
         match told {
             Some(info) if info.username.as_deref().is_some_and(|name| !name.is_empty()) => {

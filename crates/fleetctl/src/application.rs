@@ -61,7 +61,10 @@ impl Place {
         let others: Vec<String> = others.items.iter().map(|app| app.name_any()).collect();
         let what = format!("Applications in namespace {}", self.namespace);
         let advice = crate::nearest::advice(&self.name, &others, &what);
-        Err(Failure::not_found(format!("no Application {:?} in namespace {}{advice}", self.name, self.namespace)))
+        Err(Failure::not_found(format!(
+            "no Application {:?} in namespace {}{advice}",
+            self.name, self.namespace
+        )))
     }
 
     /// The run that its status is about.

@@ -10,7 +10,8 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 pub use application::{
-    AppArgs, ApprovalArgs, DeleteArgs, ListArgs, PlanArgs, StatusArgs, StepArgs, WorkflowArgs, WorkflowCommand,
+    AppArgs, ApprovalArgs, DeleteArgs, ListArgs, PlanArgs, StatusArgs, StepArgs, WorkflowArgs,
+    WorkflowCommand,
 };
 pub use get::GetArgs;
 pub use local::{DataArgs, LocalArgs, LocalCommand, MemberArgs, UpArgs};
@@ -93,8 +94,10 @@ pub struct DemoArgs {
 
 /// `controller`
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  fleetctl controller                      # in a pod, with its service account\n  \
-    fleetctl controller --context hub --install-crds")]
+#[command(
+    after_help = "Examples:\n  fleetctl controller                      # in a pod, with its service account\n  \
+    fleetctl controller --context hub --install-crds"
+)]
 pub struct ControllerArgs {
     /// Apply the custom resource definitions first
     #[arg(long)]

@@ -73,7 +73,10 @@ fn status(streams: &Streams, cluster: &ManagedCluster) -> Outcome {
     let mut table = Table::bare();
     table.row(["Name", &cluster.name_any()]);
     table.row(["Alias", cluster.alias().unwrap_or("-")]);
-    table.row(["Accepted", if cluster.spec.hub_accepts_client { "true" } else { "false: it receives nothing" }]);
+    table.row([
+        "Accepted",
+        if cluster.spec.hub_accepts_client { "true" } else { "false: it receives nothing" },
+    ]);
     if let Some(uid) = cluster.recorded_uid() {
         table.row(["UID", uid]);
     }

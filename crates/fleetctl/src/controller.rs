@@ -25,7 +25,9 @@ pub async fn run(environment: &Environment, global: &Global, arguments: &Control
     let mut signals = Signals::new(false)?;
     let (hub, shown) = hub(environment, global).await?;
     if arguments.install_crds {
-        crate::embedded::install_definitions(&hub).await.map_err(|error| Failure::failed(error.to_string()))?;
+        crate::embedded::install_definitions(&hub)
+            .await
+            .map_err(|error| Failure::failed(error.to_string()))?;
     }
     let stop = CancellationToken::new();
     let remote = Remote::open(hub.clone(), stop.child_token())

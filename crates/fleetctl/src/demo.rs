@@ -46,7 +46,8 @@ pub async fn run(environment: &Environment, arguments: &DemoArgs) -> Outcome {
     let mut fleet = Embedded::start(options).await.map_err(|error| Failure::failed(error.to_string()))?;
     let ready = began.elapsed().as_secs_f64();
     let streams = &environment.streams;
-    let said = streams.line(&format!("hub and {} members are ready after {ready:.2} s", fleet.fleet().members().len()));
+    let said = streams
+        .line(&format!("hub and {} members are ready after {ready:.2} s", fleet.fleet().members().len()));
     let mut story = Story::new(environment, arguments, &fleet);
     let told = match said {
         Ok(()) => tokio::select! {
@@ -136,7 +137,10 @@ impl<'a> Story<'a> {
         };
         let late = |_| {
             let seconds = PATIENCE.as_secs();
-            Failure::new(Exit::Waiting, format!("nothing has come to rest within {seconds} s; run it again with FLEETCTL_LOG=debug"))
+            Failure::new(
+                Exit::Waiting,
+                format!("nothing has come to rest within {seconds} s; run it again with FLEETCTL_LOG=debug"),
+            )
         };
         tokio::time::timeout(PATIENCE, follow.until(rests)).await.map_err(late)?
     }
@@ -151,11 +155,17 @@ impl<'a> Story<'a> {
         let plan = plan::make(&self.place, app, &run, &step).await?;
         let contents = Contents::load(&self.place, app, &run).await;
         let streams = &self.environment.streams;
-        streams.line(&format!("\n{}", paint(STRONG, &format!("step {step} asks first; this is what it would change:"))))?;
+        streams.line(&format!(
+            "\n{}",
+            paint(STRONG, &format!("step {step} asks first; this is what it would change:"))
+        ))?;
         streams.line(&plan::text(&plan, &run, roster, contents.as_ref()))?;
         if !self.agreed(&step).await? {
             streams.line(&format!("nothing was changed by {step}"))?;
-            return Err(Failure::new(Exit::Waiting, format!("the question was answered with no; step {step} stays suspended")));
+            return Err(Failure::new(
+                Exit::Waiting,
+                format!("the question was answered with no; step {step} stays suspended"),
+            ));
         }
         let asker = self.place.hub.asker().await;
         let request = Request { step: &step, hash: &plan.plan_hash, asker: &asker, reason: "fleetctl demo" };
@@ -172,7 +182,10 @@ impl<'a> Story<'a> {
         if !streams.in_is_terminal {
             return Err(Failure::new(
                 Exit::CannotAsk,
-                format!("step {step} has to be approved and there is no terminal to ask on; answer beforehand: {} demo --yes", self.place.called),
+                format!(
+                    "step {step} has to be approved and there is no terminal to ask on; answer beforehand: {} demo --yes",
+                    self.place.called
+                ),
             ));
         }
         streams.print("go on? [y/N] ")?;
@@ -191,13 +204,16 @@ impl<'a> Story<'a> {
         let api: Api<Application> = self.place.applications();
         let name = self.place.name.clone();
         let changed = |now: Option<&Application>| {
-            now.is_some_and(|now| now.resource_version() != before && !matches!(phase(now), Phase::WorkflowSuspending))
+            now.is_some_and(|now| {
+                now.resource_version() != before && !matches!(phase(now), Phase::WorkflowSuspending)
+            })
         };
         let waited = kube::runtime::wait::await_condition(api, &name, changed);
         match tokio::time::timeout(PATIENCE, waited).await {
             Ok(_) => Ok(()),
             Err(_) => {
-                let message = format!("run {} hasn't gone on within {} s", run.name_any(), PATIENCE.as_secs());
+                let message =
+                    format!("run {} hasn't gone on within {} s", run.name_any(), PATIENCE.as_secs());
                 Err(Failure::new(Exit::Waiting, message))
             }
         }

@@ -206,7 +206,9 @@ impl Embedded {
                 clock: Arc::clone(&options.clock),
                 seed: options.seed,
                 version: env!("CARGO_PKG_VERSION").to_owned(),
-                certificate_authority: authority.as_ref().map_or_else(String::new, |a| a.certificate_pem().to_owned()),
+                certificate_authority: authority
+                    .as_ref()
+                    .map_or_else(String::new, |a| a.certificate_pem().to_owned()),
             },
         );
         let mut parts = Parts::default();
@@ -341,5 +343,7 @@ async fn open(storage: &Storage) -> Result<Store, EmbeddedError> {
         Storage::Sqlite(path) => path.clone(),
     };
     let opened = tokio::task::spawn_blocking(move || Store::sqlite(&path, options)).await;
-    opened.map_err(|error| EmbeddedError::Part { part: "the store", cause: error.to_string() })?.map_err(Into::into)
+    opened
+        .map_err(|error| EmbeddedError::Part { part: "the store", cause: error.to_string() })?
+        .map_err(Into::into)
 }

@@ -127,10 +127,12 @@ impl Failure {
                 format!("{path}: the disk is full; free some space and repeat")
             }
             ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
-                format!("{path}: can't be written or read ({error}); check its permissions or choose another folder with --data")
+                format!(
+                    "{path}: can't be written or read ({error}); check its permissions or choose another folder with --data"
+                )
             }
-            ErrorKind::NotADirectory => {
-                format!("{path}: part of the path is a file; choose another folder with --data")
+            ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
+                format!("{path}: the path is, or leads through, a file; choose another folder with --data")
             }
             _ => format!("{path}: {error}"),
         };

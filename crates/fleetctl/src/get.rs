@@ -79,7 +79,8 @@ async fn on_hub(environment: &Environment, access: &Access, hub: &Cluster, reque
         None => Ok(()),
         Some(first) => {
             let others = answer.missing.iter().skip(1);
-            others.for_each(|message| environment.streams.note(&format!("{} {message}", paint(BAD, "error:"))));
+            others
+                .for_each(|message| environment.streams.note(&format!("{} {message}", paint(BAD, "error:"))));
             Err(Failure::not_found(first))
         }
     }
@@ -130,13 +131,8 @@ async fn ask(
 ) -> Outcome<Answer> {
     let cluster = access.member(&member.name_any(), member.alias(), arguments.timeout).await?;
     // One deadline for everything that is asked of a member, however many requests it takes.
-    match tokio::time::timeout(arguments.timeout, fetch(&cluster, request, namespace)).await {
-        Ok(answer) => answer,
-        Err(_) => {
-            let seconds = arguments.timeout.as_secs_f64();
-            Err(Failure::new(Exit::Unreachable, format!("no answer within {seconds} s; is it stopped or unreachable?")))
-        }
-    }
+    let asked = tokio::time::timeout(arguments.timeout, fetch(&cluster, request, namespace));
+    asked.await.unwrap_or_else(|_| Err(cluster.silent("its resources")))
 }
 
 /// What all members together come to.
@@ -165,7 +161,11 @@ impl Gathered {
         self.found |= !answer.is_empty();
         self.missing |= !answer.missing.is_empty();
         if matches!(request.format, Format::Json | Format::Yaml) {
-            self.objects.extend(answer.into_objects().map(|object| if self.several { mark(object, &told.name) } else { object }));
+            self.objects.extend(
+                answer
+                    .into_objects()
+                    .map(|object| if self.several { mark(object, &told.name) } else { object }),
+            );
             return Ok(());
         }
         let mut text = String::new();

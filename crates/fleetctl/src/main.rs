@@ -57,6 +57,11 @@ fn environment(arguments: &[OsString]) -> Environment {
 
 /// Warnings go to stderr; `FLEETCTL_LOG` (such as `info,fleet_controller=debug`) says otherwise.
 fn log() {
-    let filter = EnvFilter::try_from_env("FLEETCTL_LOG").unwrap_or_else(|_| EnvFilter::new("warn,kube_client=error"));
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).try_init();
+    let filter =
+        EnvFilter::try_from_env("FLEETCTL_LOG").unwrap_or_else(|_| EnvFilter::new("warn,kube_client=off"));
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .try_init();
 }

@@ -59,7 +59,9 @@ impl Streams {
     pub fn captured() -> (Self, Captured, Captured) {
         let (out, err) = (Captured::default(), Captured::default());
         let plain = |captured: &Captured| -> Sink {
-            Arc::new(Mutex::new(Box::new(anstream::StripStream::new(Box::new(captured.clone()) as Box<dyn Write + Send>))))
+            Arc::new(Mutex::new(Box::new(anstream::StripStream::new(
+                Box::new(captured.clone()) as Box<dyn Write + Send>
+            ))))
         };
         let streams = Self {
             out: plain(&out),

@@ -49,7 +49,10 @@ impl Roster {
         found.ok_or_else(|| {
             let mut known: Vec<String> = self.0.iter().map(|cluster| cluster.name_any()).collect();
             known.extend(self.0.iter().filter_map(|cluster| cluster.alias().map(str::to_owned)));
-            Failure::not_found(format!("no member {name:?}{}", crate::nearest::advice(name, &known, "members")))
+            Failure::not_found(format!(
+                "no member {name:?}{}",
+                crate::nearest::advice(name, &known, "members")
+            ))
         })
     }
 
@@ -66,7 +69,9 @@ impl Roster {
             chosen.insert(self.find(name)?.name_any());
         }
         if chosen.is_empty() {
-            return Err(Failure::usage("-m names no member; write -m all, or names and aliases with commas between"));
+            return Err(Failure::usage(
+                "-m names no member; write -m all, or names and aliases with commas between",
+            ));
         }
         Ok(self.0.iter().filter(|cluster| chosen.contains(&cluster.name_any())).collect())
     }
@@ -98,7 +103,11 @@ mod tests {
             cluster.annotations_mut().insert(names::JOIN_ORDER.into(), order.to_string());
             cluster
         };
-        Roster::new(vec![member("mc-2", "second", 2), member("mc-10", "tenth", 10), member("mc-1", "first", 1)])
+        Roster::new(vec![
+            member("mc-2", "second", 2),
+            member("mc-10", "tenth", 10),
+            member("mc-1", "first", 1),
+        ])
     }
 
     fn names_of(clusters: &[&ManagedCluster]) -> Vec<String> {

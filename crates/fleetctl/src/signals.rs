@@ -21,7 +21,8 @@ impl Signals {
     pub fn new(in_background: bool) -> Outcome<Self> {
         #[cfg(unix)]
         {
-            let take = |kind| signal::unix::signal(kind).map_err(|e| Failure::failed(format!("signals: {e}")));
+            let take =
+                |kind| signal::unix::signal(kind).map_err(|e| Failure::failed(format!("signals: {e}")));
             let terminate = take(signal::unix::SignalKind::terminate())?;
             let hang_up = take(signal::unix::SignalKind::hangup())?;
             Ok(Self { terminate, hang_up, in_background })

@@ -34,7 +34,8 @@ impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or_default();
         let width = |column: usize| {
-            let cells = self.rows.iter().filter(|row| column + 1 < row.len()).filter_map(|row| row.get(column));
+            let cells =
+                self.rows.iter().filter(|row| column + 1 < row.len()).filter_map(|row| row.get(column));
             cells.map(|cell| visible(cell) + GAP).max().unwrap_or_default().max(NARROWEST)
         };
         let widths: Vec<usize> = (0..columns).map(width).collect();

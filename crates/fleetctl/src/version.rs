@@ -14,7 +14,9 @@ pub(crate) fn run(environment: &Environment, arguments: &VersionArgs) -> Outcome
     let facts = json!({ "version": version, "kubernetes": KUBERNETES });
     match arguments.output.output {
         Some(format) => environment.streams.print(&write(format, &facts)?),
-        None => environment.streams.line(&format!("fleetctl {version} (embedded Kubernetes API {KUBERNETES})")),
+        None => {
+            environment.streams.line(&format!("fleetctl {version} (embedded Kubernetes API {KUBERNETES})"))
+        }
     }
 }
 
@@ -22,7 +24,8 @@ pub(crate) fn run(environment: &Environment, arguments: &VersionArgs) -> Outcome
 pub(crate) fn write(format: Output, value: &serde_json::Value) -> Outcome<String> {
     match format {
         Output::Json => {
-            let text = serde_json::to_string_pretty(value).map_err(|error| Failure::failed(error.to_string()))?;
+            let text =
+                serde_json::to_string_pretty(value).map_err(|error| Failure::failed(error.to_string()))?;
             Ok(text + "\n")
         }
         Output::Yaml => crate::yaml::write(value).map_err(Failure::failed),

@@ -22,16 +22,19 @@ pub(crate) fn no_process(call: &Call<'_>, name: &str) -> Option<ApiError> {
         "proxy" => "proxy",
         _ => return None,
     };
-    if call.cluster.is_some() {
-        if let Err(missing) = stored(call) {
-            return Some(missing);
-        }
+    if let (Some(_), Err(missing)) = (call.cluster, stored(call)) {
+        return Some(missing);
     }
     let message = format!(
         "{word} isn't possible: {} {:?} is simulated, no process runs behind it",
         call.kind.singular, call.path.name
     );
     Some(ApiError::new(501, "NotImplemented", message).about("", &call.kind.plural, &call.path.name))
+}
+
+/// Why there is nothing to measure.
+pub(crate) fn no_metrics() -> ApiError {
+    ApiError::new(501, "NotImplemented", "there are no metrics: pods and nodes are simulated, no process runs behind them")
 }
 
 /// An eviction deletes the Pod: there is no disruption that a simulated one would have to be spared.

@@ -213,10 +213,10 @@ impl Watch {
                 break;
             }
         }
-        if self.initial.is_empty() {
-            if let Some(revision) = self.announce.take() {
-                frame.extend_from_slice(&self.frames.bookmark(revision, true));
-            }
+        if self.initial.is_empty()
+            && let Some(revision) = self.announce.take()
+        {
+            frame.extend_from_slice(&self.frames.bookmark(revision, true));
         }
         (!frame.is_empty()).then(|| Bytes::from(frame))
     }

@@ -151,7 +151,8 @@ pub(crate) fn prepare_changed(
     }
     keep_identity(old, new);
     drop_nulls(new);
-    if subresource.is_empty() {
+    // A binding and a finalizer's end may say something of the status; other doors lead to the rest only.
+    if matches!(subresource, "" | "scale" | "resize" | "ephemeralcontainers") {
         if kind.custom.is_some() {
             if kind.has_status() {
                 keep_status(old, new);

@@ -1,5 +1,12 @@
 //! The API server through the eyes of its clients, in one process.
-#![allow(missing_docs)]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::large_futures
+)]
 
 mod apply;
 mod basics;

@@ -45,7 +45,8 @@ fn gate<'r>(place: &Place, app: &Application, run: &'r Run, wanted: Option<&str>
     let Some(wanted) = wanted else {
         return gates.first().copied().ok_or_else(|| {
             let phase = app.status.as_ref().map_or("unknown", |status| status.status.as_str());
-            let said = run.status.as_ref().map(|status| status.message.clone()).filter(|said| !said.is_empty());
+            let said =
+                run.status.as_ref().map(|status| status.message.clone()).filter(|said| !said.is_empty());
             let said = said.map(|said| format!(": {said}")).unwrap_or_default();
             Failure::refused(format!(
                 "workflow of {} isn't suspended: run {} is {} (phase {phase}){said}; look at it: {}",
@@ -141,7 +142,10 @@ fn approval_name(run: &str, request: &Request<'_>) -> String {
     let decision = json!([run, request.step, request.hash, request.asker.user]);
     let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
     let step: String = request.step.chars().map(plain).collect();
-    names::derived_name(&format!("{run}-{}", step.trim_matches('-')), &ContentHash::of_value(&decision).short())
+    names::derived_name(
+        &format!("{run}-{}", step.trim_matches('-')),
+        &ContentHash::of_value(&decision).short(),
+    )
 }
 
 async fn heard(place: &Place, run: &str, request: &Request<'_>, approval: &str, created: bool) -> Outcome {
@@ -157,7 +161,10 @@ async fn heard(place: &Place, run: &str, request: &Request<'_>, approval: &str, 
                     }
                 }
                 Ok(Some(None)) => {
-                    let gone = format!("run {run} is gone: the application was deleted or made anew; look at it: {}", place.command("status"));
+                    let gone = format!(
+                        "run {run} is gone: the application was deleted or made anew; look at it: {}",
+                        place.command("status")
+                    );
                     return Err(Failure::refused(gone));
                 }
                 Ok(None) | Err(_) => tokio::task::yield_now().await,
@@ -176,7 +183,13 @@ async fn heard(place: &Place, run: &str, request: &Request<'_>, approval: &str, 
     })
 }
 
-fn verdict(place: &Place, run: &Run, request: &Request<'_>, approval: &str, created: bool) -> Option<Outcome> {
+fn verdict(
+    place: &Place,
+    run: &Run,
+    request: &Request<'_>,
+    approval: &str,
+    created: bool,
+) -> Option<Outcome> {
     let status = run.status.as_ref()?;
     let step = status.steps.iter().find(|step| step.name == request.step)?;
     let gate = step.gate.clone().unwrap_or_default();
@@ -204,7 +217,9 @@ fn gate_verdict(
         let step = request.step;
         return Some(match taken.approval == approval {
             true if created => Ok(()),
-            true => Err(Failure::refused(format!("step {step} was approved already, by you (approval {approval})"))),
+            true => Err(Failure::refused(format!(
+                "step {step} was approved already, by you (approval {approval})"
+            ))),
             false => Err(Failure::refused(format!(
                 "step {step} was approved already, by {} (plan {})",
                 taken.approver, taken.plan_hash
@@ -227,7 +242,9 @@ mod tests {
     #[test]
     fn approvals_have_names_of_their_own() {
         let asker = Asker { user: "ann".into(), groups: Vec::new() };
-        let name = |step: &str, hash: &str| approval_name("web-1", &Request { step, hash, asker: &asker, reason: "" });
+        let name = |step: &str, hash: &str| {
+            approval_name("web-1", &Request { step, hash, asker: &asker, reason: "" })
+        };
         assert!(name("Deploy To_BJ", "abc").starts_with("web-1-deploy-to-bj-"));
         assert_ne!(name("a", "abc"), name("a", "abd"));
         assert_eq!(name("a", "abc"), name("a", "abc"));

@@ -32,7 +32,8 @@ impl Follow<'_> {
     pub(crate) async fn until(mut self, until: impl Fn(&Application) -> bool) -> Outcome<Application> {
         let mut live = Live::new(self.environment);
         let mut tick = tokio::time::interval(TICK);
-        let mut changes = std::pin::pin!(watch_object(self.place.applications(), &self.place.name).default_backoff());
+        let mut changes =
+            std::pin::pin!(watch_object(self.place.applications(), &self.place.name).default_backoff());
         let mut last: Option<Application> = None;
         loop {
             tokio::select! {
@@ -68,7 +69,9 @@ impl Follow<'_> {
         }
         let frame = live.next_frame();
         let lines = match self.whole {
-            Some(false) => show::for_people(self.place, app, self.roster, false).lines().map(str::to_owned).collect(),
+            Some(false) => {
+                show::for_people(self.place, app, self.roster, false).lines().map(str::to_owned).collect()
+            }
             Some(true) | None => tree::of(app, self.roster).lines(Some(frame)),
         };
         live.draw(&lines)

@@ -28,7 +28,8 @@ struct Line {
 
 impl Line {
     fn of(app: &Application, run: &Run) -> Self {
-        let gate = waiting(run).first().map(|step| (step.name.clone(), step.gate.clone().unwrap_or_default()));
+        let gate =
+            waiting(run).first().map(|step| (step.name.clone(), step.gate.clone().unwrap_or_default()));
         let by_person = is_suspended_by_person(app, run) && !phase_of(run).is_over();
         let (waits, plan, since) = match gate {
             Some((step, gate)) => (format!("approval of step {step}"), gate.plan_hash, gate.since),
@@ -70,7 +71,8 @@ pub(super) async fn run(environment: &Environment, global: &Global, arguments: &
     };
     let apps = hub.ask("the list of Applications", apps.list(&ListParams::default())).await?.items;
     let runs = hub.ask("the list of Runs", runs.list(&ListParams::default())).await?.items;
-    let mut lines: Vec<Line> = apps.iter().filter_map(|app| Some(Line::of(app, current(app, &runs)?))).collect();
+    let mut lines: Vec<Line> =
+        apps.iter().filter_map(|app| Some(Line::of(app, current(app, &runs)?))).collect();
     if arguments.waiting {
         lines.retain(Line::is_waiting);
     }
@@ -81,7 +83,8 @@ pub(super) async fn run(environment: &Environment, global: &Global, arguments: &
     }
     if lines.is_empty() {
         let what = if arguments.waiting { "nothing waits for a person" } else { "no runs" };
-        let place = if arguments.all_namespaces { String::new() } else { format!(" in namespace {namespace}") };
+        let place =
+            if arguments.all_namespaces { String::new() } else { format!(" in namespace {namespace}") };
         environment.streams.note(&format!("{what}{place}"));
         return Ok(());
     }

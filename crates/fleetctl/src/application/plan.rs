@@ -66,11 +66,20 @@ pub(crate) async fn make(place: &Place, app: &Application, run: &Run, step: &str
 
 /// A plan for people to read: each object, each field.
 pub(crate) fn text(plan: &GatePlan, run: &Run, roster: &Roster, contents: Option<&Contents>) -> String {
-    let mut out = format!("plan {} of step {}, run {}\n", paint(style::STRONG, &plan.plan_hash), plan.step, run.name_any());
+    let mut out = format!(
+        "plan {} of step {}, run {}\n",
+        paint(style::STRONG, &plan.plan_hash),
+        plan.step,
+        run.name_any()
+    );
     for step in &plan.plans {
         for target in &step.targets {
             let place = roster.label(&target.target.cluster);
-            out.push_str(&format!("on {}, namespace {}:\n", paint(style::STRONG, &place), target.target.namespace));
+            out.push_str(&format!(
+                "on {}, namespace {}:\n",
+                paint(style::STRONG, &place),
+                target.target.namespace
+            ));
             for action in &target.actions {
                 action_lines(action, &mut out);
                 if action.kind == ActionKind::Create

@@ -43,7 +43,13 @@ pub(super) fn for_people(place: &Place, app: &Application, roster: &Roster, whol
         text.push('\n');
         let mut table = Table::new(["STEP", "TYPE", "PHASE", "TARGETS", "MESSAGE"]);
         for step in steps {
-            table.row([step.name.clone(), step.type_.clone(), painted(&step.phase), targets(step), step.message.clone()]);
+            table.row([
+                step.name.clone(),
+                step.type_.clone(),
+                painted(&step.phase),
+                targets(step),
+                step.message.clone(),
+            ]);
         }
         text.push_str(&table.to_string());
     }
@@ -70,7 +76,10 @@ fn head(place: &Place, app: &Application) -> Table {
             table.row(["Approve".to_owned(), place.command("workflow resume")]);
         }
     }
-    for condition in status.conditions.iter().filter(|condition| !condition.is_true() && !condition.message.is_empty()) {
+    let said = status.workflow.as_ref().map(|workflow| workflow.message.as_str()).unwrap_or_default();
+    let troubles =
+        status.conditions.iter().filter(|condition| !condition.is_true() && !condition.message.is_empty());
+    for condition in troubles.filter(|condition| condition.message != said) {
         table.row([condition.type_.clone(), format!("{}: {}", condition.reason, condition.message)]);
     }
     let unhealthy = status.services.iter().filter(|service| !service.healthy && !service.cluster.is_empty());
@@ -82,7 +91,11 @@ fn head(place: &Place, app: &Application) -> Table {
 }
 
 fn targets(step: &StepStatus) -> String {
-    if step.targets_total == 0 { "-".to_owned() } else { format!("{}/{}", step.targets_succeeded, step.targets_total) }
+    if step.targets_total == 0 {
+        "-".to_owned()
+    } else {
+        format!("{}/{}", step.targets_succeeded, step.targets_total)
+    }
 }
 
 /// A phase in the colour that it deserves.

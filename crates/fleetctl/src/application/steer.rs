@@ -10,7 +10,12 @@ use crate::environment::Environment;
 use crate::exit::{Failure, Outcome};
 
 /// Asks for something to happen to the run that is under way.
-pub(super) async fn mark_run(environment: &Environment, place: &Place, annotation: &str, verb: &str) -> Outcome {
+pub(super) async fn mark_run(
+    environment: &Environment,
+    place: &Place,
+    annotation: &str,
+    verb: &str,
+) -> Outcome {
     let app = place.application().await?;
     let run = place.run(&app).await?;
     let name = run.name_any();
@@ -23,7 +28,8 @@ pub(super) async fn mark_run(environment: &Environment, place: &Place, annotatio
         )));
     }
     if app.annotations().get(annotation) == Some(&name) {
-        let again = if verb == "suspend" { place.command("workflow resume") } else { place.command("status") };
+        let again =
+            if verb == "suspend" { place.command("workflow resume") } else { place.command("status") };
         return Err(Failure::refused(format!("run {name} was asked to {verb} already; next: {again}")));
     }
     annotate(place, &app, annotation, json!(name)).await?;

@@ -1,6 +1,6 @@
 //! The tree of a rollout: run, step, target, object.
 
-use fleet_api::{AppliedResource, Application, StepStatus, TargetStatus};
+use fleet_api::{Application, AppliedResource, StepStatus, TargetStatus};
 use kube::ResourceExt as _;
 
 use crate::output::style::{BAD, FAINT, GOOD, STRONG, WAITING, paint};
@@ -61,7 +61,8 @@ pub(crate) struct Node {
 impl Node {
     /// The lines; `frame` is the picture of the spinner, where something redraws them.
     pub(crate) fn lines(&self, frame: Option<usize>) -> Vec<String> {
-        let mut lines = vec![format!("{} {}{}", self.mark.picture(frame), paint(STRONG, &self.name), self.said())];
+        let mut lines =
+            vec![format!("{} {}{}", self.mark.picture(frame), paint(STRONG, &self.name), self.said())];
         self.add_below("", frame, &mut lines);
         lines
     }
@@ -102,7 +103,11 @@ fn of_step(step: &StepStatus, applied: &[AppliedResource], roster: &Roster) -> N
 
 fn of_target(target: &TargetStatus, applied: &[AppliedResource], roster: &Roster) -> Node {
     let mark = Mark::of(&target.phase);
-    let counted = if target.total == 0 { String::new() } else { format!(", {}/{} objects", target.applied, target.total) };
+    let counted = if target.total == 0 {
+        String::new()
+    } else {
+        format!(", {}/{} objects", target.applied, target.total)
+    };
     let said = if target.message.is_empty() { String::new() } else { format!(": {}", target.message) };
     let below = objects_of(target, applied).into_iter().map(|object| of_object(object, target)).collect();
     let name = format!("{}, namespace {}", roster.label(&target.cluster), target.namespace);
@@ -150,11 +155,19 @@ impl Changes {
         for step in steps.filter(|step| step.phase != "pending") {
             let run = status.workflow.as_ref().map(|workflow| workflow.run.as_str()).unwrap_or_default();
             let place = format!("{run}/{}", step.name);
-            self.tell(&place, format!("step {}: {}", step.name, said(&step.phase, &step.message)), &mut lines);
+            self.tell(
+                &place,
+                format!("step {}: {}", step.name, said(&step.phase, &step.message)),
+                &mut lines,
+            );
             for target in step.targets.iter().filter(|target| target.phase != "pending") {
                 let place = format!("{place}/{}/{}", target.cluster, target.namespace);
                 let counted = format!("{}/{} objects", target.applied, target.total);
-                let text = format!("  {}: {}, {counted}", roster.label(&target.cluster), said(&target.phase, &target.message));
+                let text = format!(
+                    "  {}: {}, {counted}",
+                    roster.label(&target.cluster),
+                    said(&target.phase, &target.message)
+                );
                 self.tell(&place, text, &mut lines);
                 for object in objects_of(target, &status.applied_resources) {
                     let state = match mark_of_object(object, target) {

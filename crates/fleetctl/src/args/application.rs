@@ -16,7 +16,9 @@ pub struct AppArgs {
 
 /// `status`
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  fleetctl status web-demo -n demo\n  fleetctl status web-demo -n demo --tree -w")]
+#[command(
+    after_help = "Examples:\n  fleetctl status web-demo -n demo\n  fleetctl status web-demo -n demo --tree -w"
+)]
 pub struct StatusArgs {
     /// Which.
     #[command(flatten)]
@@ -34,7 +36,9 @@ pub struct StatusArgs {
 
 /// `plan`
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  fleetctl plan web-demo -n demo\n  fleetctl plan web-demo -n demo -o json")]
+#[command(
+    after_help = "Examples:\n  fleetctl plan web-demo -n demo\n  fleetctl plan web-demo -n demo -o json"
+)]
 pub struct PlanArgs {
     /// Which.
     #[command(flatten)]

@@ -23,7 +23,13 @@ pub struct GetArgs {
     #[arg(value_name = "NAME")]
     pub names: Vec<String>,
     /// Members by name or alias, or `all`; without it the hub is asked
-    #[arg(short = 'm', long = "members", alias = "clusters", value_name = "CLUSTER,…|all", value_delimiter = ',')]
+    #[arg(
+        short = 'm',
+        long = "members",
+        alias = "clusters",
+        value_name = "CLUSTER,…|all",
+        value_delimiter = ','
+    )]
     pub members: Vec<String>,
     /// All namespaces
     #[arg(short = 'A', long)]

@@ -85,13 +85,21 @@ fn member(text: &str) -> Result<MemberSpec, String> {
     };
     let dns = |name: &str| {
         let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        !name.is_empty() && name.len() <= 63 && name.chars().all(fits) && !name.starts_with('-') && !name.ends_with('-')
+        !name.is_empty()
+            && name.len() <= 63
+            && name.chars().all(fits)
+            && !name.starts_with('-')
+            && !name.ends_with('-')
     };
     if !dns(name) {
-        return Err(format!("{name:?} can't name a member; use lower-case letters, digits and '-', as in mc-bj1=cluster1-beijing"));
+        return Err(format!(
+            "{name:?} can't name a member; use lower-case letters, digits and '-', as in mc-bj1=cluster1-beijing"
+        ));
     }
     if alias.is_some_and(|alias| alias.is_empty() || alias.contains(['=', ' '])) {
-        return Err(format!("the alias of {name:?} is empty or has a '=' or blank in it; write NAME=ALIAS,NAME=ALIAS"));
+        return Err(format!(
+            "the alias of {name:?} is empty or has a '=' or blank in it; write NAME=ALIAS,NAME=ALIAS"
+        ));
     }
     Ok(MemberSpec { name: name.to_owned(), alias: alias.map(str::to_owned) })
 }

@@ -51,9 +51,11 @@ impl Credentials {
             return Err(CredentialsError::Invalid { key: "proxy-url", why: why.to_owned() });
         }
         let endpoint = text("endpoint")?.ok_or(CredentialsError::Missing("endpoint"))?;
-        let endpoint: http::Uri = endpoint.trim().parse().map_err(|error: http::uri::InvalidUri| {
-            CredentialsError::Invalid { key: "endpoint", why: format!("{error}; write it as https://HOST:PORT") }
-        })?;
+        let endpoint: http::Uri =
+            endpoint.trim().parse().map_err(|error: http::uri::InvalidUri| CredentialsError::Invalid {
+                key: "endpoint",
+                why: format!("{error}; write it as https://HOST:PORT"),
+            })?;
         if endpoint.scheme_str() != Some("https") {
             let why = "it must begin with https://".to_owned();
             return Err(CredentialsError::Invalid { key: "endpoint", why });
@@ -104,7 +106,8 @@ mod tests {
     use k8s_openapi::ByteString;
 
     fn secret(pairs: &[(&str, &str)]) -> Secret {
-        let data = pairs.iter().map(|(key, value)| ((*key).to_owned(), ByteString(value.as_bytes().to_vec())));
+        let data =
+            pairs.iter().map(|(key, value)| ((*key).to_owned(), ByteString(value.as_bytes().to_vec())));
         Secret { data: Some(data.collect()), ..Secret::default() }
     }
 
@@ -119,6 +122,8 @@ mod tests {
         ] {
             assert_eq!(Credentials::read(&secret(pairs)).err().unwrap().to_string(), said);
         }
-        assert!(Credentials::read(&secret(&[("endpoint", "https://a:1/clusters/x"), ("token", "t")])).is_ok());
+        assert!(
+            Credentials::read(&secret(&[("endpoint", "https://a:1/clusters/x"), ("token", "t")])).is_ok()
+        );
     }
 }

@@ -47,7 +47,9 @@ impl Remote {
                 match changes.try_next().await {
                     Ok(Some(secret)) => take(&known, &secret),
                     Ok(None) => return,
-                    Err(error) => tracing::warn!(%error, "the members' credentials can't be followed; tried again"),
+                    Err(error) => {
+                        tracing::warn!(%error, "the members' credentials can't be followed; tried again")
+                    }
                 }
             }
         }));
@@ -62,7 +64,10 @@ impl Remote {
 }
 
 fn take(known: &Known, secret: &Secret) {
-    known.write().unwrap_or_else(PoisonError::into_inner).insert(secret.name_any(), Credentials::read(secret));
+    known
+        .write()
+        .unwrap_or_else(PoisonError::into_inner)
+        .insert(secret.name_any(), Credentials::read(secret));
 }
 
 impl Transport for Remote {

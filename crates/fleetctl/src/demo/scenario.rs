@@ -29,7 +29,8 @@ pub(super) async fn apply(hub: &Cluster) -> Outcome<Vec<(&'static str, usize)>> 
     apply_one(hub, &namespace).await?;
     let mut applied = Vec::new();
     for (file, text) in FILES {
-        let objects = crate::yaml::read_all(text).map_err(|cause| Failure::failed(format!("{file}: {cause}")))?;
+        let objects =
+            crate::yaml::read_all(text).map_err(|cause| Failure::failed(format!("{file}: {cause}")))?;
         for object in &objects {
             apply_one(hub, object).await?;
         }
@@ -60,7 +61,8 @@ mod tests {
     /// The demo speaks of one Application in one namespace; the files must too.
     #[test]
     fn the_files_hold_what_the_demo_speaks_of() {
-        let objects: Vec<Value> = FILES.iter().flat_map(|(_, text)| crate::yaml::read_all(text).unwrap()).collect();
+        let objects: Vec<Value> =
+            FILES.iter().flat_map(|(_, text)| crate::yaml::read_all(text).unwrap()).collect();
         let app = objects.iter().find(|object| object["kind"] == "Application").unwrap();
         assert_eq!(app["metadata"]["name"], APPLICATION);
         assert!(objects.iter().all(|object| object["metadata"]["namespace"] == NAMESPACE));

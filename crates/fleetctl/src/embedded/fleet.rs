@@ -4,6 +4,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use fleet_api::{Condition, ManagedCluster, conditions, names};
 use fleet_apiserver::{ApiServer, ClusterProfile};
+use futures::{StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::ResourceExt as _;
@@ -20,6 +21,8 @@ use crate::exit::innermost;
 const EMBEDDED: &str = "fleetctl.dev/embedded";
 /// On a ManagedCluster that this process runs: it doesn't answer, on purpose.
 const STOPPED: &str = "fleetctl.dev/stopped";
+/// How many members are brought up at once.
+const AT_ONCE: usize = 32;
 /// The Kubernetes version that members behave like.
 const VERSION: &str = "v1.35.0";
 
@@ -59,7 +62,11 @@ impl Fleet {
     }
 
     /// Brings up the members that the hub knows, then the new ones; where there would be none, the first ones.
-    pub(super) async fn open(&self, wanted: &[MemberSpec], first: &[MemberSpec]) -> Result<(), EmbeddedError> {
+    pub(super) async fn open(
+        &self,
+        wanted: &[MemberSpec],
+        first: &[MemberSpec],
+    ) -> Result<(), EmbeddedError> {
         let known: Api<ManagedCluster> = Api::all(self.hub.clone());
         let listed = ListParams::default().labels(&format!("{EMBEDDED}=true"));
         let listed = known.list(&listed).await.map_err(|error| refused("the list of members", &error))?;
@@ -67,18 +74,29 @@ impl Fleet {
         let wanted = if kept.is_empty() && wanted.is_empty() { first } else { wanted };
         kept.sort_by_key(ManagedCluster::join_order);
         let mut last = kept.last().map_or(0, ManagedCluster::join_order);
+        let mut all: Vec<(MemberState, u64, Option<&ManagedCluster>)> = Vec::new();
         for cluster in &kept {
             let name = cluster.name_any();
             let given = wanted.iter().find(|spec| spec.name == name);
-            let alias = given.and_then(|spec| spec.alias.clone()).or_else(|| cluster.alias().map(str::to_owned));
+            let alias =
+                given.and_then(|spec| spec.alias.clone()).or_else(|| cluster.alias().map(str::to_owned));
             let running = !cluster.annotations().contains_key(STOPPED);
-            self.bring_up(&MemberState { name, alias, running }, cluster.join_order(), Some(cluster)).await?;
+            all.push((MemberState { name, alias, running }, cluster.join_order(), Some(cluster)));
         }
-        for spec in wanted.iter().filter(|spec| !kept.iter().any(|cluster| cluster.name_any() == spec.name)) {
+        for spec in wanted {
+            if all.iter().any(|(state, ..)| state.name == spec.name) {
+                continue;
+            }
             last += 1;
             let state = MemberState { name: spec.name.clone(), alias: spec.alias.clone(), running: true };
-            self.bring_up(&state, last, None).await?;
+            all.push((state, last, None));
         }
+        // Together, some at a time: a store on disk keeps many writes with one.
+        let ready =
+            futures::stream::iter(&all).map(|(state, joined, before)| self.bring_up(state, *joined, *before));
+        ready.buffer_unordered(AT_ONCE).try_collect::<()>().await?;
+        *self.members.write().unwrap_or_else(PoisonError::into_inner) =
+            all.into_iter().map(|(state, ..)| state).collect();
         Ok(())
     }
 
@@ -100,12 +118,12 @@ impl Fleet {
             cause: error.to_string(),
         })?;
         let system: Api<Namespace> = Api::all(client);
-        let uid = system.get("kube-system").await.map_err(|error| refused(name, &error))?.uid().unwrap_or_default();
+        let uid =
+            system.get("kube-system").await.map_err(|error| refused(name, &error))?.uid().unwrap_or_default();
         self.register(state, joined, &uid, before).await?;
         if !state.running {
             self.api.set_reachable(name, false);
         }
-        self.members.write().unwrap_or_else(PoisonError::into_inner).push(state.clone());
         Ok(())
     }
 
@@ -122,7 +140,8 @@ impl Fleet {
         if let Some(alias) = &state.alias {
             annotations.insert(names::CLUSTER_ALIAS.to_owned(), json!(alias));
         }
-        let mut metadata = json!({ "name": name, "annotations": annotations, "labels": { EMBEDDED: "true" } });
+        let mut metadata =
+            json!({ "name": name, "annotations": annotations, "labels": { EMBEDDED: "true" } });
         let mut object = json!({
             "apiVersion": "cluster.open-cluster-management.io/v1",
             "kind": "ManagedCluster",
@@ -133,9 +152,11 @@ impl Fleet {
         let api: Api<ManagedCluster> = Api::all(self.hub.clone());
         if before.is_none() {
             object["spec"] = spec;
-            let made: ManagedCluster = serde_json::from_value(object)
-                .map_err(|error| EmbeddedError::Install { what: name.to_owned(), cause: error.to_string() })?;
-            let params = kube::api::PostParams { field_manager: Some(MANAGER.to_owned()), ..Default::default() };
+            let made: ManagedCluster = serde_json::from_value(object).map_err(|error| {
+                EmbeddedError::Install { what: name.to_owned(), cause: error.to_string() }
+            })?;
+            let params =
+                kube::api::PostParams { field_manager: Some(MANAGER.to_owned()), ..Default::default() };
             api.create(&params, &made).await.map_err(|error| refused(name, &error))?;
         } else {
             let patch = Patch::Merge(&object);
@@ -153,7 +174,9 @@ impl Fleet {
             }],
         }});
         let patch = Patch::Merge(&status);
-        api.patch_status(name, &PatchParams::default(), &patch).await.map_err(|error| refused(name, &error))?;
+        api.patch_status(name, &PatchParams::default(), &patch)
+            .await
+            .map_err(|error| refused(name, &error))?;
         Ok(())
     }
 
@@ -162,23 +185,36 @@ impl Fleet {
     /// # Errors
     /// [`EmbeddedError::Member`] where there is no such member; [`EmbeddedError::Install`] where the hub doesn't
     /// take the note.
-    pub async fn set_running(&self, name_or_alias: &str, running: bool) -> Result<MemberState, EmbeddedError> {
+    pub async fn set_running(
+        &self,
+        name_or_alias: &str,
+        running: bool,
+    ) -> Result<MemberState, EmbeddedError> {
         let members = self.members();
-        let found = members.into_iter().find(|m| m.name == name_or_alias || m.alias.as_deref() == Some(name_or_alias));
+        let found = members
+            .into_iter()
+            .find(|m| m.name == name_or_alias || m.alias.as_deref() == Some(name_or_alias));
         let Some(member) = found else {
-            return Err(EmbeddedError::Member { name: name_or_alias.to_owned(), why: "there is no such member" });
+            return Err(EmbeddedError::Member {
+                name: name_or_alias.to_owned(),
+                why: "there is no such member",
+            });
         };
         let api: Api<ManagedCluster> = Api::all(self.hub.clone());
         let before = api.get(&member.name).await.map_err(|error| refused(&member.name, &error))?;
         let stopped = if running { json!(null) } else { json!("true") };
         let patch = json!({ "metadata": { "annotations": { STOPPED: stopped } } });
         let params = PatchParams::default();
-        api.patch(&member.name, &params, &Patch::Merge(&patch)).await.map_err(|e| refused(&member.name, &e))?;
+        api.patch(&member.name, &params, &Patch::Merge(&patch))
+            .await
+            .map_err(|e| refused(&member.name, &e))?;
         self.api.set_reachable(&member.name, running);
         let old = before.status.unwrap_or_default().conditions;
         let settled = conditions::settle(&old, state_conditions(running), self.now());
         let patch = json!({ "status": { "conditions": settled } });
-        api.patch_status(&member.name, &params, &Patch::Merge(&patch)).await.map_err(|e| refused(&member.name, &e))?;
+        api.patch_status(&member.name, &params, &Patch::Merge(&patch))
+            .await
+            .map_err(|e| refused(&member.name, &e))?;
         let mut members = self.members.write().unwrap_or_else(PoisonError::into_inner);
         let changed = members.iter_mut().find(|m| m.name == member.name);
         if let Some(changed) = changed {

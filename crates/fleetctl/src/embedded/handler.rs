@@ -44,7 +44,9 @@ impl FleetHandler {
     async fn set_running(&self, name: &str, running: bool) -> Response<Body> {
         match self.fleet.set_running(name, running).await {
             Ok(member) => answer(StatusCode::OK, &json!(member)),
-            Err(error @ EmbeddedError::Member { .. }) => status(StatusCode::NOT_FOUND, "NotFound", &error.to_string()),
+            Err(error @ EmbeddedError::Member { .. }) => {
+                status(StatusCode::NOT_FOUND, "NotFound", &error.to_string())
+            }
             Err(error) => status(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", &error.to_string()),
         }
     }
@@ -53,9 +55,16 @@ impl FleetHandler {
 impl Handler for FleetHandler {
     type Body = Body;
 
-    async fn handle(&self, cluster: String, identity: Identity, request: Request<RequestBody>) -> Response<Body> {
+    async fn handle(
+        &self,
+        cluster: String,
+        identity: Identity,
+        request: Request<RequestBody>,
+    ) -> Response<Body> {
         match request.uri().path().strip_prefix(ADMIN_PREFIX) {
-            Some(path) if cluster == ApiServer::HUB => self.administer(&identity, request.method(), path).await,
+            Some(path) if cluster == ApiServer::HUB => {
+                self.administer(&identity, request.method(), path).await
+            }
             _ => Handler::handle(&self.api, cluster, identity, request).await,
         }
     }
@@ -69,8 +78,11 @@ fn answer(code: StatusCode, value: &Value) -> Response<Body> {
 }
 
 fn status(code: StatusCode, reason: &str, message: &str) -> Response<Body> {
-    answer(code, &json!({
-        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-        "message": message, "reason": reason, "code": code.as_u16(),
-    }))
+    answer(
+        code,
+        &json!({
+            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+            "message": message, "reason": reason, "code": code.as_u16(),
+        }),
+    )
 }

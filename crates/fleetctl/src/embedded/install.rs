@@ -17,9 +17,11 @@ pub(crate) async fn definitions(hub: &kube::Client) -> Result<(), EmbeddedError>
     let all = crds::all().map_err(|error| failed("the custom resource definitions", error.to_string()))?;
     let api: Api<CustomResourceDefinition> = Api::all(hub.clone());
     let params = PatchParams::apply(MANAGER).force();
-    for definition in &all {
+    // Together: a store on disk then keeps them with one write.
+    let applied = all.iter().map(async |definition| {
         let name = definition.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
-        api.patch(name, &params, &Patch::Apply(definition)).await.map_err(|error| failed(name, innermost(&error)))?;
-    }
-    Ok(())
+        let patch = Patch::Apply(definition);
+        api.patch(name, &params, &patch).await.map_err(|error| failed(name, innermost(&error)))
+    });
+    futures::future::try_join_all(applied).await.map(|_| ())
 }

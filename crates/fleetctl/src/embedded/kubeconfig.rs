@@ -43,17 +43,35 @@ pub(super) fn write(
             .and_then(|old| old.pointer("/context/namespace"))
             .cloned()
             .unwrap_or_else(|| json!("default"));
-        put(&mut config, "clusters", &context, "cluster", json!({
-            "server": server,
-            "certificate-authority-data": STANDARD.encode(authority.certificate_pem()),
-        }));
-        put(&mut config, "users", &user, "user", json!({
-            "client-certificate-data": STANDARD.encode(&certificate.certificate_pem),
-            "client-key-data": STANDARD.encode(&certificate.key_pem),
-        }));
-        put(&mut config, "contexts", &context, "context", json!({
-            "cluster": context, "user": user, "namespace": namespace,
-        }));
+        put(
+            &mut config,
+            "clusters",
+            &context,
+            "cluster",
+            json!({
+                "server": server,
+                "certificate-authority-data": STANDARD.encode(authority.certificate_pem()),
+            }),
+        );
+        put(
+            &mut config,
+            "users",
+            &user,
+            "user",
+            json!({
+                "client-certificate-data": STANDARD.encode(&certificate.certificate_pem),
+                "client-key-data": STANDARD.encode(&certificate.key_pem),
+            }),
+        );
+        put(
+            &mut config,
+            "contexts",
+            &context,
+            "context",
+            json!({
+                "cluster": context, "user": user, "namespace": namespace,
+            }),
+        );
     }
     let current = config.get("current-context").and_then(Value::as_str).unwrap_or_default();
     if entry(&config, "contexts", current).is_none() {

@@ -24,7 +24,9 @@ impl Transport for InProcess {
         let name = cluster.name_any();
         let refuse = |message: String| Err(TransportError { cluster: name.clone(), message });
         if name == names::LOCAL_CLUSTER || name == ApiServer::HUB {
-            return refuse("it names the hub itself, which holds data and runs nothing; name a member".to_owned());
+            return refuse(
+                "it names the hub itself, which holds data and runs nothing; name a member".to_owned(),
+            );
         }
         match self.api.profile(&name) {
             Some(profile) if profile.workloads => {

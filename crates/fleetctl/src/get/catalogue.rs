@@ -7,7 +7,8 @@ use crate::access::Cluster;
 use crate::exit::{Failure, Outcome};
 
 /// The form in which every type comes with two requests; servers that don't know it answer in the old one.
-const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
+const AGGREGATED: &str =
+    "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
 
 /// One resource type.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -56,9 +57,11 @@ impl Type {
         // `deployments.apps`, `deployments.v1.apps`, and groups cut short as kubectl allows: `cronjobs.batch`.
         let fits = rest.is_empty()
             || self.group == rest
-            || rest.split_once('.').map_or(rest == self.version && self.group.is_empty(), |(version, group)| {
-                version == self.version && group == self.group
-            })
+            || rest
+                .split_once('.')
+                .map_or(rest == self.version && self.group.is_empty(), |(version, group)| {
+                    version == self.version && group == self.group
+                })
             || self.group.strip_prefix(rest).is_some_and(|tail| tail.starts_with('.'));
         named && fits
     }
@@ -69,7 +72,9 @@ fn escape(segment: &str) -> String {
     let mut out = String::with_capacity(segment.len());
     for byte in segment.bytes() {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b':' => out.push(char::from(byte)),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b':' => {
+                out.push(char::from(byte))
+            }
             other => out.push_str(&format!("%{other:02X}")),
         }
     }
@@ -108,7 +113,8 @@ impl Catalogue {
         }
         let mut of_category: Vec<&Type> = Vec::new();
         for type_ in self.0.iter().filter(|type_| type_.categories.contains(&lower)) {
-            if !of_category.iter().any(|known| (&known.group, &known.plural) == (&type_.group, &type_.plural)) {
+            if !of_category.iter().any(|known| (&known.group, &known.plural) == (&type_.group, &type_.plural))
+            {
                 of_category.push(type_);
             }
         }
@@ -117,7 +123,11 @@ impl Catalogue {
         }
         let known: Vec<&str> = self.0.iter().flat_map(|t| [t.plural.as_str(), t.singular.as_str()]).collect();
         let advice = crate::nearest::advice(&lower, &known, "types");
-        let advice = if advice.starts_with("; did") { advice } else { "; fleetctl get takes what kubectl api-resources lists".to_owned() };
+        let advice = if advice.starts_with("; did") {
+            advice
+        } else {
+            "; fleetctl get takes what kubectl api-resources lists".to_owned()
+        };
         Err(Failure::not_found(format!("the server doesn't have a resource type {word:?}{advice}")))
     }
 }
@@ -173,15 +183,18 @@ async fn plain(cluster: &Cluster, root: &str, answer: &Value) -> Outcome<Vec<Typ
     }
     for group in list(answer, "groups") {
         let preferred = text(group, "/preferredVersion/version");
-        let others = list(group, "versions").map(|version| text(version, "/version")).filter(|v| *v != preferred);
+        let others =
+            list(group, "versions").map(|version| text(version, "/version")).filter(|v| *v != preferred);
         let all = std::iter::once(preferred.clone()).chain(others).filter(|version| !version.is_empty());
         versions.extend(all.map(|version| (text(group, "/name"), version)));
     }
     let mut types = Vec::new();
     for (group, version) in versions {
-        let path = if group.is_empty() { format!("{root}/{version}") } else { format!("{root}/{group}/{version}") };
+        let path =
+            if group.is_empty() { format!("{root}/{version}") } else { format!("{root}/{group}/{version}") };
         let answer = get(cluster, &path, "application/json").await?;
-        let resources = list(&answer, "resources").filter(|r| can(r, "get") && !text(r, "/name").contains('/'));
+        let resources =
+            list(&answer, "resources").filter(|r| can(r, "get") && !text(r, "/name").contains('/'));
         types.extend(resources.map(|resource| Type {
             group: group.clone(),
             version: version.clone(),

@@ -33,7 +33,9 @@ pub(super) struct Answer {
 impl Answer {
     /// Whether there is nothing to show.
     pub(super) fn is_empty(&self) -> bool {
-        self.found.iter().all(|found| found.parts.iter().all(|part| rows(part).is_none_or(<[Value]>::is_empty)))
+        self.found
+            .iter()
+            .all(|found| found.parts.iter().all(|part| rows(part).is_none_or(<[Value]>::is_empty)))
     }
 
     /// The objects.
@@ -122,7 +124,9 @@ async fn ask(cluster: &Cluster, request: &Request, path: &str) -> Outcome<Value>
     match answer {
         Ok(answer) => Ok(answer),
         // The server's own words: they name the object.
-        Err(kube::Error::Api(status)) if status.code == 404 => Err(Failure::not_found(status.message.clone())),
+        Err(kube::Error::Api(status)) if status.code == 404 => {
+            Err(Failure::not_found(status.message.clone()))
+        }
         Err(error) => cluster.ask(path.split('?').next().unwrap_or_default(), async { Err(error) }).await,
     }
 }

@@ -24,7 +24,9 @@ enum Part {
 impl Template {
     pub(super) fn read(source: &str) -> Outcome<Self> {
         let refuse = |why: String| {
-            Failure::usage(format!("-o jsonpath={source:?}: {why}; write it as in jsonpath='{{.status.readyReplicas}}'"))
+            Failure::usage(format!(
+                "-o jsonpath={source:?}: {why}; write it as in jsonpath='{{.status.readyReplicas}}'"
+            ))
         };
         if source.trim().is_empty() {
             return Err(refuse("the template is empty".to_owned()));
@@ -61,7 +63,8 @@ fn parts(rest: &mut &str, depth: usize) -> Result<Vec<Part>, String> {
             all.push(Part::Text(text.to_owned()));
         }
         let close = closing(from).ok_or("a '{' without its '}'")?;
-        let (inner, after) = (from.get(1..close).unwrap_or_default().trim(), from.get(close + 1..).unwrap_or_default());
+        let (inner, after) =
+            (from.get(1..close).unwrap_or_default().trim(), from.get(close + 1..).unwrap_or_default());
         if inner == "end" {
             *rest = from;
             return Ok(all);
@@ -70,7 +73,9 @@ fn parts(rest: &mut &str, depth: usize) -> Result<Vec<Part>, String> {
         if let Some(path) = inner.strip_prefix("range ") {
             let path = compile(path)?;
             let body = parts(rest, depth + 1)?;
-            let Some(end) = rest.find('}').filter(|_| !rest.is_empty()) else { return Err("{range} without {end}".to_owned()) };
+            let Some(end) = rest.find('}').filter(|_| !rest.is_empty()) else {
+                return Err("{range} without {end}".to_owned());
+            };
             *rest = rest.get(end + 1..).unwrap_or_default();
             all.push(Part::Range(path, body));
         } else if let Some(text) = quoted(inner) {

@@ -21,12 +21,22 @@ impl Printer<'_> {
         match &self.request.format {
             Format::Table { wide } => Ok(self.tables(answer, *wide)),
             Format::Name => {
-                let name = |found: &Found, object: &Value| format!("{}/{}\n", found.type_.prefix(), text(object, "/metadata/name"));
-                Ok(answer.found.iter().flat_map(|found| found.parts.iter().map(move |object| name(found, object))).collect())
+                let name = |found: &Found, object: &Value| {
+                    format!("{}/{}\n", found.type_.prefix(), text(object, "/metadata/name"))
+                };
+                Ok(answer
+                    .found
+                    .iter()
+                    .flat_map(|found| found.parts.iter().map(move |object| name(found, object)))
+                    .collect())
             }
             Format::Json | Format::Yaml => {
                 let all: Vec<Value> = answer.clone().into_objects().collect();
-                if all.is_empty() && !answer.missing.is_empty() { Ok(String::new()) } else { objects(self.request, all) }
+                if all.is_empty() && !answer.missing.is_empty() {
+                    Ok(String::new())
+                } else {
+                    objects(self.request, all)
+                }
             }
             Format::JsonPath(template) => {
                 let all: Vec<Value> = answer.clone().into_objects().collect();
@@ -61,10 +71,16 @@ impl Printer<'_> {
             }
             for (position, (index, _)) in columns.iter().enumerate() {
                 let cell = match index {
-                    Some(index) => row.pointer(&format!("/cells/{index}")).map_or_else(|| "<none>".to_owned(), cell),
+                    Some(index) => {
+                        row.pointer(&format!("/cells/{index}")).map_or_else(|| "<none>".to_owned(), cell)
+                    }
                     None => text(object, "/metadata/name").to_owned(),
                 };
-                cells.push(if position == 0 && with_type { format!("{}/{cell}", found.type_.prefix()) } else { cell });
+                cells.push(if position == 0 && with_type {
+                    format!("{}/{cell}", found.type_.prefix())
+                } else {
+                    cell
+                });
             }
             if self.request.show_labels {
                 cells.push(labels(object));
@@ -106,7 +122,9 @@ fn whole(request: &Request, mut all: Vec<Value>) -> Option<Value> {
     match (request.single, all.len()) {
         (true, 0) => None,
         (true, 1) => all.pop(),
-        _ => Some(json!({ "apiVersion": "v1", "items": all, "kind": "List", "metadata": { "resourceVersion": "" } })),
+        _ => Some(
+            json!({ "apiVersion": "v1", "items": all, "kind": "List", "metadata": { "resourceVersion": "" } }),
+        ),
     }
 }
 

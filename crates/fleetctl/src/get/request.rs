@@ -108,7 +108,8 @@ impl Request {
         ];
         let plain = matches!(self.format, Format::Table { wide: false }) && !self.show_labels;
         let all = self.labels.is_none() && self.fields.is_none();
-        let members = matches!(self.wanted.as_slice(), [only] if WORDS.contains(&only.type_.to_lowercase().as_str()));
+        let members =
+            matches!(self.wanted.as_slice(), [only] if WORDS.contains(&only.type_.to_lowercase().as_str()));
         plain && all && members
     }
 }
@@ -134,7 +135,9 @@ fn wanted(resource: &str, more: &[String]) -> Outcome<Vec<Wanted>> {
         return Ok(all);
     }
     if let Some(odd) = more.iter().find(|name| name.contains('/') || name.is_empty()) {
-        return Err(Failure::usage(format!("{odd:?} can't be a name; write TYPE NAME, or TYPE/NAME for every object")));
+        return Err(Failure::usage(format!(
+            "{odd:?} can't be a name; write TYPE NAME, or TYPE/NAME for every object"
+        )));
     }
     let mut types: Vec<&str> = resource.split(',').map(str::trim).filter(|type_| !type_.is_empty()).collect();
     let mut seen = std::collections::BTreeSet::new();
@@ -164,7 +167,10 @@ mod tests {
         assert_eq!(read("deploy", &[]).unwrap(), own(&[("deploy", &[])]));
         assert_eq!(read("deploy,svc,deploy", &[]).unwrap(), own(&[("deploy", &[]), ("svc", &[])]));
         assert_eq!(read("deploy,svc", &["web"]).unwrap(), own(&[("deploy", &["web"]), ("svc", &["web"])]));
-        assert_eq!(read("deploy/a", &["svc/b", "deploy/c"]).unwrap(), own(&[("deploy", &["a", "c"]), ("svc", &["b"])]));
+        assert_eq!(
+            read("deploy/a", &["svc/b", "deploy/c"]).unwrap(),
+            own(&[("deploy", &["a", "c"]), ("svc", &["b"])])
+        );
         assert_eq!(read("deploy/a", &["b"]).unwrap_err().exit.code(), 2);
         assert_eq!(read("deploy", &["svc/b"]).unwrap_err().exit.code(), 2);
         assert_eq!(read(",", &[]).unwrap_err().exit.code(), 2);

@@ -36,11 +36,20 @@ pub(super) async fn down(environment: &Environment, data: &Path) -> Outcome {
         Ok(())
     });
     match ended.await {
-        Ok(Ok(())) => environment.streams.line(&format!("ended {running}; its data stays in {}", folder.path().display())),
-        Ok(Err(failure)) => Err(Failure::new(failure.exit, format!("{running} can't be asked to end: {failure}; end it with: {}", kill(&running)))),
+        Ok(Ok(())) => environment
+            .streams
+            .line(&format!("ended {running}; its data stays in {}", folder.path().display())),
+        Ok(Err(failure)) => Err(Failure::new(
+            failure.exit,
+            format!("{running} can't be asked to end: {failure}; end it with: {}", kill(&running)),
+        )),
         Err(_) => Err(Failure::new(
             Exit::Waiting,
-            format!("{running} hasn't ended within {} s; end it with: {}", PATIENCE.as_secs(), kill(&running)),
+            format!(
+                "{running} hasn't ended within {} s; end it with: {}",
+                PATIENCE.as_secs(),
+                kill(&running)
+            ),
         )),
     }
 }

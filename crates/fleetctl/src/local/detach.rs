@@ -22,7 +22,9 @@ pub(super) async fn up(environment: &Environment, arguments: &UpArgs) -> Outcome
     folder.prepare()?;
     let mut child = spawn(environment, arguments, &folder)?;
     let process = child.id();
-    let Some(stdout) = child.stdout.take() else { return Err(Failure::failed("the new process has no output")) };
+    let Some(stdout) = child.stdout.take() else {
+        return Err(Failure::failed("the new process has no output"));
+    };
     let line = tokio::task::spawn_blocking(move || {
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line).map(|_| line)
@@ -61,7 +63,8 @@ pub(super) async fn up(environment: &Environment, arguments: &UpArgs) -> Outcome
 
 fn spawn(environment: &Environment, arguments: &UpArgs, folder: &Folder) -> Outcome<Child> {
     let path = folder.log();
-    let log = OpenOptions::new().create(true).append(true).open(&path).map_err(|e| Failure::file(&path, &e))?;
+    let log =
+        OpenOptions::new().create(true).append(true).open(&path).map_err(|e| Failure::file(&path, &e))?;
     let mut command = Command::new(&environment.executable);
     command.args(["local", "up", "--notify", "--data"]).arg(folder.path());
     for member in &arguments.members {

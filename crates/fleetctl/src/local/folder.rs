@@ -115,7 +115,8 @@ impl Folder {
     fn is_empty(&self) -> Outcome<bool> {
         let entries = std::fs::read_dir(&self.path).map_err(|error| Failure::file(&self.path, &error))?;
         // A start that was cut short leaves nothing else behind.
-        let others = entries.flatten().filter(|entry| !matches!(entry.file_name().to_str(), Some("lock" | "log")));
+        let others =
+            entries.flatten().filter(|entry| !matches!(entry.file_name().to_str(), Some("lock" | "log")));
         Ok(others.filter(|entry| !entry.file_name().to_string_lossy().ends_with(".unfinished")).count() == 0)
     }
 

@@ -65,18 +65,22 @@ async fn start(environment: &Environment, arguments: &UpArgs, folder: &Folder) -
 fn explain(error: EmbeddedError, folder: &Folder) -> Failure {
     let shown = folder.path().display();
     match error {
-        EmbeddedError::Listen { address, source } if source.kind() == ErrorKind::AddrInUse => Failure::refused(format!(
-            "port {} is in use by another process; end that one, or choose another port with --port (the kubeconfig in {shown} follows)",
-            address.port()
-        )),
+        EmbeddedError::Listen { address, source } if source.kind() == ErrorKind::AddrInUse => {
+            Failure::refused(format!(
+                "port {} is in use by another process; end that one, or choose another port with --port (the kubeconfig in {shown} follows)",
+                address.port()
+            ))
+        }
         EmbeddedError::Listen { address, source } => {
             Failure::failed(format!("can't listen on {address}: {source}; choose another port with --port"))
         }
-        EmbeddedError::Pki(fleet_apiserver::pki::PkiError::File { path, source }) => Failure::file(&path, &source),
-        EmbeddedError::Member { .. } => Failure::usage(error.to_string()),
-        EmbeddedError::Store(fleet_store::OpenError::Schema { .. } | fleet_store::OpenError::Locked { .. }) => {
-            Failure::refused(error.to_string())
+        EmbeddedError::Pki(fleet_apiserver::pki::PkiError::File { path, source }) => {
+            Failure::file(&path, &source)
         }
+        EmbeddedError::Member { .. } => Failure::usage(error.to_string()),
+        EmbeddedError::Store(
+            fleet_store::OpenError::Schema { .. } | fleet_store::OpenError::Locked { .. },
+        ) => Failure::refused(error.to_string()),
         other => Failure::failed(other.to_string()),
     }
 }

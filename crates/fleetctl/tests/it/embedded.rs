@@ -33,7 +33,8 @@ async fn hub_and_members_answer_over_tls() {
     let namespace = serde_json::from_value(json!({ "metadata": { "name": "demo" } })).unwrap();
     namespaces.create(&PostParams::default(), &namespace).await.unwrap();
     let maps: Api<ConfigMap> = Api::namespaced(hub.clone(), "demo");
-    let map = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "a" }, "data": { "k": "v" } });
+    let map =
+        json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "a" }, "data": { "k": "v" } });
     maps.patch("a", &PatchParams::apply("test"), &Patch::Apply(&map)).await.unwrap();
     assert_eq!(maps.get("a").await.unwrap().data.unwrap()["k"], "v");
     maps.delete("a", &DeleteParams::default()).await.unwrap();
@@ -64,8 +65,10 @@ async fn members_are_registered_in_the_order_of_joining() {
     let clusters: Api<ManagedCluster> = Api::all(fleet.client("hub"));
     let mut clusters = clusters.list(&ListParams::default()).await.unwrap().items;
     clusters.sort_by_key(ManagedCluster::join_order);
-    let seen: Vec<_> = clusters.iter().map(|c| (c.name_any(), c.alias().unwrap_or_default().to_owned())).collect();
-    let expected = [("mc-bj1", "cluster1-beijing"), ("mc-bj2", "cluster2-beijing"), ("mc-hz1", "cluster1-hangzhou")];
+    let seen: Vec<_> =
+        clusters.iter().map(|c| (c.name_any(), c.alias().unwrap_or_default().to_owned())).collect();
+    let expected =
+        [("mc-bj1", "cluster1-beijing"), ("mc-bj2", "cluster2-beijing"), ("mc-hz1", "cluster1-hangzhou")];
     assert_eq!(seen, expected.map(|(name, alias)| (name.to_owned(), alias.to_owned())));
     for cluster in &clusters {
         assert!(cluster.spec.hub_accepts_client);
@@ -103,6 +106,9 @@ async fn strangers_are_refused() {
     let stranger = kube::Client::try_from(config).unwrap();
     let namespaces: Api<Namespace> = Api::all(stranger);
     let refused = namespaces.list(&ListParams::default()).await.unwrap_err();
-    assert!(matches!(&refused, kube::Error::Api(status) if status.code == 401 || status.code == 403), "{refused}");
+    assert!(
+        matches!(&refused, kube::Error::Api(status) if status.code == 401 || status.code == 403),
+        "{refused}"
+    );
     fleet.shutdown().await;
 }

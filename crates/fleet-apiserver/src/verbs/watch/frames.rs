@@ -35,10 +35,8 @@ impl Frames {
     /// How far the watch is; `initial` closes the initial events.
     pub(super) fn bookmark(&self, revision: u64, initial: bool) -> Bytes {
         let mut metadata = json!({"resourceVersion": revision.to_string(), "creationTimestamp": Value::Null});
-        if initial {
-            if let Some(fields) = metadata.as_object_mut() {
-                fields.insert("annotations".into(), json!({"k8s.io/initial-events-end": "true"}));
-            }
+        if let Some(fields) = metadata.as_object_mut().filter(|_| initial) {
+            fields.insert("annotations".into(), json!({"k8s.io/initial-events-end": "true"}));
         }
         let view = &self.view;
         let (kind, api_version) = match view.accept.form {

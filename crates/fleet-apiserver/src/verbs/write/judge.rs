@@ -57,16 +57,12 @@ fn by_schema(kind: &Kind, old: Option<&Value>, object: &Value) -> Result<Vec<Cau
     let rules = rules.map(|rules| rules as &dyn RuleRunner);
     let mode = if custom.is_some() { Mode::Custom } else { Mode::BuiltIn };
     let findings = validate(schema, object, Context { mode, old, rules });
-    if custom.is_none() {
-        if let Some(wrong) = findings.iter().find(|finding| finding.kind == ErrorKind::TypeInvalid) {
-            return Err(ApiError::bad_request(format!(
-                "{} in version {:?} cannot be handled as a {}: {}",
-                kind.gvk.kind,
-                kind.gvk.version,
-                kind.gvk.kind,
-                wrong
-            )));
-        }
+    let mistyped = findings.iter().find(|finding| finding.kind == ErrorKind::TypeInvalid);
+    if let Some(wrong) = mistyped.filter(|_| custom.is_none()) {
+        let (name, version) = (&kind.gvk.kind, &kind.gvk.version);
+        return Err(ApiError::bad_request(format!(
+            "{name} in version {version:?} cannot be handled as a {name}: {wrong}"
+        )));
     }
     Ok(findings.iter().map(cause).collect())
 }

@@ -1,0 +1,61 @@
+//! Carrying out what the state machine asks for, as jobs that report to the board.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use fleet_api::Target;
+use fleet_workflow::{Command, StepKind};
+
+use crate::context::Context;
+use crate::walk::Walk;
+use crate::{deliver, prune};
+
+pub(crate) fn carry_out(ctx: &Arc<Context>, walk: &Walk, command: Command) {
+    match command {
+        Command::Plan { .. } => {}
+        Command::Deliver { step, target } => send(ctx, walk, step, target),
+        Command::Prune { step, target } => {
+            let plans = walk.plans.get(&step).map(|(_, plans)| plans.plans.as_slice()).unwrap_or_default();
+            let plan = plans.iter().find(|plan| plan.step == step).and_then(|plan| plan.target(&target));
+            let gone = plan.iter().flat_map(|plan| plan.deletes()).map(|action| action.id.clone()).collect();
+            prune::start(ctx, walk, walk.board.clone(), &step, &target, gone);
+        }
+    }
+}
+
+fn send(ctx: &Arc<Context>, walk: &Walk, step: String, target: Target) {
+    let Some(revision) = walk.revision.as_ref() else { return };
+    let desired = revision.desired(&step, &target.namespace, &walk.delivery());
+    let plans = walk.plans.get(&step).map(|(_, plans)| plans.plans.as_slice()).unwrap_or_default();
+    let plan = plans.iter().find(|plan| plan.step == step).and_then(|plan| plan.target(&target));
+    let Some(plan) = plan.cloned() else { return };
+    let mut previous: BTreeMap<_, _> =
+        walk.overlay(&walk.layers(&target), &target).into_iter().map(|d| (d.id, d.object)).collect();
+    if let Ok(member) = ctx.members.get(&target.cluster) {
+        // What an earlier try of this step left there is ours as well.
+        for object in desired.iter() {
+            let left = member.observed(&object.id).is_some_and(|seen| seen.content == object.content.short());
+            if left {
+                previous.insert(object.id.clone(), object.object.clone());
+            }
+        }
+    }
+    let parallelism = match revision.graph.node(&step).map(|node| &node.kind) {
+        Some(StepKind::Deploy(deploy)) => deploy.parallelism.map_or(usize::MAX, |n| n as usize),
+        _ => usize::MAX,
+    };
+    let job = deliver::Job {
+        board: walk.board.clone(),
+        run: walk.run_name().to_owned(),
+        step,
+        target,
+        application: walk.key.1.clone(),
+        namespace: walk.key.0.clone(),
+        owner: walk.owner.clone(),
+        desired,
+        previous,
+        plan,
+        parallelism: parallelism.min(64),
+    };
+    deliver::start(ctx, walk, job);
+}

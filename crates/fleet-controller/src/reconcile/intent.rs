@@ -1,0 +1,84 @@
+//! What an Application asks for, compared with what runs.
+
+use std::sync::Arc;
+
+use fleet_api::Application;
+
+use crate::context::{Context, Noted};
+use crate::hub::Input;
+use crate::problem::Problem;
+use crate::resolve::{Draft, Snapshot, resolve};
+use crate::runs::{self, Decision};
+use crate::walk::Walk;
+
+/// What the Application asks for, compared with what runs.
+pub(crate) enum Intent {
+    None,
+    Start { cause: &'static str, draft: Arc<Draft> },
+    HeldBack,
+    Problem(Problem),
+}
+
+pub(crate) async fn intent(ctx: &Arc<Context>, app: &Application, walk: &mut Walk, noted: &Noted) -> Intent {
+    let generation = app.metadata.generation.unwrap_or_default();
+    let stale = walk.draft.as_ref().is_none_or(|(made_for, _)| *made_for != generation);
+    if stale || noted.inputs {
+        let draft = draft(ctx, app, walk).await.map(Arc::new);
+        walk.draft = Some((generation, draft));
+    }
+    let draft = match &walk.draft {
+        Some((_, Ok(draft))) => Arc::clone(draft),
+        Some((_, Err(problem))) => return Intent::Problem(problem.clone()),
+        None => return Intent::None,
+    };
+    let running = walk.revision.as_ref().map(|revision| revision.hash.as_str());
+    match runs::decide(app, walk.run.as_ref(), running, &draft) {
+        Decision::Current => Intent::None,
+        Decision::HeldBack => Intent::HeldBack,
+        Decision::Start(cause) => {
+            // What is about to start takes up the definitions in force.
+            let current = resolve(app, &ctx.hub.snapshot(&walk.key), &ctx.hub.definitions());
+            match current {
+                Ok(draft) => Intent::Start { cause, draft: Arc::new(draft) },
+                Err(problem) => Intent::Problem(problem),
+            }
+        }
+    }
+}
+
+/// Puts the Application together: with the definitions that its revision pins, so that a changed definition
+/// starts nothing by itself; where that doesn't give what runs, with those in force.
+async fn draft(ctx: &Arc<Context>, app: &Application, walk: &Walk) -> Result<Draft, Problem> {
+    // What is asked for and not watched yet is watched, until everything that is asked for is.
+    loop {
+        let snapshot = ctx.hub.snapshot(&walk.key);
+        let outcome = with_pinned_definitions(ctx, app, walk, &snapshot);
+        let used = snapshot.into_used();
+        let mut grown = false;
+        for (api_version, kind) in used.iter().filter_map(Input::kind) {
+            grown |= ctx.hub.referenced.ensure(api_version, kind).await;
+        }
+        ctx.hub.inputs.set(&walk.key, used);
+        if !grown {
+            return outcome;
+        }
+    }
+}
+
+fn with_pinned_definitions(
+    ctx: &Context,
+    app: &Application,
+    walk: &Walk,
+    snapshot: &dyn Snapshot,
+) -> Result<Draft, Problem> {
+    match &walk.revision {
+        Some(revision) => {
+            let pinned = fleet_render::Definitions::from_values(&revision.content.definitions);
+            match resolve(app, snapshot, &pinned) {
+                Ok(draft) if draft.hash == revision.hash => Ok(draft),
+                _ => resolve(app, snapshot, &ctx.hub.definitions()),
+            }
+        }
+        None => resolve(app, snapshot, &ctx.hub.definitions()),
+    }
+}

@@ -1,0 +1,146 @@
+//! The state machine of a run: facts in, record out, then what it asks for is carried out.
+
+use std::sync::Arc;
+
+use fleet_api::{Application, RunStatus, StepPhase, TargetPhase};
+use fleet_workflow::{Advance, Command, advance};
+use jiff::Timestamp;
+
+use super::commands::carry_out;
+use super::worth::worth_recording;
+use crate::context::Context;
+use crate::plans::{PlanSource, gate_plan_of};
+use crate::records::{self, RecordError};
+use crate::walk::{StepPlans, Walk};
+use crate::{drift, facts};
+
+/// Takes the run on: state machine, record, then what it asks for. Says when it wants another turn.
+pub(crate) async fn walk_on(
+    ctx: &Arc<Context>,
+    app: &Application,
+    walk: &mut Walk,
+    superseded: bool,
+) -> Result<Timestamp, RecordError> {
+    if !walk.is_running() {
+        return Ok(Timestamp::MAX);
+    }
+    take_pruned_off_inventory(ctx, walk).await?;
+    let Some(mut next) = step_machine(ctx, app, walk, superseded) else { return Ok(Timestamp::MAX) };
+    seal(ctx, walk, &mut next.status);
+    if let Some(mut run) = walk.run.clone().filter(|run| run.status.as_ref() != Some(&next.status)) {
+        let worth = worth_recording(run.status.as_ref(), &next.status);
+        let before = run.status.replace(next.status);
+        // Words about what is waited for are shown in status; the record is written when something happened.
+        let run = if worth { records::replace_run(ctx, &run).await? } else { run };
+        crate::events::tell(ctx, app, before.as_ref(), &run);
+        walk.run = Some(run);
+    }
+    for command in next.commands {
+        carry_out(ctx, walk, command);
+    }
+    Ok(next.wake_at.unwrap_or(Timestamp::MAX))
+}
+
+/// Takes turns of the state machine until it asks for no more plans.
+pub(crate) fn step_machine(ctx: &Context, app: &Application, walk: &mut Walk, superseded: bool) -> Option<Advance> {
+    let revision = walk.revision.clone()?;
+    loop {
+        let status = walk.run_status()?.clone();
+        refresh_plans(ctx, walk, &status);
+        let facts = facts::gather(ctx, app, walk, superseded);
+        let next = advance(&revision.graph, &status, &facts, ctx.now());
+        let wanted: Vec<String> = next
+            .commands
+            .iter()
+            .filter_map(|command| match command {
+                Command::Plan { step } => Some(step.clone()),
+                _ => None,
+            })
+            .collect();
+        if wanted.is_empty() {
+            return Some(next);
+        }
+        for step in wanted {
+            make_plan(ctx, walk, &status, &step);
+        }
+    }
+}
+
+/// Plans of gates that wait are made anew when members left; those of steps that act after a restart are made again.
+fn refresh_plans(ctx: &Context, walk: &mut Walk, status: &RunStatus) {
+    let removed = facts::removed(ctx, walk);
+    for step in &status.steps {
+        let known = walk.plans.get(&step.name).map(|(made_without, _)| made_without);
+        let needed = match step.phase {
+            StepPhase::Suspending => known != Some(&removed),
+            StepPhase::Running => known.is_none(),
+            _ => false,
+        };
+        if needed {
+            make_plan(ctx, walk, status, &step.name.clone());
+        }
+    }
+}
+
+fn make_plan(ctx: &Context, walk: &mut Walk, status: &RunStatus, step: &str) {
+    let Some(revision) = walk.revision.clone() else { return };
+    let removed = facts::removed(ctx, walk);
+    let made = gate_plan_of(
+        &PlanSource {
+            revision: &revision,
+            status,
+            inventory: &walk.inventory,
+            delivery: walk.delivery(),
+            loaded: &|name| walk.loaded(name),
+            removed: &removed,
+        },
+        step,
+    );
+    let plans = StepPlans { hash: made.plan_hash, summary: made.summary, plans: made.plans };
+    walk.plans.insert(step.to_owned(), (removed, plans));
+}
+
+/// What was deleted leaves the inventory before its target counts as done.
+async fn take_pruned_off_inventory(ctx: &Context, walk: &mut Walk) -> Result<(), RecordError> {
+    let Some(status) = walk.run_status() else { return Ok(()) };
+    let mut gone = Vec::new();
+    for step in status.steps.iter().filter(|step| step.phase == StepPhase::Running) {
+        let plans = walk.plans.get(&step.name).map(|(_, plans)| plans.plans.as_slice()).unwrap_or_default();
+        for state in step.targets.iter().filter(|state| state.phase == TargetPhase::Pruning) {
+            let done = walk.board.prune(&(step.name.clone(), state.target.clone()));
+            if done != Some(fleet_workflow::Prune::Done) {
+                continue;
+            }
+            let plan = plans.iter().find(|plan| plan.step == step.name).and_then(|plan| plan.target(&state.target));
+            let deleted = plan.iter().flat_map(|plan| plan.deletes()).map(|action| action.id.clone());
+            gone.push((state.target.clone(), state.cleared, deleted.collect::<Vec<_>>()));
+        }
+    }
+    if gone.is_empty() {
+        return Ok(());
+    }
+    for (target, cleared, deleted) in gone {
+        let entry = walk.inventory.target_mut(&target);
+        for id in deleted {
+            entry.objects.remove(&id);
+        }
+        if cleared {
+            entry.layers.clear();
+        }
+    }
+    walk.inventory.targets.retain(|entry| !entry.objects.is_empty());
+    records::write_tracker(ctx, walk).await
+}
+
+/// Puts a seal on targets that are done now, so that a restart needs to read nothing there.
+fn seal(ctx: &Context, walk: &Walk, status: &mut RunStatus) {
+    let Some(revision) = walk.revision.as_ref() else { return };
+    for step in &mut status.steps {
+        let unsealed = step.targets.iter_mut().filter(|t| t.seal.is_empty() && !t.cleared);
+        for state in unsealed.filter(|state| state.phase == TargetPhase::Succeeded) {
+            let Ok(member) = ctx.members.get(&state.target.cluster) else { continue };
+            let desired = revision.desired(&step.name, &state.target.namespace, &walk.delivery());
+            state.seal = drift::seal(&member, &desired).unwrap_or_default();
+        }
+    }
+}

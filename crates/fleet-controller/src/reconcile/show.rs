@@ -1,0 +1,133 @@
+//! Writing status, where it differs.
+
+use std::collections::BTreeMap;
+
+use fleet_api::{Application, ApplicationStatus, Phase, ServiceStatus, Target, TargetPhase};
+use jiff::Timestamp;
+use kube::Resource as _;
+use kube::api::{Api, PostParams};
+
+use crate::context::Context;
+use crate::facts;
+use crate::problem::Problem;
+use crate::records::RecordError;
+use crate::status::{Seen, derive};
+use crate::walk::Walk;
+
+/// Writes status where it differs: transitions at once, progress no more often than the interval.
+pub(crate) async fn write_status(
+    ctx: &Context,
+    app: &Application,
+    walk: &mut Walk,
+    problem: Option<&Problem>,
+    held_back: bool,
+    deleting: Option<String>,
+) -> Result<Timestamp, RecordError> {
+    let now = ctx.now();
+    let mut drift: Vec<String> = walk.board.reported().into_iter().map(|(_, _, message)| message).collect();
+    drift.truncate(10);
+    let status = derive(
+        &Seen {
+            app,
+            run: walk.run.as_ref(),
+            revision: walk.revision.as_deref(),
+            problem,
+            held_back,
+            services: services(ctx, walk),
+            drift,
+            progress: progress(ctx, walk),
+            inventory: &walk.inventory,
+            deleting,
+        },
+        now,
+    );
+    let shown = app.status.clone().unwrap_or_default();
+    if shown == status {
+        return Ok(Timestamp::MAX);
+    }
+    if !is_transition(&shown, &status) {
+        let due = walk.progress_at.and_then(|at| at.checked_add(ctx.options.progress_interval).ok());
+        if let Some(due) = due.filter(|due| *due > now) {
+            return Ok(due);
+        }
+    }
+    walk.progress_at = Some(now);
+    let mut new = app.clone();
+    new.status = Some(status);
+    new.meta_mut().managed_fields = None;
+    let api: Api<Application> = Api::namespaced(ctx.hub.client.clone(), &walk.key.0);
+    match api.replace_status(&walk.key.1, &PostParams::default(), &new).await {
+        Ok(_) => Ok(Timestamp::MAX),
+        // An older object was looked at: the newer one is on its way and asks for a turn of its own.
+        Err(kube::Error::Api(refusal)) if refusal.code == 409 => {
+            Ok(now.checked_add(jiff::SignedDuration::from_millis(50)).unwrap_or(now))
+        }
+        Err(kube::Error::Api(refusal)) if refusal.code == 404 => Ok(Timestamp::MAX),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether somebody may be waiting for this change.
+fn is_transition(shown: &ApplicationStatus, status: &ApplicationStatus) -> bool {
+    if status.status == Phase::RunningWorkflow {
+        return false;
+    }
+    let gate = |status: &ApplicationStatus| status.workflow.as_ref().map(|w| (w.gate.clone(), w.run.clone()));
+    let conditions = |status: &ApplicationStatus| {
+        let judged = status.conditions.iter().map(|c| (c.type_.clone(), c.status.clone(), c.reason.clone()));
+        judged.collect::<Vec<_>>()
+    };
+    shown.status != status.status || gate(shown) != gate(status) || conditions(shown) != conditions(status)
+}
+
+/// Health of each component on each target that something was delivered to.
+fn services(ctx: &Context, walk: &Walk) -> Vec<ServiceStatus> {
+    let mut services = Vec::new();
+    let mut targets: Vec<Target> = walk.inventory.targets.iter().map(|entry| entry.target.clone()).collect();
+    targets.sort();
+    for target in targets {
+        let wanted = walk.overlay(&walk.layers(&target), &target);
+        let mut by_component: BTreeMap<&str, Vec<_>> = BTreeMap::new();
+        for desired in &wanted {
+            by_component.entry(&desired.component).or_default().push(desired.clone());
+        }
+        for (component, objects) in by_component {
+            let fact = facts::observe(ctx, walk, &target, &objects);
+            // What doesn't answer is neither healthy nor unhealthy; the message says so.
+            let unreachable = fact.waiting_for.as_ref().is_some_and(|p| p.reason == "Unreachable");
+            let repairing = fact.waiting_for.as_ref().is_some_and(|p| p.reason == "NotObserved");
+            services.push(ServiceStatus {
+                name: component.to_owned(),
+                namespace: target.namespace.clone(),
+                cluster: target.cluster.clone(),
+                healthy: fact.done || unreachable || repairing && walk.unchecked,
+                message: fact.waiting_for.map(|problem| problem.message).unwrap_or_default(),
+            });
+        }
+    }
+    services
+}
+
+/// Objects that are done, of all, for every target that is listed.
+fn progress(ctx: &Context, walk: &Walk) -> BTreeMap<(String, Target), (u64, u64)> {
+    let mut progress = BTreeMap::new();
+    let Some((revision, status)) = walk.revision.as_ref().zip(walk.run_status()) else { return progress };
+    for step in &status.steps {
+        for state in step.targets.iter().filter(|state| !state.cleared) {
+            let desired = revision.desired(&step.name, &state.target.namespace, &walk.delivery());
+            let total = desired.len() as u64;
+            let done = match state.phase {
+                TargetPhase::Succeeded | TargetPhase::Pruning => total,
+                TargetPhase::Pending => 0,
+                _ => {
+                    let done = |d: &&fleet_plan::Desired| {
+                        facts::observe(ctx, walk, &state.target, std::slice::from_ref(*d)).done
+                    };
+                    desired.iter().filter(done).count() as u64
+                }
+            };
+            progress.insert((step.name.clone(), state.target.clone()), (done, total));
+        }
+    }
+    progress
+}

@@ -1,0 +1,105 @@
+//! Starting runs: revision, inventory, run, in this order.
+
+use std::sync::Arc;
+
+use fleet_api::{Application, RunStatus, Target, names};
+use kube::ResourceExt as _;
+
+use super::machine::{step_machine, walk_on};
+use crate::context::Context;
+use crate::problem::Problem;
+use crate::records::{self, RecordError};
+use crate::resolve::Draft;
+use crate::runs;
+use crate::walk::Walk;
+
+/// Starts a run: revision, inventory, run, in this order. A problem where it can't be placed.
+pub(crate) async fn start(
+    ctx: &Arc<Context>,
+    app: &Application,
+    walk: &mut Walk,
+    draft: &Draft,
+    cause: &str,
+) -> Result<Option<Problem>, RecordError> {
+    let clusters = runs::placeable(&ctx.members.clusters());
+    let name = names::derived_name(&walk.key.1, &draft.hash);
+    let probe = match crate::Loaded::new(&name, &draft.hash, draft.content.clone()) {
+        Ok(probe) => probe,
+        Err(problem) => return Ok(Some(problem)),
+    };
+    let placed = match runs::placed(&probe, &clusters, &walk.key.0) {
+        Ok(placed) => placed,
+        Err(problem) => return Ok(Some(problem)),
+    };
+    let revision = match walk.loaded(&name) {
+        Some(known) => known,
+        None => Arc::new(records::create_revision(ctx, app, draft).await?),
+    };
+    walk.fold();
+    if let Some(before) = walk.revision.take() {
+        walk.revisions.insert(before.name.clone(), before);
+    }
+    let state = runs::first_state(&revision, &placed, &walk.inventory);
+    begin(ctx, app, walk, revision, state, cause).await?;
+    Ok(None)
+}
+
+async fn begin(
+    ctx: &Arc<Context>,
+    app: &Application,
+    walk: &mut Walk,
+    revision: Arc<crate::Loaded>,
+    state: RunStatus,
+    cause: &str,
+) -> Result<(), RecordError> {
+    let mut inventory = std::mem::take(&mut walk.inventory);
+    runs::list_in_inventory(&mut inventory, &revision, &state, &walk.delivery());
+    walk.inventory = inventory;
+    records::write_tracker(ctx, walk).await?;
+    let spec = runs::next_spec(app, walk.run.as_ref(), &revision, cause);
+    walk.revision = Some(revision);
+    walk.plans.clear();
+    // The first turn of the state machine goes into the same write.
+    let mut run = fleet_api::Run::new("", spec);
+    run.status = Some(state);
+    let first = first_turn(ctx, app, walk, &run);
+    let run = records::create_run(ctx, app, run.spec, first).await?;
+    walk.kept_runs.push(run.name_any());
+    walk.run = Some(run);
+    walk.board.begin(walk.run_name());
+    walk.progress_at = Some(ctx.now());
+    records::forget_old_runs(ctx, walk).await;
+    records::load_layers(ctx, walk).await
+}
+
+/// The state after the first turn, made before the run is on record: nothing is carried out.
+fn first_turn(ctx: &Context, app: &Application, walk: &mut Walk, run: &fleet_api::Run) -> RunStatus {
+    let before = walk.run.replace(run.clone());
+    let step = step_machine(ctx, app, walk, false);
+    walk.run = before;
+    step.map_or_else(|| run.status.clone().unwrap_or_default(), |advance| advance.status)
+}
+
+/// Clusters that joined a placement after its run: they get the revision that runs, without a question only if
+/// no gate stands before their step.
+pub(crate) async fn serve_joiners(ctx: &Arc<Context>, app: &Application, walk: &mut Walk) -> Result<(), RecordError> {
+    let over = walk.run_status().is_some_and(|status| status.phase == fleet_api::RunPhase::Succeeded);
+    let Some(revision) = walk.revision.clone().filter(|_| over) else { return Ok(()) };
+    let Ok(placed) = runs::placed(&revision, &runs::placeable(&ctx.members.clusters()), &walk.key.0) else {
+        return Ok(());
+    };
+    let served = |target: &Target| {
+        let layers = walk.layers(target);
+        layers.iter().any(|layer| layer.revision == revision.name)
+    };
+    let joined: std::collections::BTreeSet<Target> =
+        placed.iter().flatten().filter(|target| !served(target)).cloned().collect();
+    if joined.is_empty() {
+        return Ok(());
+    }
+    walk.fold();
+    let state = runs::joiners_state(&revision, &placed, &joined);
+    begin(ctx, app, walk, revision, state, "ClusterJoined").await?;
+    walk_on(ctx, app, walk, false).await?;
+    Ok(())
+}
