@@ -52,7 +52,11 @@ impl CustomResource {
         let custom = Arc::new(Custom { served: kinds.kinds.len(), rules, hash });
         Self {
             group: kinds.group,
-            kinds: kinds.kinds.into_iter().map(|info| Arc::new(Kind::custom(info, Arc::clone(&custom)))).collect(),
+            kinds: kinds
+                .kinds
+                .into_iter()
+                .map(|info| Arc::new(Kind::custom(info, Arc::clone(&custom))))
+                .collect(),
             hash,
         }
     }
@@ -129,6 +133,7 @@ fn lost_versions(definition: &Value) -> Vec<Cause> {
 fn is_accepted(definition: &Value) -> bool {
     let conditions = definition.pointer("/status/conditions").and_then(Value::as_array);
     !conditions.into_iter().flatten().any(|condition| {
-        condition.get("type") == Some(&json!("NamesAccepted")) && condition.get("status") == Some(&json!("False"))
+        condition.get("type") == Some(&json!("NamesAccepted"))
+            && condition.get("status") == Some(&json!("False"))
     })
 }

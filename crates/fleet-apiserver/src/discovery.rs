@@ -46,7 +46,9 @@ pub(crate) fn paths(registry: &Registry) -> Value {
         paths.push(format!("/apis/{}", group.name));
         paths.extend(group.versions.iter().map(|(version, _)| format!("/apis/{}/{version}", group.name)));
     }
-    paths.extend(["/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version"].map(str::to_owned));
+    paths.extend(
+        ["/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version"].map(str::to_owned),
+    );
     json!({"paths": paths})
 }
 
@@ -144,9 +146,8 @@ fn api_resource(kind: &Kind) -> Value {
 }
 
 fn api_group(group: &GroupView<'_>) -> Value {
-    let version = |name: &str| {
-        json!({"groupVersion": fleet_schema::api_version(group.name, name), "version": name})
-    };
+    let version =
+        |name: &str| json!({"groupVersion": fleet_schema::api_version(group.name, name), "version": name});
     let versions: Vec<Value> = group.versions.iter().map(|(name, _)| version(name)).collect();
     json!({
         "name": group.name,
@@ -182,9 +183,7 @@ fn aggregated_group(group: &GroupView<'_>) -> Value {
 
 fn aggregated_resource(kind: &Kind) -> Value {
     // A group and version that are those of the document are left out, as Kubernetes does for built-in kinds.
-    let response_kind = |gvk: &fleet_schema::GroupVersionKind| {
-        json!({"group": gvk.group, "version": gvk.version, "kind": gvk.kind})
-    };
+    let response_kind = |gvk: &fleet_schema::GroupVersionKind| json!({"group": gvk.group, "version": gvk.version, "kind": gvk.kind});
     let mut entry = Map::new();
     entry.insert("resource".into(), json!(kind.plural));
     entry.insert("responseKind".into(), response_kind(&kind.gvk));

@@ -35,9 +35,7 @@ pub(crate) struct Call<'a> {
 impl Call<'_> {
     /// The cluster, for what the wildcard doesn't do.
     pub(crate) fn one_cluster(&self) -> Result<&Arc<Cluster>, ApiError> {
-        self.cluster.ok_or_else(|| {
-            ApiError::method_not_allowed(self.kind.group(), &self.kind.plural)
-        })
+        self.cluster.ok_or_else(|| ApiError::method_not_allowed(self.kind.group(), &self.kind.plural))
     }
 
     pub(crate) fn field_manager(&self) -> Result<String, ApiError> {
@@ -69,8 +67,12 @@ where
         return route(server, None, identity, request).await;
     }
     let Some(cluster) = server.cluster(cluster) else {
-        return Err(ApiError::new(404, "NotFound", format!("there is no cluster {cluster:?} on this server"))
-            .about("", "clusters", cluster));
+        return Err(ApiError::new(
+            404,
+            "NotFound",
+            format!("there is no cluster {cluster:?} on this server"),
+        )
+        .about("", "clusters", cluster));
     };
     let mut pulse = cluster.pulse();
     let gone = || ApiError::unavailable(format!("cluster {:?} was not reachable", cluster.name));

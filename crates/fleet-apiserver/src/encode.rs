@@ -118,9 +118,8 @@ pub(crate) fn in_syntax(answer: Response<Body>, syntax: Syntax) -> Response<Body
     let Some(bytes) = answer.body().as_bytes().filter(|_| syntax == Syntax::Yaml) else {
         return answer;
     };
-    let Some(text) = serde_json::from_slice::<Value>(bytes)
-        .ok()
-        .and_then(|value| serde_saphyr::to_string(&value).ok())
+    let Some(text) =
+        serde_json::from_slice::<Value>(bytes).ok().and_then(|value| serde_saphyr::to_string(&value).ok())
     else {
         return answer;
     };

@@ -101,11 +101,8 @@ fn group_versions(registry: &Registry) -> Vec<(String, Vec<&Arc<Kind>>)> {
 
 /// What a document's content follows from: how it is made, and the custom kinds in it.
 fn hash(path: &str, kinds: &[&Arc<Kind>]) -> String {
-    let customs: Vec<Value> = kinds
-        .iter()
-        .filter_map(|kind| kind.custom.as_ref())
-        .map(|custom| json!(custom.hash.hex()))
-        .collect();
+    let customs: Vec<Value> =
+        kinds.iter().filter_map(|kind| kind.custom.as_ref()).map(|custom| json!(custom.hash.hex())).collect();
     let kubernetes = &fleet_schema::builtin().kubernetes;
     ContentHash::of_value(&json!([EDITION, kubernetes, path, customs])).hex().to_ascii_uppercase()
 }

@@ -84,7 +84,9 @@ fn refuse(kind: &Kind, error: &ApplyError, name: &str) -> ApiError {
         ApplyError::Conflicts(conflicts) => {
             let causes = conflicts
                 .iter()
-                .map(|conflict| Cause::field("FieldManagerConflict", conflict.field.to_string(), conflict.cause()))
+                .map(|conflict| {
+                    Cause::field("FieldManagerConflict", conflict.field.to_string(), conflict.cause())
+                })
                 .collect();
             ApiError::new(409, "Conflict", error.to_string())
                 .about(kind.group(), &kind.plural, name)
@@ -94,7 +96,11 @@ fn refuse(kind: &Kind, error: &ApplyError, name: &str) -> ApiError {
             "meta.k8s.io",
             "PatchOptions",
             "",
-            vec![Cause::field("FieldValueRequired", "fieldManager", "Required value: is required for apply patch")],
+            vec![Cause::field(
+                "FieldValueRequired",
+                "fieldManager",
+                "Required value: is required for apply patch",
+            )],
         ),
         ApplyError::Invalid { .. } => ApiError::bad_request(format!(
             "failed to create typed patch object ({name}; {}, Kind={}): {error}",

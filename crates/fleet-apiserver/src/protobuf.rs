@@ -73,7 +73,13 @@ fn lossy(bytes: &[u8]) -> String {
 }
 
 /// Reads a message's fields into a map.
-fn fill(table: &Table, message: usize, bytes: &[u8], out: &mut Map<String, Value>, depth: usize) -> Result<(), Malformed> {
+fn fill(
+    table: &Table,
+    message: usize,
+    bytes: &[u8],
+    out: &mut Map<String, Value>,
+    depth: usize,
+) -> Result<(), Malformed> {
     let depth = depth.checked_sub(1).ok_or(Malformed("it is nested too deeply"))?;
     let mut reader = Reader::new(bytes);
     while let Some((number, wire)) = reader.next()? {
@@ -139,7 +145,9 @@ fn value(table: &Table, ty: &Type, wire: Wire<'_>, depth: usize) -> Result<Value
         }
         (Type::Binary, Wire::Bytes(bytes)) => Value::String(STANDARD.encode(bytes)),
         (Type::Integer | Type::Bool, Wire::Varint(number)) => scalar(ty, number),
-        (Type::Float, Wire::Fixed64(bits)) => Number::from_f64(f64::from_bits(bits)).map_or(Value::Null, Value::Number),
+        (Type::Float, Wire::Fixed64(bits)) => {
+            Number::from_f64(f64::from_bits(bits)).map_or(Value::Null, Value::Number)
+        }
         (Type::Message(message), Wire::Bytes(content)) => {
             let mut map = Map::new();
             fill(table, *message, content, &mut map, depth)?;

@@ -284,7 +284,8 @@ impl Registry {
         let mut seen: HashMap<&str, &Arc<Kind>> = HashMap::new();
         let kinds = self.all_groups().flat_map(|rows| &rows.versions).flat_map(|version| &version.kinds);
         for kind in kinds.filter(|kind| kind.allows("list")) {
-            let better = kind.storage_version() && kind.stored_as.is_none_or(|stored| stored == StoredAs::SameShape);
+            let better =
+                kind.storage_version() && kind.stored_as.is_none_or(|stored| stored == StoredAs::SameShape);
             match seen.get(&*kind.store_name) {
                 Some(_) if !better => {}
                 _ => {

@@ -41,9 +41,8 @@ impl Selection {
     /// 400 where a selector can't be read, or names a field that the kind can't be selected by.
     pub(crate) fn of(call: &Call<'_>) -> Result<Self, ApiError> {
         let labels = match call.query.get("labelSelector") {
-            Some(text) => LabelSelector::parse(text).map_err(|error| {
-                ApiError::bad_request(format!("unable to parse requirement: {error}"))
-            })?,
+            Some(text) => LabelSelector::parse(text)
+                .map_err(|error| ApiError::bad_request(format!("unable to parse requirement: {error}")))?,
             None => LabelSelector::everything(),
         };
         let mut fields = match call.query.get("fieldSelector") {
@@ -109,7 +108,8 @@ impl Selection {
             return true;
         }
         if self.fields.terms.is_empty() {
-            let labels = serde_json::from_slice::<Labelled>(bytes).ok().and_then(|object| object.metadata.labels);
+            let labels =
+                serde_json::from_slice::<Labelled>(bytes).ok().and_then(|object| object.metadata.labels);
             return self.labels.matches(&labels.unwrap_or_default());
         }
         let Ok(object) = serde_json::from_slice::<Value>(bytes) else { return false };

@@ -42,7 +42,9 @@ pub struct Options {
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
     /// The name isn't a DNS label, which it must be since it stands in URLs.
-    #[error("{name:?} can't name a cluster: use lower-case letters, digits and '-', at most 63, beginning and ending with a letter or digit")]
+    #[error(
+        "{name:?} can't name a cluster: use lower-case letters, digits and '-', at most 63, beginning and ending with a letter or digit"
+    )]
     Name {
         /// The name.
         name: String,
@@ -194,7 +196,8 @@ impl ApiServer {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let answer = AssertUnwindSafe(Box::pin(crate::dispatch::answer(&self.inner, cluster, identity, request)));
+        let answer =
+            AssertUnwindSafe(Box::pin(crate::dispatch::answer(&self.inner, cluster, identity, request)));
         match answer.catch_unwind().await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => encode::refusal(&error),
@@ -208,12 +211,17 @@ impl ApiServer {
 
 impl fmt::Debug for ApiServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ApiServer").field("clusters", &self.inner.clusters.read().len()).finish_non_exhaustive()
+        f.debug_struct("ApiServer")
+            .field("clusters", &self.inner.clusters.read().len())
+            .finish_non_exhaustive()
     }
 }
 
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Options").field("seed", &self.seed).field("version", &self.version).finish_non_exhaustive()
+        f.debug_struct("Options")
+            .field("seed", &self.seed)
+            .field("version", &self.version)
+            .finish_non_exhaustive()
     }
 }

@@ -139,11 +139,7 @@ impl ApiError {
 
     /// 406: none of the accepted media types can be had.
     pub fn not_acceptable(accepted: &str) -> Self {
-        Self::new(
-            406,
-            "NotAcceptable",
-            format!("only the following media types are accepted: {accepted}"),
-        )
+        Self::new(406, "NotAcceptable", format!("only the following media types are accepted: {accepted}"))
     }
 
     /// 415: the body's media type isn't read here.

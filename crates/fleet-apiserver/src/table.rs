@@ -107,8 +107,20 @@ fn custom_cell(column: &Column, object: &Value, now: jiff::Timestamp) -> Value {
             Value::Number(_) => (*first).clone(),
             _ => Value::Null,
         },
-        "number" => if first.is_number() { (*first).clone() } else { Value::Null },
-        "boolean" => if first.is_boolean() { (*first).clone() } else { Value::Null },
+        "number" => {
+            if first.is_number() {
+                (*first).clone()
+            } else {
+                Value::Null
+            }
+        }
+        "boolean" => {
+            if first.is_boolean() {
+                (*first).clone()
+            } else {
+                Value::Null
+            }
+        }
         _ => json!(text(first)),
     }
 }

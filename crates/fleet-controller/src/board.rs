@@ -7,17 +7,22 @@ use std::time::Duration;
 use fleet_api::{ObjectId, Target};
 use fleet_workflow::{Delivery, Prune};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::context::lock;
 
 /// Repairs of one object within this time count as a fight.
 const FIGHT_WINDOW: Duration = Duration::from_secs(60);
+/// How long a member that refused a deletion is left alone.
+const BETWEEN_REFUSALS: Duration = Duration::from_secs(5);
+/// The reason of what wasn't answered.
+const UNREACHABLE: &str = "Unreachable";
 /// So many repairs in the window are made at once; after that each waits longer.
 const PATIENCE: u32 = 3;
 
 /// The board of one Application.
 #[derive(Clone, Default)]
-pub(crate) struct Board(Arc<Mutex<State>>);
+pub(crate) struct Board(Arc<Mutex<State>>, CancellationToken);
 
 #[derive(Default)]
 struct State {
@@ -29,12 +34,14 @@ struct State {
     expected: BTreeMap<(String, ObjectId), u64>,
     /// Objects whose drift is being looked at.
     repairing: BTreeMap<(String, ObjectId), ()>,
+    /// How many repairs are being sent to each member.
+    sending_repairs: BTreeMap<String, usize>,
     /// Drift that is reported and not repaired.
     reported: BTreeMap<(String, ObjectId), String>,
     /// How often an object was repaired lately.
     repairs: BTreeMap<(String, ObjectId), (u32, Instant)>,
     /// Targets of a deletion: done, or why not.
-    cleared: BTreeMap<Target, Prune>,
+    cleared: BTreeMap<Target, (Prune, Instant)>,
 }
 
 impl Board {
@@ -79,7 +86,47 @@ impl Board {
                 *delivery = Delivery::Idle;
             }
         }
-        state.cleared.retain(|target, prune| !matches!(prune, Prune::Refused(_)) || !reachable(&target.cluster));
+        state.cleared.retain(|target, (prune, since)| match prune {
+            Prune::Refused(problem) if problem.reason == UNREACHABLE => !reachable(&target.cluster),
+            Prune::Refused(_) => since.elapsed() < BETWEEN_REFUSALS,
+            _ => true,
+        });
+    }
+
+    /// The Application is being deleted: nothing is repaired any more.
+    pub(crate) fn close(&self) {
+        self.1.cancel();
+    }
+
+    /// Resolves once the board is closed.
+    pub(crate) async fn closed(&self) {
+        self.1.cancelled().await;
+    }
+
+    /// Whether this is still the run that the board is about.
+    pub(crate) fn is_about(&self, run: &str) -> bool {
+        lock(&self.0).run == run
+    }
+
+    /// Notes that a repair is being sent; false where none may be any more.
+    pub(crate) fn begin_sending_repair(&self, cluster: &str) -> bool {
+        let mut state = lock(&self.0);
+        if self.1.is_cancelled() {
+            return false;
+        }
+        *state.sending_repairs.entry(cluster.to_owned()).or_default() += 1;
+        true
+    }
+
+    pub(crate) fn end_sending_repair(&self, cluster: &str) {
+        if let Some(count) = lock(&self.0).sending_repairs.get_mut(cluster) {
+            *count = count.saturating_sub(1);
+        }
+    }
+
+    /// Whether a repair is being sent to a member.
+    pub(crate) fn is_repairing(&self, cluster: &str) -> bool {
+        lock(&self.0).sending_repairs.get(cluster).is_some_and(|count| *count > 0)
     }
 
     pub(crate) fn expected(&self, cluster: &str, id: &ObjectId) -> Option<u64> {
@@ -134,10 +181,10 @@ impl Board {
     }
 
     pub(crate) fn cleared(&self, target: &Target) -> Prune {
-        lock(&self.0).cleared.get(target).cloned().unwrap_or(Prune::Idle)
+        lock(&self.0).cleared.get(target).map_or(Prune::Idle, |(prune, _)| prune.clone())
     }
 
     pub(crate) fn set_cleared(&self, target: &Target, prune: Prune) {
-        lock(&self.0).cleared.insert(target.clone(), prune);
+        lock(&self.0).cleared.insert(target.clone(), (prune, Instant::now()));
     }
 }

@@ -111,15 +111,17 @@ struct DueState {
     objects: BTreeMap<AppKey, BTreeSet<(String, ObjectId)>>,
     /// Owner labels of known Applications.
     owners: BTreeMap<String, AppKey>,
-    /// Everything on the members is to be looked at again.
-    resync: BTreeSet<AppKey>,
+    /// The members that something of an Application is on.
+    clusters: BTreeMap<AppKey, BTreeSet<String>>,
+    /// Members on which everything is to be looked at again.
+    resync: BTreeMap<AppKey, BTreeSet<String>>,
 }
 
 /// What was noted about an Application since its last turn.
 #[derive(Debug, Default)]
 pub(crate) struct Noted {
     pub(crate) inputs: bool,
-    pub(crate) resync: bool,
+    pub(crate) resync: BTreeSet<String>,
     pub(crate) objects: BTreeSet<(String, ObjectId)>,
 }
 
@@ -144,8 +146,10 @@ impl Due {
         }
     }
 
-    pub(crate) fn own(&self, owner: &str, key: &AppKey) {
-        lock(&self.state).owners.insert(owner.to_owned(), key.clone());
+    pub(crate) fn own(&self, owner: &str, key: &AppKey, clusters: BTreeSet<String>) {
+        let mut state = lock(&self.state);
+        state.owners.insert(owner.to_owned(), key.clone());
+        state.clusters.insert(key.clone(), clusters);
     }
 
     pub(crate) fn object_changed(&self, cluster: String, owner: &str, id: ObjectId) {
@@ -158,13 +162,18 @@ impl Due {
         self.wake(&key);
     }
 
-    /// A member's state as a whole changed: everybody looks again.
-    pub(crate) fn resync_all(&self) {
-        let keys: Vec<AppKey> = lock(&self.state).owners.values().cloned().collect();
-        for key in keys {
-            lock(&self.state).resync.insert(key.clone());
-            self.wake(&key);
-        }
+    /// A member's state as a whole changed: everybody who has something there looks again.
+    pub(crate) fn resync(&self, cluster: &str) {
+        let keys: Vec<AppKey> = {
+            let mut state = lock(&self.state);
+            let there = state.clusters.iter().filter(|(_, clusters)| clusters.contains(cluster));
+            let keys: Vec<AppKey> = there.map(|(key, _)| key.clone()).collect();
+            for key in &keys {
+                state.resync.entry(key.clone()).or_default().insert(cluster.to_owned());
+            }
+            keys
+        };
+        keys.iter().for_each(|key| self.wake(key));
     }
 
     /// Takes what was noted; called at the start of a turn.
@@ -173,7 +182,7 @@ impl Due {
         state.woken.remove(key);
         Noted {
             inputs: state.inputs.remove(key),
-            resync: state.resync.remove(key),
+            resync: state.resync.remove(key).unwrap_or_default(),
             objects: state.objects.remove(key).unwrap_or_default(),
         }
     }
@@ -185,6 +194,7 @@ impl Due {
         state.inputs.remove(key);
         state.resync.remove(key);
         state.objects.remove(key);
+        state.clusters.remove(key);
         state.owners.retain(|_, owner| owner != key);
     }
 }

@@ -64,9 +64,9 @@ impl Controller {
             let due = Arc::clone(&due);
             let notify = Box::new(move |event| match event {
                 MemberEvent::Object { cluster, owner, id } => due.object_changed(cluster, &owner, id),
-                MemberEvent::Synced { .. } | MemberEvent::Reachable { .. } | MemberEvent::Unreachable { .. } => {
-                    due.resync_all();
-                }
+                MemberEvent::Synced { cluster }
+                | MemberEvent::Reachable { cluster }
+                | MemberEvent::Unreachable { cluster } => due.resync(&cluster),
             });
             let options = self.options.members.clone();
             Members::new(self.transport, crate::known_kinds(), options, stop.clone(), notify)

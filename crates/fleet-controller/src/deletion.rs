@@ -53,6 +53,7 @@ pub(crate) fn advance(ctx: &Arc<Context>, app: &Application, walk: &Walk, now: T
     let forced = app.annotations().get(names::FORCE_DELETE).is_some_and(|value| value == "true");
     let deadline = asked.checked_add(ctx.options.deletion_deadline).unwrap_or(Timestamp::MAX);
     let keep = keeps_objects(app);
+    walk.board.close();
     let mut left = Vec::new();
     let mut lost = Vec::new();
     for entry in &walk.inventory.targets {
@@ -64,7 +65,7 @@ pub(crate) fn advance(ctx: &Arc<Context>, app: &Application, walk: &Walk, now: T
         match walk.board.cleared(target) {
             Prune::Done | Prune::NotNeeded => {}
             Prune::Running => left.push((target, "objects are being deleted".to_owned())),
-            Prune::Idle if is_sending(walk, target) => left.push((target, "a delivery is ending".to_owned())),
+            Prune::Idle if is_sending(walk, target) || walk.board.is_repairing(&target.cluster) => left.push((target, "a delivery is ending".to_owned())),
             Prune::Idle => {
                 start(ctx, walk, entry, keep);
                 left.push((target, "objects are being deleted".to_owned()));

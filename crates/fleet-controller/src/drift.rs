@@ -1,6 +1,6 @@
 //! Drift on members: noticed by watches, compared, then repaired or reported.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use fleet_api::{ObjectId, StepPhase, Target, TargetPhase};
@@ -13,32 +13,49 @@ use crate::walk::Walk;
 
 /// Looks at what changed on the members since the last turn, or at everything after a restart.
 pub(crate) fn check(ctx: &Arc<Context>, walk: &mut Walk, noted: &Noted) {
-    let everything = walk.unchecked || noted.resync;
-    walk.unchecked = false;
-    let mut targets: Vec<Target> = walk.inventory.targets.iter().map(|entry| entry.target.clone()).collect();
-    if let Some(status) = walk.run_status() {
-        for state in status.steps.iter().flat_map(|step| &step.targets) {
-            if !targets.contains(&state.target) {
-                targets.push(state.target.clone());
-            }
-        }
-    }
-    for target in targets {
-        let touched: Vec<&ObjectId> =
-            noted.objects.iter().filter(|(cluster, _)| *cluster == target.cluster).map(|(_, id)| id).collect();
-        if !everything && touched.is_empty() || in_flight(walk, &target) {
+    let unchecked = std::mem::take(&mut walk.unchecked);
+    let mut objects = std::mem::take(&mut walk.postponed.objects);
+    objects.extend(noted.objects.iter().cloned());
+    let whole = std::mem::take(&mut walk.postponed.targets);
+    for target in targets(walk) {
+        let cluster = &target.cluster;
+        let everything = unchecked || noted.resync.contains(cluster) || whole.contains(&target);
+        let touched: BTreeSet<&ObjectId> =
+            objects.iter().filter(|(place, _)| place == cluster).map(|(_, id)| id).collect();
+        if !everything && touched.is_empty() {
             continue;
         }
-        let Ok(member) = ctx.members.get(&target.cluster) else { continue };
-        let wanted = wanted(walk, &target);
+        if in_flight(walk, &target) {
+            // A person's edit meanwhile makes no event of its own later.
+            let touched = touched.into_iter().map(|id| (cluster.clone(), id.clone()));
+            walk.postponed.objects.extend(touched);
+            if everything {
+                walk.postponed.targets.insert(target);
+            }
+            continue;
+        }
+        let Ok(member) = ctx.members.get(cluster) else { continue };
+        let wanted = wanted(walk, &member, &target);
         if everything {
             watch(ctx, &member, &wanted);
             trust_seal(walk, &member, &target, &wanted);
         }
-        for desired in wanted.iter().filter(|d| everything || touched.contains(&&d.id)) {
+        for desired in wanted.iter().filter(|d| everything || touched.contains(&d.id)) {
             look(ctx, walk, &member, desired);
         }
     }
+}
+
+/// Every target that something of ours is on, or goes to.
+fn targets(walk: &Walk) -> Vec<Target> {
+    let mut targets: Vec<Target> = walk.inventory.targets.iter().map(|entry| entry.target.clone()).collect();
+    let steps = walk.run_status().map(|status| status.steps.as_slice()).unwrap_or_default();
+    for state in steps.iter().flat_map(|step| &step.targets) {
+        if !targets.contains(&state.target) {
+            targets.push(state.target.clone());
+        }
+    }
+    targets
 }
 
 /// Whether objects are being sent there right now: what is seen meanwhile is our own work.
@@ -51,16 +68,18 @@ fn in_flight(walk: &Walk, target: &Target) -> bool {
         .any(|step| step.targets.iter().any(|t| t.target == *target && t.phase == TargetPhase::Delivering))
 }
 
-/// What is to stand on a target now: what was done there, overlaid by what was sent and isn't done yet.
-fn wanted(walk: &Walk, target: &Target) -> Vec<Desired> {
+/// What is to stand on a target now: what was delivered there last. That is what was done there, overlaid by what
+/// was sent whole and isn't done yet, overlaid by those objects of a delivery that didn't end which arrived.
+fn wanted(walk: &Walk, member: &Member, target: &Target) -> Vec<Desired> {
     let mut layers = walk.layers(target);
-    if let Some((revision, status)) = walk.revision.as_ref().zip(walk.run_status()) {
-        let sent = status.steps.iter().filter(|step| {
-            step.targets.iter().any(|t| t.target == *target && !t.cleared && t.phase == TargetPhase::Waiting)
-        });
-        layers.extend(sent.map(|s| fleet_api::Layer { revision: revision.name.clone(), step: s.name.clone() }));
+    layers.extend(walk.sent(target));
+    let mut wanted = walk.overlay(&layers, target);
+    let shows = |desired: &Desired| member.observed(&desired.id).is_some_and(|seen| seen.content == desired.content.short());
+    for begun in walk.overlay(&walk.begun(target), target).into_iter().filter(shows) {
+        wanted.retain(|older| older.id.versionless() != begun.id.versionless());
+        wanted.push(begun);
     }
-    walk.overlay(&layers, target)
+    wanted
 }
 
 fn watch(ctx: &Arc<Context>, member: &Arc<Member>, wanted: &[Desired]) {
@@ -137,6 +156,7 @@ fn look(ctx: &Arc<Context>, walk: &Walk, member: &Arc<Member>, desired: &Desired
         owner: walk.owner.clone(),
         manager: walk.manager(),
         mode,
+        run: walk.run_name().to_owned(),
     };
     let (ctx, app) = (Arc::clone(ctx), walk.key.clone());
     let tasks = ctx.tasks.clone();
@@ -172,6 +192,7 @@ struct Repair {
     owner: String,
     manager: String,
     mode: DriftMode,
+    run: String,
 }
 
 enum Next {
@@ -245,7 +266,17 @@ impl Repair {
                 wait.as_secs().max(1)
             );
             self.board.report_drift(cluster, id, Some(message));
-            tokio::time::sleep(wait).await;
+            // Another run may deliver something else meanwhile, and a deletion waits for nobody's patience.
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = self.board.closed() => return Next::Settled,
+            }
+            if !self.board.is_about(&self.run) {
+                return Next::LookAgain;
+            }
+        }
+        if !self.board.begin_sending_repair(cluster) {
+            return Next::Settled;
         }
         // These fields are ours by our last delivery, so they are taken back.
         match self.member.apply(id, &self.desired.object, &self.manager, true).await {
@@ -260,6 +291,7 @@ impl Repair {
                 self.board.report_drift(cluster, id, Some(message));
             }
         }
+        self.board.end_sending_repair(cluster);
         Next::Tell
     }
 }

@@ -153,7 +153,7 @@ pub async fn gate_plan(
     let owner = fleet_api::names::owner_hash(&hub.uid().unwrap_or_default(), &namespace, &app.name_any());
     let revision = crate::records::read_revision(client, &namespace, &run.spec.revision).await.map_err(say)?;
     let trackers: Api<fleet_api::ResourceTracker> = Api::all(client.clone());
-    let name = fleet_api::names::derived_name(&app.name_any(), &namespace);
+    let name = crate::records::tracker_name(&app.name_any(), &owner);
     let tracker = trackers.get_opt(&name).await.map_err(|error| error.to_string())?;
     let inventory: Inventory = match tracker {
         Some(tracker) => tracker.spec.inventory.unpack().map_err(|error| error.to_string())?,

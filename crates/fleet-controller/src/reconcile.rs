@@ -48,7 +48,7 @@ pub(crate) async fn reconcile(app: Arc<Application>, ctx: Arc<Context>) -> Resul
             walk
         }
     };
-    ctx.due.own(&walk.owner, &key);
+    ctx.due.own(&walk.owner, &key, walk.clusters());
     let outcome = turn(&ctx, &app, &mut walk, &noted).await;
     walk.stale = outcome.is_err();
     let gone = matches!(&outcome, Ok(None));
@@ -95,6 +95,8 @@ async fn turn(
             match start(ctx, app, walk, &draft, cause).await? {
                 Some(problem) => (Some(problem), false),
                 None => {
+                    // The one before was made with the definitions that the last run pinned.
+                    walk.draft = Some((app.metadata.generation.unwrap_or_default(), Ok(draft)));
                     wake = walk_on(ctx, app, walk, false).await?;
                     (None, false)
                 }

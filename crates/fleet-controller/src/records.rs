@@ -2,23 +2,21 @@
 
 use std::sync::Arc;
 
-use fleet_api::application_revision::ApplicationRevisionSpec;
 use fleet_api::run::RunSpec;
 use fleet_api::{
-    Application, ApplicationRevision, Inventory, Packed, ResourceTracker, ResourceTrackerSpec, RevisionContent,
-    Run, RunStatus, names,
+    Application, Inventory, Packed, ResourceTracker, ResourceTrackerSpec, Run, RunStatus, names,
 };
 use kube::api::{Api, DeleteParams, ListParams, PostParams};
 use kube::{Resource as _, ResourceExt as _};
 
 use crate::Problem;
 use crate::context::Context;
-use crate::resolve::Draft;
 use crate::revision::Loaded;
 use crate::walk::Walk;
 
-/// The longest packed text in one object: etcd takes 1.5 MiB a request by default.
-const PART_LIMIT: usize = 1024 * 1024;
+mod revisions;
+
+pub(crate) use revisions::{create_revision, read_revision};
 
 /// Why a record couldn't be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +37,11 @@ impl RecordError {
     pub(crate) fn is_conflict(&self) -> bool {
         matches!(self, Self::Hub(kube::Error::Api(status)) if status.code == 409)
     }
+
+    /// Whether what was asked for isn't there.
+    fn is_absent(&self) -> bool {
+        matches!(self, Self::Hub(kube::Error::Api(status)) if status.code == 404)
+    }
 }
 
 impl From<Problem> for RecordError {
@@ -51,7 +54,7 @@ impl From<Problem> for RecordError {
 pub(crate) async fn load(ctx: &Context, app: &Application) -> Result<Walk, RecordError> {
     let mut walk = Walk::new(app, &ctx.hub.uid);
     let trackers: Api<ResourceTracker> = Api::all(ctx.hub.client.clone());
-    walk.tracker = trackers.get_opt(&tracker_name(&walk)).await?;
+    walk.tracker = trackers.get_opt(&tracker_name(&walk.key.1, &walk.owner)).await?;
     if let Some(tracker) = &walk.tracker {
         walk.inventory = tracker.spec.inventory.unpack()?;
     }
@@ -63,7 +66,12 @@ pub(crate) async fn load(ctx: &Context, app: &Application) -> Result<Walk, Recor
     walk.kept_runs = found.iter().map(kube::ResourceExt::name_any).collect();
     walk.run = found.pop();
     if let Some(run) = &walk.run {
-        walk.revision = Some(load_revision(ctx, &walk.key.0, &run.spec.revision).await?);
+        walk.revision = match load_revision(ctx, &walk.key.0, &run.spec.revision).await {
+            Ok(revision) => Some(revision),
+            // Somebody deleted it: the run can't go on and says so, and the Application can still be deleted.
+            Err(error) if error.is_absent() => None,
+            Err(error) => return Err(error),
+        };
         walk.board.begin(walk.run_name());
     }
     load_layers(ctx, &mut walk).await?;
@@ -84,7 +92,7 @@ pub(crate) async fn load_layers(ctx: &Context, walk: &mut Walk) -> Result<(), Re
                 walk.revisions.insert(name, revision);
             }
             // A revision that was deleted only costs the comparison with it.
-            Err(RecordError::Hub(kube::Error::Api(status))) if status.code == 404 => {}
+            Err(error) if error.is_absent() => {}
             Err(error) => return Err(error),
         }
     }
@@ -94,59 +102,6 @@ pub(crate) async fn load_layers(ctx: &Context, walk: &mut Walk) -> Result<(), Re
 /// Reads a revision.
 pub(crate) async fn load_revision(ctx: &Context, namespace: &str, name: &str) -> Result<Arc<Loaded>, RecordError> {
     read_revision(&ctx.hub.client, namespace, name).await
-}
-
-/// Reads a revision with all its parts.
-pub(crate) async fn read_revision(
-    client: &kube::Client,
-    namespace: &str,
-    name: &str,
-) -> Result<Arc<Loaded>, RecordError> {
-    let api: Api<ApplicationRevision> = Api::namespaced(client.clone(), namespace);
-    let first = api.get(name).await?;
-    let mut packed = first.spec.content.clone();
-    for part in 2..=first.spec.parts {
-        packed.data.push_str(&api.get(&format!("{name}-part-{part}")).await?.spec.content.data);
-    }
-    let content: RevisionContent = packed.unpack()?;
-    Ok(Arc::new(Loaded::new(name, &first.spec.hash, content)?))
-}
-
-/// Records a revision, unless it is there: its name is its content.
-pub(crate) async fn create_revision(ctx: &Context, app: &Application, draft: &Draft) -> Result<Loaded, RecordError> {
-    let namespace = app.namespace().unwrap_or_default();
-    let name = names::derived_name(&app.name_any(), &draft.hash);
-    let api: Api<ApplicationRevision> = Api::namespaced(ctx.hub.client.clone(), &namespace);
-    let packed = Packed::pack(&draft.content)?;
-    let chunks: Vec<&str> = packed
-        .data
-        .as_bytes()
-        .chunks(PART_LIMIT)
-        // Base64 is ASCII, so any cut is between characters.
-        .filter_map(|chunk| std::str::from_utf8(chunk).ok())
-        .collect();
-    let parts = u32::try_from(chunks.len()).unwrap_or(u32::MAX);
-    // The first part is written last: where it is, the others are.
-    for (index, chunk) in chunks.iter().enumerate().rev() {
-        let name = if index == 0 { name.clone() } else { format!("{name}-part-{}", index + 1) };
-        let mut revision = ApplicationRevision::new(
-            &name,
-            ApplicationRevisionSpec {
-                application_name: app.name_any(),
-                hash: draft.hash.clone(),
-                content: Packed { type_: packed.type_.clone(), data: (*chunk).to_owned() },
-                parts,
-            },
-        );
-        label(&mut revision, app);
-        revision.labels_mut().insert(names::REVISION_HASH.to_owned(), draft.hash.clone());
-        match api.create(&PostParams::default(), &revision).await {
-            Ok(_) => {}
-            Err(kube::Error::Api(status)) if status.code == 409 => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(Loaded::new(&name, &draft.hash, draft.content.clone())?)
 }
 
 /// Records the inventory.
@@ -171,7 +126,7 @@ pub(crate) async fn write_tracker(ctx: &Context, walk: &mut Walk) -> Result<(), 
             api.replace(&tracker.name_any(), &params, &new).await?
         }
         None => {
-            let mut tracker = ResourceTracker::new(&tracker_name(walk), spec);
+            let mut tracker = ResourceTracker::new(&tracker_name(&walk.key.1, &walk.owner), spec);
             tracker.labels_mut().insert(names::APPLICATION.to_owned(), names::short_label(&walk.key.1));
             api.create(&params, &tracker).await?
         }
@@ -182,7 +137,7 @@ pub(crate) async fn write_tracker(ctx: &Context, walk: &mut Walk) -> Result<(), 
 /// Takes the tracker away: nothing is owned any more.
 pub(crate) async fn delete_tracker(ctx: &Context, walk: &mut Walk) -> Result<(), RecordError> {
     let api: Api<ResourceTracker> = Api::all(ctx.hub.client.clone());
-    match api.delete(&tracker_name(walk), &DeleteParams::default()).await {
+    match api.delete(&tracker_name(&walk.key.1, &walk.owner), &DeleteParams::default()).await {
         Ok(_) => {}
         Err(kube::Error::Api(status)) if status.code == 404 => {}
         Err(error) => return Err(error.into()),
@@ -221,7 +176,6 @@ pub(crate) async fn forget_old_runs(ctx: &Context, walk: &mut Walk) {
         return;
     }
     let runs: Api<Run> = Api::namespaced(ctx.hub.client.clone(), &walk.key.0);
-    let revisions: Api<ApplicationRevision> = Api::namespaced(ctx.hub.client.clone(), &walk.key.0);
     let surplus = walk.kept_runs.len() - limit;
     let mut old_revisions = std::collections::BTreeSet::new();
     for name in walk.kept_runs.drain(..surplus) {
@@ -240,15 +194,13 @@ pub(crate) async fn forget_old_runs(ctx: &Context, walk: &mut Walk) {
         }
     }
     for name in old_revisions.difference(&used) {
-        if let Err(error) = revisions.delete(name, &DeleteParams::default()).await {
-            tracing::debug!(%error, revision = name, "an old revision stays");
-        }
+        revisions::forget_revision(ctx, &walk.key.0, name).await;
     }
 }
 
-/// The tracker's name: one per Application, cluster-scoped.
-pub(crate) fn tracker_name(walk: &Walk) -> String {
-    names::derived_name(&walk.key.1, &walk.key.0)
+/// The tracker's name: one per Application, cluster-scoped. The hash tells `a-b` in `c` from `a` in `b-c`.
+pub(crate) fn tracker_name(application: &str, owner: &str) -> String {
+    names::derived_name(application, owner)
 }
 
 fn label<K: kube::Resource<DynamicType = ()>>(object: &mut K, app: &Application) {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use fleet_api::{Application, Inventory, Layer, ResourceTracker, Run, RunStatus, Target, TargetPhase, names};
+use fleet_api::{Application, Inventory, Layer, ObjectId, ResourceTracker, Run, RunStatus, Target, TargetPhase, names};
 use fleet_plan::{Delivery, Desired, Plan};
 use jiff::Timestamp;
 
@@ -38,8 +38,19 @@ pub(crate) struct Walk {
     pub(crate) progress_at: Option<Timestamp>,
     /// Whether everything on the members is to be compared once.
     pub(crate) unchecked: bool,
+    /// What changed on targets while something was sent there; looked at afterwards.
+    pub(crate) postponed: Postponed,
     /// A write failed or lost a race: everything is read again at the next turn.
     pub(crate) stale: bool,
+}
+
+/// What is still to be compared on the members.
+#[derive(Debug, Default)]
+pub(crate) struct Postponed {
+    /// Single objects, by cluster.
+    pub(crate) objects: BTreeSet<(String, ObjectId)>,
+    /// Targets where everything is.
+    pub(crate) targets: BTreeSet<Target>,
 }
 
 /// The plans that one approval is about.
@@ -69,6 +80,7 @@ impl Walk {
             plans: BTreeMap::new(),
             progress_at: None,
             unchecked: true,
+            postponed: Postponed::default(),
             stale: false,
         }
     }
@@ -92,6 +104,14 @@ impl Walk {
     /// Whether a run is under way.
     pub(crate) fn is_running(&self) -> bool {
         self.run_status().is_some_and(|status| !status.phase.is_over())
+    }
+
+    /// Every member that something of ours is on, or goes to.
+    pub(crate) fn clusters(&self) -> BTreeSet<String> {
+        let owned = self.inventory.targets.iter().map(|entry| &entry.target);
+        let steps = self.run_status().map(|status| status.steps.as_slice()).unwrap_or_default();
+        let reached = steps.iter().flat_map(|step| step.targets.iter().map(|state| &state.target));
+        owned.chain(reached).map(|target| target.cluster.clone()).collect()
     }
 
     /// What was delivered to a target and is done: what this run finished there, over what was there before as
@@ -128,6 +148,24 @@ impl Walk {
         overlay(layers, target, &self.delivery(), &|name| self.loaded(name))
     }
 
+    /// What this run sent to a target whole, without being done there.
+    pub(crate) fn sent(&self, target: &Target) -> Vec<Layer> {
+        self.layers_in(target, |phase| phase == TargetPhase::Waiting)
+    }
+
+    /// What this run began to send to a target and didn't end.
+    pub(crate) fn begun(&self, target: &Target) -> Vec<Layer> {
+        self.layers_in(target, |phase| matches!(phase, TargetPhase::Delivering | TargetPhase::Failed))
+    }
+
+    fn layers_in(&self, target: &Target, wanted: impl Fn(TargetPhase) -> bool) -> Vec<Layer> {
+        let Some((revision, status)) = self.revision.as_ref().zip(self.run_status()) else { return Vec::new() };
+        let steps = status.steps.iter().filter(|step| {
+            step.targets.iter().any(|state| state.target == *target && !state.cleared && wanted(state.phase))
+        });
+        steps.map(|step| Layer { revision: revision.name.clone(), step: step.name.clone() }).collect()
+    }
+
     /// A revision that was loaded before.
     pub(crate) fn loaded(&self, name: &str) -> Option<Arc<Loaded>> {
         let current = self.revision.as_ref().filter(|revision| revision.name == name);
@@ -138,7 +176,11 @@ impl Walk {
     pub(crate) fn fold(&mut self) {
         let targets: Vec<Target> = self.inventory.targets.iter().map(|entry| entry.target.clone()).collect();
         for target in targets {
-            let layers = self.layers(&target);
+            let mut layers = self.layers(&target);
+            // What was sent whole and isn't done is what stands there.
+            let sent = self.sent(&target);
+            layers.retain(|layer| !sent.contains(layer));
+            layers.extend(sent);
             self.inventory.target_mut(&target).layers = layers;
         }
         self.inventory.targets.retain(|entry| !entry.objects.is_empty());

@@ -125,10 +125,12 @@ impl Members {
             Some(entry) => {
                 let moved = placement_facts(&entry.cluster) != placement_facts(&cluster);
                 entry.cluster = cluster;
+                let mut reached = false;
                 if entry.member.is_err() {
                     entry.member = self.connect(&name, &entry.cluster);
+                    reached = entry.member.is_ok();
                 }
-                moved
+                moved || reached
             }
             None => {
                 let member = self.connect(&name, &cluster);

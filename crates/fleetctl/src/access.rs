@@ -201,6 +201,17 @@ impl Cluster {
         self.unreachable(&format!("{doing}: no answer within {seconds} s"))
     }
 
+    /// Where our kinds aren't there, it is the wrong cluster that was asked.
+    pub(crate) fn no_hub(&self, failure: Failure) -> Failure {
+        if failure.exit != Exit::NotFound {
+            return failure;
+        }
+        Failure::not_found(format!(
+            "context {:?} ({}) is no hub of a fleet: it doesn't have our kinds; choose the hub with --context",
+            self.context, self.server
+        ))
+    }
+
     fn unreachable(&self, cause: &str) -> Failure {
         Failure::new(
             Exit::Unreachable,

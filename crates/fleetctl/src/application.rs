@@ -57,7 +57,8 @@ impl Place {
         if let Some(found) = found {
             return Ok(found);
         }
-        let others = self.hub.ask(&doing, self.applications().list_metadata(&ListParams::default())).await?;
+        let others = self.hub.ask(&doing, self.applications().list_metadata(&ListParams::default())).await;
+        let others = others.map_err(|failure| self.hub.no_hub(failure))?;
         let others: Vec<String> = others.items.iter().map(|app| app.name_any()).collect();
         let what = format!("Applications in namespace {}", self.namespace);
         let advice = crate::nearest::advice(&self.name, &others, &what);

@@ -106,6 +106,7 @@ pub struct ControllerArgs {
 
 /// `cluster`
 #[derive(Debug, Args)]
+#[command(after_help = "Example:\n  fleetctl cluster list")]
 pub struct ClusterArgs {
     /// What to see.
     #[command(subcommand)]

@@ -36,7 +36,8 @@ pub async fn run(environment: &Environment, arguments: &DemoArgs) -> Outcome {
     let mut signals = Signals::new(false)?;
     let began = Instant::now();
     let mut options = EmbeddedOptions::in_memory(environment.clock.clone(), environment.seed);
-    // Slow enough to be seen, where somebody looks.
+    // Somebody looks: workloads are slow enough to be seen, and told of at once.
+    options.progress_interval = jiff::SignedDuration::from_millis(50);
     if environment.redraws {
         options.simulation.ready_delay = Duration::from_millis(700);
     }
@@ -200,13 +201,12 @@ impl<'a> Story<'a> {
 
     /// Waits until the status is no longer about the gate that was opened.
     async fn moves_on(&self, app: &Application, run: &Run) -> Outcome {
-        let before = app.resource_version();
+        let before = gate(app);
         let api: Api<Application> = self.place.applications();
         let name = self.place.name.clone();
+        // The next gate may wait by the time that we look.
         let changed = |now: Option<&Application>| {
-            now.is_some_and(|now| {
-                now.resource_version() != before && !matches!(phase(now), Phase::WorkflowSuspending)
-            })
+            now.is_some_and(|now| phase(now) != Phase::WorkflowSuspending || gate(now) != before)
         };
         let waited = kube::runtime::wait::await_condition(api, &name, changed);
         match tokio::time::timeout(PATIENCE, waited).await {
@@ -218,6 +218,10 @@ impl<'a> Story<'a> {
             }
         }
     }
+}
+
+fn gate(app: &Application) -> Option<String> {
+    app.status.as_ref()?.workflow.as_ref()?.gate.clone()
 }
 
 fn phase(app: &Application) -> Phase {

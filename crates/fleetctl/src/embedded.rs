@@ -94,6 +94,8 @@ pub struct EmbeddedOptions {
     pub seed: u64,
     /// Whether Applications are reconciled.
     pub controller: bool,
+    /// Progress within a step is written to an Application's status no more often than this.
+    pub progress_interval: jiff::SignedDuration,
     /// Whether workloads on members run.
     pub simulator: bool,
     /// How fast they run.
@@ -114,6 +116,7 @@ impl EmbeddedOptions {
             clock,
             seed,
             controller: true,
+            progress_interval: jiff::SignedDuration::from_secs(1),
             simulator: true,
             simulation: fleet_sim::Settings::default(),
             listen: None,
@@ -134,7 +137,7 @@ pub enum EmbeddedError {
     Pki(#[from] PkiError),
     /// A cluster couldn't be made.
     #[error(transparent)]
-    Cluster(#[from] ClusterError),
+    Cluster(Box<ClusterError>),
     /// The port can't be had.
     #[error("can't listen on {address}: {source}")]
     Listen {
@@ -167,6 +170,12 @@ pub enum EmbeddedError {
         /// Why.
         cause: String,
     },
+}
+
+impl From<ClusterError> for EmbeddedError {
+    fn from(error: ClusterError) -> Self {
+        Self::Cluster(Box::new(error))
+    }
 }
 
 /// A running fleet.
@@ -255,11 +264,10 @@ impl Embedded {
             });
         }
         if options.controller {
-            let controller = fleet_controller::Controller::new(
-                hub,
-                Arc::new(InProcess::new(api.clone())),
-                fleet_controller::Options::new(Arc::clone(&options.clock)),
-            );
+            let mut controlled = fleet_controller::Options::new(Arc::clone(&options.clock));
+            controlled.progress_interval = options.progress_interval;
+            let transport = Arc::new(InProcess::new(api.clone()));
+            let controller = fleet_controller::Controller::new(hub, transport, controlled);
             parts.start("the controller", |stop| async move {
                 controller.run(stop).await.map_err(|error| error.to_string())
             });

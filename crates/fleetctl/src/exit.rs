@@ -140,6 +140,14 @@ impl Failure {
     }
 }
 
+/// What a Kubernetes API said, without the codes around it.
+pub fn said(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => innermost(other),
+    }
+}
+
 /// The end of an error's chain: the cause that a person can act on.
 pub fn innermost(error: &dyn std::error::Error) -> String {
     let mut last: &dyn std::error::Error = error;

@@ -69,7 +69,7 @@ async fn members_table(environment: &Environment, hub: &Cluster, request: &Reque
 async fn on_hub(environment: &Environment, access: &Access, hub: &Cluster, request: Request) -> Outcome {
     let namespace = access.namespace(hub);
     let answer = fetch(hub, &request, &namespace).await?;
-    let printer = Printer { request: &request, namespace: &namespace };
+    let printer = Printer { request: &request };
     if answer.is_empty() && answer.missing.is_empty() && !request.format.is_for_programs() {
         environment.streams.note(&format!("{}.", none_found(&answer, &request, &namespace)));
         return Ok(());
@@ -175,7 +175,7 @@ impl Gathered {
         if answer.is_empty() && !matches!(request.format, Format::JsonPath(_)) {
             text.push_str(&format!("{}\n", none_found(&answer, request, namespace)));
         } else if !answer.is_empty() {
-            let printed = Printer { request, namespace }.print(&answer)?;
+            let printed = Printer { request }.print(&answer)?;
             text.push_str(&printed);
             if self.several && !printed.ends_with('\n') {
                 text.push('\n');

@@ -1,7 +1,7 @@
 //! "Did you mean …?"
 
 /// `; did you mean "x"?`, or the known names, or that there are none: the end of a message about an unknown name.
-pub fn advice<S: AsRef<str>>(wanted: &str, known: &[S], what: &str) -> String {
+pub(crate) fn advice<S: AsRef<str>>(wanted: &str, known: &[S], what: &str) -> String {
     const SHOWN: usize = 12;
     let mut names: Vec<&str> = known.iter().map(AsRef::as_ref).collect();
     names.sort_unstable();

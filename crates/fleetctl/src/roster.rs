@@ -19,7 +19,8 @@ impl Roster {
     /// Where it doesn't answer, or has no members' kind.
     pub async fn load(hub: &Cluster) -> Outcome<Self> {
         let api: Api<ManagedCluster> = Api::all(hub.client.clone());
-        let listed = hub.ask("the list of members", api.list(&ListParams::default())).await?;
+        let listed = hub.ask("the list of members", api.list(&ListParams::default())).await;
+        let listed = listed.map_err(|failure| hub.no_hub(failure))?;
         Ok(Self::new(listed.items))
     }
 
@@ -30,7 +31,7 @@ impl Roster {
             let made = cluster.creation_timestamp().map_or(Timestamp::MIN, |time| time.0);
             (cluster.join_order(), made, cluster.name_any())
         };
-        members.sort_by(|a, b| key(b).cmp(&key(a)));
+        members.sort_by_key(|cluster| std::cmp::Reverse(key(cluster)));
         Self(members)
     }
 

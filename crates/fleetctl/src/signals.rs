@@ -5,7 +5,7 @@ use tokio::signal;
 use crate::exit::{Failure, Outcome};
 
 /// Waits for Ctrl-C, and for the system's request to end.
-pub struct Signals {
+pub(crate) struct Signals {
     #[cfg(unix)]
     terminate: signal::unix::Signal,
     #[cfg(unix)]
@@ -18,7 +18,7 @@ impl Signals {
     ///
     /// # Errors
     /// Where the system doesn't hand them out.
-    pub fn new(in_background: bool) -> Outcome<Self> {
+    pub(crate) fn new(in_background: bool) -> Outcome<Self> {
         #[cfg(unix)]
         {
             let take =
@@ -32,7 +32,7 @@ impl Signals {
     }
 
     /// Resolves at the first one.
-    pub async fn wait(&mut self) {
+    pub(crate) async fn wait(&mut self) {
         #[cfg(unix)]
         loop {
             tokio::select! {

@@ -67,7 +67,8 @@ fn addresses(service: &Value) -> Vec<u32> {
 }
 
 fn node_ports(service: &Value) -> Vec<u32> {
-    let ports = service.pointer("/spec/ports").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let ports =
+        service.pointer("/spec/ports").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     ports
         .iter()
         .filter_map(|port| port.get("nodePort").and_then(Value::as_u64))
@@ -105,11 +106,14 @@ pub(crate) fn allocate(server: &Inner, cluster: &Arc<Cluster>, service: &mut Val
         let free = |at: u32| {
             let address = NETWORK + at;
             taken.addresses.get(&address).is_none_or(|other| {
-                *other == own || !still_has(server, cluster, other, |service| addresses(service).contains(&address))
+                *other == own
+                    || !still_has(server, cluster, other, |service| addresses(service).contains(&address))
             })
         };
         let start = RESERVED + hash(&own, 0) % (SIZE - RESERVED - 1);
-        let found = (0..SIZE - RESERVED - 1).map(|step| RESERVED + (start - RESERVED + step) % (SIZE - RESERVED - 1)).find(|at| free(*at));
+        let found = (0..SIZE - RESERVED - 1)
+            .map(|step| RESERVED + (start - RESERVED + step) % (SIZE - RESERVED - 1))
+            .find(|at| free(*at));
         if let (Some(at), Some(spec)) = (found, spec(service)) {
             let address = Ipv4Addr::from(NETWORK + at).to_string();
             spec.insert("clusterIP".into(), json!(address));
@@ -118,12 +122,15 @@ pub(crate) fn allocate(server: &Inner, cluster: &Arc<Cluster>, service: &mut Val
     } else {
         let clash = addresses(service).into_iter().find(|address| {
             taken.addresses.get(address).is_some_and(|other| {
-                *other != own && still_has(server, cluster, other, |service| addresses(service).contains(address))
+                *other != own
+                    && still_has(server, cluster, other, |service| addresses(service).contains(address))
             })
         });
         if let Some(address) = clash {
             let address = Ipv4Addr::from(address);
-            let why = format!("Invalid value: [{address:?}]: failed to allocate IP {address}: provided IP is already allocated");
+            let why = format!(
+                "Invalid value: [{address:?}]: failed to allocate IP {address}: provided IP is already allocated"
+            );
             let cause = Cause::field("FieldValueInvalid", "spec.clusterIPs", why);
             return Err(ApiError::invalid("", "Service", service.name(), vec![cause]));
         }
@@ -157,7 +164,9 @@ fn allocate_ports(server: &Inner, cluster: &Cluster, taken: &mut Taken, own: &Ow
             !mine.contains(&candidate)
                 && taken.ports.get(&candidate).is_none_or(|other| {
                     other == own
-                        || !still_has(server, cluster, other, |service| node_ports(service).contains(&candidate))
+                        || !still_has(server, cluster, other, |service| {
+                            node_ports(service).contains(&candidate)
+                        })
                 })
         };
         let found = (0..count).map(|step| PORTS.start + (start + step) % count).find(|port| free(*port));

@@ -20,9 +20,11 @@ pub(crate) fn default_class(server: &Inner, cluster: &Arc<Cluster>, ingress: &mu
     }
     let range = Range::cluster(cluster.name.clone(), "ingressclasses.networking.k8s.io");
     let Ok(listing) = server.store.list(&range, Page::default()) else { return };
-    let classes = listing.entries.iter().filter_map(|entry| serde_json::from_slice::<Value>(&entry.value).ok());
+    let classes =
+        listing.entries.iter().filter_map(|entry| serde_json::from_slice::<Value>(&entry.value).ok());
     let is_default = |class: &Value| {
-        class.meta("annotations").and_then(|all| all.get(DEFAULT_CLASS)).and_then(Value::as_str) == Some("true")
+        class.meta("annotations").and_then(|all| all.get(DEFAULT_CLASS)).and_then(Value::as_str)
+            == Some("true")
     };
     // The newest of several, as Kubernetes has it; of equally new ones the first by name.
     let chosen = classes.filter(is_default).reduce(|best, class| {

@@ -27,7 +27,12 @@ struct Metadata {
     deletion_timestamp: Option<String>,
 }
 
-pub(crate) fn check(server: &Inner, cluster: &Arc<Cluster>, kind: &Kind, object: &Value) -> Result<(), ApiError> {
+pub(crate) fn check(
+    server: &Inner,
+    cluster: &Arc<Cluster>,
+    kind: &Kind,
+    object: &Value,
+) -> Result<(), ApiError> {
     let namespace = object.meta_str("namespace");
     let key = Key {
         cluster: cluster.name.clone(),
@@ -54,7 +59,12 @@ pub(crate) fn check(server: &Inner, cluster: &Arc<Cluster>, kind: &Kind, object:
 
 pub(crate) fn check_delete(namespace: &Value) -> Result<(), ApiError> {
     if KEPT.contains(&namespace.name()) {
-        return Err(ApiError::forbidden("", "namespaces", namespace.name(), "this namespace may not be deleted"));
+        return Err(ApiError::forbidden(
+            "",
+            "namespaces",
+            namespace.name(),
+            "this namespace may not be deleted",
+        ));
     }
     Ok(())
 }

@@ -72,7 +72,8 @@ fn check_common(object: &Value, causes: &mut Vec<Cause>) {
 }
 
 fn check_owners(object: &Value, causes: &mut Vec<Cause>) {
-    let owners = object.meta("ownerReferences").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let owners =
+        object.meta("ownerReferences").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let mut controllers = 0;
     for (at, owner) in owners.iter().enumerate() {
         for field in ["apiVersion", "kind", "name", "uid"] {

@@ -48,7 +48,9 @@ pub(crate) fn problem(kind: &Kind, name: &str) -> Option<String> {
             (is_dns_label(name) && starts, SERVICE, 63)
         }
         // Its name is the address or the request it stands for.
-        ("networking.k8s.io", "ipaddresses") | ("certificates.k8s.io", _) | ("flowcontrol.apiserver.k8s.io", _) => {
+        ("networking.k8s.io", "ipaddresses")
+        | ("certificates.k8s.io", _)
+        | ("flowcontrol.apiserver.k8s.io", _) => {
             return name.contains('/').then(|| "may not contain '/'".to_owned());
         }
         _ => (is_dns_subdomain(name), SUBDOMAIN, 253),

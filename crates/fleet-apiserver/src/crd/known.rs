@@ -85,7 +85,10 @@ impl Definitions {
             Ok(kinds) => Some(CustomResource::new(kinds, Rules::compile(definition).0, hash)),
             Err(errors) => {
                 let first = errors.first().map(ToString::to_string).unwrap_or_default();
-                tracing::warn!(definition = definition.name(), "a stored definition can't be served: {first}");
+                tracing::warn!(
+                    definition = definition.name(),
+                    "a stored definition can't be served: {first}"
+                );
                 None
             }
         })

@@ -38,7 +38,9 @@ pub(super) fn clash(registry: &Registry, definition: &Value) -> Option<Clash> {
         }
         let taken = |name: &str| {
             !name.is_empty()
-                && (other.plural == name || other.singular == name || other.short_names.iter().any(|one| one == name))
+                && (other.plural == name
+                    || other.singular == name
+                    || other.short_names.iter().any(|one| one == name))
         };
         if taken(plural) {
             return used("PluralConflict", plural);
@@ -55,9 +57,7 @@ pub(super) fn clash(registry: &Registry, definition: &Value) -> Option<Clash> {
 
 /// The status of a definition that isn't served because of its names.
 pub(super) fn refused_status(clash: &Clash, now: &str) -> Value {
-    let condition = |name: &str, reason: &str, message: &str| {
-        json!({"type": name, "status": "False", "reason": reason, "message": message, "lastTransitionTime": now})
-    };
+    let condition = |name: &str, reason: &str, message: &str| json!({"type": name, "status": "False", "reason": reason, "message": message, "lastTransitionTime": now});
     json!({
         "conditions": [
             condition("NamesAccepted", clash.reason, &clash.message),

@@ -68,10 +68,19 @@ impl Rules {
         Ok(())
     }
 
-    fn judge(&self, rule: &ValidationRule, at: usize, value: &Value, old: Option<&Value>) -> Option<RuleFailure> {
+    fn judge(
+        &self,
+        rule: &ValidationRule,
+        at: usize,
+        value: &Value,
+        old: Option<&Value>,
+    ) -> Option<RuleFailure> {
         let failure = |message: Option<String>, internal| Some(RuleFailure { rule: at, message, internal });
         let program = self.0.get(&rule.rule)?;
-        if old.is_none() && program.variables().any(|name| name == "oldSelf") && rule.optional_old_self != Some(true) {
+        if old.is_none()
+            && program.variables().any(|name| name == "oldSelf")
+            && rule.optional_old_self != Some(true)
+        {
             return None;
         }
         let mut variables = vec![("self", value)];

@@ -22,13 +22,15 @@ fn enveloped(api_version: &str, kind: &str, raw: &[u8]) -> Vec<u8> {
 #[test]
 fn every_field_of_the_table_is_read() {
     let data = include_str!("../../data/protobuf-1.35.txt");
-    let fields: usize = data.lines().map(|line| line.split(' ').skip(1).filter(|word| !word.is_empty()).count()).sum();
+    let fields: usize =
+        data.lines().map(|line| line.split(' ').skip(1).filter(|word| !word.is_empty()).count()).sum();
     assert_eq!((table::table().len(), table::table().fields()), (data.lines().count(), fields));
 }
 
 #[test]
 fn a_namespace_as_go_sends_it_has_only_what_was_set() {
-    let metadata = [tagged(1, b"demo"), tagged(2, b""), tagged(3, b""), varint(7, 0), tagged(8, b"")].concat();
+    let metadata =
+        [tagged(1, b"demo"), tagged(2, b""), tagged(3, b""), varint(7, 0), tagged(8, b"")].concat();
     let raw = [tagged(1, &metadata), tagged(2, b""), tagged(3, &tagged(1, b""))].concat();
     let object = decode(&enveloped("v1", "Namespace", &raw)).unwrap();
     assert_eq!(object, json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demo"}}));

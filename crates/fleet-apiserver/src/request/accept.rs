@@ -141,9 +141,11 @@ mod tests {
 
     #[test]
     fn what_cannot_be_had_is_refused() {
-        for header in
-            ["application/vnd.kubernetes.protobuf", "application/json;as=Table;g=meta.k8s.io;v=v9", "text/html"]
-        {
+        for header in [
+            "application/vnd.kubernetes.protobuf",
+            "application/json;as=Table;g=meta.k8s.io;v=v9",
+            "text/html",
+        ] {
             assert_eq!(Accept::parse(Some(header)).unwrap_err().code(), 406, "{header}");
         }
     }

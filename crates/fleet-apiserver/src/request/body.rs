@@ -94,8 +94,9 @@ pub(crate) fn decode(bytes: &[u8], syntax: BodySyntax) -> Result<Decoded, ApiErr
 }
 
 fn json(bytes: &[u8]) -> Result<Decoded, ApiError> {
-    let decoded = fleet_json::parse_json(bytes, DEPTH)
-        .map_err(|error| ApiError::bad_request(format!("couldn't get version/kind; json parse error: {error}")))?;
+    let decoded = fleet_json::parse_json(bytes, DEPTH).map_err(|error| {
+        ApiError::bad_request(format!("couldn't get version/kind; json parse error: {error}"))
+    })?;
     Ok(Decoded { value: decoded.value, duplicates: decoded.duplicates })
 }
 

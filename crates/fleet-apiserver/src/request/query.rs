@@ -51,14 +51,18 @@ impl Query {
 
     pub(crate) fn flag(&self, key: &str) -> bool {
         // A parameter without a value counts as true, as `?watch` does for Kubernetes.
-        self.0.get(key).is_some_and(|value| !matches!(value.as_str(), "0" | "false" | "False" | "FALSE" | "f"))
+        self.0
+            .get(key)
+            .is_some_and(|value| !matches!(value.as_str(), "0" | "false" | "False" | "FALSE" | "f"))
     }
 
     pub(crate) fn number(&self, key: &str) -> Result<Option<u64>, ApiError> {
         self.get(key)
             .map(|text| {
                 text.parse().map_err(|_| {
-                    ApiError::bad_request(format!("invalid value {text:?} for the query parameter {key}: not a number"))
+                    ApiError::bad_request(format!(
+                        "invalid value {text:?} for the query parameter {key}: not a number"
+                    ))
                 })
             })
             .transpose()
@@ -97,7 +101,12 @@ impl Query {
         self.get("resourceVersion")
             .map(|text| {
                 text.parse().map_err(|_| {
-                    invalid_option("resourceVersion", format!("Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"))
+                    invalid_option(
+                        "resourceVersion",
+                        format!(
+                            "Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"
+                        ),
+                    )
                 })
             })
             .transpose()
@@ -127,12 +136,17 @@ impl Query {
     pub(crate) fn field_manager(&self, user_agent: Option<&str>) -> Result<String, ApiError> {
         if let Some(manager) = self.get("fieldManager") {
             if manager.chars().count() > 128 {
-                return Err(invalid_option("fieldManager", "Too long: may not be more than 128 bytes".into()));
+                return Err(invalid_option(
+                    "fieldManager",
+                    "Too long: may not be more than 128 bytes".into(),
+                ));
             }
             if let Some(bad) = manager.chars().find(|c| c.is_control()) {
                 return Err(invalid_option(
                     "fieldManager",
-                    format!("Invalid value: {manager:?}: should only contain printable characters, not {bad:?}"),
+                    format!(
+                        "Invalid value: {manager:?}: should only contain printable characters, not {bad:?}"
+                    ),
                 ));
             }
             return Ok(manager.to_owned());
@@ -146,12 +160,7 @@ impl Query {
 
 /// 422 for an option, in the words that Kubernetes uses for its `*Options` kinds.
 pub(crate) fn invalid_option(option: &str, why: String) -> ApiError {
-    ApiError::invalid(
-        "meta.k8s.io",
-        "ListOptions",
-        "",
-        vec![Cause::field("FieldValueInvalid", option, why)],
-    )
+    ApiError::invalid("meta.k8s.io", "ListOptions", "", vec![Cause::field("FieldValueInvalid", option, why)])
 }
 
 #[cfg(test)]

@@ -134,7 +134,10 @@ mod tests {
         let namespace = resource("/api/v1/namespaces/a");
         assert_eq!((&*namespace.resource, &*namespace.namespace, &*namespace.name), ("namespaces", "", "a"));
         let finalize = resource("/api/v1/namespaces/a/finalize");
-        assert_eq!((&*finalize.resource, &*finalize.name, &*finalize.subresource), ("namespaces", "a", "finalize"));
+        assert_eq!(
+            (&*finalize.resource, &*finalize.name, &*finalize.subresource),
+            ("namespaces", "a", "finalize")
+        );
     }
 
     #[test]
@@ -157,7 +160,10 @@ mod tests {
 
     #[test]
     fn names_are_percent_decoded_and_old_watch_paths_are_known() {
-        assert_eq!(resource("/apis/rbac.authorization.k8s.io/v1/clusterroles/system%3Anode").name, "system:node");
+        assert_eq!(
+            resource("/apis/rbac.authorization.k8s.io/v1/clusterroles/system%3Anode").name,
+            "system:node"
+        );
         let watch = resource("/api/v1/watch/namespaces/a/pods");
         assert!(watch.watch && watch.namespace == "a" && watch.resource == "pods");
     }

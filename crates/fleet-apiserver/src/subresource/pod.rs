@@ -34,7 +34,11 @@ pub(crate) fn no_process(call: &Call<'_>, name: &str) -> Option<ApiError> {
 
 /// Why there is nothing to measure.
 pub(crate) fn no_metrics() -> ApiError {
-    ApiError::new(501, "NotImplemented", "there are no metrics: pods and nodes are simulated, no process runs behind them")
+    ApiError::new(
+        501,
+        "NotImplemented",
+        "there are no metrics: pods and nodes are simulated, no process runs behind them",
+    )
 }
 
 /// An eviction deletes the Pod: there is no disruption that a simulated one would have to be spared.
@@ -43,7 +47,10 @@ pub(crate) async fn evict(call: &mut Call<'_>) -> Result<Response<Body>, ApiErro
     let options = decoded.value.get("deleteOptions").filter(|options| !options.is_null());
     let options = options.map(DeleteOptions::read).transpose()?.unwrap_or_default();
     delete_named(call, &options).await?;
-    Ok(json(201, &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201})))
+    Ok(json(
+        201,
+        &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}),
+    ))
 }
 
 /// A binding names the Pod's node.
@@ -61,7 +68,8 @@ pub(crate) async fn bind(call: &mut Call<'_>) -> Result<Response<Body>, ApiError
     }
     let entry = stored(call)?;
     let old: Value = serde_json::from_slice(&entry.value).map_err(ApiError::internal)?;
-    if let Some(other) = old.pointer("/spec/nodeName").and_then(Value::as_str).filter(|name| !name.is_empty()) {
+    if let Some(other) = old.pointer("/spec/nodeName").and_then(Value::as_str).filter(|name| !name.is_empty())
+    {
         let why = format!("pod {} is already assigned to node {other:?}", call.path.name);
         return Err(ApiError::conflict("", "pods/binding", &call.path.name, &why));
     }
@@ -71,7 +79,10 @@ pub(crate) async fn bind(call: &mut Call<'_>) -> Result<Response<Body>, ApiError
     }
     schedule(&mut new, &crate::object::time(call.server.now()));
     commit_change(call, &entry, &old, new, "binding", Owners::Recorded).await?;
-    Ok(json(201, &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201})))
+    Ok(json(
+        201,
+        &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}),
+    ))
 }
 
 /// The condition that says that a node was found.

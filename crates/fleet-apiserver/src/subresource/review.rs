@@ -44,7 +44,8 @@ fn user(identity: &Identity) -> Value {
 /// The user that a review asks about.
 fn subject(object: &Value) -> Identity {
     let user = object.pointer("/spec/user").and_then(Value::as_str).unwrap_or_default();
-    let groups = object.pointer("/spec/groups").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let groups =
+        object.pointer("/spec/groups").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     Identity::new(user, groups.iter().filter_map(Value::as_str).map(str::to_owned))
 }
 
@@ -74,13 +75,17 @@ fn access(identity: &Identity, object: &Value) -> Value {
 }
 
 fn rules(identity: &Identity) -> Value {
-    let all = authorize(identity, &Attributes { verb: "*", resource: "*", group: "*", ..Attributes::default() });
+    let all =
+        authorize(identity, &Attributes { verb: "*", resource: "*", group: "*", ..Attributes::default() });
     let (resources, others) = match all {
         Ok(()) => (
             json!([{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}]),
             json!([{"verbs": ["*"], "nonResourceURLs": ["*"]}]),
         ),
-        Err(_) => (json!([]), json!([{"verbs": ["get"], "nonResourceURLs": ["/healthz", "/livez", "/readyz", "/version"]}])),
+        Err(_) => (
+            json!([]),
+            json!([{"verbs": ["get"], "nonResourceURLs": ["/healthz", "/livez", "/readyz", "/version"]}]),
+        ),
     };
     json!({"resourceRules": resources, "nonResourceRules": others, "incomplete": false})
 }

@@ -78,10 +78,17 @@ async fn write(call: &mut Call<'_>, entry: &Entry, old: &Value, scale: &Value) -
     }
     let replicas = match scale.pointer("/spec/replicas") {
         None | Some(Value::Null) => 0,
-        Some(value) => value.as_i64().filter(|count| (0..=i64::from(i32::MAX)).contains(count)).ok_or_else(|| {
-            let why = format!("Invalid value: {value}: must be an integer of 0 or more");
-            ApiError::invalid("autoscaling", "Scale", &entry.key.name, vec![Cause::field("FieldValueInvalid", "spec.replicas", why)])
-        })?,
+        Some(value) => {
+            value.as_i64().filter(|count| (0..=i64::from(i32::MAX)).contains(count)).ok_or_else(|| {
+                let why = format!("Invalid value: {value}: must be an integer of 0 or more");
+                ApiError::invalid(
+                    "autoscaling",
+                    "Scale",
+                    &entry.key.name,
+                    vec![Cause::field("FieldValueInvalid", "spec.replicas", why)],
+                )
+            })?
+        }
     };
     let mut new = old.clone();
     set(&mut new, &places(&call.kind).wanted, json!(replicas));
@@ -92,7 +99,8 @@ async fn write(call: &mut Call<'_>, entry: &Entry, old: &Value, scale: &Value) -
 fn scale_of(call: &Call<'_>, object: &Value) -> Result<Value, ApiError> {
     let places = places(&call.kind);
     let number = |at: &str| object.pointer(at).and_then(Value::as_i64);
-    let Some(replicas) = number(&places.wanted).or(if call.kind.custom.is_none() { Some(1) } else { None }) else {
+    let Some(replicas) = number(&places.wanted).or(if call.kind.custom.is_none() { Some(1) } else { None })
+    else {
         let why = format!("the spec replicas field {:?} does not exist", places.wanted.replace('/', "."));
         return Err(ApiError::internal(why));
     };

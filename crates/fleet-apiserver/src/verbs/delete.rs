@@ -26,7 +26,10 @@ pub(crate) async fn delete(call: &mut Call<'_>) -> Result<Response<Body>, ApiErr
 }
 
 /// Deletes the object that the path names, under these options.
-pub(crate) async fn delete_named(call: &mut Call<'_>, options: &DeleteOptions) -> Result<Response<Body>, ApiError> {
+pub(crate) async fn delete_named(
+    call: &mut Call<'_>,
+    options: &DeleteOptions,
+) -> Result<Response<Body>, ApiError> {
     let mut tries = 0;
     loop {
         let entry = stored(call)?;

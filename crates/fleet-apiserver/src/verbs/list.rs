@@ -81,7 +81,8 @@ fn find(call: &Call<'_>, selection: &Selection) -> Result<Found, ApiError> {
     loop {
         let wanted = limit.map(|limit| limit - found.entries.len());
         page.limit = if narrow { wanted } else { wanted.map(|wanted| wanted.max(500)) };
-        let listing = call.server.store.list(&range, page.clone()).map_err(|error| refuse(error, call, &page))?;
+        let listing =
+            call.server.store.list(&range, page.clone()).map_err(|error| refuse(error, call, &page))?;
         if found.revision == 0 {
             found.revision = listing.revision;
         }
@@ -122,7 +123,10 @@ fn start(call: &Call<'_>, limit: Option<usize>) -> Result<(Page, bool), ApiError
     let version = call.query.resource_version()?;
     let matching = call.query.version_match()?;
     if call.query.flag("sendInitialEvents") {
-        return Err(invalid_option("sendInitialEvents", "Forbidden: sendInitialEvents is forbidden for list".into()));
+        return Err(invalid_option(
+            "sendInitialEvents",
+            "Forbidden: sendInitialEvents is forbidden for list".into(),
+        ));
     }
     if let Some(token) = call.query.get("continue") {
         if version.is_some_and(|version| version > 0) || matching.is_some() {
@@ -158,8 +162,9 @@ fn refuse(error: ReadError, call: &Call<'_>, page: &Page) -> ApiError {
         ReadError::Future { current } => {
             ApiError::too_large_resource_version(page.at.unwrap_or_default(), current)
         }
-        ReadError::Expired { .. } if call.query.get("continue").is_some() => ApiError::expired(TOO_OLD)
-            .with_continue(Token::after(page, 0).encode()),
+        ReadError::Expired { .. } if call.query.get("continue").is_some() => {
+            ApiError::expired(TOO_OLD).with_continue(Token::after(page, 0).encode())
+        }
         ReadError::Expired { oldest } => ApiError::expired(format!(
             "The resourceVersion for the provided list is too old: {} (the oldest is {oldest})",
             page.at.unwrap_or_default()

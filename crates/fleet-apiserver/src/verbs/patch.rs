@@ -35,7 +35,8 @@ pub(crate) enum PatchKind {
 impl PatchKind {
     /// From the body's media type; custom kinds know no strategic merge.
     pub(crate) fn of(call: &Call<'_>, strategic: bool) -> Result<Self, ApiError> {
-        const COMMON: &str = "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
+        const COMMON: &str =
+            "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
         let media = body::media_type(&call.headers);
         match media.as_str() {
             "application/json-patch+json" => Ok(Self::Json),
@@ -55,7 +56,10 @@ pub(crate) async fn patch(call: &mut Call<'_>) -> Result<Response<Body>, ApiErro
 }
 
 /// A patch of the object, or of one of its subresources that has the object's form.
-pub(crate) async fn patch_through(call: &mut Call<'_>, subresource: &str) -> Result<Response<Body>, ApiError> {
+pub(crate) async fn patch_through(
+    call: &mut Call<'_>,
+    subresource: &str,
+) -> Result<Response<Body>, ApiError> {
     if PatchKind::of(call, call.kind.custom.is_none())? == PatchKind::Apply {
         return apply(call, subresource).await;
     }
@@ -128,7 +132,12 @@ fn patched(call: &mut Call<'_>, old: &Value, patch: &(PatchKind, Value)) -> Resu
 }
 
 /// Applies a patch document to any tree.
-pub(crate) fn run(kind: &Kind, target: &mut Value, patch: &(PatchKind, Value), name: &str) -> Result<(), ApiError> {
+pub(crate) fn run(
+    kind: &Kind,
+    target: &mut Value,
+    patch: &(PatchKind, Value),
+    name: &str,
+) -> Result<(), ApiError> {
     let (how, document) = patch;
     let done = match how {
         PatchKind::Json => json_patch(target, document),
@@ -151,8 +160,11 @@ fn refuse(kind: &Kind, error: &PatchError, name: &str) -> ApiError {
     match error {
         PatchError::Malformed { .. } => ApiError::bad_request(error.to_string()),
         // It was understood, but doesn't fit this object: a failed `test`, a path that isn't there.
-        _ => ApiError::new(422, "Invalid", format!("the patch can't be applied to {name:?}: {error}"))
-            .about(kind.group(), kind.kind(), name),
+        _ => ApiError::new(422, "Invalid", format!("the patch can't be applied to {name:?}: {error}")).about(
+            kind.group(),
+            kind.kind(),
+            name,
+        ),
     }
 }
 
@@ -189,7 +201,14 @@ async fn apply(call: &mut Call<'_>, subresource: &str) -> Result<Response<Body>,
         let writer = Writer { manager: &manager, subresource, api_version: &kind.api_version, now: &now };
         let entry = match stored(call) {
             Ok(entry) => entry,
-            Err(error) if error.code() == 404 && subresource.is_empty() && config.uid().is_empty() => {
+            Err(error) if error.code() == 404 && subresource.is_empty() => {
+                if !config.uid().is_empty() {
+                    let why = format!(
+                        "uid mismatch: the provided object specified uid {}, and no existing object was found",
+                        config.uid()
+                    );
+                    return Err(ApiError::conflict(kind.group(), &kind.plural, &name, &why));
+                }
                 let applied = ownership::apply(&stored_kind, &writer, None, &config, force, &name)?;
                 match create_object(call, applied.object, true).await {
                     Err(error) if error.reason() == "AlreadyExists" && tries < TRIES => {
@@ -218,7 +237,10 @@ async fn apply(call: &mut Call<'_>, subresource: &str) -> Result<Response<Body>,
 /// An applied configuration says what it is.
 fn check_config(call: &Call<'_>, config: &Value) -> Result<(), ApiError> {
     if !config.is_object() {
-        return Err(ApiError::bad_request(format!("an applied configuration is a map: a {}", call.kind.gvk.kind)));
+        return Err(ApiError::bad_request(format!(
+            "an applied configuration is a map: a {}",
+            call.kind.gvk.kind
+        )));
     }
     for field in ["apiVersion", "kind"] {
         if config.get(field).and_then(Value::as_str).unwrap_or_default().is_empty() {

@@ -72,7 +72,8 @@ pub(crate) fn check_preconditions(call: &Call<'_>, old: &Value, new: &Value) -> 
 pub(crate) fn check_versions(call: &Call<'_>, old: &Value, new: &Value) -> Result<(), ApiError> {
     let (uid, version) = (new.uid(), new.meta_str("resourceVersion"));
     if !uid.is_empty() && uid != old.uid() {
-        let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", old.uid());
+        let why =
+            format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", old.uid());
         return Err(ApiError::conflict(call.kind.group(), &call.kind.plural, &call.path.name, &why));
     }
     if !version.is_empty() && version != old.meta_str("resourceVersion") {

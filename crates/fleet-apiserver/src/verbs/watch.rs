@@ -114,7 +114,8 @@ fn streaming(call: &Call<'_>, bookmarks: bool) -> Result<Option<bool>, ApiError>
     match (wanted, matching) {
         (None, Some(_)) => Err(invalid_option(
             "resourceVersionMatch",
-            "Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided".into(),
+            "Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
+                .into(),
         )),
         (Some(_), matching) if matching != Some(VersionMatch::NotOlderThan) => Err(invalid_option(
             "resourceVersionMatch",
@@ -142,8 +143,7 @@ fn begin(
         }
         Start::Now => loop {
             let page = Page { limit: (!with_initial).then_some(1), ..Page::default() };
-            let listing =
-                server.store.list(&range, page).map_err(|error| refuse(error, 0))?;
+            let listing = server.store.list(&range, page).map_err(|error| refuse(error, 0))?;
             match server.store.watch(range.clone(), listing.revision) {
                 Ok(watcher) => {
                     let initial = if with_initial { listing.entries } else { Vec::new() };

@@ -72,7 +72,9 @@ pub(crate) fn check_place(call: &Call<'_>, value: &mut Value) -> Result<(), ApiE
     let namespace = value.meta_str("namespace").to_owned();
     if !call.kind.namespaced {
         if !namespace.is_empty() {
-            return Err(ApiError::bad_request("namespace specified for a resource that has none: remove metadata.namespace"));
+            return Err(ApiError::bad_request(
+                "namespace specified for a resource that has none: remove metadata.namespace",
+            ));
         }
         value.take_meta("namespace");
         return Ok(());
@@ -90,7 +92,9 @@ pub(crate) fn check_place(call: &Call<'_>, value: &mut Value) -> Result<(), ApiE
 pub(crate) fn prepare_new(call: &mut Call<'_>, kind: &Kind, object: &mut Value) -> Result<(), ApiError> {
     let cluster = Arc::clone(call.one_cluster()?);
     let uid = call.server.random.uid();
-    for field in ["resourceVersion", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"] {
+    for field in
+        ["resourceVersion", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"]
+    {
         object.take_meta(field);
     }
     object.set_meta("uid", uid.clone());
@@ -182,9 +186,9 @@ fn custom_generation_moves(kind: &Kind, old: &Value, new: &Value) -> bool {
         let fields = object.as_object().into_iter().flatten();
         fields.filter(|(key, _)| relevant(key)).map(|(key, value)| (key.clone(), value.clone())).collect()
     };
-    let same_size = |object: &Value| object.as_object().into_iter().flatten().filter(|(key, _)| relevant(key)).count();
-    same_size(old) != same_size(new)
-        || content(new).iter().any(|(key, value)| old.get(key) != Some(value))
+    let same_size =
+        |object: &Value| object.as_object().into_iter().flatten().filter(|(key, _)| relevant(key)).count();
+    same_size(old) != same_size(new) || content(new).iter().any(|(key, value)| old.get(key) != Some(value))
 }
 
 fn keep_status(old: &Value, new: &mut Value) {
@@ -198,9 +202,15 @@ fn keep_status(old: &Value, new: &mut Value) {
 
 /// Metadata that belongs to the server.
 fn keep_identity(old: &Value, new: &mut Value) {
-    for field in
-        ["uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds", "namespace", "name"]
-    {
+    for field in [
+        "uid",
+        "creationTimestamp",
+        "generation",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "namespace",
+        "name",
+    ] {
         match old.meta(field) {
             Some(value) => {
                 let value = value.clone();
@@ -305,7 +315,12 @@ pub(crate) async fn remove(
 }
 
 /// Commits the object under its key.
-pub(crate) async fn commit(call: &Call<'_>, key: Key, expect: Expect, object: &Value) -> Result<Entry, ApiError> {
+pub(crate) async fn commit(
+    call: &Call<'_>,
+    key: Key,
+    expect: Expect,
+    object: &Value,
+) -> Result<Entry, ApiError> {
     let gapped = Gapped::new(object);
     let name = Arc::clone(&key.name);
     let write = Write::put(move |revision| gapped.fill(revision));
@@ -339,11 +354,16 @@ fn brings_owners(old: &Value, new: &Value) -> bool {
 
 fn same_but(old: &Value, new: &Value, ignored: &[&str]) -> bool {
     let (Some(old), Some(new)) = (old.as_object(), new.as_object()) else { return false };
-    let fields_equal = |a: &serde_json::Map<String, Value>, b: &serde_json::Map<String, Value>, skip: &[&str]| {
-        let count = |map: &serde_json::Map<String, Value>| map.keys().filter(|key| !skip.contains(&key.as_str())).count();
-        count(a) == count(b)
-            && a.iter().filter(|(key, _)| !skip.contains(&key.as_str())).all(|(key, value)| b.get(key) == Some(value))
-    };
+    let fields_equal =
+        |a: &serde_json::Map<String, Value>, b: &serde_json::Map<String, Value>, skip: &[&str]| {
+            let count = |map: &serde_json::Map<String, Value>| {
+                map.keys().filter(|key| !skip.contains(&key.as_str())).count()
+            };
+            count(a) == count(b)
+                && a.iter()
+                    .filter(|(key, _)| !skip.contains(&key.as_str()))
+                    .all(|(key, value)| b.get(key) == Some(value))
+        };
     let meta = |object: &serde_json::Map<String, Value>| {
         object.get("metadata").and_then(Value::as_object).cloned().unwrap_or_default()
     };

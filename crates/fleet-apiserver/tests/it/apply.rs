@@ -24,18 +24,38 @@ async fn an_apply_creates_repeats_and_conflicts() {
     assert_eq!(cause["field"], ".spec.template.spec.containers[name=\"web\"].image");
     assert!(cause["message"].as_str().unwrap().contains("\"one\""), "{cause}");
     let forced = patch(&server, &format!("{two}&force=true"), "apply", &other).await;
-    assert_eq!((forced.code, forced.json()["spec"]["template"]["spec"]["containers"][0]["image"].as_str()), (200, Some("other")));
+    assert_eq!(
+        (forced.code, forced.json()["spec"]["template"]["spec"]["containers"][0]["image"].as_str()),
+        (200, Some("other"))
+    );
 }
 
 #[tokio::test]
 async fn what_is_no_longer_applied_goes() {
     let server = server().await;
     let path = format!("{CONFIGMAPS}/a?fieldManager=one");
-    let with = |data| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": data});
+    let with =
+        |data| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": data});
     patch(&server, &path, "apply", &with(json!({"a": "1", "b": "2"}))).await;
     patch(&server, &format!("{CONFIGMAPS}/a"), "merge", &json!({"data": {"c": "3"}})).await;
     let after = patch(&server, &path, "apply", &with(json!({"a": "1"}))).await;
     assert_eq!(after.json()["data"], json!({"a": "1", "c": "3"}), "what others own stays");
+}
+
+/// An engine that applies with the uid it knows must never bring back, or overwrite, an object of that name.
+#[tokio::test]
+async fn an_apply_with_a_uid_is_for_that_object_only() {
+    let server = server().await;
+    let path = format!("{CONFIGMAPS}/a?fieldManager=one");
+    let mut object = configmap("a");
+    object["metadata"]["uid"] = json!("11111111-1111-1111-1111-111111111111");
+    let absent = patch(&server, &path, "apply", &object).await;
+    assert_eq!((absent.code, absent.json()["reason"].as_str()), (409, Some("Conflict")), "{}", absent.text);
+    let created = post(&server, CONFIGMAPS, &configmap("a")).await.json();
+    let other = patch(&server, &path, "apply", &object).await;
+    assert_eq!(other.code, 409, "{}", other.text);
+    object["metadata"]["uid"] = created["metadata"]["uid"].clone();
+    assert_eq!(patch(&server, &path, "apply", &object).await.code, 200);
 }
 
 #[tokio::test]

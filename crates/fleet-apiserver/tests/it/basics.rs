@@ -21,8 +21,12 @@ async fn an_object_is_created_read_listed_and_deleted() {
 
     let list = get(&server, CONFIGMAPS).await.json();
     assert_eq!((&list["kind"], &list["apiVersion"]), (&json!("ConfigMapList"), &json!("v1")));
-    let names: Vec<&str> =
-        list["items"].as_array().unwrap().iter().filter_map(|item| item["metadata"]["name"].as_str()).collect();
+    let names: Vec<&str> = list["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|item| item["metadata"]["name"].as_str())
+        .collect();
     assert_eq!(names, ["a", "kube-root-ca.crt"]);
 
     assert_eq!(post(&server, CONFIGMAPS, &configmap("a")).await.json()["reason"], "AlreadyExists");
@@ -68,11 +72,18 @@ async fn requests_that_make_no_sense_are_refused_with_the_place_and_the_cause() 
         (text("{\"kind\":\"ConfigMap\",\"apiVersion\":\"v2\"}", "application/json"), 400, "v2"),
         (text("{\"metadata\":{}}", "application/json"), 422, "metadata.name"),
         (text("{\"metadata\":{\"name\":\"A b\"}}", "application/json"), 422, "RFC 1123"),
-        (text("{\"metadata\":{\"name\":\"a\",\"namespace\":\"other\"}}", "application/json"), 400, "namespace"),
-        (text("{\"metadata\":{\"name\":\"a\",\"labels\":{\"a b\":\"c\"}}}", "application/json"), 422, "metadata.labels"),
+        (
+            text("{\"metadata\":{\"name\":\"a\",\"namespace\":\"other\"}}", "application/json"),
+            400,
+            "namespace",
+        ),
+        (
+            text("{\"metadata\":{\"name\":\"a\",\"labels\":{\"a b\":\"c\"}}}", "application/json"),
+            422,
+            "metadata.labels",
+        ),
     ] {
-        let answer =
-            ask(&server, MEMBER, Method::POST, CONFIGMAPS, &[("content-type", kind)], body).await;
+        let answer = ask(&server, MEMBER, Method::POST, CONFIGMAPS, &[("content-type", kind)], body).await;
         assert_eq!(answer.code, code, "{body}: {}", answer.text);
         assert_eq!(answer.json()["kind"], "Status");
         assert!(answer.message().contains(part), "{body}: {}", answer.message());
@@ -89,7 +100,8 @@ async fn requests_that_make_no_sense_are_refused_with_the_place_and_the_cause() 
     ] {
         assert_eq!(get(&server, path).await.code, code, "{path}");
     }
-    let deep = format!("{{\"metadata\":{{\"name\":\"a\"}},\"data\":{}1{}}}", "[".repeat(5000), "]".repeat(5000));
+    let deep =
+        format!("{{\"metadata\":{{\"name\":\"a\"}},\"data\":{}1{}}}", "[".repeat(5000), "]".repeat(5000));
     let answer = ask(&server, MEMBER, Method::POST, CONFIGMAPS, &[], &deep).await;
     assert_eq!(answer.code, 400, "{}", answer.text);
     let nowhere = post(&server, "/api/v1/namespaces/nowhere/configmaps", &configmap("a")).await;
@@ -103,7 +115,11 @@ async fn unknown_and_doubled_fields_are_told_as_asked() {
     object["spec"]["foo"] = json!(1);
     let strict = post(&server, &format!("{DEPLOYMENTS}?fieldValidation=Strict"), &object).await;
     assert_eq!(strict.code, 400);
-    assert!(strict.message().contains("strict decoding error: unknown field \"spec.foo\""), "{}", strict.text);
+    assert!(
+        strict.message().contains("strict decoding error: unknown field \"spec.foo\""),
+        "{}",
+        strict.text
+    );
     let warned = post(&server, &format!("{DEPLOYMENTS}?fieldValidation=Warn"), &object).await;
     assert_eq!(warned.code, 201, "{}", warned.text);
     assert_eq!(warned.headers["warning"], "299 - \"unknown field \\\"spec.foo\\\"\"");
@@ -177,6 +193,8 @@ async fn what_needs_a_process_says_that_there_is_none() {
     assert!(logs.message().contains("no process runs"), "{}", logs.text);
     let exec = post(&server, "/api/v1/namespaces/default/pods/a/exec", &json!({})).await;
     assert_eq!(exec.code, 501, "{}", exec.text);
+    let metrics = get(&server, "/apis/metrics.k8s.io/v1beta1/pods").await;
+    assert_eq!(metrics.code, 501, "kubectl top shows this: {}", metrics.text);
     let missing = get(&server, "/api/v1/namespaces/default/pods/b/log").await;
     assert_eq!(missing.code, 404, "{}", missing.text);
     let bound = post(
@@ -186,8 +204,16 @@ async fn what_needs_a_process_says_that_there_is_none() {
     )
     .await;
     assert_eq!(bound.code, 201, "{}", bound.text);
-    assert_eq!(get(&server, "/api/v1/pods?fieldSelector=spec.nodeName=n1").await.json()["items"].as_array().unwrap().len(), 1);
-    let evicted = post(&server, "/api/v1/namespaces/default/pods/a/eviction", &json!({"metadata": {"name": "a"}})).await;
+    assert_eq!(
+        get(&server, "/api/v1/pods?fieldSelector=spec.nodeName=n1").await.json()["items"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+    let evicted =
+        post(&server, "/api/v1/namespaces/default/pods/a/eviction", &json!({"metadata": {"name": "a"}}))
+            .await;
     assert_eq!(evicted.code, 201, "{}", evicted.text);
     assert_eq!(get(&server, "/api/v1/namespaces/default/pods/a").await.code, 404);
 }

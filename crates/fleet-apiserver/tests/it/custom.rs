@@ -79,10 +79,14 @@ async fn a_definition_is_served_at_once() {
     let older = get(&server, "/apis/example.com/v1beta1/namespaces/default/widgets/a").await.json();
     assert_eq!((&older["apiVersion"], &older["spec"]), (&json!("example.com/v1beta1"), &object["spec"]));
     let list = get(&server, "/apis/example.com/v1beta1/widgets").await.json();
-    assert_eq!((&list["kind"], &list["items"][0]["apiVersion"]), (&json!("WidgetList"), &json!("example.com/v1beta1")));
+    assert_eq!(
+        (&list["kind"], &list["items"][0]["apiVersion"]),
+        (&json!("WidgetList"), &json!("example.com/v1beta1"))
+    );
     assert_eq!(ask(&server, HUB, Method::GET, WIDGETS, &[], "").await.code, 404, "on its own cluster only");
     let resources = get(&server, "/apis/example.com/v1").await.json();
-    let names: Vec<&str> = resources["resources"].as_array().unwrap().iter().filter_map(|r| r["name"].as_str()).collect();
+    let names: Vec<&str> =
+        resources["resources"].as_array().unwrap().iter().filter_map(|r| r["name"].as_str()).collect();
     assert_eq!(names, ["widgets", "widgets/scale", "widgets/status"]);
     let openapi = get(&server, "/openapi/v3/apis/example.com/v1").await;
     assert!(openapi.text.contains("com.example.v1.Widget"), "{}", openapi.text);
@@ -115,17 +119,33 @@ async fn subresources_columns_and_selectable_fields_follow_the_definition() {
     let server = with_widgets().await;
     post(&server, WIDGETS, &widget("a", 5)).await;
     let path = format!("{WIDGETS}/a");
-    let status = patch(&server, &format!("{path}/status"), "merge", &json!({"spec": {"size": 9}, "status": {"replicas": 2}})).await;
+    let status = patch(
+        &server,
+        &format!("{path}/status"),
+        "merge",
+        &json!({"spec": {"size": 9}, "status": {"replicas": 2}}),
+    )
+    .await;
     assert_eq!(status.code, 200, "{}", status.text);
-    assert_eq!((&status.json()["spec"]["size"], &status.json()["status"]["replicas"]), (&json!(5), &json!(2)));
-    assert_eq!(get(&server, &format!("{path}/scale")).await.code, 500, "it has no number yet, as Kubernetes says");
-    let scaled = patch(&server, &path, "merge", &json!({"spec": {"replicas": 1}, "status": {"replicas": 7}})).await.json();
+    assert_eq!(
+        (&status.json()["spec"]["size"], &status.json()["status"]["replicas"]),
+        (&json!(5), &json!(2))
+    );
+    assert_eq!(
+        get(&server, &format!("{path}/scale")).await.code,
+        500,
+        "it has no number yet, as Kubernetes says"
+    );
+    let scaled = patch(&server, &path, "merge", &json!({"spec": {"replicas": 1}, "status": {"replicas": 7}}))
+        .await
+        .json();
     assert_eq!((&scaled["status"]["replicas"], &scaled["metadata"]["generation"]), (&json!(2), &json!(2)));
     let scale = get(&server, &format!("{path}/scale")).await.json();
     assert_eq!((&scale["spec"]["replicas"], &scale["status"]["replicas"]), (&json!(1), &json!(2)));
     let table = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
     let table = ask(&server, MEMBER, Method::GET, WIDGETS, &[("accept", table)], "").await.json();
-    let names: Vec<&str> = table["columnDefinitions"].as_array().unwrap().iter().filter_map(|c| c["name"].as_str()).collect();
+    let names: Vec<&str> =
+        table["columnDefinitions"].as_array().unwrap().iter().filter_map(|c| c["name"].as_str()).collect();
     assert_eq!(names, ["Name", "Size", "Age"]);
     assert_eq!((&table["rows"][0]["cells"][0], &table["rows"][0]["cells"][1]), (&json!("a"), &json!(5)));
     let found = |color: &str| format!("{WIDGETS}?fieldSelector=spec.color%3D{color}");
@@ -161,7 +181,10 @@ async fn a_bad_definition_names_the_place() {
     const SPEC: &str = "/spec/versions/0/schema/openAPIV3Schema/properties/spec";
     for (body, part) in [
         (at("/metadata/name", json!("other.example.com")), "metadata.name"),
-        (at(&format!("{SPEC}/x-kubernetes-validations/0/rule"), json!("self.size <")), "x-kubernetes-validations[0].rule"),
+        (
+            at(&format!("{SPEC}/x-kubernetes-validations/0/rule"), json!("self.size <")),
+            "x-kubernetes-validations[0].rule",
+        ),
         (at("/spec/versions/0/storage", json!(false)), "spec.versions"),
         (at(&format!("{SPEC}/properties/size/type"), json!("strange")), "size"),
     ] {

@@ -17,7 +17,8 @@ async fn discovery_comes_in_every_form() {
     let version = get(&server, "/version").await.json();
     assert_eq!((&version["minor"], &version["gitVersion"]), (&json!("35"), &json!("v1.35.0+fleetctl")));
     let groups = get(&server, "/apis").await.json();
-    let names: Vec<&str> = groups["groups"].as_array().unwrap().iter().filter_map(|g| g["name"].as_str()).collect();
+    let names: Vec<&str> =
+        groups["groups"].as_array().unwrap().iter().filter_map(|g| g["name"].as_str()).collect();
     assert!(names.contains(&"apps") && !names.contains(&""), "{names:?}");
     let core = get(&server, "/api/v1").await.json();
     let pods = core["resources"].as_array().unwrap().iter().find(|r| r["name"] == "pods").unwrap();
@@ -27,8 +28,20 @@ async fn discovery_comes_in_every_form() {
     let v2 = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
     let aggregated = ask(&server, MEMBER, Method::GET, "/apis", &[("accept", v2)], "").await;
     assert!(aggregated.headers["content-type"].to_str().unwrap().contains("v=v2;as=APIGroupDiscoveryList"));
-    let apps = aggregated.json()["items"].as_array().unwrap().iter().find(|g| g["metadata"]["name"] == "apps").cloned().unwrap();
-    let deployments = apps["versions"][0]["resources"].as_array().unwrap().iter().find(|r| r["resource"] == "deployments").cloned().unwrap();
+    let apps = aggregated.json()["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|g| g["metadata"]["name"] == "apps")
+        .cloned()
+        .unwrap();
+    let deployments = apps["versions"][0]["resources"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|r| r["resource"] == "deployments")
+        .cloned()
+        .unwrap();
     assert_eq!(deployments["responseKind"]["kind"], "Deployment");
     assert_eq!(deployments["subresources"].as_array().unwrap().len(), 2);
     let tag = aggregated.headers["etag"].to_str().unwrap();
@@ -64,7 +77,10 @@ async fn tables_and_metadata_are_answered_as_asked() {
     assert_eq!(table["columnDefinitions"][0]["name"], "Name");
     assert_eq!(table["rows"][0]["cells"][0], "a");
     assert_eq!(table["rows"][0]["object"]["kind"], "PartialObjectMetadata");
-    assert_eq!(table["rows"][0]["cells"].as_array().unwrap().len(), table["columnDefinitions"].as_array().unwrap().len());
+    assert_eq!(
+        table["rows"][0]["cells"].as_array().unwrap().len(),
+        table["columnDefinitions"].as_array().unwrap().len()
+    );
     let none = format!("{DEPLOYMENTS}/a?includeObject=None");
     let one = ask(&server, MEMBER, Method::GET, &none, &[("accept", TABLE)], "").await.json();
     assert!(one["rows"][0].get("object").is_none());
@@ -80,7 +96,12 @@ async fn tables_and_metadata_are_answered_as_asked() {
 async fn reviews_answer_who_and_whether() {
     let server = server().await;
     let who = post(&server, "/apis/authentication.k8s.io/v1/selfsubjectreviews", &json!({})).await;
-    assert_eq!((who.code, &who.json()["status"]["userInfo"]["username"]), (201, &json!("test")), "{}", who.text);
+    assert_eq!(
+        (who.code, &who.json()["status"]["userInfo"]["username"]),
+        (201, &json!("test")),
+        "{}",
+        who.text
+    );
     let may = |user: Value| json!({"spec": {"user": user, "resourceAttributes": {"verb": "get", "resource": "pods"}}});
     let path = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
     assert_eq!(post(&server, path, &may(json!("somebody"))).await.json()["status"]["allowed"], true);

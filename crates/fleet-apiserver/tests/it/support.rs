@@ -37,11 +37,9 @@ pub(crate) async fn server() -> ApiServer {
 pub(crate) async fn server_over(store: Store) -> ApiServer {
     // A second passes with every look at the clock, from a fixed start.
     let seconds = AtomicI64::new(1_770_000_000);
-    let clock = Arc::new(move || {
-        jiff::Timestamp::from_second(seconds.fetch_add(1, Ordering::Relaxed)).unwrap()
-    });
-    let options =
-        Options { clock, seed: 1, version: String::new(), certificate_authority: String::new() };
+    let clock =
+        Arc::new(move || jiff::Timestamp::from_second(seconds.fetch_add(1, Ordering::Relaxed)).unwrap());
+    let options = Options { clock, seed: 1, version: String::new(), certificate_authority: String::new() };
     let server = ApiServer::new(store, options);
     server.create_cluster(HUB, ClusterProfile { workloads: false }).await.unwrap();
     server.create_cluster(MEMBER, ClusterProfile { workloads: true }).await.unwrap();
@@ -52,7 +50,12 @@ pub(crate) fn client(server: &ApiServer, cluster: &str) -> Client {
     Client::new(server.service(cluster, Identity::admin("test")), "default")
 }
 
-pub(crate) fn request(method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> Request<Full<Bytes>> {
+pub(crate) fn request(
+    method: Method,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Request<Full<Bytes>> {
     let mut request = Request::builder().method(method).uri(path);
     for (name, value) in headers {
         request = request.header(*name, *value);

@@ -37,7 +37,11 @@ impl Watch {
 
     async fn expect(&mut self, kind: &str, name: &str) -> Value {
         let event = self.next().await.expect("the watch has ended");
-        assert_eq!((event["type"].as_str(), event["object"]["metadata"]["name"].as_str()), (Some(kind), Some(name)), "{event}");
+        assert_eq!(
+            (event["type"].as_str(), event["object"]["metadata"]["name"].as_str()),
+            (Some(kind), Some(name)),
+            "{event}"
+        );
         event["object"].clone()
     }
 }
@@ -57,7 +61,8 @@ async fn a_watch_begins_with_what_is_there_and_goes_on_in_order() {
     let changed = watch.expect("MODIFIED", "a").await;
     delete(&server, &format!("{CONFIGMAPS}/a"), "").await;
     let last = watch.expect("DELETED", "a").await;
-    let version = |object: &Value| object["metadata"]["resourceVersion"].as_str().unwrap().parse::<u64>().unwrap();
+    let version =
+        |object: &Value| object["metadata"]["resourceVersion"].as_str().unwrap().parse::<u64>().unwrap();
     assert!(version(&last) > version(&changed), "the last state has a version of its own");
     assert_eq!(last["data"], changed["data"]);
 }
@@ -75,7 +80,10 @@ async fn a_watch_resumes_after_a_version_and_is_told_when_that_is_gone() {
     }
     let gone = get(&server, &format!("{CONFIGMAPS}?watch=true&resourceVersion={version}")).await;
     let event = gone.json();
-    assert_eq!((gone.code, &event["type"], &event["object"]["reason"]), (200, &json!("ERROR"), &json!("Expired")));
+    assert_eq!(
+        (gone.code, &event["type"], &event["object"]["reason"]),
+        (200, &json!("ERROR"), &json!("Expired"))
+    );
 }
 
 #[tokio::test]
@@ -140,7 +148,11 @@ async fn a_streamed_list_ends_with_its_bookmark() {
     stream.expect("ADDED", "kube-root-ca.crt").await;
     let bookmark = stream.next().await.unwrap();
     assert_eq!(bookmark["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"], "true");
-    for query in ["sendInitialEvents=true", "sendInitialEvents=true&resourceVersionMatch=NotOlderThan", "resourceVersionMatch=NotOlderThan&resourceVersion=1"] {
+    for query in [
+        "sendInitialEvents=true",
+        "sendInitialEvents=true&resourceVersionMatch=NotOlderThan",
+        "resourceVersionMatch=NotOlderThan&resourceVersion=1",
+    ] {
         assert_eq!(get(&server, &format!("{CONFIGMAPS}?watch=true&{query}")).await.code, 422, "{query}");
     }
 }
@@ -161,7 +173,8 @@ async fn tables_are_watched_row_by_row() {
 #[tokio::test]
 async fn the_wildcard_watch_names_the_cluster() {
     let server = server().await;
-    let mut watch = Watch::open(&server, "*", "/api/v1/configmaps?watch=true&fieldSelector=metadata.name%3Da", "").await;
+    let mut watch =
+        Watch::open(&server, "*", "/api/v1/configmaps?watch=true&fieldSelector=metadata.name%3Da", "").await;
     ask(&server, HUB, Method::POST, CONFIGMAPS, &[], &configmap("a").to_string()).await;
     post(&server, CONFIGMAPS, &configmap("a")).await;
     let object = watch.expect("ADDED", "a").await;

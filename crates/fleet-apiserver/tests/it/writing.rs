@@ -48,13 +48,16 @@ async fn four_kinds_of_patches_do_the_same() {
         assert_eq!(containers.len(), 1);
         containers[0]["image"].as_str().unwrap().to_owned()
     };
-    let ops = json!([{"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "nginx:2"}]);
+    let ops =
+        json!([{"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "nginx:2"}]);
     assert_eq!(image(&patch(&server, &path, "json", &ops).await), "nginx:2");
-    let strategic = json!({"spec": {"template": {"spec": {"containers": [{"name": "web", "image": "nginx:3"}]}}}});
+    let strategic =
+        json!({"spec": {"template": {"spec": {"containers": [{"name": "web", "image": "nginx:3"}]}}}});
     let answer = patch(&server, &path, "strategic-merge", &strategic).await;
     assert_eq!(image(&answer), "nginx:3");
     assert_eq!(answer.json()["spec"]["template"]["spec"]["containers"][0]["ports"][0]["containerPort"], 80);
-    let merge = json!({"spec": {"template": {"spec": {"containers": [{"name": "web", "image": "nginx:4"}]}}}});
+    let merge =
+        json!({"spec": {"template": {"spec": {"containers": [{"name": "web", "image": "nginx:4"}]}}}});
     let answer = patch(&server, &path, "merge", &merge).await;
     assert_eq!(image(&answer), "nginx:4");
     assert!(answer.json()["spec"]["template"]["spec"]["containers"][0].get("ports").is_none());
@@ -62,15 +65,19 @@ async fn four_kinds_of_patches_do_the_same() {
     let answer = patch(&server, &format!("{path}?fieldManager=me&force=true"), "apply", &apply).await;
     assert_eq!(image(&answer), "nginx:5");
 
-    let failed = patch(&server, &path, "json", &json!([{"op": "test", "path": "/spec/replicas", "value": 9}])).await;
+    let failed =
+        patch(&server, &path, "json", &json!([{"op": "test", "path": "/spec/replicas", "value": 9}])).await;
     assert_eq!(failed.code, 422, "{}", failed.text);
     let malformed = patch(&server, &path, "json", &json!({"not": "a list"})).await;
     assert_eq!(malformed.code, 400, "{}", malformed.text);
-    let strict = patch(&server, &format!("{path}?fieldValidation=Strict"), "merge", &json!({"spec": {"foo": 1}})).await;
+    let strict =
+        patch(&server, &format!("{path}?fieldValidation=Strict"), "merge", &json!({"spec": {"foo": 1}}))
+            .await;
     assert!(strict.message().contains("unknown field \"spec.foo\""), "{}", strict.text);
     let renamed = patch(&server, &path, "merge", &json!({"metadata": {"name": "b"}})).await;
     assert_eq!(renamed.code, 422, "{}", renamed.text);
-    let strange = ask(&server, MEMBER, Method::PATCH, &path, &[("content-type", "application/json")], "{}").await;
+    let strange =
+        ask(&server, MEMBER, Method::PATCH, &path, &[("content-type", "application/json")], "{}").await;
     assert_eq!(strange.code, 415, "{}", strange.text);
 }
 
@@ -129,7 +136,12 @@ async fn the_status_has_its_own_door() {
     assert!(managers.contains(&("controller".into(), json!("status"))), "{managers:?}");
     let apply = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a"}, "status": {"readyReplicas": 1}});
     let applied = patch(&server, &format!("{path}?fieldManager=health"), "apply", &apply).await;
-    assert_eq!((applied.code, &applied.json()["status"]["readyReplicas"]), (200, &json!(1)), "{}", applied.text);
+    assert_eq!(
+        (applied.code, &applied.json()["status"]["readyReplicas"]),
+        (200, &json!(1)),
+        "{}",
+        applied.text
+    );
     assert_eq!(applied.json()["status"]["replicas"], 1);
 }
 
@@ -178,7 +190,9 @@ async fn deletes_keep_to_their_preconditions_and_propagation() {
     let server = server().await;
     post(&server, CONFIGMAPS, &configmap("a")).await;
     let path = format!("{CONFIGMAPS}/a");
-    for body in [json!({"preconditions": {"uid": "other"}}), json!({"preconditions": {"resourceVersion": "1"}})] {
+    for body in
+        [json!({"preconditions": {"uid": "other"}}), json!({"preconditions": {"resourceVersion": "1"}})]
+    {
         assert_eq!(delete(&server, &path, &body.to_string()).await.code, 409);
     }
     let unknown = delete(&server, &path, "{\"propagationPolicy\":\"Sideways\"}").await;

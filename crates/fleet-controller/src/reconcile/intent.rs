@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use fleet_api::Application;
 
+use super::start::place;
 use crate::context::{Context, Noted};
 use crate::hub::Input;
 use crate::problem::Problem;
@@ -38,7 +39,8 @@ pub(crate) async fn intent(ctx: &Arc<Context>, app: &Application, walk: &mut Wal
         Decision::Start(cause) => {
             // What is about to start takes up the definitions in force.
             let current = resolve(app, &ctx.hub.snapshot(&walk.key), &ctx.hub.definitions());
-            match current {
+            // What can't be placed ends no run that goes well.
+            match current.and_then(|draft| place(ctx, walk, &draft).map(|_| draft)) {
                 Ok(draft) => Intent::Start { cause, draft: Arc::new(draft) },
                 Err(problem) => Intent::Problem(problem),
             }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fleet_api::{Application, RunStatus, StepPhase, TargetPhase};
-use fleet_workflow::{Advance, Command, advance};
+use fleet_workflow::{Advance, Command, Graph, advance};
 use jiff::Timestamp;
 
 use super::commands::carry_out;
@@ -43,12 +43,13 @@ pub(crate) async fn walk_on(
 
 /// Takes turns of the state machine until it asks for no more plans.
 pub(crate) fn step_machine(ctx: &Context, app: &Application, walk: &mut Walk, superseded: bool) -> Option<Advance> {
-    let revision = walk.revision.clone()?;
+    // Without its revision a run can't go on; an empty graph makes the state machine say so.
+    let graph = walk.revision.as_ref().map_or_else(|| Graph { nodes: Vec::new() }, |revision| revision.graph.clone());
     loop {
         let status = walk.run_status()?.clone();
         refresh_plans(ctx, walk, &status);
         let facts = facts::gather(ctx, app, walk, superseded);
-        let next = advance(&revision.graph, &status, &facts, ctx.now());
+        let next = advance(&graph, &status, &facts, ctx.now());
         let wanted: Vec<String> = next
             .commands
             .iter()

@@ -21,13 +21,8 @@ pub(crate) async fn start(
     draft: &Draft,
     cause: &str,
 ) -> Result<Option<Problem>, RecordError> {
-    let clusters = runs::placeable(&ctx.members.clusters());
     let name = names::derived_name(&walk.key.1, &draft.hash);
-    let probe = match crate::Loaded::new(&name, &draft.hash, draft.content.clone()) {
-        Ok(probe) => probe,
-        Err(problem) => return Ok(Some(problem)),
-    };
-    let placed = match runs::placed(&probe, &clusters, &walk.key.0) {
+    let placed = match place(ctx, walk, draft) {
         Ok(placed) => placed,
         Err(problem) => return Ok(Some(problem)),
     };
@@ -42,6 +37,13 @@ pub(crate) async fn start(
     let state = runs::first_state(&revision, &placed, &walk.inventory);
     begin(ctx, app, walk, revision, state, cause).await?;
     Ok(None)
+}
+
+/// The targets of every step, or why it can't be placed.
+pub(crate) fn place(ctx: &Context, walk: &Walk, draft: &Draft) -> Result<Vec<Vec<Target>>, Problem> {
+    let name = names::derived_name(&walk.key.1, &draft.hash);
+    let probe = crate::Loaded::new(&name, &draft.hash, draft.content.clone())?;
+    runs::placed(&probe, &runs::placeable(&ctx.members.clusters()), &walk.key.0)
 }
 
 async fn begin(
@@ -67,6 +69,7 @@ async fn begin(
     walk.kept_runs.push(run.name_any());
     walk.run = Some(run);
     walk.board.begin(walk.run_name());
+    ctx.due.own(&walk.owner, &walk.key, walk.clusters());
     walk.progress_at = Some(ctx.now());
     records::forget_old_runs(ctx, walk).await;
     records::load_layers(ctx, walk).await

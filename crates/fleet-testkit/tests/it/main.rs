@@ -1,9 +1,16 @@
 //! The engine against whole fleets in process.
 
 mod bad_input;
+mod components;
 mod crash;
+mod delivery;
+mod drift;
 mod edits;
+mod gates;
 mod members;
+mod policies;
 mod requests;
+mod revisions;
 mod rollout;
+mod secrets;
 mod small;

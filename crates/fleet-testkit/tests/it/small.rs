@@ -48,3 +48,10 @@ pub(crate) fn message(app: &fleet_api::Application) -> String {
     let services = app.status.iter().flat_map(|status| &status.services);
     services.into_iter().next().map(|service| service.message.clone()).unwrap_or_default()
 }
+
+/// Sets annotations of the Application `web`; null takes one away.
+pub(crate) async fn annotate(fleet: &Fleet, annotations: Value) -> anyhow::Result<()> {
+    let patch = json!({"metadata": {"annotations": annotations}});
+    fleet.merge("hub", "core.oam.dev/v1beta1", "Application", "web", &patch).await?;
+    Ok(())
+}

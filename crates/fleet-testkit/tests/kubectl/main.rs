@@ -2,7 +2,17 @@
 //!
 //! Where there is no kubectl the transcripts are skipped, loudly; `FLEETCTL_REQUIRE_KUBECTL=1` makes that a failure.
 
+mod access;
+mod applying;
+mod creating;
+mod custom;
+mod deleting;
+mod discovery;
+mod patching;
+mod reading;
 mod support;
+mod watching;
+mod workloads;
 
 #[test]
 #[ignore]

@@ -5,7 +5,7 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Once};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -30,12 +30,13 @@ static TOLD: Once = Once::new();
 
 /// A fleet behind a listener, and a folder for kubectl.
 pub(crate) struct Stage {
-    // In the order in which they end.
     stop: CancellationToken,
     listener: Option<JoinHandle<()>>,
     fleet: Option<Fleet>,
     runtime: Option<Runtime>,
     folder: TempDir,
+    /// What went wrong so far: a transcript goes on, so that one run tells of all of it.
+    wrong: Mutex<Vec<String>>,
 }
 
 /// What a kubectl wrote, and how it ended.
@@ -47,6 +48,12 @@ pub(crate) struct Ended {
     pub(crate) out: String,
     /// Standard error.
     pub(crate) err: String,
+}
+
+impl std::fmt::Display for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "exit {}\n{}{}", self.code, self.out, self.err)
+    }
 }
 
 /// Past the capturing of the test harness: a skipped transcript must be seen.
@@ -87,7 +94,7 @@ impl Stage {
         std::fs::create_dir(folder.path().join("home")).expect("a home");
         std::fs::write(folder.path().join("kubeconfig"), config.to_string()).expect("a kubeconfig");
         let stage =
-            Self { stop, listener: Some(listener), fleet: Some(fleet), runtime: Some(runtime), folder };
+            Self { stop, listener: Some(listener), fleet: Some(fleet), runtime: Some(runtime), folder, wrong: Mutex::default() };
         TOLD.call_once(|| shout(&format!("kubectl of these transcripts:\n{}", stage.hub().ok("version"))));
         Some(stage)
     }
@@ -146,6 +153,12 @@ impl Stage {
         (fleet, listener, config)
     }
 
+    fn expect(&self, holds: bool, told: impl FnOnce() -> String) {
+        if !holds {
+            self.wrong.lock().unwrap_or_else(PoisonError::into_inner).push(told());
+        }
+    }
+
     /// Where kubectl runs: manifests are named relative to this folder.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
@@ -182,6 +195,13 @@ impl Drop for Stage {
         if let (Some(runtime), Some(listener)) = (self.runtime.take(), self.listener.take()) {
             listener.abort();
             runtime.shutdown_background();
+        }
+        let wrong = std::mem::take(&mut *self.wrong.lock().unwrap_or_else(PoisonError::into_inner));
+        let text = format!("{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+        if std::thread::panicking() {
+            shout(&text);
+        } else {
+            assert!(wrong.is_empty(), "{text}");
         }
     }
 }
@@ -239,7 +259,7 @@ impl Kubectl<'_> {
     /// The same with something on standard input.
     pub(crate) fn ok_with(&self, line: &str, input: &str) -> String {
         let ended = self.run_with(line, input, &[]);
-        assert!(ended.code == 0, "kubectl {line}: {ended:#?}");
+        self.stage.expect(ended.code == 0, || format!("kubectl {line}\n{ended}"));
         ended.out
     }
 
@@ -251,9 +271,9 @@ impl Kubectl<'_> {
     /// The same with something on standard input.
     pub(crate) fn fails_with(&self, line: &str, input: &str, words: &[&str]) -> String {
         let ended = self.run_with(line, input, &[]);
-        assert!(ended.code == 1, "kubectl {line} didn't fail: {ended:#?}");
+        self.stage.expect(ended.code == 1, || format!("kubectl {line} didn't fail with 1\n{ended}"));
         for word in words {
-            assert!(ended.err.contains(word), "kubectl {line} doesn't say {word:?}: {ended:#?}");
+            self.stage.expect(ended.err.contains(word), || format!("kubectl {line} doesn't say {word:?}\n{ended}"));
         }
         ended.err
     }
@@ -267,7 +287,7 @@ impl Kubectl<'_> {
     /// The same with something on standard input.
     pub(crate) fn prints_with(&self, line: &str, input: &str, wanted: &str) {
         let out = self.ok_with(line, input);
-        assert!(same(&out, wanted), "kubectl {line} printed\n{out}\nwanted\n{wanted}");
+        self.stage.expect(same(&out, wanted), || format!("kubectl {line} printed\n{out}\nwanted\n{wanted}"));
     }
 
     /// Starts it and leaves it running.

@@ -112,7 +112,7 @@ fn action_lines(action: &Action, out: &mut String) {
     out.push_str(&format!("  {} ({word}{take_over})\n", paint(look, &line)));
     for change in &action.changes {
         let shown = |value: &Option<serde_json::Value>| {
-            value.as_ref().map_or_else(|| "nothing".to_owned(), |value| contents::short(value))
+            value.as_ref().map_or_else(|| "nothing".to_owned(), contents::short)
         };
         out.push_str(&format!("      {}: {} → {}\n", change.path, shown(&change.from), shown(&change.to)));
     }

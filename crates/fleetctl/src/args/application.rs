@@ -75,6 +75,7 @@ pub struct DeleteArgs {
 
 /// `workflow`
 #[derive(Debug, Args)]
+#[command(after_help = "Example:\n  fleetctl workflow resume web-demo -n demo")]
 pub struct WorkflowArgs {
     /// What to do.
     #[command(subcommand)]

@@ -8,6 +8,7 @@ use crate::embedded::MemberSpec;
 
 /// `local`
 #[derive(Debug, Args)]
+#[command(after_help = "Example:\n  fleetctl local up --detach")]
 pub struct LocalArgs {
     /// What to do.
     #[command(subcommand)]

@@ -17,6 +17,7 @@ fn every_help_renders() {
     fn walk(command: &mut clap::Command, seen: &mut Vec<String>) {
         let help = command.render_long_help().to_string();
         assert!(help.contains("Usage:"), "{help}");
+        assert!(help.contains("Example") || help.contains("Exit codes"), "no example: {help}");
         seen.push(command.get_name().to_owned());
         for sub in command.get_subcommands_mut() {
             walk(sub, seen);
@@ -28,6 +29,14 @@ fn every_help_renders() {
     walk(&mut whole, &mut seen);
     for name in ["demo", "up", "stop", "get", "plan", "resume", "restart", "completion", "controller"] {
         assert!(seen.iter().any(|s| s.ends_with(name)), "{name} is missing in {seen:?}");
+    }
+}
+
+/// Scripts are written by this list.
+#[test]
+fn every_exit_code_is_in_the_help() {
+    for (exit, _) in crate::exit::Exit::ALL {
+        assert!(EXIT_CODES.contains(&format!(" {} ", exit.code())), "{exit:?}");
     }
 }
 

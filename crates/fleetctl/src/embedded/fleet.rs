@@ -15,7 +15,7 @@ use serde_json::json;
 use super::install::MANAGER;
 use super::{EmbeddedError, MemberSpec, in_process};
 use crate::environment::Clock;
-use crate::exit::innermost;
+use crate::exit::said;
 
 /// On a ManagedCluster: this process runs it.
 const EMBEDDED: &str = "fleetctl.dev/embedded";
@@ -91,6 +91,7 @@ impl Fleet {
             let state = MemberState { name: spec.name.clone(), alias: spec.alias.clone(), running: true };
             all.push((state, last, None));
         }
+        unambiguous(&all)?;
         // Together, some at a time: a store on disk keeps many writes with one.
         let ready =
             futures::stream::iter(&all).map(|(state, joined, before)| self.bring_up(state, *joined, *before));
@@ -140,18 +141,17 @@ impl Fleet {
         if let Some(alias) = &state.alias {
             annotations.insert(names::CLUSTER_ALIAS.to_owned(), json!(alias));
         }
-        let mut metadata =
-            json!({ "name": name, "annotations": annotations, "labels": { EMBEDDED: "true" } });
         let mut object = json!({
             "apiVersion": "cluster.open-cluster-management.io/v1",
             "kind": "ManagedCluster",
-            "metadata": metadata.take(),
+            "metadata": { "name": name, "annotations": annotations, "labels": { EMBEDDED: "true" } },
         });
-        // What a person decides is given once, when it joins, and then left to them.
-        let spec = json!({ "hubAcceptsClient": true });
         let api: Api<ManagedCluster> = Api::all(self.hub.clone());
         if before.is_none() {
-            object["spec"] = spec;
+            // What a person decides is given once, when it joins, and then left to them.
+            if let Some(fields) = object.as_object_mut() {
+                fields.insert("spec".to_owned(), json!({ "hubAcceptsClient": true }));
+            }
             let made: ManagedCluster = serde_json::from_value(object).map_err(|error| {
                 EmbeddedError::Install { what: name.to_owned(), cause: error.to_string() }
             })?;
@@ -224,6 +224,22 @@ impl Fleet {
     }
 }
 
+/// A member is addressed by name or alias, so none of them may mean two.
+fn unambiguous(all: &[(MemberState, u64, Option<&ManagedCluster>)]) -> Result<(), EmbeddedError> {
+    let mut seen = std::collections::BTreeSet::new();
+    for (state, ..) in all {
+        let words =
+            std::iter::once(&state.name).chain(state.alias.as_ref().filter(|alias| **alias != state.name));
+        for word in words {
+            if !seen.insert(word) {
+                let why = "another member has it as its name or alias; choose another one";
+                return Err(EmbeddedError::Member { name: word.clone(), why });
+            }
+        }
+    }
+    Ok(())
+}
+
 fn state_conditions(running: bool) -> Vec<Condition> {
     let mut available =
         Condition::new("Available", running, "ManagedClusterAvailable", "the member's API server answers");
@@ -240,5 +256,5 @@ fn state_conditions(running: bool) -> Vec<Condition> {
 }
 
 fn refused(what: &str, error: &kube::Error) -> EmbeddedError {
-    EmbeddedError::Install { what: what.to_owned(), cause: innermost(error) }
+    EmbeddedError::Install { what: what.to_owned(), cause: said(error) }
 }

@@ -6,7 +6,7 @@ use kube::api::{Api, Patch, PatchParams};
 use serde_json::Value;
 
 use super::EmbeddedError;
-use crate::exit::innermost;
+use crate::exit::said;
 
 /// Under which name the program applies what it needs itself.
 pub(crate) const MANAGER: &str = "fleetctl";
@@ -21,7 +21,7 @@ pub(crate) async fn definitions(hub: &kube::Client) -> Result<(), EmbeddedError>
     let applied = all.iter().map(async |definition| {
         let name = definition.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
         let patch = Patch::Apply(definition);
-        api.patch(name, &params, &patch).await.map_err(|error| failed(name, innermost(&error)))
+        api.patch(name, &params, &patch).await.map_err(|error| failed(name, said(&error)))
     });
     futures::future::try_join_all(applied).await.map(|_| ())
 }

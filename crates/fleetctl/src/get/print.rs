@@ -13,7 +13,6 @@ use super::request::{Format, Request};
 /// Writes one cluster's answer.
 pub(super) struct Printer<'a> {
     pub(super) request: &'a Request,
-    pub(super) namespace: &'a str,
 }
 
 impl Printer<'_> {

@@ -165,6 +165,20 @@ impl Folder {
         self.write("pid", &format!("{process}\n"))
     }
 
+    /// Whether there is room for what a fleet writes.
+    ///
+    /// # Errors
+    /// A full disk, missing permissions.
+    pub fn probe(&self) -> Outcome {
+        const ROOM: usize = 256 * 1024;
+        let written = self.write("probe", &" ".repeat(ROOM));
+        for left in ["probe", "probe.unfinished"] {
+            // Absent, where it couldn't even be made.
+            let _ = std::fs::remove_file(self.path.join(left));
+        }
+        written
+    }
+
     /// Notes that nothing runs any more.
     pub fn note_ended(&self) {
         // The lock is what counts; a number that stays behind is overwritten by the next start.

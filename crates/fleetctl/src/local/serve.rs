@@ -30,7 +30,7 @@ async fn run(environment: &Environment, arguments: &UpArgs) -> Outcome {
     let began = tokio::time::Instant::now();
     let folder = Folder::at(&arguments.data.data)?;
     folder.prepare()?;
-    let Some(lock) = folder.lock()? else { return Err(already(environment, &folder)?) };
+    let Some(lock) = lock(&folder).await? else { return Err(already(environment, &folder)?) };
     let mut fleet = start(environment, arguments, &folder).await?;
     let quit = fleet.quit();
     let ready = ready(environment, arguments, &folder, &fleet, began.elapsed().as_secs_f64());
@@ -46,6 +46,18 @@ async fn run(environment: &Environment, arguments: &UpArgs) -> Outcome {
     folder.note_ended();
     drop(lock);
     ended
+}
+
+/// Takes the folder. Whoever only looks whether somebody runs holds the lock for a moment, too.
+async fn lock(folder: &Folder) -> Outcome<Option<std::fs::File>> {
+    let mut again = tokio::time::interval(std::time::Duration::from_millis(20));
+    for _ in 0..5 {
+        again.tick().await;
+        if let Some(lock) = folder.lock()? {
+            return Ok(Some(lock));
+        }
+    }
+    Ok(None)
 }
 
 async fn start(environment: &Environment, arguments: &UpArgs, folder: &Folder) -> Outcome<Embedded> {
@@ -81,7 +93,11 @@ fn explain(error: EmbeddedError, folder: &Folder) -> Failure {
         EmbeddedError::Store(
             fleet_store::OpenError::Schema { .. } | fleet_store::OpenError::Locked { .. },
         ) => Failure::refused(error.to_string()),
-        other => Failure::failed(other.to_string()),
+        other => match folder.probe() {
+            // The store says so, too, but not always in the first error that comes through.
+            Err(failure) => failure,
+            Ok(()) => Failure::failed(other.to_string()),
+        },
     }
 }
 

@@ -1,4 +1,16 @@
 //! Whole fleets in one process, and the command line against them.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "tests may, and are the ones who hand clocks down"
+)]
+
+mod commands;
 mod embedded;
+mod gates;
+mod local;
+mod remote;
 mod support;

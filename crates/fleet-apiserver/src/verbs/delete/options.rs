@@ -45,8 +45,11 @@ impl DeleteOptions {
 
     /// From a `DeleteOptions` object.
     pub(crate) fn read(value: &Value) -> Result<Self, ApiError> {
-        if let Some(kind) = value.get("kind").and_then(Value::as_str).filter(|kind| *kind != "DeleteOptions") {
-            return Err(ApiError::bad_request(format!("a delete takes DeleteOptions in its body, not {kind}")));
+        if let Some(kind) = value.get("kind").and_then(Value::as_str).filter(|kind| *kind != "DeleteOptions")
+        {
+            return Err(ApiError::bad_request(format!(
+                "a delete takes DeleteOptions in its body, not {kind}"
+            )));
         }
         let text = |at: &str| value.pointer(at).and_then(Value::as_str).filter(|text| !text.is_empty());
         let mut options = Self {
@@ -56,7 +59,9 @@ impl DeleteOptions {
         };
         match value.get("orphanDependents").and_then(Value::as_bool) {
             Some(true) => options.propagation = Some(Propagation::Orphan),
-            Some(false) if options.propagation.is_none() => options.propagation = Some(Propagation::Background),
+            Some(false) if options.propagation.is_none() => {
+                options.propagation = Some(Propagation::Background)
+            }
             _ => {}
         }
         Ok(options)

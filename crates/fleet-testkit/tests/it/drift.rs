@@ -1,0 +1,197 @@
+//! Drift is judged by what was delivered last, in every phase, and repaired without bringing anything newer.
+
+use std::time::Duration;
+
+use fleet_api::Application;
+use fleet_testkit::{Engine, Fleet};
+use kube::api::{Api, DeleteParams};
+use serde_json::{Value, json};
+
+use crate::small::{annotate, app, config, deployment, gated, value};
+
+const CONFIG: (&str, &str, &str) = ("v1", "ConfigMap", "settings");
+
+async fn wait_value(fleet: &Fleet, cluster: &str, name: &str, wanted: &str) -> anyhow::Result<()> {
+    fleet
+        .wait_object(cluster, "v1", "ConfigMap", name, |object| {
+            object.and_then(|object| object.pointer("/data/key")) == Some(&json!(wanted))
+        })
+        .await?;
+    Ok(())
+}
+
+/// Somebody edits and deletes on a member while no controller runs; it is noticed and repaired after the start.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_edited_while_the_controller_was_down_is_repaired() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one"), ("m2", "two")]).await?;
+    let engine = Engine::start(&fleet);
+    for name in ["settings", "other"] {
+        fleet.apply("hub", &config(name, "1")).await?;
+    }
+    fleet.apply("hub", &app(&[CONFIG, ("v1", "ConfigMap", "other")], &["m1", "m2"])).await?;
+    fleet.wait_phase("web", "running").await?;
+    engine.stop().await?;
+    fleet.merge("m1", "v1", "ConfigMap", "settings", &json!({"data": {"key": "by hand"}})).await?;
+    let manifest = json!({"apiVersion": "v1", "kind": "ConfigMap"});
+    fleet.resource("m2", &manifest).await?.delete("other", &DeleteParams::default()).await?;
+    let engine = Engine::start(&fleet);
+    wait_value(&fleet, "m1", "settings", "1").await?;
+    wait_value(&fleet, "m2", "other", "1").await?;
+    // What nobody touched wasn't sent again.
+    let members = engine.members.count();
+    assert_eq!(members.sum(|kind| kind.starts_with("PATCH")), 2, "{members:?}");
+    engine.stop().await?;
+    Ok(())
+}
+
+/// After a run failed on a target, what it had sent there stays and is what drift is judged by: nothing goes back by
+/// itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failed_run_is_not_rolled_back_by_drift_repair() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one")]).await?;
+    let engine = Engine::start(&fleet);
+    fleet.apply("hub", &config("settings", "1")).await?;
+    fleet.apply("hub", &deployment("web", "web:1")).await?;
+    let mut manifest = app(&[CONFIG, ("apps/v1", "Deployment", "web")], &["m1"]);
+    manifest["spec"]["workflow"] = json!({"steps": [{"name": "go", "type": "deploy", "timeout": "2s",
+        "properties": {"policies": ["where"]}}]});
+    fleet.apply("hub", &manifest).await?;
+    fleet.wait_phase("web", "running").await?;
+    let mut bad = deployment("web", "web:2");
+    bad["spec"]["template"]["metadata"]["annotations"] = json!({"sim.fleetctl.dev/hold": "true"});
+    manifest["metadata"]["annotations"] = json!({"app.oam.dev/publishVersion": "v2"});
+    manifest["spec"]["components"][0]["traits"] = json!([{"type": "labels", "properties": {"round": "two"}}]);
+    fleet.apply("hub", &config("settings", "2")).await?;
+    fleet.apply("hub", &bad).await?;
+    fleet.apply("hub", &manifest).await?;
+    fleet.wait("web", |app| {
+        app.status.as_ref().is_some_and(|s| s.status.as_str() == "workflowFailed")
+    })
+    .await?;
+    wait_value(&fleet, "m1", "settings", "2").await?;
+    fleet.merge("m1", "v1", "ConfigMap", "settings", &json!({"data": {"key": "by hand"}})).await?;
+    wait_value(&fleet, "m1", "settings", "2").await?;
+    let there = fleet.get("m1", "apps/v1", "Deployment", "web").await?.expect("there");
+    assert_eq!(there.pointer("/spec/template/spec/containers/0/image"), Some(&json!("web:2")), "rolled back");
+    engine.stop().await?;
+    Ok(())
+}
+
+/// An edit that falls into the time in which a target is being delivered to is repaired afterwards.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edit_during_a_delivery_is_repaired_after_it() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one")]).await?;
+    let engine = Engine::start(&fleet);
+    fleet.apply("hub", &config("settings", "1")).await?;
+    // The kind isn't there yet, so the delivery is tried again and again, after the ConfigMap has arrived.
+    let definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "widgets.example.com"}, "spec": {"group": "example.com", "scope": "Namespaced",
+            "names": {"plural": "widgets", "singular": "widget", "kind": "Widget", "listKind": "WidgetList"},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {
+                "type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]}});
+    fleet.apply("hub", &definition).await?;
+    fleet.apply("hub", &json!({"apiVersion": "example.com/v1", "kind": "Widget",
+        "metadata": {"name": "w", "namespace": "demo"}, "spec": {"size": 3}})).await?;
+    fleet.apply("hub", &app(&[CONFIG, ("example.com/v1", "Widget", "w")], &["m1"])).await?;
+    wait_value(&fleet, "m1", "settings", "1").await?;
+    fleet.merge("m1", "v1", "ConfigMap", "settings", &json!({"data": {"key": "by hand"}})).await?;
+    fleet.apply("m1", &definition).await?;
+    wait_value(&fleet, "m1", "settings", "1").await?;
+    fleet.wait_phase("web", "running").await?;
+    assert_eq!(value(&fleet, "m1", "settings").await?, Some(json!("1")));
+    engine.stop().await?;
+    Ok(())
+}
+
+/// An autoscaler keeps its replicas where nobody set them on the hub.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_autoscaler_keeps_replicas_that_nobody_set() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one")]).await?;
+    let engine = Engine::start(&fleet);
+    let mut free = deployment("web", "web:1");
+    free["spec"].as_object_mut().expect("a map").remove("replicas");
+    fleet.apply("hub", &free).await?;
+    fleet.apply("hub", &config("settings", "1")).await?;
+    fleet.apply("hub", &app(&[CONFIG, ("apps/v1", "Deployment", "web")], &["m1"])).await?;
+    fleet.wait_phase("web", "running").await?;
+    let patch = kube::api::Patch::Merge(json!({"spec": {"replicas": 4}}));
+    let api = fleet.resource("m1", &json!({"apiVersion": "apps/v1", "kind": "Deployment"})).await?;
+    api.patch_scale("web", &Default::default(), &patch).await?;
+    let ready = |object: Option<&Value>| object.and_then(|o| o.pointer("/status/readyReplicas")) == Some(&json!(4));
+    fleet.wait_object("m1", "apps/v1", "Deployment", "web", ready).await?;
+    // A new revision is delivered around it.
+    let mut free = free.clone();
+    free["spec"]["template"]["spec"]["containers"][0]["image"] = json!("web:2");
+    fleet.apply("hub", &free).await?;
+    fleet.wait_run("web", 2, "running").await?;
+    let there = fleet.get("m1", "apps/v1", "Deployment", "web").await?.expect("there");
+    assert_eq!(there.pointer("/spec/replicas"), Some(&json!(4)));
+    assert_eq!(there.pointer("/spec/template/spec/containers/0/image"), Some(&json!("web:2")));
+    engine.stop().await?;
+    Ok(())
+}
+
+/// While a gate waits over a run that was superseded in the middle, what that run had sent is what stands.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_superseded_run_sent_is_what_drift_is_judged_by() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one")]).await?;
+    let engine = Engine::start(&fleet);
+    fleet.apply("hub", &config("settings", "1")).await?;
+    fleet.apply("hub", &deployment("web", "web:1")).await?;
+    let objects = [CONFIG, ("apps/v1", "Deployment", "web")];
+    fleet.apply("hub", &app(&objects, &["m1"])).await?;
+    fleet.wait_phase("web", "running").await?;
+    let mut slow = deployment("web", "web:2");
+    slow["spec"]["template"]["metadata"]["annotations"] = json!({"sim.fleetctl.dev/hold": "true"});
+    fleet.apply("hub", &slow).await?;
+    fleet.wait_run("web", 2, "runningWorkflow").await?;
+    fleet
+        .wait("web", |app| {
+            let steps = app.status.iter().flat_map(|s| &s.workflow).flat_map(|w| &w.steps);
+            steps.flat_map(|step| &step.targets).any(|target| target.phase == "waiting")
+        })
+        .await?;
+    fleet.apply("hub", &config("settings", "3")).await?;
+    let waiting = gated(&objects, &["m1"]);
+    fleet.apply("hub", &waiting).await?;
+    fleet
+        .wait("web", |app| app.status.as_ref().is_some_and(|s| s.status.as_str() == "workflowSuspending"))
+        .await?;
+    let image = json!({"spec": {"template": {"spec": {"containers": [{"name": "web", "image": "by-hand:1"}]}}}});
+    fleet.merge("m1", "apps/v1", "Deployment", "web", &image).await?;
+    fleet
+        .wait_object("m1", "apps/v1", "Deployment", "web", |object| {
+            object.and_then(|o| o.pointer("/spec/template/spec/containers/0/image")) == Some(&json!("web:2"))
+        })
+        .await?;
+    engine.stop().await?;
+    Ok(())
+}
+
+/// A repair that waits because somebody fights back brings nothing back after the Application was deleted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_repaired_after_a_deletion() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one")]).await?;
+    let engine = Engine::start(&fleet);
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demo"}});
+    fleet.apply("m1", &namespace).await?;
+    fleet.apply("hub", &config("settings", "1")).await?;
+    fleet.apply("hub", &app(&[CONFIG], &["m1"])).await?;
+    fleet.wait_phase("web", "running").await?;
+    // Three repairs are made at once, the fourth after a second.
+    for round in 0..4 {
+        wait_value(&fleet, "m1", "settings", "1").await?;
+        let edit = json!({"data": {"key": format!("by hand {round}")}});
+        fleet.merge("m1", "v1", "ConfigMap", "settings", &edit).await?;
+    }
+    fleet.wait("web", |app| crate::small::message(app).contains("keeps changing")).await?;
+    annotate(&fleet, json!({"note": "deleted in the middle of a fight"})).await?;
+    let api: Api<Application> = Api::namespaced(fleet.client("hub"), "demo");
+    api.delete("web", &DeleteParams::default()).await?;
+    fleet.wait_object("hub", "core.oam.dev/v1beta1", "Application", "web", |app| app.is_none()).await?;
+    let back = fleet.wait_object("m1", "v1", "ConfigMap", "settings", |object| object.is_some());
+    let back = tokio::time::timeout(Duration::from_millis(1500), back).await;
+    assert!(back.is_err(), "brought back after the deletion");
+    engine.stop().await?;
+    Ok(())
+}

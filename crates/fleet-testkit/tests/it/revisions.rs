@@ -1,0 +1,223 @@
+//! When a run starts, what it is bound to, and what outlives an Application.
+
+use fleet_api::{Application, ApplicationRevision, ManagedCluster, ResourceTracker, Run, names};
+use fleet_testkit::{Engine, Fleet};
+use kube::ResourceExt as _;
+use kube::api::{Api, DeleteParams, ListParams};
+use serde_json::{Value, json};
+
+use crate::small::{annotate, app, config, deployment, gated, message, value};
+
+const CONFIG: (&str, &str, &str) = ("v1", "ConfigMap", "settings");
+const APPLICATION: &str = "core.oam.dev/v1beta1";
+
+async fn runs(fleet: &Fleet) -> anyhow::Result<Vec<Run>> {
+    let api: Api<Run> = Api::namespaced(fleet.client("hub"), "demo");
+    let mut runs = api.list(&ListParams::default()).await?.items;
+    runs.sort_by_key(|run| run.spec.number);
+    Ok(runs)
+}
+
+fn trait_definition(replicas: &str) -> Value {
+    json!({"apiVersion": APPLICATION, "kind": "TraitDefinition", "metadata": {"name": "scaler", "namespace": "vela-system"},
+        "spec": {"appliesToWorkloads": ["deployments.apps"], "schematic": {"fleet": {
+            "parameters": {"type": "object", "properties": {"replicas": {"type": "integer", "default": 1}}},
+            "patchType": "merge", "patch": {"spec": {"replicas": replicas}}}}}})
+}
+
+async fn replicas(fleet: &Fleet) -> anyhow::Result<Option<Value>> {
+    let found = fleet.get("m1", "apps/v1", "Deployment", "web").await?;
+    Ok(found.and_then(|d| d.pointer("/spec/replicas").cloned()))
+}
+
+/// A definition that changes on the hub starts nothing, whatever else happens; a restart takes it up, once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn definitions_are_pinned_until_a_restart() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one")]).await?;
+    let engine = Engine::start(&fleet);
+    let system = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "vela-system"}});
+    fleet.apply("hub", &system).await?;
+    fleet.apply("hub", &deployment("web", "web:1")).await?;
+    let mut manifest = app(&[("apps/v1", "Deployment", "web")], &["m1"]);
+    manifest["spec"]["components"][0]["traits"] = json!([{"type": "scaler", "properties": {"replicas": 3}}]);
+    fleet.apply("hub", &manifest).await?;
+    fleet.wait_phase("web", "running").await?;
+    fleet.apply("hub", &trait_definition("${parameter.replicas + 4}")).await?;
+    // Something that makes it look again, and renders the same.
+    manifest["spec"]["policies"][0]["name"] = json!("renamed");
+    manifest["spec"]["workflow"] = json!({"steps": [
+        {"name": "deploy-where", "type": "deploy", "properties": {"policies": ["renamed"]}}], "mode": {"steps": "DAG"}});
+    let generation = fleet.apply("hub", &manifest).await?.metadata.generation;
+    let seen = |app: &Application| app.status.as_ref().map(|status| status.observed_generation) == generation;
+    fleet.wait("web", seen).await?;
+    assert_eq!((runs(&fleet).await?.len(), replicas(&fleet).await?), (1, Some(json!(3))));
+    annotate(&fleet, json!({names::RESTART: "1"})).await?;
+    fleet.wait_run("web", 2, "running").await?;
+    assert_eq!(replicas(&fleet).await?, Some(json!(7)));
+    // Another look finds nothing new.
+    manifest["spec"]["workflow"]["steps"][0]["properties"]["policies"] = json!(["renamed", "renamed"]);
+    fleet.apply("hub", &config("noise", "1")).await?;
+    annotate(&fleet, json!({"note": "x"})).await?;
+    let api: Api<ManagedCluster> = Api::all(fleet.client("hub"));
+    let labels = kube::api::Patch::Merge(json!({"metadata": {"labels": {"looked": "again"}}}));
+    api.patch("m1", &Default::default(), &labels).await?;
+    let marker = {
+        let mut second = app(&[("v1", "ConfigMap", "noise")], &["m1"]);
+        second["metadata"]["name"] = json!("second");
+        second
+    };
+    fleet.apply("hub", &marker).await?;
+    fleet.wait_phase("second", "running").await?;
+    let mine: Vec<_> = runs(&fleet).await?.into_iter().filter(|run| run.spec.application == "web").collect();
+    assert_eq!(mine.len(), 2, "the restart is answered once");
+    engine.stop().await?;
+    Ok(())
+}
+
+/// publishVersion set back to an older value starts a run of what the spec says now; going back to older content
+/// uses the revision of that content.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn publish_version_set_back_starts_a_run() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one")]).await?;
+    let engine = Engine::start(&fleet);
+    fleet.apply("hub", &config("settings", "1")).await?;
+    let mut manifest = app(&[CONFIG], &["m1"]);
+    manifest["metadata"]["annotations"] = json!({names::PUBLISH_VERSION: "v1"});
+    fleet.apply("hub", &manifest).await?;
+    fleet.wait_run("web", 1, "running").await?;
+    for (number, content, version) in [(2, "2", "v2"), (3, "1", "v1")] {
+        fleet.apply("hub", &config("settings", content)).await?;
+        let held = fleet.wait("web", |app| message(app).contains("publishVersion")).await?;
+        assert_eq!(held.status.as_ref().map(|s| s.status.as_str()), Some("running"));
+        let conditions = held.status.iter().flat_map(|status| &status.conditions);
+        assert!(conditions.into_iter().any(|c| c.type_ == "Current" && c.reason == "HeldByPublishVersion"));
+        annotate(&fleet, json!({names::PUBLISH_VERSION: version})).await?;
+        fleet.wait_run("web", number, "running").await?;
+        assert_eq!(value(&fleet, "m1", "settings").await?, Some(json!(content)));
+    }
+    let revisions: Vec<String> = runs(&fleet).await?.into_iter().map(|run| run.spec.revision).collect();
+    assert_eq!(revisions[0], revisions[2]);
+    assert_ne!(revisions[0], revisions[1]);
+    engine.stop().await?;
+    Ok(())
+}
+
+/// A run isn't ended by an edit that can't be placed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edit_that_can_not_be_placed_ends_no_run() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one")]).await?;
+    let engine = Engine::start(&fleet);
+    fleet.apply("hub", &config("settings", "1")).await?;
+    fleet.apply("hub", &gated(&[CONFIG], &["m1"])).await?;
+    let waiting = fleet.wait_phase("web", "workflowSuspending").await?;
+    fleet.apply("hub", &gated(&[CONFIG], &["m1", "nowhere"])).await?;
+    let told = fleet.wait("web", |app| message(app).contains("nowhere")).await?;
+    assert_eq!(told.status.as_ref().map(|status| status.status.as_str()), Some("workflowSuspending"));
+    fleet.approve(&waiting).await?;
+    fleet.wait_object("m1", "v1", "ConfigMap", "settings", |object| object.is_some()).await?;
+    engine.stop().await?;
+    Ok(())
+}
+
+/// An Application made anew under an old name is another one: with records of its own that nobody takes away later.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_application_of_the_same_name_has_its_own_records() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one")]).await?;
+    let engine = Engine::start(&fleet);
+    fleet.apply("hub", &config("settings", "1")).await?;
+    let api: Api<Application> = Api::namespaced(fleet.client("hub"), "demo");
+    for _ in 0..3 {
+        fleet.apply("hub", &app(&[CONFIG], &["m1"])).await?;
+        let running = fleet.wait_run("web", 1, "running").await?;
+        let revisions: Api<ApplicationRevision> = Api::namespaced(fleet.client("hub"), "demo");
+        let run = fleet.run_of(&running).await?;
+        assert_eq!(Some(&run.spec.application_uid), running.uid().as_ref());
+        let revision = revisions.get(&run.spec.revision).await?;
+        let owners: Vec<_> = revision.owner_references().iter().map(|owner| owner.uid.clone()).collect();
+        assert_eq!(owners, [running.uid().unwrap_or_default()], "the collector would take it away");
+        api.delete("web", &DeleteParams::default()).await?;
+        fleet.wait_object("hub", APPLICATION, "Application", "web", |app| app.is_none()).await?;
+        assert_eq!(value(&fleet, "m1", "settings").await?, None);
+    }
+    engine.stop().await?;
+    Ok(())
+}
+
+/// `a-b` in `c` and `a` in `b-c` have inventories of their own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn applications_whose_names_join_alike_have_their_own_inventories() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one")]).await?;
+    let engine = Engine::start(&fleet);
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "x-demo"}});
+    fleet.apply("hub", &namespace).await?;
+    fleet.apply("hub", &config("one", "1")).await?;
+    let mut other = config("two", "2");
+    other["metadata"]["namespace"] = json!("x-demo");
+    fleet.apply("hub", &other).await?;
+    let mut first = app(&[("v1", "ConfigMap", "one")], &["m1"]);
+    first["metadata"]["name"] = json!("web-x");
+    fleet.apply("hub", &first).await?;
+    fleet.wait_phase("web-x", "running").await?;
+    let mut second = app(&[("v1", "ConfigMap", "two")], &["m1"]);
+    second["metadata"]["namespace"] = json!("x-demo");
+    fleet.apply("hub", &second).await?;
+    fleet
+        .wait_object("m1", "v1", "Namespace", "x-demo", |namespace| namespace.is_some())
+        .await?;
+    let trackers: Api<ResourceTracker> = Api::all(fleet.client("hub"));
+    assert_eq!(trackers.list(&ListParams::default()).await?.items.len(), 2);
+    assert_eq!(value(&fleet, "m1", "one").await?, Some(json!("1")), "taken for the other's");
+    engine.stop().await?;
+    Ok(())
+}
+
+/// A revision that somebody deleted: the run says that it can't go on, and the Application can still be deleted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_revision_is_said_and_blocks_no_deletion() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one")]).await?;
+    let engine = Engine::start(&fleet);
+    fleet.apply("hub", &config("settings", "1")).await?;
+    let mut manifest = gated(&[CONFIG], &["m1"]);
+    manifest["metadata"]["annotations"] = json!({names::PUBLISH_VERSION: "v1"});
+    fleet.apply("hub", &manifest).await?;
+    let waiting = fleet.wait_phase("web", "workflowSuspending").await?;
+    engine.stop().await?;
+    let revisions: Api<ApplicationRevision> = Api::namespaced(fleet.client("hub"), "demo");
+    let revision = fleet.run_of(&waiting).await?.spec.revision;
+    revisions.delete(&revision, &DeleteParams::default()).await?;
+    let engine = Engine::start(&fleet);
+    let failed = fleet.wait_phase("web", "workflowFailed").await?;
+    assert!(message(&failed).contains("workflow restart"), "{}", message(&failed));
+    let api: Api<Application> = Api::namespaced(fleet.client("hub"), "demo");
+    api.delete("web", &DeleteParams::default()).await?;
+    fleet.wait_object("hub", APPLICATION, "Application", "web", |app| app.is_none()).await?;
+    engine.stop().await?;
+    Ok(())
+}
+
+/// What hub controllers and people leave on an object that nobody decided starts nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn noise_on_the_hub_starts_no_run() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one")]).await?;
+    let engine = Engine::start(&fleet);
+    fleet.apply("hub", &deployment("web", "web:1")).await?;
+    fleet.apply("hub", &app(&[("apps/v1", "Deployment", "web")], &["m1"])).await?;
+    fleet.wait_phase("web", "running").await?;
+    let manifest = json!({"apiVersion": "apps/v1", "kind": "Deployment"});
+    let api = fleet.resource("hub", &manifest).await?;
+    let status = json!({"status": {"observedGeneration": 1, "replicas": 2, "readyReplicas": 2}});
+    api.patch_status("web", &Default::default(), &kube::api::Patch::Merge(&status)).await?;
+    let revision = json!({"metadata": {"annotations": {"deployment.kubernetes.io/revision": "7"}}});
+    fleet.merge("hub", "apps/v1", "Deployment", "web", &revision).await?;
+    // A real edit after the noise: if the noise had started a run, this would be the third.
+    fleet.apply("hub", &deployment("web", "web:2")).await?;
+    fleet
+        .wait_object("m1", "apps/v1", "Deployment", "web", |object| {
+            object.and_then(|o| o.pointer("/spec/template/spec/containers/0/image")) == Some(&json!("web:2"))
+        })
+        .await?;
+    fleet.wait_run("web", 2, "running").await?;
+    assert_eq!(runs(&fleet).await?.len(), 2);
+    engine.stop().await?;
+    Ok(())
+}

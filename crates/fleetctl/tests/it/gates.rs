@@ -1,0 +1,138 @@
+//! A staged rollout by hand: look, approve, steer, delete.
+
+use fleet_api::{Phase, Run};
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::api::{Api, ListParams};
+use serde_json::Value;
+
+use crate::support::{CommandLine, ageless, apply_example, fleet_with, in_phase};
+
+/// The transcript of the manual, as far as it is ours.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollout_by_hand() {
+    let fleet = fleet_with(true).await;
+    let hub = fleet.client("hub");
+    apply_example(&hub).await;
+    in_phase(&hub, Phase::WorkflowSuspending).await;
+    let line = CommandLine::of(&fleet);
+    let seen = line.done("fleetctl get deployment web-demo -n demo -m all").await;
+    let expected = "\
+Run on ManagedCluster mc-hz1 (cluster1-hangzhou)
+No resources found in demo namespace
+Run on ManagedCluster mc-bj2 (cluster2-beijing)
+No resources found in demo namespace
+Run on ManagedCluster mc-bj1 (cluster1-beijing)
+NAME       READY   UP-TO-DATE   AVAILABLE   AGE
+web-demo   5/5     5            5           AGE
+";
+    assert_eq!(ageless(&seen), expected);
+
+    let plan: Value =
+        serde_json::from_str(&line.done("fleetctl plan web-demo -n demo -o json").await).unwrap();
+    let hash = plan["planHash"].as_str().unwrap().to_owned();
+    assert_eq!(plan["plans"][0]["targets"][0]["actions"].as_array().unwrap().len(), 4);
+    let text = line.done("fleetctl plan web-demo -n demo").await;
+    assert!(text.contains("+ Deployment web-demo (create)") && text.contains("cluster2-beijing"), "{text}");
+    assert!(text.contains(&format!("fleetctl workflow resume web-demo -n demo --plan {hash}")), "{text}");
+    let waiting = line.done("fleetctl workflow list -A --waiting").await;
+    assert!(waiting.contains("approval of step deploy-cluster2-beijing"), "{waiting}");
+    assert!(
+        line.done("fleetctl status web-demo -n demo --tree").await.contains("└─ · mc-bj2 (cluster2-beijing)")
+    );
+
+    let said = line.fails("fleetctl workflow resume web-demo -n demo --plan 0000000000", 4).await;
+    assert!(said.contains(&format!("is another one now: {hash}, not 0000000000")), "{said}");
+    let said = line.fails("fleetctl workflow resume web-demo -n demo --step deploy-cluster2-bejing", 3).await;
+    assert!(said.contains("did you mean \"deploy-cluster2-beijing\"?"), "{said}");
+    let said =
+        line.fails("fleetctl workflow resume web-demo -n demo --step deploy-cluster1-hangzhou", 4).await;
+    assert!(said.contains("isn't suspended: it is pending"), "{said}");
+    let said = line.fails("fleetctl workflow resume web-dem -n demo", 3).await;
+    assert!(said.contains("did you mean \"web-demo\"?"), "{said}");
+
+    let ran = line.run("kubectl-amc workflow resume web-demo -n demo").await;
+    assert_eq!((ran.code, ran.out.as_str()), (0, "Successfully resume workflow: web-demo\n"), "{ran:?}");
+    assert!(ran.err.contains(&hash), "{ran:?}");
+    in_phase(&hub, Phase::Running).await;
+    let ready =
+        line.done("fleetctl get deploy/web-demo -n demo -m all -o jsonpath={.status.readyReplicas}").await;
+    let ready: Vec<&str> = ready.lines().filter(|line| !line.starts_with("Run on")).collect();
+    assert_eq!(ready, ["1", "5", "5"]);
+    let said = line.fails("fleetctl workflow resume web-demo -n demo", 4).await;
+    assert!(said.contains("workflow of web-demo isn't suspended"), "{said}");
+    line.done("fleetctl status web-demo -n demo -w").await;
+    fleet.shutdown().await;
+}
+
+/// Two people, or one with two windows: one of them opened the gate, the other is told so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_resumes_at_once_open_one_gate() {
+    let fleet = fleet_with(true).await;
+    let hub = fleet.client("hub");
+    apply_example(&hub).await;
+    in_phase(&hub, Phase::WorkflowSuspending).await;
+    let line = CommandLine::of(&fleet);
+    let words = "fleetctl workflow resume web-demo -n demo";
+    let (first, second) = tokio::join!(line.run(words), line.run(words));
+    let mut codes = [first.code, second.code];
+    codes.sort_unstable();
+    assert_eq!(codes, [0, 4], "{first:?} {second:?}");
+    in_phase(&hub, Phase::Running).await;
+    fleet.shutdown().await;
+}
+
+/// Requests that end or begin runs, in the words that scripts look for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn runs_are_steered() {
+    let fleet = fleet_with(true).await;
+    let hub = fleet.client("hub");
+    apply_example(&hub).await;
+    in_phase(&hub, Phase::WorkflowSuspending).await;
+    let line = CommandLine::of(&fleet);
+    let ended = line.done("fleetctl workflow terminate web-demo -n demo").await;
+    assert_eq!(ended, "Successfully terminate workflow: web-demo\n");
+    in_phase(&hub, Phase::WorkflowTerminated).await;
+    let said = line.fails("fleetctl workflow suspend web-demo -n demo", 4).await;
+    assert!(said.contains("is over (terminated)") && said.contains("fleetctl workflow restart"), "{said}");
+    let again = line.done("fleetctl workflow restart web-demo -n demo").await;
+    assert_eq!(again, "Successfully restart workflow: web-demo\n");
+    in_phase(&hub, Phase::WorkflowSuspending).await;
+    let runs: Api<Run> = Api::namespaced(hub.clone(), "demo");
+    assert_eq!(runs.list(&ListParams::default()).await.unwrap().items.len(), 2);
+    fleet.shutdown().await;
+}
+
+/// Deleting takes away what was delivered; with --orphan it stays.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deleting_and_orphaning() {
+    let fleet = fleet_with(true).await;
+    let hub = fleet.client("hub");
+    let line = CommandLine::of(&fleet);
+    let deployments: Api<Deployment> = Api::namespaced(fleet.client("mc-bj1"), "demo");
+    for (flag, stays) in [(" --orphan", true), ("", false)] {
+        apply_example(&hub).await;
+        in_phase(&hub, Phase::WorkflowSuspending).await;
+        let said = line.done(&format!("fleetctl delete web-demo -n demo --wait --timeout 30s{flag}")).await;
+        assert!(said.starts_with("application.core.oam.dev \"web-demo\" deleted"), "{said}");
+        assert_eq!(deployments.get_opt("web-demo").await.unwrap().is_some(), stays);
+        if stays {
+            // Now nobody's, it would stand in the way of the next Application.
+            for path in ["api/v1", "apis/networking.k8s.io/v1", "apis/apps/v1"] {
+                clear(&fleet.client("mc-bj1"), path).await;
+            }
+        }
+    }
+    fleet.shutdown().await;
+}
+
+async fn clear(member: &kube::Client, group: &str) {
+    let kinds: &[&str] = match group {
+        "api/v1" => &["configmaps", "services"],
+        "apis/apps/v1" => &["deployments"],
+        _ => &["ingresses"],
+    };
+    for kind in kinds {
+        let path = format!("/{group}/namespaces/demo/{kind}/web-demo");
+        member.request::<Value>(http::Request::delete(path).body(Vec::new()).unwrap()).await.unwrap();
+    }
+}

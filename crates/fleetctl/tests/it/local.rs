@@ -1,0 +1,128 @@
+//! `fleetctl local` as a process of its own, with data on disk.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{Api, PostParams};
+use serde_json::json;
+
+use crate::support::client_of;
+
+struct Data(tempfile::TempDir);
+
+impl Data {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self) -> std::path::PathBuf {
+        self.0.path().join("fleet")
+    }
+
+    fn fleetctl(&self, words: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fleetctl"));
+        command.arg("local").args(words).arg("--data").arg(self.path()).env_remove("KUBECONFIG");
+        command.output().unwrap()
+    }
+
+    fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path().join(name)).unwrap()
+    }
+}
+
+impl Drop for Data {
+    fn drop(&mut self) {
+        if self.path().join("pid").exists() {
+            self.fleetctl(&["down"]);
+        }
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn code(output: &Output) -> Option<i32> {
+    output.status.code()
+}
+
+/// Up, seen, stopped and started members, down: and each twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_life_of_a_local_fleet() {
+    let data = Data::new();
+    assert_eq!(code(&data.fleetctl(&["status"])), Some(6));
+    let up = data.fleetctl(&["up", "--detach", "--members", "b=second,a=first"]);
+    assert_eq!(code(&up), Some(0), "{up:?}");
+    let path = data.path();
+    assert_eq!(text(&up.stdout), format!("export KUBECONFIG={}\n", path.join("kubeconfig").display()));
+    let again = data.fleetctl(&["up"]);
+    assert_eq!(code(&again), Some(4));
+    assert!(text(&again.stderr).contains(&format!("pid {}", data.read("pid").trim())), "{again:?}");
+    assert!(text(&again.stderr).contains(data.read("address").trim()), "{again:?}");
+
+    assert_eq!(code(&data.fleetctl(&["stop", "first"])), Some(0));
+    let status = text(&data.fleetctl(&["status"]).stdout);
+    assert!(status.contains("a      first    stopped\nb      second   running"), "{status}");
+    let unknown = data.fleetctl(&["start", "frist"]);
+    assert_eq!(code(&unknown), Some(3));
+    assert!(text(&unknown.stderr).contains("did you mean \"first\"?"), "{unknown:?}");
+
+    let address = data.read("address");
+    assert_eq!(code(&data.fleetctl(&["down"])), Some(0));
+    assert_eq!(code(&data.fleetctl(&["down"])), Some(0));
+    // What was stopped stays so, at the same address.
+    assert_eq!(code(&data.fleetctl(&["up", "--detach"])), Some(0));
+    assert_eq!(data.read("address"), address);
+    let status = text(&data.fleetctl(&["status"]).stdout);
+    assert!(status.contains("a      first    stopped"), "{status}");
+    assert_eq!(code(&data.fleetctl(&["start", "a"])), Some(0));
+    assert_eq!(code(&data.fleetctl(&["down"])), Some(0));
+}
+
+/// What was answered must still be there after a kill that nobody can prepare for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_answered_is_lost_by_a_kill() {
+    let data = Data::new();
+    assert_eq!(code(&data.fleetctl(&["up", "--detach"])), Some(0));
+    let kubeconfig = data.read("kubeconfig");
+    let create = async |context: &str, name: &str| {
+        let api: Api<Namespace> = Api::all(client_of(&kubeconfig, context).await);
+        let namespace = serde_json::from_value(json!({ "metadata": { "name": name } })).unwrap();
+        api.create(&PostParams::default(), &namespace).await.unwrap();
+    };
+    create("hub", "kept").await;
+    create("mc-bj1", "kept-too").await;
+    let killed = Command::new("kill").args(["-9", data.read("pid").trim()]).status().unwrap();
+    assert!(killed.success());
+    crate::support::eventually("the lock is free", async || code(&data.fleetctl(&["status"])) == Some(6))
+        .await;
+    assert_eq!(code(&data.fleetctl(&["up", "--detach"])), Some(0));
+    // The same kubeconfig goes on working.
+    for (context, name) in [("hub", "kept"), ("mc-bj1", "kept-too")] {
+        let api: Api<Namespace> = Api::all(client_of(&kubeconfig, context).await);
+        assert!(api.get_opt(name).await.unwrap().is_some(), "{name} on {context}");
+    }
+    assert_eq!(code(&data.fleetctl(&["down"])), Some(0));
+}
+
+/// A port that is taken, and a folder that isn't ours, are said at once, and nothing is started or changed.
+#[test]
+fn what_stands_in_the_way_is_said() {
+    let data = Data::new();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    for words in [&["up", "--port", &port][..], &["up", "--detach", "--port", &port]] {
+        let refused = data.fleetctl(words);
+        assert_eq!(code(&refused), Some(4), "{refused:?}");
+        let said = format!("error: port {port} is in use by another process");
+        assert!(text(&refused.stderr).starts_with(&said), "{refused:?}");
+    }
+    let other = Data::new();
+    std::fs::create_dir(other.path()).unwrap();
+    std::fs::write(other.path().join("thesis.txt"), "chapter one").unwrap();
+    let refused = other.fleetctl(&["up", "--detach"]);
+    assert_eq!(code(&refused), Some(4), "{refused:?}");
+    assert!(text(&refused.stderr).contains("isn't empty"), "{refused:?}");
+    assert!(Path::new(&other.path()).join("thesis.txt").exists());
+}
