@@ -90,6 +90,8 @@ pub struct Action {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum ActionKind {
+    /// It is made where it is missing: the target's namespace. It goes again only if we made it and it is empty.
+    Ensure,
     /// It isn't there yet.
     Create,
     /// It is ours and differs from what was delivered last.
@@ -182,11 +184,33 @@ impl FieldChange {
 fn plan_target(input: &PlanInput<'_>, target: &TargetInput<'_>) -> TargetPlan {
     let mut actions: Vec<Action> =
         target.desired.iter().map(|desired| plan_object(input, target, desired)).collect();
+    actions.extend(namespace(target));
     actions.sort_by_key(|action| crate::wave(&action.id));
     if target.last {
         actions.extend(deletes(input, target));
     }
     TargetPlan { target: target.target.clone(), actions }
+}
+
+/// The namespace that a first delivery may have to make.
+fn namespace(target: &TargetInput<'_>) -> Option<Action> {
+    let name = &target.target.namespace;
+    let needed = target.desired.iter().any(|desired| desired.id.namespace == *name);
+    let delivered = target.desired.iter().any(|desired| desired.id.kind == "Namespace" && desired.id.name == *name);
+    (needed && !delivered && target.previous.is_empty()).then(|| Action {
+        id: ObjectId {
+            api_version: "v1".to_owned(),
+            kind: "Namespace".to_owned(),
+            namespace: String::new(),
+            name: name.clone(),
+        },
+        component: String::new(),
+        kind: ActionKind::Ensure,
+        changes: Vec::new(),
+        take_over: false,
+        recreate: false,
+        content: String::new(),
+    })
 }
 
 fn plan_object(input: &PlanInput<'_>, target: &TargetInput<'_>, desired: &Desired) -> Action {
@@ -291,9 +315,11 @@ fn hash(step: &str, targets: &[TargetPlan]) -> String {
     let covered: Vec<Value> = targets
         .iter()
         .map(|plan| {
+            // The namespace follows from the target.
             let actions: Vec<Value> = plan
                 .actions
                 .iter()
+                .filter(|action| action.kind != ActionKind::Ensure)
                 .map(|a| json!([a.id, a.kind == ActionKind::Delete, a.content, a.take_over, a.recreate]))
                 .collect();
             json!([plan.target, actions])

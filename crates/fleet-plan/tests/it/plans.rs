@@ -86,7 +86,7 @@ fn waves_go_forward_for_applies_and_back_for_deletes() {
     let site = Site { rendered: all(), ..Site::default() };
     let kinds = |actions: &[Action]| actions.iter().map(|a| a.id.kind.clone()).collect::<Vec<_>>();
     let applied = kinds(&plan_here(site, &policies(&[])).targets[0].actions);
-    assert_eq!(applied, ["CustomResourceDefinition", "ConfigMap", "ClusterRole", "Deployment"]);
+    assert_eq!(applied, ["Namespace", "CustomResourceDefinition", "ConfigMap", "ClusterRole", "Deployment"]);
     let owned = prepared(&all(), &here()).into_iter().map(|desired| desired.id).collect();
     let deleted = kinds(&plan_here(Site { owned, ..Site::default() }, &policies(&[])).targets[0].actions);
     assert_eq!(deleted, ["Deployment", "ClusterRole", "ConfigMap", "CustomResourceDefinition"]);

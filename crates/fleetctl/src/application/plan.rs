@@ -101,6 +101,7 @@ pub(crate) fn text(plan: &GatePlan, run: &Run, roster: &Roster, contents: Option
 
 fn action_lines(action: &Action, out: &mut String) {
     let (mark, word, look) = match action.kind {
+        ActionKind::Ensure => ("·", "create where it is missing", style::FAINT),
         ActionKind::Create => ("+", "create", style::GOOD),
         ActionKind::Change if action.recreate => ("±", "delete and create anew", style::BAD),
         ActionKind::Change => ("~", "change", style::WAITING),
