@@ -67,12 +67,14 @@ pub(crate) fn v2(
     accept: Option<&str>,
     headers: &HeaderMap,
 ) -> Result<Response<Body>, ApiError> {
-    const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+    const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+    // What clients ask for; as the type of an answer Go refuses to read it, for the `@`.
+    const ASKED: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
     if accepts(accept, "application/json") {
         let document = registry.documents.openapi_v2.get_or_init(|| with_tag(swagger(registry)));
         return Ok(tagged(document.clone(), "application/json", headers));
     }
-    if accepts(accept, PROTOBUF) {
+    if accepts(accept, ASKED) || accepts(accept, PROTOBUF) {
         let document = registry.documents.openapi_v2_protobuf.get_or_init(|| with_tag(bare_protobuf()));
         return Ok(tagged(document.clone(), PROTOBUF, headers));
     }

@@ -26,7 +26,8 @@ pub(crate) fn tell(ctx: &Arc<Context>, app: &Application, before: Option<&RunSta
         let by = step.gate.as_ref().and_then(|gate| gate.approval.as_ref());
         let note = match (step.phase, by) {
             (StepPhase::Running, Some(approval)) => {
-                format!("step {}: plan {} approved by {}", step.name, approval.plan_hash, approval.approver)
+                let proof = if approval.proven { "" } else { " (not proved)" };
+                format!("step {}: plan {} approved by {}{proof}", step.name, approval.plan_hash, approval.approver)
             }
             _ if step.message.is_empty() => format!("step {}", step.name),
             _ => step.message.clone(),

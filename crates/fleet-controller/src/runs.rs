@@ -66,9 +66,8 @@ pub(crate) fn placed(revision: &Loaded, clusters: &[Cluster], namespace: &str) -
             StepKind::Suspend(_) => Vec::new(),
             StepKind::Deploy(_) => {
                 let topologies = revision.topologies(&node.name)?;
-                let placed = fleet_placement::place(&topologies, clusters, namespace)
-                    .map_err(|error| in_step(&node.name, error.into()))?;
-                placed.into_iter().map(|target| Target::new(target.cluster, target.namespace)).collect()
+                fleet_placement::place(&topologies, clusters, namespace)
+                    .map_err(|error| in_step(&node.name, error.into()))?
             }
         };
         all.push(targets);

@@ -19,5 +19,6 @@ pub mod topology;
 pub use error::PlacementError;
 pub use nearest::nearest;
 pub use place::place;
-pub use target::{Cluster, LOCAL, Target};
+pub use fleet_api::Target;
+pub use target::{Cluster, LOCAL};
 pub use topology::Topology;

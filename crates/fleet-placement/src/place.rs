@@ -6,7 +6,8 @@ use fleet_json::{FieldPath, LabelSelector};
 
 use crate::error::PlacementError;
 use crate::nearest::nearest;
-use crate::target::{Cluster, LOCAL, Target};
+use crate::target::{Cluster, LOCAL};
+use fleet_api::Target;
 use crate::topology::Topology;
 
 /// The targets of an application: what the topologies choose, in their order, each target once. What a

@@ -1,9 +1,6 @@
-//! What is chosen from, and what is chosen.
+//! What is chosen from.
 
 use std::collections::BTreeMap;
-use std::fmt;
-
-use serde::{Deserialize, Serialize};
 
 /// The reserved name of the hub itself, which no application is delivered to.
 pub const LOCAL: &str = "local";
@@ -19,19 +16,4 @@ pub struct Cluster {
     pub labels: BTreeMap<String, String>,
     /// Whether the hub accepts it (`spec.hubAcceptsClient`).
     pub accepted: bool,
-}
-
-/// A place that an application lands in.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Target {
-    /// The cluster's canonical name, never its alias.
-    pub cluster: String,
-    /// The namespace for objects that name none.
-    pub namespace: String,
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.cluster, self.namespace)
-    }
 }

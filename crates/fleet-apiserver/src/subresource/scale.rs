@@ -8,8 +8,10 @@ use crate::dispatch::Call;
 use crate::encode::{Body, json};
 use crate::object::ObjectExt;
 use crate::registry::Kind;
+use crate::request::Form;
 use crate::request::body::{self, BodySyntax};
 use crate::status::{ApiError, Cause};
+use crate::table;
 use crate::verbs::get::stored;
 use crate::verbs::patch::{PatchKind, run};
 use crate::verbs::write::{Owners, commit_change};
@@ -45,14 +47,22 @@ pub(super) async fn answer(call: &mut Call<'_>, verb: &str) -> Result<Response<B
         let old: Value = serde_json::from_slice(&entry.value).map_err(ApiError::internal)?;
         let before = scale_of(call, &old)?;
         if verb == "get" {
-            return Ok(json(200, &before));
+            return Ok(json(200, &shown(call, before)));
         }
         let wanted = wanted(call, verb, &before)?;
         match write(call, &entry, &old, &wanted).await {
             Err(error) if error.is_conflict() && verb == "patch" && tries < 5 => tries += 1,
             Err(error) => return Err(error),
-            Ok(new) => return Ok(json(200, &scale_of(call, &new)?)),
+            Ok(new) => return Ok(json(200, &shown(call, scale_of(call, &new)?))),
         }
+    }
+}
+
+/// The Scale in the form that the client takes.
+fn shown(call: &Call<'_>, scale: Value) -> Value {
+    match call.accept.form {
+        Form::Table => table::scale(&scale, call.accept.meta_version, call.server.now()),
+        _ => scale,
     }
 }
 

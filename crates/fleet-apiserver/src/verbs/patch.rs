@@ -160,10 +160,12 @@ fn refuse(kind: &Kind, error: &PatchError, name: &str) -> ApiError {
     match error {
         PatchError::Malformed { .. } => ApiError::bad_request(error.to_string()),
         // It was understood, but doesn't fit this object: a failed `test`, a path that isn't there.
-        _ => ApiError::new(422, "Invalid", format!("the patch can't be applied to {name:?}: {error}")).about(
+        // kubectl shows the causes of such a refusal and nothing else.
+        _ => ApiError::invalid(
             kind.group(),
             kind.kind(),
             name,
+            vec![Cause::field("FieldValueInvalid", "patch", error.to_string())],
         ),
     }
 }

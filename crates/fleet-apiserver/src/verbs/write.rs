@@ -124,10 +124,18 @@ fn drop_status(object: &mut Value) {
     }
 }
 
-/// Metadata entries of `null` mean that they are absent.
+/// Metadata entries of `null` mean that they are absent, and so do labels, annotations, owners and finalizers of which
+/// none is left.
 fn drop_nulls(object: &mut Value) {
     if let Some(metadata) = object.meta_mut() {
-        metadata.retain(|_, value| !value.is_null());
+        metadata.retain(|name, value| match value {
+            Value::Null => false,
+            Value::Object(entries) => !entries.is_empty() || !matches!(name.as_str(), "labels" | "annotations"),
+            Value::Array(items) => {
+                !items.is_empty() || !matches!(name.as_str(), "ownerReferences" | "finalizers")
+            }
+            _ => true,
+        });
     }
 }
 

@@ -217,3 +217,30 @@ async fn what_needs_a_process_says_that_there_is_none() {
     assert_eq!(evicted.code, 201, "{}", evicted.text);
     assert_eq!(get(&server, "/api/v1/namespaces/default/pods/a").await.code, 404);
 }
+
+/// Hostile YAML costs its sender an answer and nobody else anything.
+#[tokio::test]
+async fn hostile_yaml_is_refused_in_one_line() {
+    let server = server().await;
+    let mut laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for n in 1..12 {
+        let earlier = vec![format!("*a{}", n - 1); 10].join(", ");
+        laughs.push_str(&format!("a{n}: &a{n} [{earlier}]\n"));
+    }
+    let nested = format!("metadata:\n  name: a\ndata: {}", "[".repeat(10 * 1024 * 1024));
+    for (what, body) in [
+        ("a tab", "metadata:\n\tname: a\n"),
+        ("a key twice", "metadata:\n  name: a\n  name: b\n"),
+        ("an anchor that isn't there", "metadata:\n  name: *nowhere\n"),
+        ("anchors of anchors", laughs.as_str()),
+        ("10 MiB of nesting", nested.as_str()),
+    ] {
+        let headers = [("content-type", "application/yaml")];
+        let answer = ask(&server, MEMBER, Method::POST, CONFIGMAPS, &headers, body).await;
+        assert!(matches!(answer.code, 400 | 413), "{what}: {} {}", answer.code, answer.text);
+        assert_eq!(answer.json()["kind"], "Status", "{what}");
+        let said = answer.message();
+        assert!(!said.is_empty() && said.len() < 2_000, "{what}: {said}");
+    }
+    assert_eq!(get(&server, CONFIGMAPS).await.json()["items"].as_array().map(Vec::len), Some(1), "only the root CA");
+}

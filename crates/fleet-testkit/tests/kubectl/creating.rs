@@ -95,11 +95,11 @@ fn refusals_say_what_is_wrong() {
         &["Error from server (BadRequest)", "strict decoding error: unknown field \"dta\""]);
     k.fails_with("create -n default -f -", "{apiVersion: v1, kind: ConfigMap, metadata: {name: x, namespace: demo}}",
         &["the namespace from the provided object \"demo\" does not match the namespace \"default\""]);
-    k.fails_with("create -f -", "apiVersion: v1\nkind: ConfigMap\n\tmetadata: {}\n", &["found character that cannot start any token"]);
+    k.fails_with("create -f -", "apiVersion: v1\nkind: ConfigMap\n\tmetadata: {}\n", &["found a tab character that violates indentation"]);
     let deployment = "{apiVersion: apps/v1, kind: Deployment, metadata: {name: x, namespace: demo}, spec: {
-        selector: {matchLabels: {app: x}}, template: {metadata: {labels: {app: y}}, spec: {containers: [{name: a, image: b}]}}}}";
+        selector: {matchLabels: {app: x}}, template: {metadata: {labels: {app: other}}, spec: {containers: [{name: a, image: b}]}}}}";
     k.fails_with("create -f -", deployment,
-        &["The Deployment \"x\" is invalid: spec.template.metadata.labels: Invalid value: {\"app\":\"y\"}: `selector` does not match template `labels`"]);
+        &["The Deployment \"x\" is invalid: spec.template.metadata.labels: Invalid value: {\"app\":\"other\"}: `selector` does not match template `labels`"]);
     k.fails("create deployment Bad -n demo --image=x", &["a lowercase RFC 1123 subdomain"]);
     k.fails("create token default -n demo", &["client certificate"]);
 }

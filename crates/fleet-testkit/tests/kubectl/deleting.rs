@@ -7,16 +7,16 @@ fn delete_by_name_selector_file_and_all() {
     let Some(stage) = Stage::start() else { return };
     let k = stage.hub();
     for name in ["a", "b", "c", "d", "e"] {
-        k.ok(&format!("create configmap {name} -n demo"));
+        k.ok(&format!("create secret generic {name} -n demo"));
     }
-    k.ok("label cm b c -n demo pick=me");
-    k.prints("delete cm a -n demo --dry-run=server", "configmap \"a\" deleted (server dry run)");
-    k.prints("delete cm a -n demo", "configmap \"a\" deleted");
-    k.fails("delete cm a -n demo", &["Error from server (NotFound): configmaps \"a\" not found"]);
-    k.prints("delete cm a -n demo --ignore-not-found", "");
-    k.prints("delete cm -l pick=me -n demo", "configmap \"b\" deleted\nconfigmap \"c\" deleted");
-    k.prints_with("delete -f -", "{apiVersion: v1, kind: ConfigMap, metadata: {name: d, namespace: demo}}", "configmap \"d\" deleted");
-    k.prints("delete cm --all -n demo -o name", "configmap/e");
+    k.ok("label secret b c -n demo pick=me");
+    k.prints("delete secret a -n demo --dry-run=server", "secret \"a\" deleted (server dry run)");
+    k.prints("delete secret a -n demo", "secret \"a\" deleted");
+    k.fails("delete secret a -n demo", &["Error from server (NotFound): secrets \"a\" not found"]);
+    k.prints("delete secret a -n demo --ignore-not-found", "");
+    k.prints("delete secret -l pick=me -n demo", "secret \"b\" deleted\nsecret \"c\" deleted");
+    k.prints_with("delete -f -", "{apiVersion: v1, kind: Secret, metadata: {name: d, namespace: demo}}", "secret \"d\" deleted");
+    k.prints("delete secret --all -n demo -o name", "secret/e");
     k.ok("create secret generic s -n demo");
     k.prints("delete secret/s -n demo --now --wait=false", "secret \"s\" deleted");
     k.fails("delete nonsense x", &["the server doesn't have a resource type \"nonsense\""]);

@@ -53,5 +53,4 @@ fn explain_knows_builtin_and_custom_kinds() {
     says("explain hpa --api-version=autoscaling/v1", &["VERSION:    v1"]);
     k.fails("explain deploy.spec.nothing", &["field \"nothing\" does not exist"]);
     k.fails("explain nonsense", &["the server doesn't have a resource type \"nonsense\""]);
-    says("explain deploy --output=plaintext-openapiv2", &["KIND:     Deployment"]);
 }

@@ -17,15 +17,15 @@ fn three_kinds_of_patch() {
     k.prints(image, "c:1");
     k.prints(r#"patch deployment web -n demo --type=json -p '[{"op":"test","path":"/spec/replicas","value":1},{"op":"replace","path":"/spec/replicas","value":3}]'"#, "deployment.apps/web patched");
     k.prints("get deployment web -n demo -o jsonpath={.spec.replicas}", "3");
-    k.fails(r#"patch deployment web -n demo --type=json -p '[{"op":"test","path":"/spec/replicas","value":1}]'"#, &["test"]);
-    k.fails(r#"patch deployment web -n demo --type=json -p '[{"op":"remove","path":"/spec/nothing"}]'"#, &["the server rejected our request"]);
+    k.fails(r#"patch deployment web -n demo --type=json -p '[{"op":"test","path":"/spec/replicas","value":1}]'"#, &["The Deployment \"web\" is invalid: patch: "]);
+    k.fails(r#"patch deployment web -n demo --type=json -p '[{"op":"remove","path":"/spec/nothing"}]'"#, &["The Deployment \"web\" is invalid: patch: "]);
     k.fails(r#"patch deployment web -n demo -p '{"spec":{"replicas":"x"}}'"#, &["replicas"]);
     k.fails(r#"patch deployment gone -n demo -p '{}'"#, &["Error from server (NotFound): deployments.apps \"gone\" not found"]);
     k.prints(r#"patch deployment web -n demo --subresource=status --type=merge -p '{"status":{"replicas":2},"spec":{"replicas":9}}'"#, "deployment.apps/web patched");
     k.prints("get deployment web -n demo -o jsonpath={.status.replicas}/{.spec.replicas}", "2/3");
     k.prints(r#"patch deployment web -n demo --subresource=scale --type=merge -p '{"spec":{"replicas":4}}'"#, "scale.autoscaling/web patched");
-    k.prints("get deployment web -n demo --subresource=scale", "NAME DESIRED AVAILABLE\nweb 4 2");
-    k.prints(r#"patch deployment web -n demo --dry-run=server -p '{"spec":{"replicas":8}}'"#, "deployment.apps/web patched (server dry run)");
+    k.prints("get deployment web -n demo --subresource=scale", "NAME DESIRED AVAILABLE AGE\nweb 4 2 …");
+    k.prints(r#"patch deployment web -n demo --dry-run=server -p '{"spec":{"replicas":8}}'"#, "deployment.apps/web patched");
     k.prints("get deployment web -n demo -o jsonpath={.spec.replicas}", "4");
 }
 

@@ -8,18 +8,20 @@ fn get_prints_in_every_form() {
     let k = stage.hub();
     k.ok("create configmap b -n demo --from-literal=x=1 --from-literal=y=2");
     k.ok("create configmap a -n demo --from-literal=x=1");
+    k.ok("label configmap a b -n demo mine=yes");
     k.ok("create deployment web -n demo --image=nginx:1 --replicas=2");
-    k.prints("get configmap -n demo", "NAME DATA AGE\na 1 …\nb 2 …");
+    k.prints("get configmap -n demo -l mine", "NAME DATA AGE\na 1 …\nb 2 …");
     k.prints("get cm b -n demo --no-headers", "b 2 …");
-    k.prints("get cm -n demo -o name", "configmap/a\nconfigmap/b");
+    k.prints("get cm -n demo -l mine -o name", "configmap/a\nconfigmap/b");
     k.prints("get cm b -n demo -o jsonpath={.data.y}", "2");
-    k.prints("get cm -n demo -o custom-columns=N:.metadata.name,X:.data.x,Y:.data.y", "N X Y\na 1 <none>\nb 1 2");
-    k.prints("get cm -n demo --sort-by=.metadata.creationTimestamp -o name", "configmap/b\nconfigmap/a");
-    k.prints("get cm -n demo --sort-by=.data.y", "NAME DATA AGE\na 1 …\nb 2 …");
-    k.prints("get cm -n demo --field-selector=metadata.name=a -o name", "configmap/a");
-    k.prints("get cm -n demo --field-selector=metadata.name!=a -o name", "configmap/b");
-    k.fails("get cm -n demo --field-selector=data.x=1", &["field label not supported: data.x"]);
-    k.prints("get cm,deploy -n demo", "
+    k.prints("get cm -n demo -l mine -o custom-columns=N:.metadata.name,X:.data.x,Y:.data.y", "N X Y\na 1 <none>\nb 1 2");
+    k.prints("get cm -n demo -l mine --sort-by=.data.x -o name", "configmap/a\nconfigmap/b");
+    k.prints("get cm -n demo -l mine --sort-by=.data.y", "NAME DATA AGE\na 1 …\nb 2 …");
+    k.prints("get cm -n demo -l mine --field-selector=metadata.name=a -o name", "configmap/a");
+    k.prints("get cm -n demo -l mine --field-selector=metadata.name!=a -o name", "configmap/b");
+    k.fails("get cm -n demo -l mine --field-selector=data.x=1", &["field label not supported: data.x"]);
+    k.ok("label deployment web -n demo mine=yes");
+    k.prints("get cm,deploy -n demo -l mine", "
         NAME DATA AGE
         configmap/a 1 …
         configmap/b 2 …
@@ -29,9 +31,9 @@ fn get_prints_in_every_form() {
     k.prints("get deploy web -n demo -o wide", "
         NAME READY UP-TO-DATE AVAILABLE AGE CONTAINERS IMAGES SELECTOR
         web 0/2 0 0 … nginx nginx:1 app=web");
-    k.prints("get deploy -A --show-labels", "NAMESPACE NAME READY UP-TO-DATE AVAILABLE AGE LABELS\ndemo web 0/2 0 0 … app=web");
+    k.prints("get deploy -A --show-labels", "NAMESPACE NAME READY UP-TO-DATE AVAILABLE AGE LABELS\ndemo web 0/2 0 0 … app=web,mine=yes");
     k.prints("get deployments.v1.apps -n demo -o name", "deployment.apps/web");
-    let json: serde_json::Value = serde_json::from_str(&k.ok("get cm -n demo -o json")).expect("JSON");
+    let json: serde_json::Value = serde_json::from_str(&k.ok("get cm -n demo -l mine -o json")).expect("JSON");
     assert_eq!(json["kind"], "List");
     assert_eq!(json["items"][0]["kind"], "ConfigMap");
     let yaml = k.ok("get cm a -n demo -o yaml");
@@ -69,15 +71,15 @@ fn long_lists_come_in_pieces() {
     let Some(stage) = Stage::start() else { return };
     let k = stage.hub();
     let items: Vec<String> = (0..25)
-        .map(|n| format!("{{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{{\"name\":\"c{n:02}\",\"namespace\":\"demo\"}}}}"))
+        .map(|n| format!("{{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{{\"name\":\"c{n:02}\",\"namespace\":\"demo\"}}}}"))
         .collect();
     k.ok_with("create -f -", &format!("{{\"apiVersion\":\"v1\",\"kind\":\"List\",\"items\":[{}]}}", items.join(",")));
-    let whole = k.ok("get cm -n demo -o name");
+    let whole = k.ok("get secret -n demo -o name");
     assert_eq!(whole.lines().count(), 25);
-    assert_eq!(k.ok("get cm -n demo -o name --chunk-size=4"), whole);
-    let table = k.ok("get cm -n demo --chunk-size=4");
+    assert_eq!(k.ok("get secret -n demo -o name --chunk-size=4"), whole);
+    let table = k.ok("get secret -n demo --chunk-size=4");
     assert_eq!((table.lines().count(), table.matches("NAME").count()), (26, 1), "{table}");
-    let seen = k.run("get cm -n demo --chunk-size=4 -o name -v=7");
+    let seen = k.run("get secret -n demo --chunk-size=4 -o name -v=7");
     assert_eq!(seen.err.matches("limit=4").count(), 7, "{}", seen.err);
 }
 
@@ -108,7 +110,7 @@ fn describe_tells_of_builtin_kinds() {
         "QoS Class: BestEffort", "Ready True"]);
     says("describe service web -n demo", &["Type: ClusterIP", "Port: <unset> 80/TCP", "Endpoints: 10."]);
     says("describe ingress web -n demo", &["Ingress Class: nginx", "a.example", "web:80 (10."]);
-    says("describe namespace demo", &["Status: Active", "Resource Quotas", "pods"]);
+    says("describe namespace demo", &["Status: Active", "Resource Quotas"]);
     says("describe node node-0", &["Ready True", "Non-terminated Pods: (2 in total)", "kubernetes.io/hostname=node-0"]);
     says("describe configmap c -n demo", &["Data ==== k: ---- v"]);
     says("describe secret s -n demo", &["Type: Opaque", "k: 5 bytes"]);
@@ -126,7 +128,7 @@ fn events_are_shown() {
         type: Normal, count: 2, lastTimestamp: '2026-01-01T00:00:00Z', firstTimestamp: '2026-01-01T00:00:00Z', source: {{component: test}}, \
         involvedObject: {{apiVersion: v1, kind: ConfigMap, name: c, namespace: demo, uid: {uid}}}}}"));
     k.prints("get events -n demo", "LAST SEEN TYPE REASON OBJECT MESSAGE\n… Normal Tested configmap/c it works");
-    k.prints("events -n demo --for configmap/c", "LAST SEEN TYPE REASON OBJECT MESSAGE\n… … … Normal Tested ConfigMap/c it works");
+    k.prints("events -n demo --for configmap/c", "LAST SEEN TYPE REASON OBJECT MESSAGE\n… (x2 over …) Normal Tested ConfigMap/c it works");
     k.prints("get events -n demo --field-selector involvedObject.name=c,reason=Tested -o name", "event/e1");
     let out = k.ok("describe cm c -n demo");
     assert!(out.contains("it works"), "{out}");

@@ -146,7 +146,7 @@ impl Stage {
             user("admin", &admin),
             user("nobody", &nobody),
             user("foreign", &foreign_client),
-            json!({"name": "anonymous", "user": {}}),
+            json!({"name": "anonymous", "user": {"token": "nonsense"}}),
         ];
         let config = json!({"apiVersion": "v1", "kind": "Config", "current-context": HUB,
             "clusters": clusters, "contexts": contexts, "users": users});
@@ -168,7 +168,7 @@ impl Stage {
     pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.folder().join(name);
         std::fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
-        std::fs::write(&path, text).expect("a file");
+        std::fs::write(&path, manifest(text)).expect("a file");
         path
     }
 
@@ -246,7 +246,7 @@ impl Kubectl<'_> {
         }
         let mut child = command.spawn().expect("kubectl starts");
         if let Some(mut stdin) = child.stdin.take() {
-            stdin.write_all(input.as_bytes()).expect("kubectl reads");
+            stdin.write_all(manifest(input).as_bytes()).expect("kubectl reads");
         }
         finish(child)
     }
@@ -326,7 +326,14 @@ impl Running {
                         return line;
                     }
                 }
-                Err(_) => panic!("no line {wanted:?} among {:#?}", self.seen),
+                Err(why) => {
+                    let _ = self.child.kill();
+                    let mut told = String::new();
+                    if let Some(mut err) = self.child.stderr.take() {
+                        let _ = std::io::Read::read_to_string(&mut err, &mut told);
+                    }
+                    panic!("no line {wanted:?} among {:#?} ({why}); {told}", self.seen);
+                }
             }
         }
     }
@@ -345,6 +352,12 @@ impl Drop for Running {
             let _ = reader.join();
         }
     }
+}
+
+/// kubectl takes what begins with a brace for JSON; a comment lets it see YAML in flow style.
+fn manifest(text: &str) -> String {
+    let yaml = text.starts_with('{') && !text.starts_with("{\"");
+    if yaml { format!("# YAML\n{text}") } else { text.to_owned() }
 }
 
 fn finish(child: Child) -> Ended {

@@ -15,15 +15,15 @@ fn get_w_shows_changes_as_they_come() {
     rows.line("two 0 …");
     k.ok(r#"patch cm two -n demo -p '{"data":{"x":"y","z":"w"}}'"#);
     rows.line("two 2 …");
-    let mut only = k.start("get cm -n demo -l pick=me -w -o name --output-watch-events");
+    let mut only = k.start("get cm -n demo -l pick=me -w --output-watch-events");
     let mut events = k.start("get cm one -n demo -w --output-watch-events");
     events.line("EVENT NAME DATA AGE");
     events.line("ADDED one 1 …");
     k.ok("label cm one -n demo pick=me");
     events.line("MODIFIED one 1 …");
-    only.line("ADDED configmap/one");
+    only.line("ADDED one 1 …");
     k.ok("label cm one -n demo pick-");
-    only.line("DELETED configmap/one");
+    only.line("DELETED one 1 …");
     k.ok("delete cm one -n demo");
     events.line("DELETED one 1 …");
     rows.line("one 1 …");

@@ -69,6 +69,12 @@ spec: {{selector: {{matchLabels: {{app: x}}}}, {pod}}}
     k.prints("cordon node-0", "node/node-0 cordoned");
     k.prints("uncordon node-0", "node/node-0 uncordoned");
     k.prints("taint node node-0 a=b:NoSchedule", "node/node-0 tainted");
+    k.prints("taint node node-0 a=b:NoSchedule-", "node/node-0 untainted");
+    k.ok("drain node-0 --ignore-daemonsets --force --disable-eviction=false --timeout=20s");
+    k.ok("uncordon node-0");
+    k.ok("wait --for=jsonpath={.status.readyReplicas}=2 statefulset/db -n demo --timeout=30s");
+    k.fails("get pod lone -n demo", &["pods \"lone\" not found"]);
+    k.ok("delete pod db-0 -n demo --grace-period=0 --force");
     k.ok("get all -n demo");
 }
 
@@ -89,10 +95,10 @@ fn simulated_pods_have_no_process() {
         "port-forward pod/lone -n demo :80",
         "cp file demo/lone:/tmp/file",
     ] {
-        k.fails(line, &["no process runs in a simulated"]);
+        k.fails(line, &["isn't possible: pod \"lone\" is simulated, no process runs behind it"]);
     }
-    k.fails("top pod -n demo", &["Metrics API not available"]);
-    k.fails("top node", &["Metrics API not available"]);
+    k.fails("top pod -n demo", &["there are no metrics: pods and nodes are simulated, no process runs behind them"]);
+    k.fails("top node", &["there are no metrics: pods and nodes are simulated, no process runs behind them"]);
     k.fails("logs zzz -n demo", &["pods \"zzz\" not found"]);
     k.fails("exec zzz -n demo -- date", &["pods \"zzz\" not found"]);
 }

@@ -92,26 +92,36 @@ pub(crate) fn of(app: &Application, roster: &Roster) -> Node {
 }
 
 fn of_step(step: &StepStatus, applied: &[AppliedResource], roster: &Roster) -> Node {
-    let below = step.targets.iter().map(|target| of_target(target, applied, roster)).collect();
-    let note = match (step.phase.as_str(), step.message.is_empty()) {
-        (phase, true) => phase.to_owned(),
-        ("suspending", false) => step.message.clone(),
-        (phase, false) => format!("{phase}: {}", step.message),
+    let below: Vec<Node> = step.targets.iter().map(|target| of_target(target, applied, roster)).collect();
+    let note = match step.phase.as_str() {
+        "suspending" => {
+            // The commands that it names are said by whoever shows the gate.
+            let asked = step.message.split("; look with").next().unwrap_or_default();
+            asked.strip_prefix(&format!("step {} ", step.name)).unwrap_or(asked).to_owned()
+        }
+        // The targets below say the rest.
+        "running" if !below.is_empty() => {
+            format!("running, {} of {} targets done", step.targets_succeeded, step.targets_total)
+        }
+        phase if step.message.is_empty() || phase == "skipped" => phase.to_owned(),
+        phase => format!("{phase}: {}", step.message),
     };
     Node { mark: Mark::of(&step.phase), name: step.name.clone(), note, below }
 }
 
 fn of_target(target: &TargetStatus, applied: &[AppliedResource], roster: &Roster) -> Node {
     let mark = Mark::of(&target.phase);
-    let counted = if target.total == 0 {
-        String::new()
-    } else {
-        format!(", {}/{} objects", target.applied, target.total)
-    };
-    let said = if target.message.is_empty() { String::new() } else { format!(": {}", target.message) };
-    let below = objects_of(target, applied).into_iter().map(|object| of_object(object, target)).collect();
+    let mut note = target.phase.clone();
+    if target.total > 0 {
+        note.push_str(&format!(", {}/{} objects", target.applied, target.total));
+    }
+    let objects = objects_of(target, applied);
+    if !target.message.is_empty() && !objects.iter().any(|object| about(object, &target.message).is_some()) {
+        note.push_str(&format!(": {}", target.message));
+    }
+    let below = objects.into_iter().map(|object| of_object(object, target, mark)).collect();
     let name = format!("{}, namespace {}", roster.label(&target.cluster), target.namespace);
-    Node { mark, name, note: format!("{}{counted}{said}", target.phase), below }
+    Node { mark, name, note, below }
 }
 
 /// What stands on a target. Before its turn that is nothing of its step.
@@ -124,20 +134,29 @@ fn objects_of<'a>(target: &TargetStatus, applied: &'a [AppliedResource]) -> Vec<
     applied.iter().filter(here).collect()
 }
 
-fn mark_of_object(object: &AppliedResource, target: &TargetStatus) -> Mark {
-    // The message names the object that is waited for, or that failed.
-    let meant = target.message.contains(&object.kind) && target.message.contains(&object.name);
-    match Mark::of(&target.phase) {
+fn of_object(object: &AppliedResource, target: &TargetStatus, of_target: Mark) -> Node {
+    let said = about(object, &target.message);
+    let mark = match of_target {
         Mark::Good => Mark::Good,
-        Mark::Bad if meant => Mark::Bad,
-        Mark::Busy if meant || target.applied == 0 => Mark::Busy,
+        Mark::Bad if said.is_some() => Mark::Bad,
+        Mark::Busy if said.is_some() || target.applied == 0 => Mark::Busy,
         _ => Mark::Good,
-    }
+    };
+    let note = said.filter(|_| mark != Mark::Good).unwrap_or_default().to_owned();
+    Node { mark, name: format!("{} {}", object.kind, object.name), note, below: Vec::new() }
 }
 
-fn of_object(object: &AppliedResource, target: &TargetStatus) -> Node {
-    let mark = mark_of_object(object, target);
-    Node { mark, name: format!("{} {}", object.kind, object.name), note: String::new(), below: Vec::new() }
+/// What a target's message says about an object, if it is the one that it names.
+fn about<'m>(object: &AppliedResource, message: &'m str) -> Option<&'m str> {
+    let name = if object.namespace.is_empty() {
+        format!("{} {}", object.kind, object.name)
+    } else {
+        format!("{} {}/{}", object.kind, object.namespace, object.name)
+    };
+    let (_, said) = message.split_once(&name)?;
+    // Not a longer name that begins so.
+    let ends = said.chars().next().is_none_or(|next| !(next.is_ascii_alphanumeric() || "-.".contains(next)));
+    ends.then(|| said.trim_start_matches([':', ' ']))
 }
 
 /// What differs between two moments of a rollout, as lines for where nothing can be redrawn.
@@ -149,51 +168,42 @@ pub(crate) struct Changes {
 impl Changes {
     /// The lines that are new since the last call.
     pub(crate) fn since_last(&mut self, app: &Application, roster: &Roster) -> Vec<String> {
-        let Some(status) = &app.status else { return Vec::new() };
         let mut lines = Vec::new();
-        let steps = status.workflow.iter().flat_map(|workflow| &workflow.steps);
-        for step in steps.filter(|step| step.phase != "pending") {
-            let run = status.workflow.as_ref().map(|workflow| workflow.run.as_str()).unwrap_or_default();
-            let place = format!("{run}/{}", step.name);
-            self.tell(
-                &place,
-                format!("step {}: {}", step.name, said(&step.phase, &step.message)),
-                &mut lines,
-            );
-            for target in step.targets.iter().filter(|target| target.phase != "pending") {
-                let place = format!("{place}/{}/{}", target.cluster, target.namespace);
-                let counted = format!("{}/{} objects", target.applied, target.total);
-                let text = format!(
-                    "  {}: {}, {counted}",
-                    roster.label(&target.cluster),
-                    said(&target.phase, &target.message)
-                );
-                self.tell(&place, text, &mut lines);
-                for object in objects_of(target, &status.applied_resources) {
-                    let state = match mark_of_object(object, target) {
-                        Mark::Good => "done",
-                        Mark::Bad => "failed",
-                        _ => "waited for",
-                    };
-                    let place = format!("{place}/{} {}", object.kind, object.name);
-                    self.tell(&place, format!("    {} {}: {state}", object.kind, object.name), &mut lines);
-                }
-            }
+        let tree = of(app, roster);
+        let run = app.status.iter().flat_map(|status| &status.workflow).map(|workflow| workflow.run.clone());
+        let run: String = run.collect();
+        for step in &tree.below {
+            self.walk(step, 0, &run, &mut lines);
         }
-        self.tell("", format!("{}: {}", app.name_any(), status.status.as_str()), &mut lines);
+        self.tell(String::new(), format!("{}: {}", tree.name, tree.note), &mut lines);
         lines
     }
 
-    fn tell(&mut self, place: &str, text: String, lines: &mut Vec<String>) {
-        if self.seen.get(place) != Some(&text) {
-            lines.push(text.clone());
-            self.seen.insert(place.to_owned(), text);
+    fn walk(&mut self, node: &Node, depth: usize, above: &str, lines: &mut Vec<String>) {
+        // What waits for its turn is told when it has come; what is skipped, with the end of the run.
+        if node.mark == Mark::Idle && node.note.starts_with("pending") {
+            return;
+        }
+        let word = if depth == 0 { "step " } else { "" };
+        let state = match (node.mark, node.note.as_str()) {
+            (Mark::Good, "") => "done",
+            (Mark::Bad, "") => "failed",
+            (_, "") => "waiting",
+            (_, note) => note,
+        };
+        let place = format!("{above}/{}", node.name);
+        self.tell(place.clone(), format!("{:1$}{word}{2}: {state}", "", depth * 2, node.name), lines);
+        for below in &node.below {
+            self.walk(below, depth + 1, &place, lines);
         }
     }
-}
 
-fn said(phase: &str, message: &str) -> String {
-    if message.is_empty() { phase.to_owned() } else { format!("{phase} ({message})") }
+    fn tell(&mut self, place: String, text: String, lines: &mut Vec<String>) {
+        if self.seen.get(&place) != Some(&text) {
+            lines.push(text.clone());
+            self.seen.insert(place, text);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -211,7 +221,7 @@ mod tests {
                 "workflow": {
                     "run": "web-1", "status": "executing",
                     "steps": [
-                        { "id": "a", "name": "first", "type": "deploy", "phase": "running", "targets": [{
+                        { "id": "a", "name": "first", "type": "deploy", "phase": "running", "targetsTotal": 1, "targets": [{
                             "cluster": "mc-1", "namespace": "demo", "phase": target, "message": message,
                             "applied": 1, "total": 2,
                         }] },
@@ -237,10 +247,10 @@ mod tests {
         let tree = of(&app("waiting", "Deployment demo/web: 2 of 5 ready"), &Roster::default());
         let expected = "\
 ⠋ web  run web-1, runningWorkflow
-├─ ⠋ first  running
-│  └─ ⠋ mc-1, namespace demo  waiting, 1/2 objects: Deployment demo/web: 2 of 5 ready
+├─ ⠋ first  running, 0 of 1 targets done
+│  └─ ⠋ mc-1, namespace demo  waiting, 1/2 objects
 │     ├─ ✔ Service web
-│     └─ ⠋ Deployment web
+│     └─ ⠋ Deployment web  2 of 5 ready
 └─ · second  pending";
         assert_eq!(plain(&tree.lines(Some(0))), expected);
     }
@@ -250,9 +260,16 @@ mod tests {
     fn changes_are_told_once() {
         let mut changes = Changes::default();
         let first = changes.since_last(&app("delivering", ""), &Roster::default());
-        assert_eq!(first.len(), 5);
+        let expected = [
+            "step first: running, 0 of 1 targets done",
+            "  mc-1, namespace demo: delivering, 1/2 objects",
+            "    Service web: done",
+            "    Deployment web: done",
+            "web: run web-1, runningWorkflow",
+        ];
+        assert_eq!(first, expected);
         assert!(changes.since_last(&app("delivering", ""), &Roster::default()).is_empty());
         let second = changes.since_last(&app("succeeded", ""), &Roster::default());
-        assert_eq!(second, ["  mc-1: succeeded, 1/2 objects"]);
+        assert_eq!(second, ["  mc-1, namespace demo: succeeded, 1/2 objects"]);
     }
 }

@@ -171,11 +171,11 @@ impl Folder {
     /// A full disk, missing permissions.
     pub fn probe(&self) -> Outcome {
         const ROOM: usize = 256 * 1024;
-        let written = self.write("probe", &" ".repeat(ROOM));
-        for left in ["probe", "probe.unfinished"] {
-            // Absent, where it couldn't even be made.
-            let _ = std::fs::remove_file(self.path.join(left));
-        }
+        let path = self.path.join("probe.unfinished");
+        let written =
+            std::fs::write(&path, " ".repeat(ROOM)).map_err(|error| Failure::file(&self.path, &error));
+        // Absent, where it couldn't even be made.
+        let _ = std::fs::remove_file(path);
         written
     }
 

@@ -30,7 +30,8 @@ web-demo   5/5     5            5           AGE
     let plan: Value =
         serde_json::from_str(&line.done("fleetctl plan web-demo -n demo -o json").await).unwrap();
     let hash = plan["planHash"].as_str().unwrap().to_owned();
-    assert_eq!(plan["plans"][0]["targets"][0]["actions"].as_array().unwrap().len(), 4);
+    let actions = plan["plans"][0]["targets"][0]["actions"].as_array().unwrap();
+    assert_eq!(actions.iter().filter(|action| action["kind"] == "create").count(), 4, "{plan}");
     let text = line.done("fleetctl plan web-demo -n demo").await;
     assert!(text.contains("+ Deployment web-demo (create)") && text.contains("cluster2-beijing"), "{text}");
     assert!(text.contains(&format!("fleetctl workflow resume web-demo -n demo --plan {hash}")), "{text}");
@@ -89,6 +90,15 @@ async fn runs_are_steered() {
     apply_example(&hub).await;
     in_phase(&hub, Phase::WorkflowSuspending).await;
     let line = CommandLine::of(&fleet);
+    // A person's own stop is lifted by the same command, and opens no gate on the way.
+    let stopped = line.done("fleetctl workflow suspend web-demo -n demo").await;
+    assert_eq!(stopped, "Successfully suspend workflow: web-demo\n");
+    let twice = line.fails("fleetctl workflow suspend web-demo -n demo", 4).await;
+    assert!(twice.contains("already") && twice.contains("fleetctl workflow resume"), "{twice}");
+    let lifted = line.run("fleetctl workflow resume web-demo -n demo").await;
+    assert_eq!((lifted.code, lifted.err.contains("suspended by hand")), (0, true), "{lifted:?}");
+    in_phase(&hub, Phase::WorkflowSuspending).await;
+    assert!(line.done("fleetctl workflow list -n demo --waiting").await.contains("approval of step"));
     let ended = line.done("fleetctl workflow terminate web-demo -n demo").await;
     assert_eq!(ended, "Successfully terminate workflow: web-demo\n");
     in_phase(&hub, Phase::WorkflowTerminated).await;

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     clippy::disallowed_methods,
@@ -14,3 +15,4 @@ mod gates;
 mod local;
 mod remote;
 mod support;
+mod transcript;
