@@ -17,6 +17,8 @@
 //! The types hold data and no behaviour beyond reading themselves; [`crds`] turns them into
 //! CustomResourceDefinitions.
 
+#![allow(clippy::duplicated_attributes, reason = "each printer column and short name is an attribute of its own")]
+
 pub mod application;
 pub mod application_revision;
 pub mod approval;

@@ -50,7 +50,7 @@ const LABEL_LIMIT: usize = 63;
 
 /// Identifies one Application of one hub on every member: a hash of the hub's kube-system UID, namespace and name.
 pub fn owner_hash(hub_uid: &str, namespace: &str, name: &str) -> String {
-    ContentHash::of_value(&serde_json::json!([hub_uid, namespace, name])).short().to_owned()
+    ContentHash::of_value(&serde_json::json!([hub_uid, namespace, name])).short()
 }
 
 /// The field manager under which an Application's objects are applied.
@@ -63,7 +63,7 @@ pub fn short_label(name: &str) -> String {
     if name.len() <= LABEL_LIMIT {
         return name.to_owned();
     }
-    let hash = ContentHash::of_value(&serde_json::json!(name)).short().to_owned();
+    let hash = ContentHash::of_value(&serde_json::json!(name)).short();
     let keep = LABEL_LIMIT - hash.len() - 1;
     let head: String = name.chars().take(keep).collect();
     format!("{}-{hash}", head.trim_end_matches(['-', '.', '_']))

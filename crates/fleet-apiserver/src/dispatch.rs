@@ -63,6 +63,7 @@ where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
+    let identity = identity.impersonating(request.headers())?;
     if cluster == ApiServer::WILDCARD {
         return route(server, None, identity, request).await;
     }

@@ -1,5 +1,7 @@
 //! Who asks, and what they may do.
 
+use http::{HeaderMap, HeaderValue};
+
 use crate::status::ApiError;
 
 /// Who sends a request. The listener takes it from the client certificate; in process it is given.
@@ -36,6 +38,27 @@ impl Identity {
     /// Nobody in particular.
     pub fn anonymous() -> Self {
         Self::new(Self::ANONYMOUS, [])
+    }
+
+    /// Whom the request is to be made as: the caller, or who stands in the headers of `kubectl --as`.
+    ///
+    /// # Errors
+    /// A 403 where the caller may not speak for them, a 400 for groups without a user.
+    pub(crate) fn impersonating(self, headers: &HeaderMap) -> Result<Self, ApiError> {
+        let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        let groups: Vec<String> = headers.get_all("impersonate-group").iter().map(text).collect();
+        let Some(user) = headers.get("impersonate-user").map(text).filter(|user| !user.is_empty()) else {
+            if groups.is_empty() {
+                return Ok(self);
+            }
+            return Err(ApiError::bad_request(format!("groups {groups:?} can't be impersonated without a user")));
+        };
+        let wanted = Attributes { verb: "impersonate", name: &user, resource: "users", ..Attributes::default() };
+        authorize(&self, &wanted)?;
+        for group in &groups {
+            authorize(&self, &Attributes { name: group, resource: "groups", ..wanted })?;
+        }
+        Ok(Self::new(user, groups))
     }
 
     /// Whether the request carries no credentials.

@@ -140,7 +140,7 @@ impl Refusal {
                 let advice = "give the account that fleetctl uses there this right";
                 Self::Final(problem("Forbidden", format!("{id} on {cluster}: {message}; {advice}")))
             }
-            MemberError::Refused { code, message, cluster, .. } if matches!(code, 400 | 422) => {
+            MemberError::Refused { code: 400 | 422, message, cluster, .. } => {
                 Self::Final(problem("Invalid", format!("{id} on {cluster}: {message}")))
             }
             // No version of the kind may be there yet, a namespace may be going away: this may pass.
@@ -249,8 +249,11 @@ async fn make_namespace(member: &Arc<Member>, job: &Job) -> Result<(), Refusal> 
         owner: &job.owner,
     };
     let namespace = desired::namespace_object(&job.target, &by);
-    let answer = member.apply(&namespace.id, &namespace.object, &job.manager(), false).await;
-    answer.map(|_| ()).map_err(|error| Refusal::of(&namespace.id, &error))
+    match member.apply(&namespace.id, &namespace.object, &job.manager(), false).await {
+        // Somebody else made it meanwhile; it is theirs.
+        Ok(_) | Err(MemberError::Conflicts { .. }) => Ok(()),
+        Err(error) => Err(Refusal::of(&namespace.id, &error)),
+    }
 }
 
 /// Deletes an object and waits until it is gone.

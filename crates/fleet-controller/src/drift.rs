@@ -8,7 +8,7 @@ use fleet_members::{Member, Observed};
 use fleet_plan::{Desired, DriftMode, Subject};
 
 use crate::board::Board;
-use crate::context::{Context, Noted};
+use crate::context::{AppKey, Context, Due, Noted};
 use crate::walk::Walk;
 
 /// Looks at what changed on the members since the last turn, or at everything after a restart.
@@ -157,6 +157,8 @@ fn look(ctx: &Arc<Context>, walk: &Walk, member: &Arc<Member>, desired: &Desired
         manager: walk.manager(),
         mode,
         run: walk.run_name().to_owned(),
+        due: Arc::clone(&ctx.due),
+        app: walk.key.clone(),
     };
     let (ctx, app) = (Arc::clone(ctx), walk.key.clone());
     let tasks = ctx.tasks.clone();
@@ -193,6 +195,8 @@ struct Repair {
     manager: String,
     mode: DriftMode,
     run: String,
+    due: Arc<Due>,
+    app: AppKey,
 }
 
 enum Next {
@@ -266,6 +270,7 @@ impl Repair {
                 wait.as_secs().max(1)
             );
             self.board.report_drift(cluster, id, Some(message));
+            self.due.wake(&self.app);
             // Another run may deliver something else meanwhile, and a deletion waits for nobody's patience.
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}

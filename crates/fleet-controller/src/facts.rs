@@ -139,6 +139,9 @@ pub(crate) fn observe(ctx: &Context, walk: &Walk, target: &Target, desired: &[De
     }
     for object in desired {
         let Some(seen) = member.observed(&object.id) else {
+            if !member.observes([&object.id].into_iter()) {
+                return waits("NotListed", format!("{} isn't listed on the member yet", object.id));
+            }
             return waits("NotObserved", format!("{} isn't seen on the member yet", object.id));
         };
         if seen.owner != walk.owner || seen.content != object.content.short() || seen.deleting {

@@ -109,26 +109,42 @@ impl Hub {
 
 /// Who was put together from what.
 #[derive(Default)]
-pub(crate) struct Inputs(Mutex<BTreeMap<Input, BTreeSet<AppKey>>>);
+pub(crate) struct Inputs(Mutex<InputIndex>);
+
+#[derive(Default)]
+struct InputIndex {
+    users: BTreeMap<Input, BTreeSet<AppKey>>,
+    used: BTreeMap<AppKey, BTreeSet<Input>>,
+}
 
 impl Inputs {
-    /// Replaces what an Application was put together from.
-    pub(crate) fn set(&self, key: &AppKey, used: BTreeSet<Input>) {
-        let mut all = lock(&self.0);
-        for (input, keys) in all.iter_mut() {
-            if !used.contains(input) {
-                keys.remove(key);
+    /// Replaces what an Application was put together from. True where something is new: a change of it before now
+    /// woke nobody, so it is to be looked at again.
+    pub(crate) fn set(&self, key: &AppKey, used: BTreeSet<Input>) -> bool {
+        let mut index = lock(&self.0);
+        let before = index.used.remove(key).unwrap_or_default();
+        for gone in before.difference(&used) {
+            if let Some(users) = index.users.get_mut(gone) {
+                users.remove(key);
+                if users.is_empty() {
+                    index.users.remove(gone);
+                }
             }
         }
-        for input in used {
-            all.entry(input).or_default().insert(key.clone());
+        let mut grown = false;
+        for new in used.difference(&before) {
+            grown = true;
+            index.users.entry(new.clone()).or_default().insert(key.clone());
         }
-        all.retain(|_, keys| !keys.is_empty());
+        if !used.is_empty() {
+            index.used.insert(key.clone(), used);
+        }
+        grown
     }
 
     /// Everybody who was put together from this.
     pub(crate) fn users(&self, input: &Input) -> BTreeSet<AppKey> {
-        lock(&self.0).get(input).cloned().unwrap_or_default()
+        lock(&self.0).users.get(input).cloned().unwrap_or_default()
     }
 }
 

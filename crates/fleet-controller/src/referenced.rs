@@ -60,7 +60,7 @@ impl Referenced {
     }
 
     /// Watches a kind from now on; returns once its objects are listed, or the hub doesn't have it. True where
-    /// that is news.
+    /// that wasn't so before: what was looked up is to be looked up again.
     pub(crate) async fn ensure(&self, api_version: &str, kind: &str) -> bool {
         let key = (api_version.to_owned(), kind.to_owned());
         let new = {
@@ -78,16 +78,19 @@ impl Referenced {
                     if let Some(kind) = lock(&self.cache).kinds.get_mut(&key) {
                         kind.problem = Some(problem);
                     }
+                    self.settled.notify_waiters();
                 }
             }
         }
+        let mut waited = new;
         loop {
             let settled = self.settled.notified();
             let is_settled =
                 lock(&self.cache).kinds.get(&key).is_none_or(|kind| kind.synced || kind.problem.is_some());
             if is_settled || self.stop.is_cancelled() {
-                return new && !self.stop.is_cancelled();
+                return waited && !self.stop.is_cancelled();
             }
+            waited = true;
             tokio::select! {
                 () = settled => {}
                 () = self.stop.cancelled() => return false,

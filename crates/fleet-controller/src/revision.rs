@@ -12,6 +12,9 @@ use crate::Problem;
 use crate::context::lock;
 use crate::{kinds, resolve};
 
+/// Objects by step and namespace.
+type Prepared = BTreeMap<(String, String), Arc<Vec<Desired>>>;
+
 /// A revision ready for use.
 pub struct Loaded {
     /// The ApplicationRevision's name.
@@ -26,7 +29,7 @@ pub struct Loaded {
     pub policies: ResourcePolicies,
     /// Types of its components.
     pub component_types: BTreeMap<String, String>,
-    prepared: Mutex<BTreeMap<(String, String), Arc<Vec<Desired>>>>,
+    prepared: Mutex<Prepared>,
 }
 
 impl Loaded {

@@ -240,3 +240,40 @@ fn keyed_item<'a>(list: &'a Value, keys: &str) -> Option<&'a Value> {
     let keys = keys.as_object()?;
     list.as_array()?.iter().find(|item| keys.iter().all(|(name, value)| item.get(name) == Some(value)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(uid: &str, version: &str, content: &str) -> Observed {
+        Observed {
+            uid: uid.to_owned(),
+            resource_version: version.to_owned(),
+            owner: "us".to_owned(),
+            content: content.to_owned(),
+            managed: Some(1),
+            deleting: false,
+            health: fleet_health::assess(&serde_json::json!({"kind": "ConfigMap", "apiVersion": "v1"})),
+        }
+    }
+
+    /// The answer to an apply and the watch race; what is older never covers what is newer (design invariant 4).
+    #[test]
+    fn an_older_observation_never_covers_a_newer_one() {
+        let id = ObjectId {
+            api_version: "v1".to_owned(),
+            kind: "ConfigMap".to_owned(),
+            namespace: "demo".to_owned(),
+            name: "settings".to_owned(),
+        };
+        let observations = Observations::default();
+        assert!(observations.put(&id, seen("a", "10", "new")).is_some());
+        assert_eq!(observations.put(&id, seen("a", "9", "old")), None);
+        assert_eq!(observations.get(&id).map(|seen| seen.content), Some("new".to_owned()));
+        // Made anew it is another object, whatever its version.
+        assert!(observations.put(&id, seen("b", "3", "anew")).is_some());
+        assert_eq!(observations.get(&id).map(|seen| seen.content), Some("anew".to_owned()));
+        // Said again it is no news.
+        assert_eq!(observations.put(&id, seen("b", "4", "anew")), None);
+    }
+}

@@ -1,5 +1,6 @@
 //! What an Application asks for, compared with what runs.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use fleet_api::Application;
@@ -51,16 +52,18 @@ pub(crate) async fn intent(ctx: &Arc<Context>, app: &Application, walk: &mut Wal
 /// Puts the Application together: with the definitions that its revision pins, so that a changed definition
 /// starts nothing by itself; where that doesn't give what runs, with those in force.
 async fn draft(ctx: &Arc<Context>, app: &Application, walk: &Walk) -> Result<Draft, Problem> {
-    // What is asked for and not watched yet is watched, until everything that is asked for is.
+    // What is asked for and not watched yet is watched, until everything that is asked for is: the last look comes
+    // after the watches and the registration, so that no change falls between.
     loop {
         let snapshot = ctx.hub.snapshot(&walk.key);
         let outcome = with_pinned_definitions(ctx, app, walk, &snapshot);
         let used = snapshot.into_used();
-        let mut grown = false;
-        for (api_version, kind) in used.iter().filter_map(Input::kind) {
-            grown |= ctx.hub.referenced.ensure(api_version, kind).await;
+        let kinds: BTreeSet<(String, String)> =
+            used.iter().filter_map(Input::kind).map(|(a, b)| (a.to_owned(), b.to_owned())).collect();
+        let mut grown = ctx.hub.inputs.set(&walk.key, used);
+        for (api_version, kind) in kinds {
+            grown |= ctx.hub.referenced.ensure(&api_version, &kind).await;
         }
-        ctx.hub.inputs.set(&walk.key, used);
         if !grown {
             return outcome;
         }

@@ -24,6 +24,7 @@ pub(crate) async fn write_status(
     deleting: Option<String>,
 ) -> Result<Timestamp, RecordError> {
     let now = ctx.now();
+    let shown = app.status.clone().unwrap_or_default();
     let mut drift: Vec<String> = walk.board.reported().into_iter().map(|(_, _, message)| message).collect();
     drift.truncate(10);
     let status = derive(
@@ -33,7 +34,7 @@ pub(crate) async fn write_status(
             revision: walk.revision.as_deref(),
             problem,
             held_back,
-            services: services(ctx, walk),
+            services: services(ctx, walk, &shown),
             drift,
             progress: progress(ctx, walk),
             inventory: &walk.inventory,
@@ -41,7 +42,6 @@ pub(crate) async fn write_status(
         },
         now,
     );
-    let shown = app.status.clone().unwrap_or_default();
     if shown == status {
         return Ok(Timestamp::MAX);
     }
@@ -81,7 +81,7 @@ fn is_transition(shown: &ApplicationStatus, status: &ApplicationStatus) -> bool 
 }
 
 /// Health of each component on each target that something was delivered to.
-fn services(ctx: &Context, walk: &Walk) -> Vec<ServiceStatus> {
+fn services(ctx: &Context, walk: &Walk, shown: &ApplicationStatus) -> Vec<ServiceStatus> {
     let mut services = Vec::new();
     let mut targets: Vec<Target> = walk.inventory.targets.iter().map(|entry| entry.target.clone()).collect();
     targets.sort();
@@ -93,15 +93,27 @@ fn services(ctx: &Context, walk: &Walk) -> Vec<ServiceStatus> {
         }
         for (component, objects) in by_component {
             let fact = facts::observe(ctx, walk, &target, &objects);
-            // What doesn't answer is neither healthy nor unhealthy; the message says so.
-            let unreachable = fact.waiting_for.as_ref().is_some_and(|p| p.reason == "Unreachable");
-            let repairing = fact.waiting_for.as_ref().is_some_and(|p| p.reason == "NotObserved");
+            let reason = fact.waiting_for.as_ref().map_or("", |problem| problem.reason.as_str());
+            let message = fact.waiting_for.as_ref().map(|problem| problem.message.clone()).unwrap_or_default();
+            // What doesn't answer, or wasn't listed since a restart, is neither healthy nor unhealthy: it is as last
+            // seen.
+            let before = shown.services.iter().find(|service| {
+                service.name == component && service.cluster == target.cluster && service.namespace == target.namespace
+            });
+            let healthy = match reason {
+                "Unreachable" | "NotListed" => before.is_none_or(|before| before.healthy),
+                _ => fact.done,
+            };
             services.push(ServiceStatus {
                 name: component.to_owned(),
                 namespace: target.namespace.clone(),
                 cluster: target.cluster.clone(),
-                healthy: fact.done || unreachable || repairing && walk.unchecked,
-                message: fact.waiting_for.map(|problem| problem.message).unwrap_or_default(),
+                healthy,
+                message: match (reason, before) {
+                    ("NotListed", Some(before)) => before.message.clone(),
+                    ("NotListed", None) => String::new(),
+                    _ => message,
+                },
             });
         }
     }

@@ -26,7 +26,7 @@ impl<'a> Values<'a> {
             ("containers", containers.join(" ")),
             ("hostIP", "172.18.0.2".to_owned()),
             ("podIP", address([10, 244], &[uid(object)], 0).to_string()),
-            ("externalIP", external(&[namespace(object), name(object)]).to_string()),
+            ("externalIP", external(&[uid(object)]).to_string()),
             ("qos", quality(object).to_owned()),
         ]);
         Self { object, named }

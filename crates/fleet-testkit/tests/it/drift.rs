@@ -53,6 +53,7 @@ async fn a_failed_run_is_not_rolled_back_by_drift_repair() -> anyhow::Result<()>
     fleet.apply("hub", &config("settings", "1")).await?;
     fleet.apply("hub", &deployment("web", "web:1")).await?;
     let mut manifest = app(&[CONFIG, ("apps/v1", "Deployment", "web")], &["m1"]);
+    manifest["metadata"]["annotations"] = json!({"app.oam.dev/publishVersion": "v1"});
     manifest["spec"]["workflow"] = json!({"steps": [{"name": "go", "type": "deploy", "timeout": "2s",
         "properties": {"policies": ["where"]}}]});
     fleet.apply("hub", &manifest).await?;
@@ -60,7 +61,6 @@ async fn a_failed_run_is_not_rolled_back_by_drift_repair() -> anyhow::Result<()>
     let mut bad = deployment("web", "web:2");
     bad["spec"]["template"]["metadata"]["annotations"] = json!({"sim.fleetctl.dev/hold": "true"});
     manifest["metadata"]["annotations"] = json!({"app.oam.dev/publishVersion": "v2"});
-    manifest["spec"]["components"][0]["traits"] = json!([{"type": "labels", "properties": {"round": "two"}}]);
     fleet.apply("hub", &config("settings", "2")).await?;
     fleet.apply("hub", &bad).await?;
     fleet.apply("hub", &manifest).await?;
@@ -82,23 +82,21 @@ async fn a_failed_run_is_not_rolled_back_by_drift_repair() -> anyhow::Result<()>
 async fn an_edit_during_a_delivery_is_repaired_after_it() -> anyhow::Result<()> {
     let fleet = Fleet::start(&[("m1", "one")]).await?;
     let engine = Engine::start(&fleet);
-    fleet.apply("hub", &config("settings", "1")).await?;
-    // The kind isn't there yet, so the delivery is tried again and again, after the ConfigMap has arrived.
-    let definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-        "metadata": {"name": "widgets.example.com"}, "spec": {"group": "example.com", "scope": "Namespaced",
-            "names": {"plural": "widgets", "singular": "widget", "kind": "Widget", "listKind": "WidgetList"},
-            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {
-                "type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]}});
-    fleet.apply("hub", &definition).await?;
-    fleet.apply("hub", &json!({"apiVersion": "example.com/v1", "kind": "Widget",
-        "metadata": {"name": "w", "namespace": "demo"}, "spec": {"size": 3}})).await?;
-    fleet.apply("hub", &app(&[CONFIG, ("example.com/v1", "Widget", "w")], &["m1"])).await?;
-    wait_value(&fleet, "m1", "settings", "1").await?;
-    fleet.merge("m1", "v1", "ConfigMap", "settings", &json!({"data": {"key": "by hand"}})).await?;
-    fleet.apply("m1", &definition).await?;
-    wait_value(&fleet, "m1", "settings", "1").await?;
+    // So many objects, one after another, that there is time for an edit of the first before the last is sent.
+    let names: Vec<String> = (0..150).map(|n| format!("settings-{n:03}")).collect();
+    for name in &names {
+        fleet.apply("hub", &config(name, "1")).await?;
+    }
+    let objects: Vec<_> = names.iter().map(|name| ("v1", "ConfigMap", name.as_str())).collect();
+    let mut manifest = app(&objects, &["m1"]);
+    manifest["spec"]["workflow"] = json!({"steps": [{"name": "go", "type": "deploy",
+        "properties": {"policies": ["where"], "parallelism": 1}}]});
+    fleet.apply("hub", &manifest).await?;
+    wait_value(&fleet, "m1", "settings-000", "1").await?;
+    fleet.merge("m1", "v1", "ConfigMap", "settings-000", &json!({"data": {"key": "by hand"}})).await?;
+    assert_eq!(value(&fleet, "m1", "settings-149").await?, None, "the delivery was over before the edit");
     fleet.wait_phase("web", "running").await?;
-    assert_eq!(value(&fleet, "m1", "settings").await?, Some(json!("1")));
+    wait_value(&fleet, "m1", "settings-000", "1").await?;
     engine.stop().await?;
     Ok(())
 }

@@ -133,3 +133,55 @@ async fn a_cluster_that_leaves_is_no_failure() -> anyhow::Result<()> {
     engine.stop().await?;
     Ok(())
 }
+
+/// Many applications find one namespace missing at the same time; one makes it, and none fails.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn applications_that_need_one_missing_namespace_dont_fight_for_it() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one"), ("m2", "two")]).await?;
+    let mut names = Vec::new();
+    for n in 0..12 {
+        let object = format!("settings-{n}");
+        fleet.apply("hub", &config(&object, "1")).await?;
+        let mut app = app(&[("v1", "ConfigMap", &object)], &["m1", "m2"]);
+        app["metadata"]["name"] = json!(format!("web-{n}"));
+        fleet.apply("hub", &app).await?;
+        names.push(format!("web-{n}"));
+    }
+    let engine = Engine::start(&fleet);
+    for name in &names {
+        let ended = fleet.wait(name, |app| {
+            app.status.as_ref().and_then(|s| s.workflow.as_ref()).is_some_and(|workflow| workflow.finished)
+        });
+        assert_eq!(message(&ended.await?), "", "{name}");
+    }
+    engine.stop().await?;
+    Ok(())
+}
+
+/// What doesn't answer is neither failed nor unhealthy: with a member down the others go on, and health stays as it was
+/// last seen.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_goes_down_is_not_unhealthy() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one"), ("m2", "two")]).await?;
+    let engine = impatient(&fleet);
+    fleet.apply("hub", &config("settings", "1")).await?;
+    fleet.apply("hub", &app(&[CONFIG], &["m1", "m2"])).await?;
+    fleet.wait_phase("web", "running").await?;
+    fleet.api().set_reachable("m2", false);
+    fleet.apply("hub", &config("settings", "2")).await?;
+    let told = fleet.wait("web", |app| message(app).contains("doesn't answer")).await?;
+    let status = told.status.unwrap_or_default();
+    let ill: Vec<_> = status.services.iter().filter(|service| !service.healthy).collect();
+    assert!(ill.is_empty(), "{ill:?}");
+    let failed = status.workflow.iter().flat_map(|w| &w.steps).flat_map(|s| &s.targets);
+    assert!(failed.clone().any(|t| t.cluster == "m1") && failed.clone().all(|t| t.phase != "failed"));
+    fleet.wait_object("m1", "v1", "ConfigMap", "settings", |object| {
+        object.and_then(|object| object.pointer("/data/key")) == Some(&json!("2"))
+    })
+    .await?;
+    fleet.api().set_reachable("m2", true);
+    fleet.wait_run("web", 2, "running").await?;
+    assert_eq!(value(&fleet, "m2", "settings").await?, Some(json!("2")));
+    engine.stop().await?;
+    Ok(())
+}

@@ -138,6 +138,11 @@ async fn a_second_application_of_the_same_name_has_its_own_records() -> anyhow::
         api.delete("web", &DeleteParams::default()).await?;
         fleet.wait_object("hub", APPLICATION, "Application", "web", |app| app.is_none()).await?;
         assert_eq!(value(&fleet, "m1", "settings").await?, None);
+        // As a restored backup would, or a collector that is slow.
+        fleet.wait_object("hub", APPLICATION, "ApplicationRevision", &run.spec.revision, |r| r.is_none()).await?;
+        let mut left = ApplicationRevision::new(&run.spec.revision, revision.spec.clone());
+        left.metadata.labels = revision.metadata.labels.clone();
+        revisions.create(&Default::default(), &left).await?;
     }
     engine.stop().await?;
     Ok(())

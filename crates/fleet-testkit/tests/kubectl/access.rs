@@ -10,6 +10,11 @@ fn certificates_decide_who_asks() {
         Username tester
         Groups [system:masters system:authenticated]");
     stage.context("nobody").prints("auth whoami", "ATTRIBUTE VALUE\nUsername nobody\nGroups [system:authenticated]");
+    stage.hub().prints("auth whoami --as=bob --as-group=devs", "
+        ATTRIBUTE VALUE
+        Username bob
+        Groups [devs system:authenticated]");
+    stage.hub().fails("get secret -n demo --as=system:anonymous", &["Error from server (Forbidden)"]);
     stage.context("anonymous").fails("get ns", &["You must be logged in to the server"]);
     stage.context("wrong-ca").fails("get ns", &["x509: certificate signed by unknown authority"]);
     let foreign = stage.context("foreign").run("get ns");
@@ -25,6 +30,8 @@ fn can_i() {
     k.prints("auth can-i '*' '*'", "yes");
     let all = k.ok("auth can-i --list");
     assert!(all.contains("*.*"), "{all}");
+    let no = k.run("auth can-i create deployments --as=system:anonymous");
+    assert!(no.code == 1, "{no:?}");
 }
 
 #[test]

@@ -2,6 +2,8 @@
 //!
 //! Where there is no kubectl the transcripts are skipped, loudly; `FLEETCTL_REQUIRE_KUBECTL=1` makes that a failure.
 
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests fail by panicking")]
+
 mod access;
 mod applying;
 mod creating;
@@ -13,13 +15,3 @@ mod reading;
 mod support;
 mod watching;
 mod workloads;
-
-#[test]
-#[ignore]
-fn explore() {
-    let Some(stage) = support::Stage::start() else { return };
-    std::fs::write("/tmp/kubectl-explore", stage.folder().to_str().unwrap()).unwrap();
-    while std::path::Path::new("/tmp/kubectl-explore").exists() {
-        std::thread::sleep(std::time::Duration::from_millis(200));
-    }
-}

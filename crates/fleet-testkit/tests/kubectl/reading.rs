@@ -51,6 +51,19 @@ fn get_prints_in_every_form() {
     k.prints("get cm zzz -n demo --ignore-not-found", "");
 }
 
+/// Every kind has a table, with rows or without.
+#[test]
+fn everything_can_be_listed() {
+    let Some(stage) = Stage::start() else { return };
+    let k = stage.member();
+    let names: Vec<String> = k.ok("api-resources --verbs=list -o name").lines().map(str::to_owned).collect();
+    assert!(names.len() > 40, "{names:?}");
+    let all = k.ok(&format!("get {} -A", names.join(",")));
+    for row in ["node/node-0", "configmap/kube-root-ca.crt", "ingressclass.networking.k8s.io/nginx", "namespace/default"] {
+        assert!(all.contains(row), "{row} isn't in {all}");
+    }
+}
+
 #[test]
 fn get_says_what_isnt_there() {
     let Some(stage) = Stage::start() else { return };
