@@ -4,8 +4,8 @@ use kube::CustomResourceExt as _;
 use serde_json::{Value, json};
 
 use crate::{
-    Application, ApplicationRevision, Approval, ComponentDefinition, ManagedCluster, Policy, PolicyDefinition,
-    ResourceTracker, Run, TraitDefinition, Workflow, WorkflowStepDefinition,
+    Application, ApplicationRevision, Approval, ComponentDefinition, ManagedCluster, Policy,
+    PolicyDefinition, ResourceTracker, Run, TraitDefinition, Workflow, WorkflowStepDefinition,
 };
 
 /// Every CustomResourceDefinition, in the order of installation.

@@ -17,7 +17,10 @@
 //! The types hold data and no behaviour beyond reading themselves; [`crds`] turns them into
 //! CustomResourceDefinitions.
 
-#![allow(clippy::duplicated_attributes, reason = "each printer column and short name is an attribute of its own")]
+#![allow(
+    clippy::duplicated_attributes,
+    reason = "each printer column and short name is an attribute of its own"
+)]
 
 pub mod application;
 pub mod application_revision;
@@ -36,7 +39,7 @@ pub mod target;
 pub mod workflow;
 
 pub use application::{
-    AppliedResource, Application, ApplicationSpec, ApplicationStatus, Component, InlinePolicy, Phase,
+    Application, ApplicationSpec, ApplicationStatus, AppliedResource, Component, InlinePolicy, Phase,
     RevisionReference, ServiceStatus, StepStatus, TargetStatus, Trait, WorkflowSource, WorkflowStatus,
 };
 pub use application_revision::{ApplicationRevision, ApplicationRevisionSpec, RevisionContent, StepContent};

@@ -26,7 +26,11 @@ use crate::{Condition, names};
     type_ = "string",
     json_path = ".metadata.annotations.cluster\\.core\\.oam\\.dev/cluster-alias"
 ))]
-#[kube(printcolumn(name = "Joined", type_ = "string", json_path = ".status.conditions[?(@.type==\"Joined\")].status"))]
+#[kube(printcolumn(
+    name = "Joined",
+    type_ = "string",
+    json_path = ".status.conditions[?(@.type==\"Joined\")].status"
+))]
 #[kube(printcolumn(
     name = "Available",
     type_ = "string",

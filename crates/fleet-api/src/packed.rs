@@ -71,7 +71,8 @@ mod tests {
 
     #[test]
     fn what_is_packed_comes_back_and_shrinks() {
-        let value: Vec<String> = (0..1000).map(|n| format!("apps/v1 Deployment demo/web-{}", n % 7)).collect();
+        let value: Vec<String> =
+            (0..1000).map(|n| format!("apps/v1 Deployment demo/web-{}", n % 7)).collect();
         let packed = Packed::pack(&value).unwrap();
         assert!(packed.data.len() < 2_000, "{} bytes", packed.data.len());
         assert_eq!(packed.unpack::<Vec<String>>().unwrap(), value);

@@ -13,7 +13,13 @@ use crate::{ObjectId, Packed, Target};
 
 /// The packed inventory.
 #[derive(CustomResource, Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
-#[kube(group = "core.oam.dev", version = "v1beta1", kind = "ResourceTracker", shortname = "rt", category = "oam")]
+#[kube(
+    group = "core.oam.dev",
+    version = "v1beta1",
+    kind = "ResourceTracker",
+    shortname = "rt",
+    category = "oam"
+)]
 #[kube(printcolumn(name = "TYPE", type_ = "string", json_path = ".spec.type"))]
 #[kube(printcolumn(name = "APP", type_ = "string", json_path = ".spec.applicationName"))]
 #[kube(printcolumn(name = "APP-NS", type_ = "string", json_path = ".spec.applicationNamespace"))]
@@ -115,11 +121,16 @@ mod pairs {
 
     use super::{ObjectId, Owned};
 
-    pub(super) fn serialize<S: Serializer>(map: &BTreeMap<ObjectId, Owned>, to: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(
+        map: &BTreeMap<ObjectId, Owned>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
         to.collect_seq(map)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<ObjectId, Owned>, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<BTreeMap<ObjectId, Owned>, D::Error> {
         Ok(Vec::<(ObjectId, Owned)>::deserialize(from)?.into_iter().collect())
     }
 }

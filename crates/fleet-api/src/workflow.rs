@@ -7,7 +7,14 @@ use serde_json::Value;
 
 /// Mode and steps stand at the root of the object.
 #[derive(CustomResource, Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[kube(group = "core.oam.dev", version = "v1alpha1", kind = "Workflow", namespaced, no_spec, category = "oam")]
+#[kube(
+    group = "core.oam.dev",
+    version = "v1alpha1",
+    kind = "Workflow",
+    namespaced,
+    no_spec,
+    category = "oam"
+)]
 pub struct WorkflowBody {
     /// In which order steps run.
     #[serde(default, skip_serializing_if = "Option::is_none")]

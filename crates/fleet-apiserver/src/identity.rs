@@ -51,9 +51,12 @@ impl Identity {
             if groups.is_empty() {
                 return Ok(self);
             }
-            return Err(ApiError::bad_request(format!("groups {groups:?} can't be impersonated without a user")));
+            return Err(ApiError::bad_request(format!(
+                "groups {groups:?} can't be impersonated without a user"
+            )));
         };
-        let wanted = Attributes { verb: "impersonate", name: &user, resource: "users", ..Attributes::default() };
+        let wanted =
+            Attributes { verb: "impersonate", name: &user, resource: "users", ..Attributes::default() };
         authorize(&self, &wanted)?;
         for group in &groups {
             authorize(&self, &Attributes { name: group, resource: "groups", ..wanted })?;
@@ -116,4 +119,34 @@ pub fn authorize(identity: &Identity, wanted: &Attributes<'_>) -> Result<(), Api
         wanted.verb, wanted.group
     );
     Err(ApiError::forbidden(wanted.group, wanted.resource, wanted.name, &why))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(entries: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in entries {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    /// `kubectl --as` that is ignored would show a user more than they may see.
+    #[test]
+    fn who_is_impersonated_asks() {
+        let admin = Identity::admin("root");
+        assert_eq!(admin.clone().impersonating(&headers(&[])).unwrap(), admin);
+        let bob = [("impersonate-user", "bob"), ("impersonate-group", "devs"), ("impersonate-group", "ops")];
+        let bob = admin.clone().impersonating(&headers(&bob)).unwrap();
+        assert_eq!(
+            (bob.user.as_str(), bob.groups),
+            ("bob", ["devs", "ops", "system:authenticated"].map(String::from).to_vec())
+        );
+        let refused = Identity::anonymous().impersonating(&headers(&[("impersonate-user", "root")]));
+        assert_eq!(refused.unwrap_err().code(), 403);
+        let nobody = admin.impersonating(&headers(&[("impersonate-group", "system:masters")]));
+        assert_eq!(nobody.unwrap_err().code(), 400);
+    }
 }

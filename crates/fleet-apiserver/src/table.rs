@@ -45,9 +45,6 @@ pub(crate) fn table(
 
 /// A table with the row of a Scale.
 pub(crate) fn scale(scale: &Value, meta_version: &str, now: jiff::Timestamp) -> Value {
-    let column = |name: &str, column_type: &str, format: &str| {
-        json!({"name": name, "type": column_type, "format": format, "description": "", "priority": 0})
-    };
     let number = |at: &str| scale.pointer(at).cloned().unwrap_or_else(|| json!(0));
     let cells = json!([
         scale.name(),
@@ -60,10 +57,10 @@ pub(crate) fn scale(scale: &Value, meta_version: &str, now: jiff::Timestamp) -> 
         "apiVersion": format!("meta.k8s.io/{meta_version}"),
         "metadata": {"resourceVersion": scale.meta_str("resourceVersion")},
         "columnDefinitions": [
-            column("Name", "string", "name"),
-            column("Desired", "integer", ""),
-            column("Available", "integer", ""),
-            column("Age", "string", ""),
+            {"name": "Name", "type": "string", "format": "name", "description": "", "priority": 0},
+            {"name": "Desired", "type": "integer", "format": "", "description": "", "priority": 0},
+            {"name": "Available", "type": "integer", "format": "", "description": "", "priority": 0},
+            {"name": "Age", "type": "string", "format": "", "description": "", "priority": 0},
         ],
         "rows": [{"cells": cells, "object": partial(scale, meta_version)}],
     })

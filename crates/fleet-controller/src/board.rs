@@ -177,7 +177,11 @@ impl Board {
 
     pub(crate) fn reported(&self) -> Vec<(String, ObjectId, String)> {
         let state = lock(&self.0);
-        state.reported.iter().map(|((cluster, id), text)| (cluster.clone(), id.clone(), text.clone())).collect()
+        state
+            .reported
+            .iter()
+            .map(|((cluster, id), text)| (cluster.clone(), id.clone(), text.clone()))
+            .collect()
     }
 
     pub(crate) fn cleared(&self, target: &Target) -> Prune {

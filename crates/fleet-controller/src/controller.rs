@@ -99,8 +99,15 @@ impl Controller {
         let reporter = Reporter { controller: "fleetctl".to_owned(), instance: None };
         let events = Recorder::new(self.hub.clone(), reporter);
         let concurrency = self.options.concurrency;
-        let ctx =
-            Arc::new(Context::new(hub, members, self.options, stop.clone(), tasks.clone(), Arc::clone(&due), events));
+        let ctx = Arc::new(Context::new(
+            hub,
+            members,
+            self.options,
+            stop.clone(),
+            tasks.clone(),
+            Arc::clone(&due),
+            events,
+        ));
         users.serve(&ctx);
 
         follow(&ctx, policy_events, |ctx, event| ctx.input_changed(event, Input::Policy));
@@ -121,7 +128,8 @@ impl Controller {
             .default_backoff()
             .applied_objects()
             .predicate_filter(worth_a_turn, PredicateConfig::default());
-        let woken = futures::stream::unfold(woken, |mut woken| async { woken.recv().await.map(|key| (key, woken)) });
+        let woken =
+            futures::stream::unfold(woken, |mut woken| async { woken.recv().await.map(|key| (key, woken)) });
         let turns = kube::runtime::Controller::for_stream(trigger, applications)
             .with_config(Config::default().concurrency(concurrency))
             .reconcile_on(woken)
@@ -140,7 +148,13 @@ fn watched<K>(
     hub: &kube::Client,
 ) -> (Store<K>, impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + use<K>)
 where
-    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + Send + Sync + serde::de::DeserializeOwned + 'static,
+    K: Resource<DynamicType = ()>
+        + Clone
+        + std::fmt::Debug
+        + Send
+        + Sync
+        + serde::de::DeserializeOwned
+        + 'static,
 {
     let (store, writer) = reflector::store();
     let stream = watcher(Api::<K>::all(hub.clone()), watcher::Config::default());
@@ -182,7 +196,9 @@ fn applied<K>(event: &watcher::Event<K>) -> Option<&K> {
 
 fn cluster_changed(ctx: &Arc<Context>, event: &watcher::Event<ManagedCluster>) {
     let changed = match event {
-        watcher::Event::Apply(cluster) | watcher::Event::InitApply(cluster) => ctx.members.upsert(cluster.clone()),
+        watcher::Event::Apply(cluster) | watcher::Event::InitApply(cluster) => {
+            ctx.members.upsert(cluster.clone())
+        }
         watcher::Event::Delete(cluster) => {
             ctx.members.remove(&cluster.name_any());
             true
@@ -253,7 +269,9 @@ impl Context {
         event: &watcher::Event<K>,
         input: fn(String, String) -> Input,
     ) {
-        let (watcher::Event::Apply(object) | watcher::Event::InitApply(object) | watcher::Event::Delete(object)) = event
+        let (watcher::Event::Apply(object)
+        | watcher::Event::InitApply(object)
+        | watcher::Event::Delete(object)) = event
         else {
             return;
         };

@@ -65,7 +65,9 @@ pub(crate) fn advance(ctx: &Arc<Context>, app: &Application, walk: &Walk, now: T
         match walk.board.cleared(target) {
             Prune::Done | Prune::NotNeeded => {}
             Prune::Running => left.push((target, "objects are being deleted".to_owned())),
-            Prune::Idle if is_sending(walk, target) || walk.board.is_repairing(&target.cluster) => left.push((target, "a delivery is ending".to_owned())),
+            Prune::Idle if is_sending(walk, target) || walk.board.is_repairing(&target.cluster) => {
+                left.push((target, "a delivery is ending".to_owned()))
+            }
             Prune::Idle => {
                 start(ctx, walk, entry, keep);
                 left.push((target, "objects are being deleted".to_owned()));
@@ -79,7 +81,8 @@ pub(crate) fn advance(ctx: &Arc<Context>, app: &Application, walk: &Walk, now: T
         Some((target, message)) => {
             let force = format!("fleetctl delete {} -n {} --force", walk.key.1, walk.key.0);
             let more = if left.len() > 1 { format!(" (and {} more)", left.len() - 1) } else { String::new() };
-            let text = format!("deleting: {target}{more}: {message}; given up at {deadline}, or now with: {force}");
+            let text =
+                format!("deleting: {target}{more}: {message}; given up at {deadline}, or now with: {force}");
             let soon = now.checked_add(jiff::SignedDuration::from_secs(5)).unwrap_or(now);
             Progress::Waiting(text, soon.min(deadline.max(now)))
         }
@@ -117,8 +120,11 @@ fn start(ctx: &Arc<Context>, walk: &Walk, entry: &TargetInventory, keep: bool) {
     };
     for (id, owned) in &entry.objects {
         let component_type = walk.revision.as_ref().and_then(|r| r.component_types.get(&owned.component));
-        let subject =
-            Subject { id, component: &owned.component, component_type: component_type.map_or("", String::as_str) };
+        let subject = Subject {
+            id,
+            component: &owned.component,
+            component_type: component_type.map_or("", String::as_str),
+        };
         let never = walk.revision.as_ref().is_some_and(|r| r.policies.gc(&subject) == GcStrategy::Never);
         if keep || never {
             clearing.release.push(id.clone());

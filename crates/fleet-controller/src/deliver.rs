@@ -136,7 +136,9 @@ impl Refusal {
                               resource-update policy (strategy.recreateFields)";
                 Self::Final(problem("ImmutableField", format!("{id} on {cluster}: {message}; {advice}")))
             }
-            MemberError::Refused { code: 403, message, cluster, .. } if !message.contains("being terminated") => {
+            MemberError::Refused { code: 403, message, cluster, .. }
+                if !message.contains("being terminated") =>
+            {
                 let advice = "give the account that fleetctl uses there this right";
                 Self::Final(problem("Forbidden", format!("{id} on {cluster}: {message}; {advice}")))
             }
@@ -176,9 +178,8 @@ async fn send(member: &Arc<Member>, job: &Job, object: &Desired) -> Result<(), R
     loop {
         let answer = member.apply(id, &object.object, &job.manager(), force).await;
         match answer {
-            Ok(_) => {
-                let managed = member.observed(id).and_then(|seen| seen.managed);
-                job.board.expect(member.name(), id, managed);
+            Ok(left) => {
+                job.board.expect(member.name(), id, left.managed);
                 return Ok(());
             }
             Err(MemberError::Conflicts { conflicts, .. }) if !force && job.is_drift(object, &conflicts) => {
@@ -243,11 +244,8 @@ async fn ours_or_absent(
 }
 
 async fn make_namespace(member: &Arc<Member>, job: &Job) -> Result<(), Refusal> {
-    let by = fleet_plan::Delivery {
-        application: &job.application,
-        namespace: &job.namespace,
-        owner: &job.owner,
-    };
+    let by =
+        fleet_plan::Delivery { application: &job.application, namespace: &job.namespace, owner: &job.owner };
     let namespace = desired::namespace_object(&job.target, &by);
     match member.apply(&namespace.id, &namespace.object, &job.manager(), false).await {
         // Somebody else made it meanwhile; it is theirs.
@@ -270,7 +268,8 @@ async fn recreate(member: &Arc<Member>, id: &ObjectId) -> Result<(), Refusal> {
 }
 
 async fn established(member: &Arc<Member>, object: &Desired) -> Result<(), Refusal> {
-    let ready = settle(member, || member.observed(&object.id).is_some_and(|seen| seen.health.is_healthy())).await;
+    let ready =
+        settle(member, || member.observed(&object.id).is_some_and(|seen| seen.health.is_healthy())).await;
     if ready {
         return Ok(());
     }

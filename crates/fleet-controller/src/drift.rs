@@ -17,9 +17,11 @@ pub(crate) fn check(ctx: &Arc<Context>, walk: &mut Walk, noted: &Noted) {
     let mut objects = std::mem::take(&mut walk.postponed.objects);
     objects.extend(noted.objects.iter().cloned());
     let whole = std::mem::take(&mut walk.postponed.targets);
+    let mut resync = std::mem::take(&mut walk.postponed.clusters);
+    resync.extend(noted.resync.iter().cloned());
     for target in targets(walk) {
         let cluster = &target.cluster;
-        let everything = unchecked || noted.resync.contains(cluster) || whole.contains(&target);
+        let everything = unchecked || resync.contains(cluster) || whole.contains(&target);
         let touched: BTreeSet<&ObjectId> =
             objects.iter().filter(|(place, _)| place == cluster).map(|(_, id)| id).collect();
         if !everything && touched.is_empty() {
@@ -74,7 +76,9 @@ fn wanted(walk: &Walk, member: &Member, target: &Target) -> Vec<Desired> {
     let mut layers = walk.layers(target);
     layers.extend(walk.sent(target));
     let mut wanted = walk.overlay(&layers, target);
-    let shows = |desired: &Desired| member.observed(&desired.id).is_some_and(|seen| seen.content == desired.content.short());
+    let shows = |desired: &Desired| {
+        member.observed(&desired.id).is_some_and(|seen| seen.content == desired.content.short())
+    };
     for begun in walk.overlay(&walk.begun(target), target).into_iter().filter(shows) {
         wanted.retain(|older| older.id.versionless() != begun.id.versionless());
         wanted.push(begun);
@@ -108,7 +112,8 @@ fn trust_seal(walk: &Walk, member: &Arc<Member>, target: &Target, wanted: &[Desi
     let states = status.steps.iter().rev().flat_map(|step| &step.targets);
     let sealed = states.filter(|state| state.target == *target).find(|state| !state.seal.is_empty());
     let Some(sealed) = sealed else { return };
-    if seal(member, wanted).as_deref() == Some(&sealed.seal) {
+    let seen = seal(wanted, |id| member.observed(id).and_then(|seen| seen.managed));
+    if seen.as_deref() == Some(&sealed.seal) {
         for desired in wanted {
             let managed = member.observed(&desired.id).and_then(|seen| seen.managed);
             walk.board.expect(member.name(), &desired.id, managed);
@@ -116,12 +121,17 @@ fn trust_seal(walk: &Walk, member: &Arc<Member>, target: &Target, wanted: &[Desi
     }
 }
 
-/// Hash over everything that we own on a target, as it is seen now.
-pub(crate) fn seal(member: &Arc<Member>, wanted: &[Desired]) -> Option<String> {
+/// Hash over everything that we left on a target; nothing where that isn't known of some object. What is seen isn't
+/// asked: somebody may have changed it already.
+pub(crate) fn seal_left(board: &Board, cluster: &str, wanted: &[Desired]) -> Option<String> {
+    seal(wanted, |id| board.expected(cluster, id))
+}
+
+/// Hash over what we own of each object.
+fn seal(wanted: &[Desired], owned: impl Fn(&ObjectId) -> Option<u64>) -> Option<String> {
     let mut parts = Vec::with_capacity(wanted.len());
     for desired in wanted {
-        let seen = member.observed(&desired.id)?;
-        parts.push((&desired.id, seen.managed?));
+        parts.push((&desired.id, owned(&desired.id)?));
     }
     parts.sort();
     fleet_json::ContentHash::of(&parts).ok().map(|hash| hash.short())
@@ -285,10 +295,9 @@ impl Repair {
         }
         // These fields are ours by our last delivery, so they are taken back.
         match self.member.apply(id, &self.desired.object, &self.manager, true).await {
-            Ok(_) => {
+            Ok(left) => {
                 tracing::info!(cluster, object = %id, fields = differs, "drift repaired");
-                let managed = self.member.observed(id).and_then(|seen| seen.managed);
-                self.board.expect(cluster, id, managed);
+                self.board.expect(cluster, id, left.managed);
                 self.board.report_drift(cluster, id, None);
             }
             Err(error) => {

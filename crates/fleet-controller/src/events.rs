@@ -27,7 +27,10 @@ pub(crate) fn tell(ctx: &Arc<Context>, app: &Application, before: Option<&RunSta
         let note = match (step.phase, by) {
             (StepPhase::Running, Some(approval)) => {
                 let proof = if approval.proven { "" } else { " (not proved)" };
-                format!("step {}: plan {} approved by {}{proof}", step.name, approval.plan_hash, approval.approver)
+                format!(
+                    "step {}: plan {} approved by {}{proof}",
+                    step.name, approval.plan_hash, approval.approver
+                )
             }
             _ if step.message.is_empty() => format!("step {}", step.name),
             _ => step.message.clone(),

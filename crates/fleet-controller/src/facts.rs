@@ -82,7 +82,11 @@ fn targets(ctx: &Context, walk: &Walk) -> BTreeMap<(String, Target), TargetFact>
     let Some((revision, status)) = walk.revision.as_ref().zip(walk.run_status()) else { return facts };
     // What is cleared waits until everything else is done.
     let others_done = status.steps.iter().all(|step| {
-        step.type_ != "deploy" || step.targets.iter().all(|t| t.cleared || matches!(t.phase, TargetPhase::Succeeded | TargetPhase::Removed))
+        step.type_ != "deploy"
+            || step
+                .targets
+                .iter()
+                .all(|t| t.cleared || matches!(t.phase, TargetPhase::Succeeded | TargetPhase::Removed))
     });
     for step in status.steps.iter().filter(|step| step.phase == StepPhase::Running) {
         for state in step.targets.iter().filter(|state| !state.phase.is_over()) {

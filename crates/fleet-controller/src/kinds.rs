@@ -25,7 +25,9 @@ pub(crate) fn by_resource(group: &str, resource: &str) -> Option<&'static KindIn
                 || info.short_names.contains(&wanted))
     };
     let versions = table.groups.iter().find(|g| g.name == group).map(|g| g.versions.as_slice())?;
-    versions.iter().find_map(|version| table.kinds.iter().filter(named).find(|info| info.gvk.version == *version))
+    versions
+        .iter()
+        .find_map(|version| table.kinds.iter().filter(named).find(|info| info.gvk.version == *version))
 }
 
 /// Whether a built-in kind has no namespace; kinds that aren't built in are taken for namespaced until their

@@ -119,7 +119,8 @@ fn kept<'a>(
 ) -> BTreeSet<ObjectId> {
     let mut kept = BTreeSet::new();
     for step in others {
-        let there = step.targets.iter().filter(|state| !state.cleared && state.target.cluster == target.cluster);
+        let there =
+            step.targets.iter().filter(|state| !state.cleared && state.target.cluster == target.cluster);
         for state in there {
             let desired = source.revision.desired(&step.name, &state.target.namespace, &source.delivery);
             let same_place = state.target.namespace == target.namespace;
@@ -151,7 +152,8 @@ pub async fn gate_plan(
     let hub = Api::<k8s_openapi::api::core::v1::Namespace>::all(client.clone());
     let hub = hub.get("kube-system").await.map_err(|error| error.to_string())?;
     let owner = fleet_api::names::owner_hash(&hub.uid().unwrap_or_default(), &namespace, &app.name_any());
-    let revision = crate::records::read_revision(client, &namespace, &run.spec.revision).await.map_err(say)?;
+    let revision =
+        crate::records::read_revision(client, &namespace, &run.spec.revision).await.map_err(say)?;
     let trackers: Api<fleet_api::ResourceTracker> = Api::all(client.clone());
     let name = crate::records::tracker_name(&app.name_any(), &owner);
     let tracker = trackers.get_opt(&name).await.map_err(|error| error.to_string())?;

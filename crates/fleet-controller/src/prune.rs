@@ -14,7 +14,14 @@ use crate::walk::Walk;
 const TRIES: u32 = 5;
 
 /// Starts deleting, unless it is under way.
-pub(crate) fn start(ctx: &Arc<Context>, walk: &Walk, board: Board, step: &str, target: &Target, gone: Vec<ObjectId>) {
+pub(crate) fn start(
+    ctx: &Arc<Context>,
+    walk: &Walk,
+    board: Board,
+    step: &str,
+    target: &Target,
+    gone: Vec<ObjectId>,
+) {
     let key = (step.to_owned(), target.clone());
     if board.prune(&key) == Some(Prune::Running) {
         return;

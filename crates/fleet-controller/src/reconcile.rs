@@ -44,6 +44,7 @@ pub(crate) async fn reconcile(app: Arc<Application>, ctx: Arc<Context>) -> Resul
                 // Jobs under way report to the board that they were given.
                 walk.board = before.board;
                 walk.unchecked = before.unchecked;
+                walk.postponed = before.postponed;
             }
             walk
         }
@@ -51,6 +52,9 @@ pub(crate) async fn reconcile(app: Arc<Application>, ctx: Arc<Context>) -> Resul
     ctx.due.own(&walk.owner, &key, walk.clusters());
     let outcome = turn(&ctx, &app, &mut walk, &noted).await;
     walk.stale = outcome.is_err();
+    if walk.stale {
+        walk.postpone(noted);
+    }
     let gone = matches!(&outcome, Ok(None));
     if gone {
         ctx.hub.inputs.set(&key, Default::default());
@@ -131,7 +135,11 @@ async fn ensure_finalizer(ctx: &Context, app: &Application) -> Result<Applicatio
     Ok(api.patch(&app.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await?)
 }
 
-async fn delete(ctx: &Arc<Context>, app: &Application, walk: &mut Walk) -> Result<Option<Timestamp>, RecordError> {
+async fn delete(
+    ctx: &Arc<Context>,
+    app: &Application,
+    walk: &mut Walk,
+) -> Result<Option<Timestamp>, RecordError> {
     if !app.finalizers().iter().any(|finalizer| finalizer == names::FINALIZER) {
         return Ok(None);
     }

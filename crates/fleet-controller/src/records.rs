@@ -100,7 +100,11 @@ pub(crate) async fn load_layers(ctx: &Context, walk: &mut Walk) -> Result<(), Re
 }
 
 /// Reads a revision.
-pub(crate) async fn load_revision(ctx: &Context, namespace: &str, name: &str) -> Result<Arc<Loaded>, RecordError> {
+pub(crate) async fn load_revision(
+    ctx: &Context,
+    namespace: &str,
+    name: &str,
+) -> Result<Arc<Loaded>, RecordError> {
     read_revision(&ctx.hub.client, namespace, name).await
 }
 
@@ -117,7 +121,9 @@ pub(crate) async fn write_tracker(ctx: &Context, walk: &mut Walk) -> Result<(), 
     };
     let params = PostParams::default();
     walk.tracker = Some(match &walk.tracker {
-        Some(tracker) if tracker.spec.inventory == spec.inventory && tracker.spec.application_uid == walk.uid => {
+        Some(tracker)
+            if tracker.spec.inventory == spec.inventory && tracker.spec.application_uid == walk.uid =>
+        {
             return Ok(());
         }
         Some(tracker) => {

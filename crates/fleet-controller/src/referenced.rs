@@ -54,7 +54,12 @@ pub(crate) struct Referenced {
 }
 
 impl Referenced {
-    pub(crate) fn new(client: kube::Client, changed: Changed, stop: CancellationToken, tasks: TaskTracker) -> Self {
+    pub(crate) fn new(
+        client: kube::Client,
+        changed: Changed,
+        stop: CancellationToken,
+        tasks: TaskTracker,
+    ) -> Self {
         let (cache, settled) = (Arc::new(Mutex::new(Cache::default())), Arc::new(Notify::new()));
         Self { client, cache, settled, changed, stop, tasks }
     }
@@ -102,7 +107,10 @@ impl Referenced {
         let (group, version) = kind.0.split_once('/').unwrap_or(("", &kind.0));
         let gvk = GroupVersionKind::gvk(group, version, &kind.1);
         if let Some((plural, namespaced)) = known_kinds()(group, version, &kind.1) {
-            return Ok(ResourcePath { resource: ApiResource::from_gvk_with_plural(&gvk, &plural), namespaced });
+            return Ok(ResourcePath {
+                resource: ApiResource::from_gvk_with_plural(&gvk, &plural),
+                namespaced,
+            });
         }
         let found = kube::discovery::pinned_kind(&self.client, &gvk).await;
         let (resource, capabilities) = found.map_err(|error| error.to_string())?;
@@ -220,12 +228,7 @@ fn content(kind: &Kind, object: DynamicObject) -> Option<((String, String), Valu
     Some((key, referenced_content(&value)))
 }
 
-fn put(
-    cache: &Mutex<Cache>,
-    kind: &Kind,
-    key: (String, String),
-    content: Value,
-) -> Option<(String, String)> {
+fn put(cache: &Mutex<Cache>, kind: &Kind, key: (String, String), content: Value) -> Option<(String, String)> {
     let mut cache = lock(cache);
     let objects = &mut cache.kinds.get_mut(kind)?.objects;
     // A definition's status isn't part of its content, but decides whether its kind is there.

@@ -51,7 +51,11 @@ pub struct Draft {
 ///
 /// # Errors
 /// The first thing that is missing or wrong.
-pub fn resolve(app: &Application, snapshot: &dyn Snapshot, definitions: &Definitions) -> Result<Draft, Problem> {
+pub fn resolve(
+    app: &Application,
+    snapshot: &dyn Snapshot,
+    definitions: &Definitions,
+) -> Result<Draft, Problem> {
     let namespace = app.metadata.namespace.as_deref().unwrap_or_default();
     let name = app.metadata.name.as_deref().unwrap_or_default();
     let spec = &app.spec;
@@ -73,10 +77,12 @@ pub fn resolve(app: &Application, snapshot: &dyn Snapshot, definitions: &Definit
     );
     let mut contents = Vec::with_capacity(graph.nodes.len());
     for (node, step) in graph.nodes.iter().zip(steps) {
-        let mut content = StepContent { step: Step { name: node.name.clone(), ..step }, ..StepContent::default() };
+        let mut content =
+            StepContent { step: Step { name: node.name.clone(), ..step }, ..StepContent::default() };
         if let StepKind::Deploy(deploy) = &node.kind {
             let of_type = |wanted: &str| {
-                let named = deploy.policies.iter().filter(|p| policies.get(*p).is_some_and(|(t, _)| t == wanted));
+                let named =
+                    deploy.policies.iter().filter(|p| policies.get(*p).is_some_and(|(t, _)| t == wanted));
                 named.cloned().collect::<Vec<_>>()
             };
             content.topologies = of_type("topology");
@@ -96,13 +102,8 @@ pub fn resolve(app: &Application, snapshot: &dyn Snapshot, definitions: &Definit
         }
         contents.push(content);
     }
-    let content = RevisionContent {
-        spec: spec.clone(),
-        policies,
-        definitions: used.to_values(),
-        steps: contents,
-        dag,
-    };
+    let content =
+        RevisionContent { spec: spec.clone(), policies, definitions: used.to_values(), steps: contents, dag };
     Ok(Draft { hash: hash(&content), content })
 }
 
@@ -112,7 +113,8 @@ fn hash(content: &RevisionContent) -> String {
         .steps
         .iter()
         .map(|step| {
-            let topologies: Vec<_> = step.topologies.iter().filter_map(|name| content.policies.get(name)).collect();
+            let topologies: Vec<_> =
+                step.topologies.iter().filter_map(|name| content.policies.get(name)).collect();
             let mut written = step.step.clone();
             // Names of policies decide nothing; what they do stands in topologies and objects.
             if let Some(properties) = written.properties.as_mut().and_then(Value::as_object_mut) {
@@ -134,7 +136,8 @@ fn components(spec: &ApplicationSpec) -> Result<Vec<Component>, Problem> {
             return Err(Problem::wrong("DuplicateComponent", format!("{place}: the name stands twice")));
         }
         if !written.inputs.is_empty() || !written.outputs.is_empty() {
-            let message = format!("{place}: inputs and outputs aren't carried out by this version; remove them");
+            let message =
+                format!("{place}: inputs and outputs aren't carried out by this version; remove them");
             return Err(Problem::wrong("UnsupportedComponentField", message));
         }
         if !written.depends_on.is_empty() {
@@ -150,7 +153,10 @@ fn components(spec: &ApplicationSpec) -> Result<Vec<Component>, Problem> {
             traits: written
                 .traits
                 .iter()
-                .map(|t| Trait { type_: t.type_.clone(), properties: t.properties.clone().unwrap_or(Value::Null) })
+                .map(|t| Trait {
+                    type_: t.type_.clone(),
+                    properties: t.properties.clone().unwrap_or(Value::Null),
+                })
                 .collect(),
             depends_on: written.depends_on.clone(),
         });
@@ -170,7 +176,10 @@ fn inline_policies(spec: &ApplicationSpec) -> Result<Policies, Problem> {
         known_type(&name, &policy.type_)?;
         let content = (policy.type_.clone(), policy.properties.clone().unwrap_or(Value::Null));
         if policies.insert(name.clone(), content).is_some() {
-            return Err(Problem::wrong("DuplicatePolicy", format!("spec.policies[{name}]: the name stands twice")));
+            return Err(Problem::wrong(
+                "DuplicatePolicy",
+                format!("spec.policies[{name}]: the name stands twice"),
+            ));
         }
     }
     Ok(policies)
@@ -190,7 +199,8 @@ fn steps(
         Some(name) => {
             let workflow = snapshot.workflow(name).ok_or_else(|| {
                 let near = suggestion(name, &snapshot.workflow_names());
-                let message = format!("spec.workflow.ref: there is no Workflow {name:?} in this namespace{near}");
+                let message =
+                    format!("spec.workflow.ref: there is no Workflow {name:?} in this namespace{near}");
                 Problem::awaited("WorkflowNotFound", message)
             })?;
             (workflow.spec.steps, workflow.spec.mode.or_else(|| source.mode.clone()))
@@ -252,7 +262,8 @@ fn used_policies(graph: &Graph, snapshot: &dyn Snapshot, inline: &Policies) -> R
                 let mut known = snapshot.policy_names();
                 known.extend(inline.keys().cloned());
                 let near = suggestion(name, &known);
-                let message = format!("step {:?}: there is no policy {name:?} in this namespace{near}", node.name);
+                let message =
+                    format!("step {:?}: there is no policy {name:?} in this namespace{near}", node.name);
                 Problem::awaited("PolicyNotFound", message)
             })?;
             used.insert(name.clone(), policy);
@@ -274,17 +285,27 @@ fn known_type(policy: &str, type_: &str) -> Result<(), Problem> {
         return Ok(());
     }
     let near = suggestion(type_, &known);
-    let message = format!("policy {policy:?}: there is no policy type {type_:?}{near}; types are {}", known.join(", "));
+    let message =
+        format!("policy {policy:?}: there is no policy type {type_:?}{near}; types are {}", known.join(", "));
     Err(Problem::wrong("UnknownPolicyType", message))
 }
 
 fn no_topology(step: &str, policies: &Policies) -> Problem {
-    let topologies: Vec<&str> =
-        policies.iter().filter(|(_, (type_, _))| type_ == "topology").map(|(name, _)| name.as_str()).collect();
-    let advice = if topologies.is_empty() { String::new() } else { format!(" (there are: {})", topologies.join(", ")) };
+    let topologies: Vec<&str> = policies
+        .iter()
+        .filter(|(_, (type_, _))| type_ == "topology")
+        .map(|(name, _)| name.as_str())
+        .collect();
+    let advice = if topologies.is_empty() {
+        String::new()
+    } else {
+        format!(" (there are: {})", topologies.join(", "))
+    };
     Problem::wrong(
         "NoTopology",
-        format!("step {step:?}: none of its policies is a topology, so nothing says where it delivers; name one{advice}"),
+        format!(
+            "step {step:?}: none of its policies is a topology, so nothing says where it delivers; name one{advice}"
+        ),
     )
 }
 

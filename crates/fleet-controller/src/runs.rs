@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use fleet_api::run::RunSpec;
 use fleet_api::{
-    Application, Inventory, ManagedCluster, Owned, Run, RunStatus, StepPhase, StepState, Target, TargetState, names,
+    Application, Inventory, ManagedCluster, Owned, Run, RunStatus, StepPhase, StepState, Target, TargetState,
+    names,
 };
 use fleet_placement::Cluster;
 use fleet_plan::{Delivery, desired};
@@ -59,7 +60,11 @@ pub(crate) fn placeable(clusters: &[ManagedCluster]) -> Vec<Cluster> {
 }
 
 /// The targets of every step, in the order of the steps.
-pub(crate) fn placed(revision: &Loaded, clusters: &[Cluster], namespace: &str) -> Result<Vec<Vec<Target>>, Problem> {
+pub(crate) fn placed(
+    revision: &Loaded,
+    clusters: &[Cluster],
+    namespace: &str,
+) -> Result<Vec<Vec<Target>>, Problem> {
     let mut all = Vec::with_capacity(revision.graph.nodes.len());
     for node in &revision.graph.nodes {
         let targets = match &node.kind {
@@ -105,7 +110,11 @@ pub(crate) fn first_state(revision: &Loaded, placed: &[Vec<Target>], inventory: 
 
 /// The state of a run that serves only clusters that joined: steps without one are done, and a step behind a
 /// gate asks.
-pub(crate) fn joiners_state(revision: &Loaded, placed: &[Vec<Target>], joined: &BTreeSet<Target>) -> RunStatus {
+pub(crate) fn joiners_state(
+    revision: &Loaded,
+    placed: &[Vec<Target>],
+    joined: &BTreeSet<Target>,
+) -> RunStatus {
     let mut behind_gate = false;
     let nodes = revision.graph.nodes.iter().zip(placed);
     let steps = nodes
@@ -129,7 +138,12 @@ pub(crate) fn joiners_state(revision: &Loaded, placed: &[Vec<Target>], joined: &
 }
 
 /// Lists in the inventory everything that a run may create (design invariant 8).
-pub(crate) fn list_in_inventory(inventory: &mut Inventory, revision: &Loaded, state: &RunStatus, by: &Delivery<'_>) {
+pub(crate) fn list_in_inventory(
+    inventory: &mut Inventory,
+    revision: &Loaded,
+    state: &RunStatus,
+    by: &Delivery<'_>,
+) {
     for step in &state.steps {
         for target in step.targets.iter().filter(|target| !target.cleared) {
             let target = &target.target;
@@ -150,7 +164,12 @@ pub(crate) fn list_in_inventory(inventory: &mut Inventory, revision: &Loaded, st
 }
 
 /// The spec of the next run.
-pub(crate) fn next_spec(app: &Application, before: Option<&Run>, revision: &Arc<Loaded>, cause: &str) -> RunSpec {
+pub(crate) fn next_spec(
+    app: &Application,
+    before: Option<&Run>,
+    revision: &Arc<Loaded>,
+    cause: &str,
+) -> RunSpec {
     RunSpec {
         application: app.name_any(),
         application_uid: app.uid().unwrap_or_default(),

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use fleet_api::{
-    AppliedResource, Application, ApplicationStatus, Condition, Inventory, Phase, RevisionReference, Run, RunPhase,
-    RunStatus, ServiceStatus, StepPhase, StepState, StepStatus, TargetPhase, TargetState, TargetStatus,
-    WorkflowStatus, conditions, names,
+    Application, ApplicationStatus, AppliedResource, Condition, Inventory, Phase, RevisionReference, Run,
+    RunPhase, RunStatus, ServiceStatus, StepPhase, StepState, StepStatus, TargetPhase, TargetState,
+    TargetStatus, WorkflowStatus, conditions, names,
 };
 use jiff::Timestamp;
 use kube::ResourceExt as _;
@@ -46,7 +46,8 @@ pub(crate) fn derive(seen: &Seen<'_>, now: Timestamp) -> ApplicationStatus {
     let message = message(seen, state, unhealthy);
     let mut services = vec![ServiceStatus {
         name: seen.app.spec.components.first().map(|component| component.name.clone()).unwrap_or_default(),
-        healthy: unhealthy.is_none() && !matches!(phase, Phase::Rendering | Phase::Starting | Phase::WorkflowFailed),
+        healthy: unhealthy.is_none()
+            && !matches!(phase, Phase::Rendering | Phase::Starting | Phase::WorkflowFailed),
         message,
         ..ServiceStatus::default()
     }];
@@ -98,7 +99,8 @@ fn message(seen: &Seen<'_>, state: Option<&RunStatus>, unhealthy: Option<&Servic
     }
     if let Some(state) = state {
         if let Some(step) = waiting_gate(state) {
-            let resume = format!("fleetctl workflow resume {} -n {}", seen.app.name_any(), namespace(seen.app));
+            let resume =
+                format!("fleetctl workflow resume {} -n {}", seen.app.name_any(), namespace(seen.app));
             said.push(format!("step {} waits for approval: {resume}", step.name));
         } else if !state.message.is_empty() && state.phase != RunPhase::Superseded {
             said.push(state.message.clone());
@@ -107,7 +109,8 @@ fn message(seen: &Seen<'_>, state: Option<&RunStatus>, unhealthy: Option<&Servic
     if seen.held_back && seen.problem.is_none() {
         said.push(held_back(seen.app));
     }
-    if let Some(service) = unhealthy.filter(|_| state.is_some_and(|state| state.phase == RunPhase::Succeeded)) {
+    if let Some(service) = unhealthy.filter(|_| state.is_some_and(|state| state.phase == RunPhase::Succeeded))
+    {
         said.push(format!("{} on {}: {}", service.name, service.cluster, service.message));
     }
     said.extend(seen.drift.first().cloned());
@@ -160,7 +163,8 @@ fn conditions_of(
         None if seen.drift.is_empty() => Condition::new("Healthy", true, "Healthy", ""),
         None => Condition::new("Healthy", true, "Drift", seen.drift.join("; ")),
         Some(service) => {
-            let message = format!("{} on {}/{}: {}", service.name, service.cluster, service.namespace, service.message);
+            let message =
+                format!("{} on {}/{}: {}", service.name, service.cluster, service.namespace, service.message);
             Condition::new("Healthy", false, "Unhealthy", message)
         }
     });
@@ -190,7 +194,12 @@ fn workflow(seen: &Seen<'_>, run: &Run, state: &RunStatus) -> WorkflowStatus {
         finished: state.phase.is_over(),
         run: run.name_any(),
         gate: gate.map(|step| format!("{}/{}", run.name_any(), step.name)),
-        steps: state.steps.iter().enumerate().map(|(index, step)| step_status(seen, run, index, step)).collect(),
+        steps: state
+            .steps
+            .iter()
+            .enumerate()
+            .map(|(index, step)| step_status(seen, run, index, step))
+            .collect(),
         start_time: state.started_at,
         end_time: state.ended_at,
     }

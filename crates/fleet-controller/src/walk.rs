@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use fleet_api::{Application, Inventory, Layer, ObjectId, ResourceTracker, Run, RunStatus, Target, TargetPhase, names};
+use fleet_api::{
+    Application, Inventory, Layer, ObjectId, ResourceTracker, Run, RunStatus, Target, TargetPhase, names,
+};
 use fleet_plan::{Delivery, Desired, Plan};
 use jiff::Timestamp;
 
 use crate::Problem;
 use crate::board::Board;
-use crate::context::AppKey;
+use crate::context::{AppKey, Noted};
 use crate::resolve::Draft;
 use crate::revision::Loaded;
 
@@ -51,6 +53,8 @@ pub(crate) struct Postponed {
     pub(crate) objects: BTreeSet<(String, ObjectId)>,
     /// Targets where everything is.
     pub(crate) targets: BTreeSet<Target>,
+    /// Members where everything is.
+    pub(crate) clusters: BTreeSet<String>,
 }
 
 /// The plans that one approval is about.
@@ -106,6 +110,12 @@ impl Walk {
         self.run_status().is_some_and(|status| !status.phase.is_over())
     }
 
+    /// Keeps what was noted for a turn that didn't come to look at it.
+    pub(crate) fn postpone(&mut self, noted: Noted) {
+        self.postponed.objects.extend(noted.objects);
+        self.postponed.clusters.extend(noted.resync);
+    }
+
     /// Every member that something of ours is on, or goes to.
     pub(crate) fn clusters(&self) -> BTreeSet<String> {
         let owned = self.inventory.targets.iter().map(|entry| &entry.target);
@@ -159,7 +169,9 @@ impl Walk {
     }
 
     fn layers_in(&self, target: &Target, wanted: impl Fn(TargetPhase) -> bool) -> Vec<Layer> {
-        let Some((revision, status)) = self.revision.as_ref().zip(self.run_status()) else { return Vec::new() };
+        let Some((revision, status)) = self.revision.as_ref().zip(self.run_status()) else {
+            return Vec::new();
+        };
         let steps = status.steps.iter().filter(|step| {
             step.targets.iter().any(|state| state.target == *target && !state.cleared && wanted(state.phase))
         });

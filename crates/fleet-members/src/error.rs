@@ -42,7 +42,9 @@ pub enum MemberError {
         message: String,
     },
     /// It doesn't have the kind.
-    #[error("cluster {cluster} has no kind {kind} in {api_version}; install its CustomResourceDefinition there first")]
+    #[error(
+        "cluster {cluster} has no kind {kind} in {api_version}; install its CustomResourceDefinition there first"
+    )]
     UnknownKind {
         /// The member.
         cluster: String,
@@ -63,7 +65,8 @@ pub struct Conflict {
 }
 
 fn describe(conflicts: &[Conflict]) -> String {
-    let all: Vec<String> = conflicts.iter().map(|c| format!("{} is owned by {:?}", c.field, c.manager)).collect();
+    let all: Vec<String> =
+        conflicts.iter().map(|c| format!("{} is owned by {:?}", c.field, c.manager)).collect();
     all.join("; ")
 }
 

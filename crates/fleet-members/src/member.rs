@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use fleet_api::{ObjectId, names};
-use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PartialObjectMeta, Preconditions};
+use kube::api::{
+    Api, DeleteParams, DynamicObject, ListParams, PartialObjectMeta, Patch, PatchParams, Preconditions,
+};
 use kube::core::GroupVersionKind;
 use serde_json::Value;
 use tokio::sync::Semaphore;
@@ -31,6 +33,8 @@ pub struct Live {
     pub appliers: Vec<String>,
     /// Whether it is being deleted.
     pub deleting: bool,
+    /// Hash over the fields that our manager owns, with their values; known of the answer to an apply only.
+    pub managed: Option<u64>,
 }
 
 impl Live {
@@ -43,6 +47,7 @@ impl Live {
             labels: metadata.labels.clone().unwrap_or_default(),
             appliers: appliers.filter_map(|entry| entry.manager.clone()).collect(),
             deleting: metadata.deletion_timestamp.is_some(),
+            managed: None,
         }
     }
 
@@ -68,7 +73,12 @@ pub struct Member {
 }
 
 impl Member {
-    pub(crate) fn new(name: &str, client: kube::Client, shared: Arc<Shared>, stop: CancellationToken) -> Self {
+    pub(crate) fn new(
+        name: &str,
+        client: kube::Client,
+        shared: Arc<Shared>,
+        stop: CancellationToken,
+    ) -> Self {
         Self {
             name: name.to_owned(),
             client,
@@ -125,8 +135,8 @@ impl Member {
         params.force = force;
         let patch = Patch::Apply(object);
         let answer = self.ask("apply", id, api.patch(&id.name, &params, &patch)).await?;
-        let live = Live::of(&answer.metadata);
-        self.saw(id, answer);
+        let mut live = Live::of(&answer.metadata);
+        live.managed = self.saw(id, answer);
         Ok(live)
     }
 
@@ -220,7 +230,8 @@ impl Member {
         }
         let gvk = GroupVersionKind::gvk(id.group(), id.version(), &id.kind);
         let client = self.client.clone();
-        let answer = self.ask("discover", id, async move { kube::discovery::pinned_kind(&client, &gvk).await }).await;
+        let answer =
+            self.ask("discover", id, async move { kube::discovery::pinned_kind(&client, &gvk).await }).await;
         match answer {
             Ok((resource, capabilities)) => {
                 let namespaced = capabilities.scope == kube::discovery::Scope::Namespaced;
@@ -268,7 +279,11 @@ impl Member {
         if let Reachability::Unreachable { message, .. } = self.breaker.reachability() {
             return Err(unreachable(message));
         }
-        let permit = self.budget.acquire().await.map_err(|_| unreachable("it was taken out of the fleet".to_owned()))?;
+        let permit = self
+            .budget
+            .acquire()
+            .await
+            .map_err(|_| unreachable("it was taken out of the fleet".to_owned()))?;
         let deadline = self.shared.options.request_timeout;
         let outcome = tokio::time::timeout(deadline, request).await;
         drop(permit);

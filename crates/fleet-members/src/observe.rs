@@ -68,7 +68,8 @@ impl Observations {
             if known.uid == seen.uid && is_older(&seen.resource_version, &known.resource_version) {
                 return None;
             }
-            let same = Observed { resource_version: known.resource_version.clone(), ..seen.clone() } == *known;
+            let same =
+                Observed { resource_version: known.resource_version.clone(), ..seen.clone() } == *known;
             if same {
                 state.objects.insert(id.clone(), seen);
                 return None;
@@ -148,11 +149,12 @@ impl Member {
         }
     }
 
-    /// Takes in an object as the member has it.
-    pub(crate) fn saw(&self, id: &ObjectId, object: DynamicObject) {
+    /// Takes in an object as the member has it. Answers the hash over what our manager owns there.
+    pub(crate) fn saw(&self, id: &ObjectId, object: DynamicObject) -> Option<u64> {
         let metadata = object.metadata.clone();
-        let Ok(value) = serde_json::to_value(object) else { return };
-        let label = |name: &str| metadata.labels.as_ref().and_then(|l| l.get(name)).cloned().unwrap_or_default();
+        let value = serde_json::to_value(object).ok()?;
+        let label =
+            |name: &str| metadata.labels.as_ref().and_then(|l| l.get(name)).cloned().unwrap_or_default();
         let owner = label(names::OWNER);
         let seen = Observed {
             uid: metadata.uid.clone().unwrap_or_default(),
@@ -163,9 +165,11 @@ impl Member {
             health: fleet_health::assess(&value),
             owner,
         };
+        let managed = seen.managed;
         if let Some(owner) = self.observations.put(id, seen) {
             self.tell(owner, id);
         }
+        managed
     }
 
     fn forget(&self, id: &ObjectId) {

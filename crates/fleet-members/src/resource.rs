@@ -26,7 +26,10 @@ impl Discovered {
     pub(crate) fn get(&self, known: &KnownKinds, id: &ObjectId) -> Option<ResourcePath> {
         if let Some((plural, namespaced)) = known(id.group(), id.version(), &id.kind) {
             let gvk = GroupVersionKind::gvk(id.group(), id.version(), &id.kind);
-            return Some(ResourcePath { resource: ApiResource::from_gvk_with_plural(&gvk, &plural), namespaced });
+            return Some(ResourcePath {
+                resource: ApiResource::from_gvk_with_plural(&gvk, &plural),
+                namespaced,
+            });
         }
         self.lock().get(&(id.api_version.clone(), id.kind.clone())).cloned()
     }

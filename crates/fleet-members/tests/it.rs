@@ -20,13 +20,15 @@ impl Transport for Scripted {
             let requests = Arc::clone(&requests);
             async move {
                 let (parts, body) = request.into_parts();
-                let body = body.collect().await.expect("a body").to_bytes();
+                let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
                 let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
                 let asked = (parts.method.to_string(), parts.uri.path().to_owned(), body);
-                requests.lock().expect("a lock").push(asked);
+                requests.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(asked);
                 let answer = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings",
                     "namespace": "demo", "uid": "uid-1", "resourceVersion": "41", "labels": {}}});
-                Ok::<_, std::convert::Infallible>(http::Response::new(Body::from(answer.to_string().into_bytes())))
+                Ok::<_, std::convert::Infallible>(http::Response::new(Body::from(
+                    answer.to_string().into_bytes(),
+                )))
             }
         });
         Ok(kube::Client::new(service, "default"))

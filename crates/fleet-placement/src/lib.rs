@@ -17,8 +17,8 @@ mod target;
 pub mod topology;
 
 pub use error::PlacementError;
+pub use fleet_api::Target;
 pub use nearest::nearest;
 pub use place::place;
-pub use fleet_api::Target;
 pub use target::{Cluster, LOCAL};
 pub use topology::Topology;

@@ -7,8 +7,8 @@ use fleet_json::{FieldPath, LabelSelector};
 use crate::error::PlacementError;
 use crate::nearest::nearest;
 use crate::target::{Cluster, LOCAL};
-use fleet_api::Target;
 use crate::topology::Topology;
+use fleet_api::Target;
 
 /// The targets of an application: what the topologies choose, in their order, each target once. What a
 /// selector chooses is sorted by name; it passes over clusters that aren't accepted.

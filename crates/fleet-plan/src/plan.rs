@@ -196,7 +196,8 @@ fn plan_target(input: &PlanInput<'_>, target: &TargetInput<'_>) -> TargetPlan {
 fn namespace(target: &TargetInput<'_>) -> Option<Action> {
     let name = &target.target.namespace;
     let needed = target.desired.iter().any(|desired| desired.id.namespace == *name);
-    let delivered = target.desired.iter().any(|desired| desired.id.kind == "Namespace" && desired.id.name == *name);
+    let delivered =
+        target.desired.iter().any(|desired| desired.id.kind == "Namespace" && desired.id.name == *name);
     (needed && !delivered && target.previous.is_empty()).then(|| Action {
         id: ObjectId {
             api_version: "v1".to_owned(),

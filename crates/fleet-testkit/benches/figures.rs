@@ -3,6 +3,8 @@
 //! Times, memory and CPU are of this process, which holds the hub, the members, the simulator and the
 //! controller; the bare loop beside it sends the same applies without a controller.
 
+#![allow(clippy::indexing_slicing, reason = "a benchmark makes its own JSON")]
+
 use std::time::Instant;
 
 use fleet_testkit::{Engine, Fleet, Meter};
@@ -110,7 +112,11 @@ async fn requests(fleet: &Fleet, engine: &Engine) -> anyhow::Result<()> {
     fleet.wait_phase("app-1", "running").await?;
     let (hub, members) = (engine.hub.count(), engine.members.count());
     let per_object = members.requests() as f64 / 9.0;
-    row("requests to members per delivered object, first delivery", format!("{per_object:.2}"), "2 (apply, metadata read)");
+    row(
+        "requests to members per delivered object, first delivery",
+        format!("{per_object:.2}"),
+        "2 (apply, metadata read)",
+    );
     row("requests to the hub for an application's first run", hub.requests().to_string(), "5, + 2 once");
     engine.hub.reset();
     engine.members.reset();
@@ -155,7 +161,9 @@ async fn latencies(fleet: &Fleet) -> anyhow::Result<()> {
             done.push(ended.saturating_duration_since(last).as_secs_f64() * 1000.0);
         }
     }
-    for (what, samples) in [("resume → first object on a member", &mut resume), ("last member ready → running shown", &mut done)] {
+    for (what, samples) in
+        [("resume → first object on a member", &mut resume), ("last member ready → running shown", &mut done)]
+    {
         let (half, most) = (percentile(samples, 0.5), percentile(samples, 0.99));
         row(what, format!("{half:.1} / {most:.1} ms"), "p50 / p99 ≤ 100 ms");
     }
@@ -217,9 +225,17 @@ async fn many() -> anyhow::Result<()> {
         fleet.wait_phase(&format!("app-{index}"), "running").await?;
     }
     let (all_cpu, all_time) = (cpu_ms() - cpu, begun.elapsed().as_secs_f64());
-    row("200 applications from nothing to running", format!("{all_time:.2} s"), "1.5 × the bare loop, on real clusters");
+    row(
+        "200 applications from nothing to running",
+        format!("{all_time:.2} s"),
+        "1.5 × the bare loop, on real clusters",
+    );
     let per_application = (all_cpu - bare_cpu) / APPLICATIONS as f64;
-    row("CPU per application, less the bare loop's", format!("{per_application:.1} ms"), "5 ms for the controller alone");
+    row(
+        "CPU per application, less the bare loop's",
+        format!("{per_application:.1} ms"),
+        "5 ms for the controller alone",
+    );
     row("memory of the process then", format!("{:.1} MiB", memory_mib()), "");
     engine.stop().await?;
     fleet.stop().await;
@@ -228,7 +244,11 @@ async fn many() -> anyhow::Result<()> {
 
 async fn bare(client: kube::Client, mut object: Value) -> anyhow::Result<()> {
     object["metadata"]["namespace"] = json!("bare");
-    let (group, plural) = if object["kind"] == "Deployment" { ("apis/apps/v1", "deployments") } else { ("api/v1", "configmaps") };
+    let (group, plural) = if object["kind"] == "Deployment" {
+        ("apis/apps/v1", "deployments")
+    } else {
+        ("api/v1", "configmaps")
+    };
     let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
     let uri = format!("/{group}/namespaces/bare/{plural}/{name}?fieldManager=bare");
     let request = http::Request::patch(uri)

@@ -41,7 +41,8 @@ impl Fleet {
         let embedded = Embedded::start(options).await?;
         let fleet = Self { embedded };
         for namespace in ["demo"] {
-            let manifest = serde_json::json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
+            let manifest =
+                serde_json::json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
             fleet.apply(ApiServer::HUB, &manifest).await?;
         }
         Ok(fleet)
@@ -120,7 +121,13 @@ impl Fleet {
     ///
     /// # Errors
     /// Where the server doesn't have the kind.
-    pub async fn get(&self, cluster: &str, api_version: &str, kind: &str, name: &str) -> anyhow::Result<Option<Value>> {
+    pub async fn get(
+        &self,
+        cluster: &str,
+        api_version: &str,
+        kind: &str,
+        name: &str,
+    ) -> anyhow::Result<Option<Value>> {
         let manifest = serde_json::json!({"apiVersion": api_version, "kind": kind});
         let found = self.resource(cluster, &manifest).await?.get_opt(name).await?;
         Ok(found.map(serde_json::to_value).transpose()?)
@@ -130,7 +137,11 @@ impl Fleet {
     ///
     /// # Errors
     /// Where it isn't in time; says how it was last.
-    pub async fn wait(&self, name: &str, wanted: impl Fn(&Application) -> bool) -> anyhow::Result<Application> {
+    pub async fn wait(
+        &self,
+        name: &str,
+        wanted: impl Fn(&Application) -> bool,
+    ) -> anyhow::Result<Application> {
         let api: Api<Application> = Api::namespaced(self.client(ApiServer::HUB), "demo");
         let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
         let mut events = std::pin::pin!(watcher(api, config).default_backoff().applied_objects());
@@ -171,7 +182,8 @@ impl Fleet {
     pub async fn wait_run(&self, name: &str, number: i64, phase: &str) -> anyhow::Result<Application> {
         self.wait(name, |app| {
             let Some(status) = &app.status else { return false };
-            status.status.as_str() == phase && status.latest_revision.as_ref().is_some_and(|r| r.revision == number)
+            status.status.as_str() == phase
+                && status.latest_revision.as_ref().is_some_and(|r| r.revision == number)
         })
         .await
     }
@@ -181,7 +193,8 @@ impl Fleet {
     /// # Errors
     /// Where it shows none.
     pub async fn run_of(&self, app: &Application) -> anyhow::Result<Run> {
-        let workflow = app.status.as_ref().and_then(|status| status.workflow.as_ref()).context("no run yet")?;
+        let workflow =
+            app.status.as_ref().and_then(|status| status.workflow.as_ref()).context("no run yet")?;
         let api: Api<Run> = Api::namespaced(self.client(ApiServer::HUB), "demo");
         Ok(api.get(&workflow.run).await?)
     }
@@ -256,7 +269,10 @@ impl Fleet {
         .await;
         match found {
             Ok(Some(value)) => Ok(value),
-            _ => bail!("{kind} {name} on {cluster} isn't as wanted in time; last: {}", serde_json::to_string(&last)?),
+            _ => bail!(
+                "{kind} {name} on {cluster} isn't as wanted in time; last: {}",
+                serde_json::to_string(&last)?
+            ),
         }
     }
 

@@ -130,7 +130,9 @@ fn drop_nulls(object: &mut Value) {
     if let Some(metadata) = object.meta_mut() {
         metadata.retain(|name, value| match value {
             Value::Null => false,
-            Value::Object(entries) => !entries.is_empty() || !matches!(name.as_str(), "labels" | "annotations"),
+            Value::Object(entries) => {
+                !entries.is_empty() || !matches!(name.as_str(), "labels" | "annotations")
+            }
             Value::Array(items) => {
                 !items.is_empty() || !matches!(name.as_str(), "ownerReferences" | "finalizers")
             }

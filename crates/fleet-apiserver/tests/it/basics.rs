@@ -242,5 +242,9 @@ async fn hostile_yaml_is_refused_in_one_line() {
         let said = answer.message();
         assert!(!said.is_empty() && said.len() < 2_000, "{what}: {said}");
     }
-    assert_eq!(get(&server, CONFIGMAPS).await.json()["items"].as_array().map(Vec::len), Some(1), "only the root CA");
+    assert_eq!(
+        get(&server, CONFIGMAPS).await.json()["items"].as_array().map(Vec::len),
+        Some(1),
+        "only the root CA"
+    );
 }

@@ -63,7 +63,9 @@ async fn openapi_documents_are_named_by_their_content() {
     assert!(index["paths"]["api/v1"].is_object());
     let protobuf = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
     let v2 = accept("/openapi/v2", protobuf).await;
-    assert_eq!((v2.code, v2.headers["content-type"].to_str().unwrap()), (200, protobuf));
+    // Not the name that was asked for: Go can't read an '@' in the type of an answer.
+    let readable = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+    assert_eq!((v2.code, v2.headers["content-type"].to_str().unwrap()), (200, readable));
     let v2 = get(&server, "/openapi/v2").await.json();
     assert!(v2["definitions"]["io.k8s.api.apps.v1.Deployment"].is_object());
 }

@@ -26,7 +26,7 @@ pub(crate) async fn walk_on(
     }
     take_pruned_off_inventory(ctx, walk).await?;
     let Some(mut next) = step_machine(ctx, app, walk, superseded) else { return Ok(Timestamp::MAX) };
-    seal(ctx, walk, &mut next.status);
+    seal(walk, &mut next.status);
     if let Some(mut run) = walk.run.clone().filter(|run| run.status.as_ref() != Some(&next.status)) {
         let worth = worth_recording(run.status.as_ref(), &next.status);
         let before = run.status.replace(next.status);
@@ -42,9 +42,15 @@ pub(crate) async fn walk_on(
 }
 
 /// Takes turns of the state machine until it asks for no more plans.
-pub(crate) fn step_machine(ctx: &Context, app: &Application, walk: &mut Walk, superseded: bool) -> Option<Advance> {
+pub(crate) fn step_machine(
+    ctx: &Context,
+    app: &Application,
+    walk: &mut Walk,
+    superseded: bool,
+) -> Option<Advance> {
     // Without its revision a run can't go on; an empty graph makes the state machine say so.
-    let graph = walk.revision.as_ref().map_or_else(|| Graph { nodes: Vec::new() }, |revision| revision.graph.clone());
+    let graph =
+        walk.revision.as_ref().map_or_else(|| Graph { nodes: Vec::new() }, |revision| revision.graph.clone());
     loop {
         let status = walk.run_status()?.clone();
         refresh_plans(ctx, walk, &status);
@@ -112,7 +118,8 @@ async fn take_pruned_off_inventory(ctx: &Context, walk: &mut Walk) -> Result<(),
             if done != Some(fleet_workflow::Prune::Done) {
                 continue;
             }
-            let plan = plans.iter().find(|plan| plan.step == step.name).and_then(|plan| plan.target(&state.target));
+            let plan =
+                plans.iter().find(|plan| plan.step == step.name).and_then(|plan| plan.target(&state.target));
             let deleted = plan.iter().flat_map(|plan| plan.deletes()).map(|action| action.id.clone());
             gone.push((state.target.clone(), state.cleared, deleted.collect::<Vec<_>>()));
         }
@@ -134,14 +141,13 @@ async fn take_pruned_off_inventory(ctx: &Context, walk: &mut Walk) -> Result<(),
 }
 
 /// Puts a seal on targets that are done now, so that a restart needs to read nothing there.
-fn seal(ctx: &Context, walk: &Walk, status: &mut RunStatus) {
+fn seal(walk: &Walk, status: &mut RunStatus) {
     let Some(revision) = walk.revision.as_ref() else { return };
     for step in &mut status.steps {
         let unsealed = step.targets.iter_mut().filter(|t| t.seal.is_empty() && !t.cleared);
         for state in unsealed.filter(|state| state.phase == TargetPhase::Succeeded) {
-            let Ok(member) = ctx.members.get(&state.target.cluster) else { continue };
             let desired = revision.desired(&step.name, &state.target.namespace, &walk.delivery());
-            state.seal = drift::seal(&member, &desired).unwrap_or_default();
+            state.seal = drift::seal_left(&walk.board, &state.target.cluster, &desired).unwrap_or_default();
         }
     }
 }

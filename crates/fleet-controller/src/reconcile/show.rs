@@ -94,11 +94,14 @@ fn services(ctx: &Context, walk: &Walk, shown: &ApplicationStatus) -> Vec<Servic
         for (component, objects) in by_component {
             let fact = facts::observe(ctx, walk, &target, &objects);
             let reason = fact.waiting_for.as_ref().map_or("", |problem| problem.reason.as_str());
-            let message = fact.waiting_for.as_ref().map(|problem| problem.message.clone()).unwrap_or_default();
+            let message =
+                fact.waiting_for.as_ref().map(|problem| problem.message.clone()).unwrap_or_default();
             // What doesn't answer, or wasn't listed since a restart, is neither healthy nor unhealthy: it is as last
             // seen.
             let before = shown.services.iter().find(|service| {
-                service.name == component && service.cluster == target.cluster && service.namespace == target.namespace
+                service.name == component
+                    && service.cluster == target.cluster
+                    && service.namespace == target.namespace
             });
             let healthy = match reason {
                 "Unreachable" | "NotListed" => before.is_none_or(|before| before.healthy),

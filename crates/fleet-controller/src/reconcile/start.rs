@@ -85,7 +85,11 @@ fn first_turn(ctx: &Context, app: &Application, walk: &mut Walk, run: &fleet_api
 
 /// Clusters that joined a placement after its run: they get the revision that runs, without a question only if
 /// no gate stands before their step.
-pub(crate) async fn serve_joiners(ctx: &Arc<Context>, app: &Application, walk: &mut Walk) -> Result<(), RecordError> {
+pub(crate) async fn serve_joiners(
+    ctx: &Arc<Context>,
+    app: &Application,
+    walk: &mut Walk,
+) -> Result<(), RecordError> {
     let over = walk.run_status().is_some_and(|status| status.phase == fleet_api::RunPhase::Succeeded);
     let Some(revision) = walk.revision.clone().filter(|_| over) else { return Ok(()) };
     let Ok(placed) = runs::placed(&revision, &runs::placeable(&ctx.members.clusters()), &walk.key.0) else {

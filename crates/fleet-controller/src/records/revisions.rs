@@ -7,8 +7,8 @@ use fleet_api::application_revision::ApplicationRevisionSpec;
 use fleet_api::{Application, ApplicationRevision, Packed, RevisionContent, names};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{Api, DeleteParams, PostParams, Preconditions};
 use kube::ResourceExt as _;
+use kube::api::{Api, DeleteParams, PostParams, Preconditions};
 
 use super::{RecordError, label};
 use crate::context::Context;
@@ -48,7 +48,11 @@ fn part_name(name: &str, index: u32) -> String {
 }
 
 /// What one object holds, or the Secret beside it.
-async fn part(client: &kube::Client, namespace: &str, revision: &ApplicationRevision) -> Result<Packed, RecordError> {
+async fn part(
+    client: &kube::Client,
+    namespace: &str,
+    revision: &ApplicationRevision,
+) -> Result<Packed, RecordError> {
     if revision.spec.content.type_ != IN_SECRET {
         return Ok(revision.spec.content.clone());
     }
@@ -60,7 +64,11 @@ async fn part(client: &kube::Client, namespace: &str, revision: &ApplicationRevi
 }
 
 /// Records a revision, unless it is there: its name is its content.
-pub(crate) async fn create_revision(ctx: &Context, app: &Application, draft: &Draft) -> Result<Loaded, RecordError> {
+pub(crate) async fn create_revision(
+    ctx: &Context,
+    app: &Application,
+    draft: &Draft,
+) -> Result<Loaded, RecordError> {
     let namespace = app.namespace().unwrap_or_default();
     let name = names::derived_name(&app.name_any(), &draft.hash);
     let packed = Packed::pack(&draft.content)?;
@@ -113,7 +121,11 @@ fn holds_secret(content: &RevisionContent) -> bool {
 /// the hub's garbage collector would take it away later, under our feet.
 async fn create<K>(api: &Api<K>, app: &Application, object: &K) -> Result<(), RecordError>
 where
-    K: kube::Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned + serde::Serialize,
+    K: kube::Resource<DynamicType = ()>
+        + Clone
+        + std::fmt::Debug
+        + serde::de::DeserializeOwned
+        + serde::Serialize,
 {
     let mut tries = 0;
     loop {

@@ -34,7 +34,9 @@ impl fmt::Display for ObjectReference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.selection {
             Selection::Name(name) => write!(f, "{} {}/{name}", self.kind, self.namespace),
-            Selection::Labels(labels) => write!(f, "a {} in {} with labels {labels}", self.kind, self.namespace),
+            Selection::Labels(labels) => {
+                write!(f, "a {} in {} with labels {labels}", self.kind, self.namespace)
+            }
         }
     }
 }
@@ -63,7 +65,11 @@ struct Written {
 ///
 /// # Errors
 /// Where a field is unknown, or the kind or the objects can't be told.
-pub fn references(component: &str, properties: &Value, namespace: &str) -> Result<Vec<ObjectReference>, Problem> {
+pub fn references(
+    component: &str,
+    properties: &Value,
+    namespace: &str,
+) -> Result<Vec<ObjectReference>, Problem> {
     let place = format!("component {component:?}: properties");
     let read = Properties::deserialize(properties);
     let properties = read.map_err(|error| Problem::wrong("InvalidReference", format!("{place}: {error}")))?;

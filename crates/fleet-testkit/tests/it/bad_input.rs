@@ -139,7 +139,10 @@ async fn an_object_of_somebody_else_is_refused_until_taken_over() -> anyhow::Res
     let failed = fleet.wait_phase("web", "workflowFailed").await?;
     assert!(message(&failed).contains("take-over"), "{}", message(&failed));
     assert_eq!(value(&fleet, "m1", "settings").await?, Some(json!("theirs")));
-    manifest["spec"]["policies"].as_array_mut().expect("a list").push(json!({"name": "ours", "type": "take-over",
+    manifest["spec"]["policies"]
+        .as_array_mut()
+        .expect("a list")
+        .push(json!({"name": "ours", "type": "take-over",
         "properties": {"rules": [{"selector": {"resourceTypes": ["ConfigMap"]}}]}}));
     fleet.apply("hub", &manifest).await?;
     fleet.wait_phase("web", "running").await?;
@@ -182,9 +185,11 @@ async fn an_immutable_field_is_refused_until_recreation_is_allowed() -> anyhow::
     let failed = fleet.wait_phase("web", "workflowFailed").await?;
     let said = message(&failed);
     assert!(said.contains("immutable") && said.contains("resource-update"), "{said}");
-    manifest["spec"]["policies"].as_array_mut().expect("a list").push(json!({"name": "anew", "type": "resource-update",
+    manifest["spec"]["policies"].as_array_mut().expect("a list").push(
+        json!({"name": "anew", "type": "resource-update",
         "properties": {"rules": [{"selector": {"resourceTypes": ["Deployment"]},
-            "strategy": {"op": "replace", "recreateFields": ["spec.selector"]}}]}}));
+            "strategy": {"op": "replace", "recreateFields": ["spec.selector"]}}]}}),
+    );
     fleet.apply("hub", &manifest).await?;
     fleet.wait_phase("web", "running").await?;
     let anew = fleet.get("m1", "apps/v1", "Deployment", "web").await?.expect("there");

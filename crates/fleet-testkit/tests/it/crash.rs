@@ -38,7 +38,7 @@ async fn outcome(fleet: &Fleet, app: &Application) -> anyhow::Result<BTreeMap<St
 async fn walk(killed_at: Option<(u64, bool)>) -> anyhow::Result<(u64, BTreeMap<String, Value>)> {
     let fleet = Fleet::three_centres().await?;
     let (n, carried_out) = killed_at.unwrap_or((u64::MAX, false));
-    let mut engine = Engine::killed_at(&fleet, n, carried_out);
+    let engine = Engine::killed_at(&fleet, n, carried_out);
     let first = engine.hub.clone();
     let killed = engine.hub.killed();
     fleet.apply_all("hub", manifests::APP_META).await?;
@@ -55,7 +55,7 @@ async fn walk(killed_at: Option<(u64, bool)>) -> anyhow::Result<(u64, BTreeMap<S
     let again = async {
         killed.cancelled().await;
         engine.kill().await;
-        engine = Engine::start(&fleet);
+        let _again = Engine::start(&fleet);
         std::future::pending::<()>().await
     };
     let app = tokio::select! {
@@ -63,7 +63,8 @@ async fn walk(killed_at: Option<(u64, bool)>) -> anyhow::Result<(u64, BTreeMap<S
         () = again => unreachable!("it never ends"),
     };
     let runs: Api<fleet_api::Run> = Api::namespaced(fleet.client("hub"), "demo");
-    let runs: Vec<String> = runs.list(&ListParams::default()).await?.items.iter().map(|run| run.name_any()).collect();
+    let runs: Vec<String> =
+        runs.list(&ListParams::default()).await?.items.iter().map(|run| run.name_any()).collect();
     anyhow::ensure!(runs.len() == 1, "one run, not {runs:?}");
     let outcome = outcome(&fleet, &app).await?;
     fleet.stop().await;
@@ -80,7 +81,8 @@ async fn killed_between_any_two_writes_the_end_is_the_same() -> anyhow::Result<(
     let outcomes: Vec<_> = walks.buffer_unordered(4).collect().await;
     for ((n, carried_out), outcome) in outcomes {
         let when = if carried_out { "after" } else { "before" };
-        let (_, outcome) = outcome.map_err(|error| error.context(format!("killed {when} write {n} of {writes}")))?;
+        let (_, outcome) =
+            outcome.map_err(|error| error.context(format!("killed {when} write {n} of {writes}")))?;
         assert_eq!(outcome, expected, "killed {when} write {n} of {writes}");
     }
     Ok(())

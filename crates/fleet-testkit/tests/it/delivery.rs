@@ -238,7 +238,8 @@ async fn a_deletion_during_a_delivery_leaves_nothing() -> anyhow::Result<()> {
     fleet.wait_object("m1", "v1", "ConfigMap", "settings-000", |object| object.is_some()).await?;
     delete(&fleet).await?;
     let api = fleet.resource("m1", &json!({"apiVersion": "v1", "kind": "ConfigMap"})).await?;
-    let left: Vec<_> = api.list(&ListParams::default()).await?.items.into_iter().filter_map(|o| o.metadata.name).collect();
+    let left: Vec<_> =
+        api.list(&ListParams::default()).await?.items.into_iter().filter_map(|o| o.metadata.name).collect();
     assert!(!left.iter().any(|name| name.starts_with("settings")), "{left:?}");
     engine.stop().await?;
     Ok(())

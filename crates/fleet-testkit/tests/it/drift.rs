@@ -64,10 +64,9 @@ async fn a_failed_run_is_not_rolled_back_by_drift_repair() -> anyhow::Result<()>
     fleet.apply("hub", &config("settings", "2")).await?;
     fleet.apply("hub", &bad).await?;
     fleet.apply("hub", &manifest).await?;
-    fleet.wait("web", |app| {
-        app.status.as_ref().is_some_and(|s| s.status.as_str() == "workflowFailed")
-    })
-    .await?;
+    fleet
+        .wait("web", |app| app.status.as_ref().is_some_and(|s| s.status.as_str() == "workflowFailed"))
+        .await?;
     wait_value(&fleet, "m1", "settings", "2").await?;
     fleet.merge("m1", "v1", "ConfigMap", "settings", &json!({"data": {"key": "by hand"}})).await?;
     wait_value(&fleet, "m1", "settings", "2").await?;
@@ -87,6 +86,10 @@ async fn an_edit_during_a_delivery_is_repaired_after_it() -> anyhow::Result<()> 
     for name in &names {
         fleet.apply("hub", &config(name, "1")).await?;
     }
+    // The watch is there before, so that no first list asks for a look at everything.
+    fleet.apply("hub", &config("settings", "1")).await?;
+    fleet.apply("hub", &app(&[CONFIG], &["m1"])).await?;
+    fleet.wait_phase("web", "running").await?;
     let objects: Vec<_> = names.iter().map(|name| ("v1", "ConfigMap", name.as_str())).collect();
     let mut manifest = app(&objects, &["m1"]);
     manifest["spec"]["workflow"] = json!({"steps": [{"name": "go", "type": "deploy",
@@ -95,7 +98,7 @@ async fn an_edit_during_a_delivery_is_repaired_after_it() -> anyhow::Result<()> 
     wait_value(&fleet, "m1", "settings-000", "1").await?;
     fleet.merge("m1", "v1", "ConfigMap", "settings-000", &json!({"data": {"key": "by hand"}})).await?;
     assert_eq!(value(&fleet, "m1", "settings-149").await?, None, "the delivery was over before the edit");
-    fleet.wait_phase("web", "running").await?;
+    fleet.wait_run("web", 2, "running").await?;
     wait_value(&fleet, "m1", "settings-000", "1").await?;
     engine.stop().await?;
     Ok(())
@@ -115,7 +118,8 @@ async fn an_autoscaler_keeps_replicas_that_nobody_set() -> anyhow::Result<()> {
     let patch = kube::api::Patch::Merge(json!({"spec": {"replicas": 4}}));
     let api = fleet.resource("m1", &json!({"apiVersion": "apps/v1", "kind": "Deployment"})).await?;
     api.patch_scale("web", &Default::default(), &patch).await?;
-    let ready = |object: Option<&Value>| object.and_then(|o| o.pointer("/status/readyReplicas")) == Some(&json!(4));
+    let ready =
+        |object: Option<&Value>| object.and_then(|o| o.pointer("/status/readyReplicas")) == Some(&json!(4));
     fleet.wait_object("m1", "apps/v1", "Deployment", "web", ready).await?;
     // A new revision is delivered around it.
     let mut free = free.clone();
@@ -155,7 +159,8 @@ async fn what_a_superseded_run_sent_is_what_drift_is_judged_by() -> anyhow::Resu
     fleet
         .wait("web", |app| app.status.as_ref().is_some_and(|s| s.status.as_str() == "workflowSuspending"))
         .await?;
-    let image = json!({"spec": {"template": {"spec": {"containers": [{"name": "web", "image": "by-hand:1"}]}}}});
+    let image =
+        json!({"spec": {"template": {"spec": {"containers": [{"name": "web", "image": "by-hand:1"}]}}}});
     fleet.merge("m1", "apps/v1", "Deployment", "web", &image).await?;
     fleet
         .wait_object("m1", "apps/v1", "Deployment", "web", |object| {

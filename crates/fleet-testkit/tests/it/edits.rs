@@ -137,8 +137,14 @@ async fn an_edit_while_running_supersedes() -> anyhow::Result<()> {
     let runs: Api<Run> = Api::namespaced(fleet.client("hub"), "demo");
     let mut runs = runs.list(&ListParams::default()).await?.items;
     runs.sort_by_key(|run| run.spec.number);
-    let phases: Vec<_> = runs.iter().filter_map(|run| run.status.as_ref()).map(|s| s.phase.as_str()).collect();
-    assert_eq!(phases, ["superseded", "succeeded"], "{:?}", runs.iter().map(|r| r.name_any()).collect::<Vec<_>>());
+    let phases: Vec<_> =
+        runs.iter().filter_map(|run| run.status.as_ref()).map(|s| s.phase.as_str()).collect();
+    assert_eq!(
+        phases,
+        ["superseded", "succeeded"],
+        "{:?}",
+        runs.iter().map(|r| r.name_any()).collect::<Vec<_>>()
+    );
     engine.stop().await?;
     Ok(())
 }

@@ -157,7 +157,9 @@ async fn a_person_suspends_resumes_and_terminates() -> anyhow::Result<()> {
     let waiting = fleet.wait_phase("web", "workflowSuspending").await?;
     let run = fleet.run_of(&waiting).await?.name_any();
     annotate(&fleet, json!({names::SUSPEND: run})).await?;
-    fleet.wait("web", |app| message(app).contains("suspended by a person") || message(app).contains("waits")).await?;
+    fleet
+        .wait("web", |app| message(app).contains("suspended by a person") || message(app).contains("waits"))
+        .await?;
     fleet.approve(&waiting).await?;
     let held = fleet.wait("web", |app| message(app).contains("suspended by a person")).await?;
     assert!(message(&held).contains("workflow resume"), "{}", message(&held));

@@ -1,5 +1,11 @@
 //! The engine against whole fleets in process.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests, outside of test functions"
+)]
+
 mod bad_input;
 mod components;
 mod crash;

@@ -25,9 +25,7 @@ async fn a_member_that_is_down_is_waited_for_alone() -> anyhow::Result<()> {
     fleet.api().set_reachable("m2", false);
     fleet.apply("hub", &config("settings", "1")).await?;
     fleet.apply("hub", &app(&[CONFIG], &["m1", "m2"])).await?;
-    fleet
-        .wait_object("m1", "v1", "ConfigMap", "settings", |object| object.is_some())
-        .await?;
+    fleet.wait_object("m1", "v1", "ConfigMap", "settings", |object| object.is_some()).await?;
     let waiting = fleet.wait("web", |app| message(app).contains("doesn't answer")).await?;
     assert_eq!(waiting.status.as_ref().map(|status| status.status.as_str()), Some("runningWorkflow"));
     assert!(message(&waiting).contains("m2"), "{}", message(&waiting));
@@ -50,7 +48,11 @@ async fn a_forced_deletion_ends_without_the_member() -> anyhow::Result<()> {
     let api: Api<Application> = Api::namespaced(fleet.client("hub"), "demo");
     api.delete("web", &DeleteParams::default()).await?;
     let waiting = fleet.wait("web", |app| message(app).contains("doesn't answer")).await?;
-    assert!(message(&waiting).contains("m2") && message(&waiting).contains("--force"), "{}", message(&waiting));
+    assert!(
+        message(&waiting).contains("m2") && message(&waiting).contains("--force"),
+        "{}",
+        message(&waiting)
+    );
     let force = json!({"metadata": {"annotations": {fleet_api::names::FORCE_DELETE: "true"}}});
     fleet.merge("hub", "core.oam.dev/v1beta1", "Application", "web", &force).await?;
     fleet.wait_object("hub", "core.oam.dev/v1beta1", "Application", "web", |app| app.is_none()).await?;
@@ -129,7 +131,9 @@ async fn a_cluster_that_leaves_is_no_failure() -> anyhow::Result<()> {
     let done = done.await?;
     let workflow = done.status.and_then(|status| status.workflow).unwrap_or_default();
     assert_eq!(workflow.status, "succeeded", "{}", workflow.message);
-    assert!(workflow.steps.iter().flat_map(|s| &s.targets).any(|t| t.cluster == "m2" && t.phase == "removed"));
+    assert!(
+        workflow.steps.iter().flat_map(|s| &s.targets).any(|t| t.cluster == "m2" && t.phase == "removed")
+    );
     engine.stop().await?;
     Ok(())
 }
@@ -175,10 +179,11 @@ async fn a_member_that_goes_down_is_not_unhealthy() -> anyhow::Result<()> {
     assert!(ill.is_empty(), "{ill:?}");
     let failed = status.workflow.iter().flat_map(|w| &w.steps).flat_map(|s| &s.targets);
     assert!(failed.clone().any(|t| t.cluster == "m1") && failed.clone().all(|t| t.phase != "failed"));
-    fleet.wait_object("m1", "v1", "ConfigMap", "settings", |object| {
-        object.and_then(|object| object.pointer("/data/key")) == Some(&json!("2"))
-    })
-    .await?;
+    fleet
+        .wait_object("m1", "v1", "ConfigMap", "settings", |object| {
+            object.and_then(|object| object.pointer("/data/key")) == Some(&json!("2"))
+        })
+        .await?;
     fleet.api().set_reachable("m2", true);
     fleet.wait_run("web", 2, "running").await?;
     assert_eq!(value(&fleet, "m2", "settings").await?, Some(json!("2")));

@@ -9,8 +9,10 @@ const CONFIG: (&str, &str, &str) = ("v1", "ConfigMap", "settings");
 const OTHER: (&str, &str, &str) = ("v1", "ConfigMap", "other");
 
 fn with_policy(mut app: Value, type_: &str, properties: Value) -> Value {
-    app["spec"]["policies"].as_array_mut().expect("a list").push(
-        json!({"name": "more", "type": type_, "properties": properties}));
+    app["spec"]["policies"]
+        .as_array_mut()
+        .expect("a list")
+        .push(json!({"name": "more", "type": type_, "properties": properties}));
     app
 }
 
@@ -44,9 +46,8 @@ async fn kept(policy: Option<Value>) -> anyhow::Result<(bool, bool)> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_revision_no_longer_has_goes_or_stays_as_the_policy_says() -> anyhow::Result<()> {
-    let rule = |strategy: &str| {
-        json!({"rules": [{"selector": {"resourceNames": ["other"]}, "strategy": strategy}]})
-    };
+    let rule =
+        |strategy: &str| json!({"rules": [{"selector": {"resourceNames": ["other"]}, "strategy": strategy}]});
     assert_eq!(kept(None).await?, (false, false));
     assert_eq!(kept(Some(json!({"keepLegacyResource": true}))).await?, (true, false));
     assert_eq!(kept(Some(rule("onAppDelete"))).await?, (true, false));

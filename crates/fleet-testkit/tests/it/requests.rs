@@ -26,7 +26,8 @@ async fn requests_per_object_and_per_step_stay_within_the_budget() -> anyhow::Re
 
     engine.hub.reset();
     engine.members.reset();
-    let objects = [("apps/v1", "Deployment", "web"), ("v1", "ConfigMap", "settings"), ("v1", "ConfigMap", "another")];
+    let objects =
+        [("apps/v1", "Deployment", "web"), ("v1", "ConfigMap", "settings"), ("v1", "ConfigMap", "another")];
     fleet.apply("hub", &app(&objects, &["m1", "m2", "m3"])).await?;
     fleet.wait_run("web", 1, "running").await?;
     let (hub, members) = (engine.hub.count(), engine.members.count());

@@ -139,7 +139,9 @@ async fn a_second_application_of_the_same_name_has_its_own_records() -> anyhow::
         fleet.wait_object("hub", APPLICATION, "Application", "web", |app| app.is_none()).await?;
         assert_eq!(value(&fleet, "m1", "settings").await?, None);
         // As a restored backup would, or a collector that is slow.
-        fleet.wait_object("hub", APPLICATION, "ApplicationRevision", &run.spec.revision, |r| r.is_none()).await?;
+        fleet
+            .wait_object("hub", APPLICATION, "ApplicationRevision", &run.spec.revision, |r| r.is_none())
+            .await?;
         let mut left = ApplicationRevision::new(&run.spec.revision, revision.spec.clone());
         left.metadata.labels = revision.metadata.labels.clone();
         revisions.create(&Default::default(), &left).await?;
@@ -166,9 +168,7 @@ async fn applications_whose_names_join_alike_have_their_own_inventories() -> any
     let mut second = app(&[("v1", "ConfigMap", "two")], &["m1"]);
     second["metadata"]["namespace"] = json!("x-demo");
     fleet.apply("hub", &second).await?;
-    fleet
-        .wait_object("m1", "v1", "Namespace", "x-demo", |namespace| namespace.is_some())
-        .await?;
+    fleet.wait_object("m1", "v1", "Namespace", "x-demo", |namespace| namespace.is_some()).await?;
     let trackers: Api<ResourceTracker> = Api::all(fleet.client("hub"));
     assert_eq!(trackers.list(&ListParams::default()).await?.items.len(), 2);
     assert_eq!(value(&fleet, "m1", "one").await?, Some(json!("1")), "taken for the other's");

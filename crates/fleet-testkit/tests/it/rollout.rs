@@ -29,9 +29,14 @@ async fn three_centres_from_the_first_apply_to_the_second_revision() -> anyhow::
     assert_eq!(env_of(&second), Some("cluster2-beijing"));
     assert_eq!(second.pointer("/status/readyReplicas"), Some(&json!(5)));
     let third = fleet.get("mc-hz1", "apps/v1", "Deployment", "web-demo").await?.expect("delivered");
-    assert_eq!((env_of(&third), third.pointer("/status/readyReplicas")), (Some("cluster1-hangzhou"), Some(&json!(1))));
+    assert_eq!(
+        (env_of(&third), third.pointer("/status/readyReplicas")),
+        (Some("cluster1-hangzhou"), Some(&json!(1)))
+    );
     let config = fleet.get("mc-hz1", "v1", "ConfigMap", "web-demo").await?.expect("delivered");
-    assert!(config.pointer("/data/config.json").and_then(Value::as_str).unwrap_or("").contains("hangzhou-db"));
+    assert!(
+        config.pointer("/data/config.json").and_then(Value::as_str).unwrap_or("").contains("hangzhou-db")
+    );
 
     // Another image on the hub: held back until publishVersion changes, and said so.
     let image = json!({"spec": {"template": {"spec": {"containers": [{"name": "web-demo",

@@ -23,7 +23,8 @@ async fn written_down(fleet: &Fleet) -> anyhow::Result<String> {
     ];
     let mut text = String::new();
     for (group, version, kind, plural) in kinds {
-        let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
+        let resource =
+            ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
         let api: Api<DynamicObject> = Api::all_with(fleet.client("hub"), &resource);
         for object in api.list(&ListParams::default()).await?.items {
             let value = serde_json::to_value(&object)?;
@@ -66,7 +67,10 @@ async fn no_value_of_a_secret_leaves_the_objects_that_hold_it() -> anyhow::Resul
         let plan = serde_json::to_string(&plan.map_err(anyhow::Error::msg)?)?;
         assert!(plan.contains("login") && !holds(&plan, PLAIN) && !holds(&plan, CHANGED), "{plan}");
         if number == 2 {
-            assert!(plan.contains("password") && !plan.contains("user"), "the key that changes is named: {plan}");
+            assert!(
+                plan.contains("password") && !plan.contains("user"),
+                "the key that changes is named: {plan}"
+            );
         }
         fleet.approve(&waiting).await?;
         fleet.wait_run("web", number, "running").await?;
@@ -77,7 +81,9 @@ async fn no_value_of_a_secret_leaves_the_objects_that_hold_it() -> anyhow::Resul
     let edit = json!({"stringData": {"password": "guessed-by-hand"}});
     fleet.merge("m1", "v1", "Secret", "login", &edit).await?;
     fleet
-        .wait_object("m1", "v1", "Secret", "login", |there| there.is_some_and(|there| holds(&there.to_string(), CHANGED)))
+        .wait_object("m1", "v1", "Secret", "login", |there| {
+            there.is_some_and(|there| holds(&there.to_string(), CHANGED))
+        })
         .await?;
     let text = written_down(&fleet).await?;
     assert!(text.contains("login"), "what is looked for would be found: the Secret is named");

@@ -22,11 +22,11 @@ pub(crate) fn app(objects: &[(&str, &str, &str)], clusters: &[&str]) -> Value {
         .map(|(api_version, kind, name)| json!({"apiVersion": api_version, "kind": kind, "name": name}))
         .collect();
     json!({"apiVersion": "core.oam.dev/v1beta1", "kind": "Application",
-        "metadata": {"name": "web", "namespace": "demo"},
-        "spec": {
-            "components": [{"name": "main", "type": "ref-objects", "properties": {"objects": objects}}],
-            "policies": [{"name": "where", "type": "topology", "properties": {"clusters": clusters}}],
-        }})
+    "metadata": {"name": "web", "namespace": "demo"},
+    "spec": {
+        "components": [{"name": "main", "type": "ref-objects", "properties": {"objects": objects}}],
+        "policies": [{"name": "where", "type": "topology", "properties": {"clusters": clusters}}],
+    }})
 }
 
 /// The same with a gate.

@@ -5,15 +5,23 @@ use crate::support::Stage;
 #[test]
 fn certificates_decide_who_asks() {
     let Some(stage) = Stage::start() else { return };
-    stage.hub().prints("auth whoami", "
+    stage.hub().prints(
+        "auth whoami",
+        "
         ATTRIBUTE VALUE
         Username tester
-        Groups [system:masters system:authenticated]");
-    stage.context("nobody").prints("auth whoami", "ATTRIBUTE VALUE\nUsername nobody\nGroups [system:authenticated]");
-    stage.hub().prints("auth whoami --as=bob --as-group=devs", "
+        Groups [system:masters system:authenticated]",
+    );
+    stage
+        .context("nobody")
+        .prints("auth whoami", "ATTRIBUTE VALUE\nUsername nobody\nGroups [system:authenticated]");
+    stage.hub().prints(
+        "auth whoami --as=bob --as-group=devs",
+        "
         ATTRIBUTE VALUE
         Username bob
-        Groups [devs system:authenticated]");
+        Groups [devs system:authenticated]",
+    );
     stage.hub().fails("get secret -n demo --as=system:anonymous", &["Error from server (Forbidden)"]);
     stage.context("anonymous").fails("get ns", &["You must be logged in to the server"]);
     stage.context("wrong-ca").fails("get ns", &["x509: certificate signed by unknown authority"]);
@@ -44,12 +52,17 @@ fn contexts_choose_the_cluster() {
     assert!(view.starts_with("https://127.0.0.1:"), "{view}");
     k.prints("config use-context mc-bj1", "Switched to context \"mc-bj1\".");
     k.prints("config set-context mc-bj1 --namespace=demo", "Context \"mc-bj1\" modified.");
-    let view = stage.member().ok("config view --minify -o jsonpath={.clusters[0].cluster.server},{.contexts[0].context.namespace}");
+    let view = stage.member().ok(
+        "config view --minify -o jsonpath={.clusters[0].cluster.server},{.contexts[0].context.namespace}",
+    );
     assert!(view.ends_with("/clusters/mc-bj1,demo"), "{view}");
     let info = stage.member().ok("cluster-info");
     assert!(info.contains("is running at") && info.contains("/clusters/mc-bj1"), "{info}");
     let version: serde_json::Value = serde_json::from_str(&k.ok("version -o json")).expect("JSON");
-    assert_eq!((&version["serverVersion"]["major"], &version["serverVersion"]["minor"]), (&"1".into(), &"35".into()));
+    assert_eq!(
+        (&version["serverVersion"]["major"], &version["serverVersion"]["minor"]),
+        (&"1".into(), &"35".into())
+    );
     assert_eq!(k.ok("get --raw /readyz"), "ok");
     assert_eq!(k.ok("get --raw /livez?verbose"), "ok");
     k.fails("get --raw /nothing", &["the server could not find the requested resource"]);

@@ -39,13 +39,25 @@ fn apply_creates_changes_and_removes() {
     assert!(kept.contains("tier: front"), "{kept}");
     k.ok("set env deployment/web -n demo C=3 -c main");
     k.ok("label deployment web -n demo other=stays");
-    stage.write("web.yaml", &WEB.replace(", tier: front", "").replace("        - {name: B, value: '2'}\n", "").replace("nginx:1", "nginx:2"));
+    stage.write(
+        "web.yaml",
+        &WEB.replace(", tier: front", "")
+            .replace("        - {name: B, value: '2'}\n", "")
+            .replace("nginx:1", "nginx:2"),
+    );
     k.prints("apply -f web.yaml", "deployment.apps/web configured");
     k.prints("get deployment web -n demo -o jsonpath={.metadata.labels}", r#"{"app":"web","other":"stays"}"#);
     k.prints("get deployment web -n demo -o jsonpath={range.spec.template.spec.containers[*]}{.name}={.image}:{.env[*].name};{end}",
         "main=nginx:2:A C;side=busybox:1:;");
-    stage.write("web.yaml", &WEB.replace("{app: web}}\n  template", "{app: other}}\n  template").replace("metadata: {labels: {app: web}}", "metadata: {labels: {app: other}}"));
-    k.fails("apply -f web.yaml", &["The Deployment \"web\" is invalid: spec.selector: Invalid value:", "field is immutable"]);
+    stage.write(
+        "web.yaml",
+        &WEB.replace("{app: web}}\n  template", "{app: other}}\n  template")
+            .replace("metadata: {labels: {app: web}}", "metadata: {labels: {app: other}}"),
+    );
+    k.fails(
+        "apply -f web.yaml",
+        &["The Deployment \"web\" is invalid: spec.selector: Invalid value:", "field is immutable"],
+    );
     k.prints("apply -f web.yaml --force --grace-period=0", "deployment.apps/web configured");
     k.prints("get deployment web -n demo -o jsonpath={.spec.selector.matchLabels.app}", "other");
 }
@@ -55,9 +67,14 @@ fn apply_takes_a_folder_and_a_kustomization() {
     let Some(stage) = Stage::start() else { return };
     let k = stage.hub();
     stage.write("all/web.yaml", WEB);
-    stage.write("all/config.yaml", "{apiVersion: v1, kind: ConfigMap, metadata: {name: settings, namespace: demo}, data: {a: b}}");
+    stage.write(
+        "all/config.yaml",
+        "{apiVersion: v1, kind: ConfigMap, metadata: {name: settings, namespace: demo}, data: {a: b}}",
+    );
     k.prints("apply -f all", "configmap/settings created\ndeployment.apps/web created");
-    stage.write("all/kustomization.yaml", "\
+    stage.write(
+        "all/kustomization.yaml",
+        "\
 apiVersion: kustomize.config.k8s.io/v1beta1
 kind: Kustomization
 namePrefix: k-
@@ -66,26 +83,51 @@ resources: [web.yaml, config.yaml]
 configMapGenerator:
 - name: generated
   literals: [x=y]
-");
-    k.prints("apply -k all", "configmap/k-generated-… created\nconfigmap/k-settings created\ndeployment.apps/k-web created");
-    k.prints("apply -k all", "configmap/k-generated-… unchanged\nconfigmap/k-settings unchanged\ndeployment.apps/k-web unchanged");
+",
+    );
+    k.prints(
+        "apply -k all",
+        "configmap/k-generated-… created\nconfigmap/k-settings created\ndeployment.apps/k-web created",
+    );
+    k.prints(
+        "apply -k all",
+        "configmap/k-generated-… unchanged\nconfigmap/k-settings unchanged\ndeployment.apps/k-web unchanged",
+    );
     assert_eq!(k.run("diff -k all").code, 0);
-    k.prints("delete -k all", "
+    k.prints(
+        "delete -k all",
+        "
         configmap \"k-generated-…\" deleted
         configmap \"k-settings\" deleted
-        deployment.apps \"k-web\" deleted");
+        deployment.apps \"k-web\" deleted",
+    );
     stage.write("all/kustomization.yaml", "resources: [config.yaml]\n");
-    stage.write("pruned.yaml", "{apiVersion: v1, kind: ConfigMap, metadata: {name: goes, namespace: demo, labels: {set: x}}}");
-    k.prints("apply -f pruned.yaml --prune -l set=x -n demo --prune-allowlist=core/v1/ConfigMap", "configmap/goes created");
-    stage.write("pruned.yaml", "{apiVersion: v1, kind: ConfigMap, metadata: {name: stays, namespace: demo, labels: {set: x}}}");
-    k.prints("apply -f pruned.yaml --prune -l set=x -n demo --prune-allowlist=core/v1/ConfigMap", "configmap/stays created\nconfigmap/goes pruned");
+    stage.write(
+        "pruned.yaml",
+        "{apiVersion: v1, kind: ConfigMap, metadata: {name: goes, namespace: demo, labels: {set: x}}}",
+    );
+    k.prints(
+        "apply -f pruned.yaml --prune -l set=x -n demo --prune-allowlist=core/v1/ConfigMap",
+        "configmap/goes created",
+    );
+    stage.write(
+        "pruned.yaml",
+        "{apiVersion: v1, kind: ConfigMap, metadata: {name: stays, namespace: demo, labels: {set: x}}}",
+    );
+    k.prints(
+        "apply -f pruned.yaml --prune -l set=x -n demo --prune-allowlist=core/v1/ConfigMap",
+        "configmap/stays created\nconfigmap/goes pruned",
+    );
 }
 
 #[test]
 fn unknown_fields_are_told_as_asked() {
     let Some(stage) = Stage::start() else { return };
     let k = stage.hub();
-    stage.write("web.yaml", &WEB.replace("replicas: 2", "replica: 2").replace("image: busybox:1", "imag: busybox:1"));
+    stage.write(
+        "web.yaml",
+        &WEB.replace("replicas: 2", "replica: 2").replace("image: busybox:1", "imag: busybox:1"),
+    );
     k.fails("apply -f web.yaml", &[
         "Error from server (BadRequest): error when creating \"web.yaml\": Deployment in version \"v1\" cannot be handled as a Deployment: strict decoding error:",
         "unknown field \"spec.replica\"",
@@ -99,7 +141,10 @@ fn unknown_fields_are_told_as_asked() {
     let silent = k.run("apply --validate=ignore -f web.yaml");
     assert!(silent.code == 0 && !silent.err.contains("Warning: unknown"), "{silent:?}");
     stage.write("wrong.yaml", &WEB.replace("replicas: 2", "replicas: two"));
-    k.fails("apply -f wrong.yaml", &["Deployment in version \"v1\" cannot be handled as a Deployment", "replicas"]);
+    k.fails(
+        "apply -f wrong.yaml",
+        &["Deployment in version \"v1\" cannot be handled as a Deployment", "replicas"],
+    );
     k.fails("apply --server-side -f web.yaml", &["strict decoding error: unknown field \"spec.replica\""]);
     stage.write("required.yaml", &WEB.replace("      - name: side\n", "      - command: [x]\n"));
     k.ok("delete deployment web -n demo");
@@ -114,18 +159,29 @@ fn server_side_apply_knows_owners() {
     k.prints("apply --server-side -f web.yaml", "deployment.apps/web serverside-applied");
     k.prints("apply --server-side -f web.yaml", "deployment.apps/web serverside-applied");
     stage.write("other.yaml", &WEB.replace("replicas: 2", "replicas: 5"));
-    k.fails("apply --server-side --field-manager=other -f other.yaml", &[
-        "Apply failed with 1 conflict: conflict with \"kubectl\": .spec.replicas",
-        "--force-conflicts",
-    ]);
-    k.prints("apply --server-side --field-manager=other --force-conflicts -f other.yaml", "deployment.apps/web serverside-applied");
+    k.fails(
+        "apply --server-side --field-manager=other -f other.yaml",
+        &["Apply failed with 1 conflict: conflict with \"kubectl\": .spec.replicas", "--force-conflicts"],
+    );
+    k.prints(
+        "apply --server-side --field-manager=other --force-conflicts -f other.yaml",
+        "deployment.apps/web serverside-applied",
+    );
     k.fails("apply --server-side -f web.yaml", &["conflict with \"other\": .spec.replicas"]);
-    stage.write("web.yaml", &WEB.replace("  replicas: 2\n", "").replace("        - {name: B, value: '2'}\n", ""));
+    stage.write(
+        "web.yaml",
+        &WEB.replace("  replicas: 2\n", "").replace("        - {name: B, value: '2'}\n", ""),
+    );
     k.prints("apply --server-side -f web.yaml", "deployment.apps/web serverside-applied");
     k.prints("get deployment web -n demo -o jsonpath={.spec.replicas}/{.spec.template.spec.containers[0].env[*].name}", "5/A B");
     k.ok("scale deployment web -n demo --replicas=7");
     let fields = k.ok("get deployment web -n demo --show-managed-fields -o jsonpath={range.metadata.managedFields[*]}{.manager}:{.operation}:{.subresource};{end}");
-    assert!(fields.contains("kubectl:Apply:;") && fields.contains("other:Apply:;") && fields.contains(":Update:scale;"), "{fields}");
+    assert!(
+        fields.contains("kubectl:Apply:;")
+            && fields.contains("other:Apply:;")
+            && fields.contains(":Update:scale;"),
+        "{fields}"
+    );
     let plain = k.ok("get deployment web -n demo -o yaml");
     assert!(!plain.contains("managedFields"), "{plain}");
 }
@@ -155,7 +211,10 @@ fn diff_tells_by_its_exit_code() {
     assert!(ended.code == 0 && ended.out.is_empty(), "{ended:?}");
     stage.write("web.yaml", &WEB.replace("nginx:1", "nginx:2"));
     let ended = k.run("diff -f web.yaml");
-    assert!(ended.code == 1 && ended.out.contains("-        image: nginx:1\n+        image: nginx:2"), "{ended:?}");
+    assert!(
+        ended.code == 1 && ended.out.contains("-        image: nginx:1\n+        image: nginx:2"),
+        "{ended:?}"
+    );
     let ended = k.run("diff --server-side --force-conflicts -f web.yaml");
     assert!(ended.code == 1 && ended.out.contains("+        image: nginx:2"), "{ended:?}");
     k.prints("get deployment web -n demo -o jsonpath={.spec.template.spec.containers[0].image}", "nginx:1");
@@ -186,7 +245,10 @@ fn replace_and_edit() {
     assert!(ended.code == 0 && ended.out.contains("deployment.apps/web edited"), "{ended:?}");
     k.prints("get deployment web -n demo -o jsonpath={.spec.template.spec.containers[0].image}", "nginx:9");
     let ended = edit("true");
-    assert!(ended.code == 0 && format!("{}{}", ended.out, ended.err).contains("Edit cancelled, no changes made."), "{ended:?}");
+    assert!(
+        ended.code == 0 && format!("{}{}", ended.out, ended.err).contains("Edit cancelled, no changes made."),
+        "{ended:?}"
+    );
     let ended = edit("sed -i s/nginx:9//");
     assert!(ended.code == 1 && ended.err.contains("error: deployments.apps \"web\" is invalid"), "{ended:?}");
 }

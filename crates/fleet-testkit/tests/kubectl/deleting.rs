@@ -15,7 +15,11 @@ fn delete_by_name_selector_file_and_all() {
     k.fails("delete secret a -n demo", &["Error from server (NotFound): secrets \"a\" not found"]);
     k.prints("delete secret a -n demo --ignore-not-found", "");
     k.prints("delete secret -l pick=me -n demo", "secret \"b\" deleted\nsecret \"c\" deleted");
-    k.prints_with("delete -f -", "{apiVersion: v1, kind: Secret, metadata: {name: d, namespace: demo}}", "secret \"d\" deleted");
+    k.prints_with(
+        "delete -f -",
+        "{apiVersion: v1, kind: Secret, metadata: {name: d, namespace: demo}}",
+        "secret \"d\" deleted",
+    );
     k.prints("delete secret --all -n demo -o name", "secret/e");
     k.ok("create secret generic s -n demo");
     k.prints("delete secret/s -n demo --now --wait=false", "secret \"s\" deleted");
@@ -76,10 +80,16 @@ fn a_namespace_goes_with_what_is_in_it() {
     delete.line("namespace \"shop\" deleted");
     k.ok("wait --for=jsonpath={.status.phase}=Terminating ns/shop --timeout=20s");
     k.prints("get ns shop", "NAME STATUS AGE\nshop Terminating …");
-    k.fails("create configmap late -n shop", &["unable to create new content in namespace shop because it is being terminated"]);
+    k.fails(
+        "create configmap late -n shop",
+        &["unable to create new content in namespace shop because it is being terminated"],
+    );
     k.ok(r#"patch cm held -n shop --type=merge -p '{"metadata":{"finalizers":null}}'"#);
     assert_eq!(delete.end(), 0);
     k.fails("get ns shop", &["namespaces \"shop\" not found"]);
     k.prints("get all,cm -n shop -o name", "");
-    k.fails("delete namespace default", &["namespaces \"default\" is forbidden: this namespace may not be deleted"]);
+    k.fails(
+        "delete namespace default",
+        &["namespaces \"default\" is forbidden: this namespace may not be deleted"],
+    );
 }

@@ -61,7 +61,10 @@ fn shout(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
-#[expect(clippy::disallowed_methods, reason = "tests are told by the environment which kubectl is to be used")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests are told by the environment which kubectl is to be used"
+)]
 fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
@@ -86,15 +89,24 @@ impl Stage {
             assert!(!required, "FLEETCTL_REQUIRE_KUBECTL=1, but {} doesn't run", program());
             return None;
         }
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .expect("a runtime");
         let folder = tempfile::tempdir().expect("a folder");
         let stop = CancellationToken::new();
         let (fleet, listener, config) = runtime.block_on(Self::serve(stop.clone()));
         std::fs::create_dir(folder.path().join("home")).expect("a home");
         std::fs::write(folder.path().join("kubeconfig"), config.to_string()).expect("a kubeconfig");
-        let stage =
-            Self { stop, listener: Some(listener), fleet: Some(fleet), runtime: Some(runtime), folder, wrong: Mutex::default() };
+        let stage = Self {
+            stop,
+            listener: Some(listener),
+            fleet: Some(fleet),
+            runtime: Some(runtime),
+            folder,
+            wrong: Mutex::default(),
+        };
         TOLD.call_once(|| shout(&format!("kubectl of these transcripts:\n{}", stage.hub().ok("version"))));
         Some(stage)
     }
@@ -109,8 +121,9 @@ impl Stage {
         let api = fleet.api().clone();
         #[expect(clippy::disallowed_methods, reason = "the handle is kept, and awaited when the stage ends")]
         let listener = tokio::spawn(listen::serve(socket, tls, api, listen::Limits::default(), stop));
-        let admin =
-            authority.client("admin", "tester", &[Identity::MASTERS.to_owned()], now()).expect("a certificate");
+        let admin = authority
+            .client("admin", "tester", &[Identity::MASTERS.to_owned()], now())
+            .expect("a certificate");
         let nobody = authority.client("nobody", "nobody", &[], now()).expect("a certificate");
         let foreign = Authority::in_memory(now()).expect("another authority");
         let foreign_client =
@@ -224,6 +237,7 @@ impl Kubectl<'_> {
             .env("HOME", folder.join("home"))
             .env("KUBECONFIG", folder.join("kubeconfig"))
             .env("KUBECACHEDIR", folder.join("cache"))
+            .env("TMPDIR", folder)
             .env_remove("KUBERNETES_SERVICE_HOST")
             .env_remove("KUBERNETES_SERVICE_PORT")
             .stdin(Stdio::null())
@@ -273,7 +287,8 @@ impl Kubectl<'_> {
         let ended = self.run_with(line, input, &[]);
         self.stage.expect(ended.code == 1, || format!("kubectl {line} didn't fail with 1\n{ended}"));
         for word in words {
-            self.stage.expect(ended.err.contains(word), || format!("kubectl {line} doesn't say {word:?}\n{ended}"));
+            self.stage
+                .expect(ended.err.contains(word), || format!("kubectl {line} doesn't say {word:?}\n{ended}"));
         }
         ended.err
     }

@@ -38,13 +38,25 @@ fn wait_ends_when_the_condition_holds() {
     k.ok("create deployment web -n demo --image=nginx:1");
     early.line("deployment.apps/web condition met");
     assert_eq!(early.end(), 0);
-    k.prints("wait --for=condition=Available deployment/web -n demo --timeout=30s", "deployment.apps/web condition met");
+    k.prints(
+        "wait --for=condition=Available deployment/web -n demo --timeout=30s",
+        "deployment.apps/web condition met",
+    );
     k.prints("wait --for=condition=Ready pod -l app=web -n demo --timeout=30s", "pod/web-… condition met");
-    k.prints("wait --for=jsonpath='{.status.readyReplicas}'=1 deployment/web -n demo --timeout=30s", "deployment.apps/web condition met");
+    k.prints(
+        "wait --for=jsonpath='{.status.readyReplicas}'=1 deployment/web -n demo --timeout=30s",
+        "deployment.apps/web condition met",
+    );
     let gone = k.start("wait --for=delete deployment/web -n demo --timeout=30s");
     k.ok("delete deployment web -n demo");
     assert_eq!(gone.end(), 0);
-    k.fails("wait --for=condition=Available deployment/web -n demo --timeout=1s", &["deployments.apps \"web\" not found"]);
+    k.fails(
+        "wait --for=condition=Available deployment/web -n demo --timeout=1s",
+        &["deployments.apps \"web\" not found"],
+    );
     k.ok("create configmap c -n demo");
-    k.fails("wait --for=jsonpath={.data.x}=y cm/c -n demo --timeout=1s", &["timed out waiting for the condition on configmaps/c"]);
+    k.fails(
+        "wait --for=jsonpath={.data.x}=y cm/c -n demo --timeout=1s",
+        &["timed out waiting for the condition on configmaps/c"],
+    );
 }
