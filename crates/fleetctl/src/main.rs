@@ -60,6 +60,8 @@ fn log() {
     let filter =
         EnvFilter::try_from_env("FLEETCTL_LOG").unwrap_or_else(|_| EnvFilter::new("warn,kube_client=off"));
     let _ = tracing_subscriber::fmt()
+        // A log that can't be written (the disk is full) must not end whoever writes to it.
+        .log_internal_errors(false)
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_target(false)

@@ -99,8 +99,16 @@ pub(crate) async fn serve_joiners(
         let layers = walk.layers(target);
         layers.iter().any(|layer| layer.revision == revision.name)
     };
+    // A step that renders nothing leaves nothing behind by which to tell who has it.
+    let delivering = revision
+        .content
+        .steps
+        .iter()
+        .zip(&placed)
+        .filter(|(step, _)| !step.objects.is_empty())
+        .map(|(_, placed)| placed);
     let joined: std::collections::BTreeSet<Target> =
-        placed.iter().flatten().filter(|target| !served(target)).cloned().collect();
+        delivering.flatten().filter(|target| !served(target)).cloned().collect();
     if joined.is_empty() {
         return Ok(());
     }

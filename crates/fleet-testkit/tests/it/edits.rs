@@ -264,3 +264,32 @@ async fn suspend_cleared_by_hand_opens_a_plain_gate_and_is_recorded() -> anyhow:
     engine.stop().await?;
     Ok(())
 }
+
+/// An Application that renders no objects runs once and rests.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_to_deliver_is_delivered_once() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one")]).await?;
+    let engine = Engine::start(&fleet);
+    let mut nothing = app(&[], &["m1"]);
+    nothing["spec"]["components"] =
+        json!([{"name": "main", "type": "k8s-objects", "properties": {"objects": []}}]);
+    fleet.apply("hub", &nothing).await?;
+    let first = fleet
+        .wait("web", |app| {
+            !message(app).is_empty()
+                || app.status.as_ref().is_some_and(|s| s.status == fleet_api::Phase::Running)
+        })
+        .await?;
+    // A second Application's run shows that the first was looked at again meanwhile.
+    fleet.apply("hub", &config("settings", "1")).await?;
+    let mut other = app(&[CONFIG], &["m1"]);
+    other["metadata"]["name"] = json!("other");
+    fleet.apply("hub", &other).await?;
+    fleet.wait_phase("other", "running").await?;
+    let runs: Api<Run> = Api::namespaced(fleet.client("hub"), "demo");
+    let runs = runs.list(&ListParams::default()).await?.items;
+    let mine = runs.iter().filter(|run| run.spec.application == "web").count();
+    assert!(mine <= 1, "{mine} runs; {:?}", first.status);
+    engine.stop().await?;
+    Ok(())
+}
