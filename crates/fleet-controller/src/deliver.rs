@@ -188,7 +188,8 @@ async fn send(member: &Arc<Member>, job: &Job, object: &Desired) -> Result<(), R
             Err(MemberError::Refused { code: 404, message, .. })
                 if !made_namespace && !id.namespace.is_empty() && message.contains("namespaces") =>
             {
-                make_namespace(member, job).await?;
+                let by = job.delivery();
+                make_namespace(member, &job.target, &by).await.map_err(|error| Refusal::of(id, &error))?;
                 made_namespace = true;
             }
             Err(error) => return Err(refuse(error)),
@@ -197,6 +198,14 @@ async fn send(member: &Arc<Member>, job: &Job, object: &Desired) -> Result<(), R
 }
 
 impl Job {
+    fn delivery(&self) -> fleet_plan::Delivery<'_> {
+        fleet_plan::Delivery {
+            application: &self.application,
+            namespace: &self.namespace,
+            owner: &self.owner,
+        }
+    }
+
     /// Whether every field in conflict is one that our last delivery here set.
     fn is_drift(&self, object: &Desired, conflicts: &[Conflict]) -> bool {
         let Some(previous) = self.previous.get(&object.id) else { return false };
@@ -243,14 +252,18 @@ async fn ours_or_absent(
     }
 }
 
-async fn make_namespace(member: &Arc<Member>, job: &Job) -> Result<(), Refusal> {
-    let by =
-        fleet_plan::Delivery { application: &job.application, namespace: &job.namespace, owner: &job.owner };
-    let namespace = desired::namespace_object(&job.target, &by);
-    match member.apply(&namespace.id, &namespace.object, &job.manager(), false).await {
+/// Makes a target's namespace on a member that has none.
+pub(crate) async fn make_namespace(
+    member: &Arc<Member>,
+    target: &Target,
+    by: &fleet_plan::Delivery<'_>,
+) -> Result<(), MemberError> {
+    let namespace = desired::namespace_object(target, by);
+    let manager = names::field_manager(by.owner);
+    match member.apply(&namespace.id, &namespace.object, &manager, false).await {
         // Somebody else made it meanwhile; it is theirs.
         Ok(_) | Err(MemberError::Conflicts { .. }) => Ok(()),
-        Err(error) => Err(Refusal::of(&namespace.id, &error)),
+        Err(error) => Err(error),
     }
 }
 

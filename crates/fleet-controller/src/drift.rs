@@ -2,14 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use fleet_api::{ObjectId, StepPhase, Target, TargetPhase};
-use fleet_members::{Member, Observed};
+use fleet_members::{Live, Member, MemberError, Observed};
 use fleet_plan::{Desired, DriftMode, Subject};
 
 use crate::board::Board;
 use crate::context::{AppKey, Context, Due, Noted};
+use crate::deliver;
 use crate::walk::Walk;
+
+/// How long to wait after a member refused a repair before looking again.
+const AFTER_REFUSAL: Duration = Duration::from_secs(2);
 
 /// Looks at what changed on the members since the last turn, or at everything after a restart.
 pub(crate) fn check(ctx: &Arc<Context>, walk: &mut Walk, noted: &Noted) {
@@ -181,6 +186,10 @@ fn look(ctx: &Arc<Context>, walk: &Walk, member: &Arc<Member>, desired: &Desired
         match again {
             Next::Settled => {}
             Next::Tell => ctx.due.wake(&app),
+            Next::Repaired(what) => {
+                crate::events::repaired(&ctx, &app, what);
+                ctx.due.wake(&app);
+            }
             Next::LookAgain => {
                 let name = repair.member.name().to_owned();
                 ctx.due.object_changed(name, &repair.owner, repair.desired.id.clone());
@@ -212,6 +221,8 @@ struct Repair {
 enum Next {
     Settled,
     Tell,
+    /// Taken back, and which fields.
+    Repaired(String),
     LookAgain,
 }
 
@@ -293,19 +304,51 @@ impl Repair {
         if !self.board.begin_sending_repair(cluster) {
             return Next::Settled;
         }
-        // These fields are ours by our last delivery, so they are taken back.
-        match self.member.apply(id, &self.desired.object, &self.manager, true).await {
+        let outcome = self.send().await;
+        self.board.end_sending_repair(cluster);
+        match outcome {
             Ok(left) => {
                 tracing::info!(cluster, object = %id, fields = differs, "drift repaired");
                 self.board.expect(cluster, id, left.managed);
                 self.board.report_drift(cluster, id, None);
+                Next::Repaired(format!("{id} on {cluster}: {differs}"))
+            }
+            // When the member answers again, everything there is looked at again.
+            Err(error @ MemberError::Unreachable { .. }) => {
+                tracing::debug!(cluster, object = %id, %error, "drift can't be repaired");
+                Next::Settled
             }
             Err(error) => {
-                let message = format!("{id} on {cluster}: drift in {differs} can't be repaired: {error}");
+                let message = format!(
+                    "{id} on {cluster}: drift ({differs}) can't be repaired yet: {error}; tried again"
+                );
                 self.board.report_drift(cluster, id, Some(message));
+                self.due.wake(&self.app);
+                tokio::select! {
+                    () = tokio::time::sleep(AFTER_REFUSAL) => Next::LookAgain,
+                    () = self.board.closed() => Next::Settled,
+                }
             }
         }
-        self.board.end_sending_repair(cluster);
-        Next::Tell
+    }
+
+    /// These fields are ours by our last delivery, so they are taken back; with the namespace where it went too.
+    async fn send(&self) -> Result<Live, MemberError> {
+        let id = &self.desired.id;
+        match self.member.apply(id, &self.desired.object, &self.manager, true).await {
+            Err(MemberError::Refused { code: 404, message, .. })
+                if !id.namespace.is_empty() && message.contains("namespaces") =>
+            {
+                let by = fleet_plan::Delivery {
+                    application: &self.app.1,
+                    namespace: &self.app.0,
+                    owner: &self.owner,
+                };
+                let target = Target::new(self.member.name(), id.namespace.as_str());
+                deliver::make_namespace(&self.member, &target, &by).await?;
+                self.member.apply(id, &self.desired.object, &self.manager, true).await
+            }
+            other => other,
+        }
     }
 }

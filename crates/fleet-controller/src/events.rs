@@ -6,7 +6,7 @@ use fleet_api::{Application, Run, RunPhase, RunStatus, StepPhase, Target};
 use kube::Resource as _;
 use kube::runtime::events::{Event, EventType};
 
-use crate::context::Context;
+use crate::context::{AppKey, Context};
 
 /// Tells what changed between two states of a run.
 pub(crate) fn tell(ctx: &Arc<Context>, app: &Application, before: Option<&RunStatus>, run: &Run) {
@@ -57,6 +57,14 @@ pub(crate) fn deleted(ctx: &Arc<Context>, app: &Application, orphaned: &[Target]
     let targets: Vec<String> = orphaned.iter().map(Target::to_string).collect();
     let note = format!("objects stay on {}, which couldn't be reached in time", targets.join(", "));
     publish(ctx, app, EventType::Warning, "Orphaned", note);
+}
+
+/// Tells that drift was taken back.
+pub(crate) fn repaired(ctx: &Arc<Context>, app: &AppKey, what: String) {
+    let reference = kube::runtime::reflector::ObjectRef::new(&app.1).within(&app.0);
+    if let Some(app) = ctx.hub.applications.get(&reference) {
+        publish(ctx, &app, EventType::Normal, "DriftRepaired", what);
+    }
 }
 
 /// Publishes in the background: an Event that is lost changes nothing.

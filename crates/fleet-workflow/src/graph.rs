@@ -260,6 +260,18 @@ pub fn step_name(step: &Step, position: usize) -> String {
     if step.name.is_empty() { format!("step-{position}") } else { step.name.clone() }
 }
 
+/// Reads properties; a mistake is told with the field that it is in.
+fn read_properties<T: for<'de> Deserialize<'de>>(properties: &serde_json::Value) -> Result<T, String> {
+    T::deserialize(properties).map_err(|whole| {
+        let fields = properties.as_object().into_iter().flatten();
+        let mut alone = fields.filter_map(|(name, value)| {
+            let field = serde_json::json!({ name: value });
+            T::deserialize(&field).err().map(|error| format!("{name}: {error}"))
+        });
+        alone.next().unwrap_or_else(|| whole.to_string())
+    })
+}
+
 fn read_step(
     step: &Step,
     position: usize,
@@ -281,16 +293,14 @@ fn read_step(
     let invalid = |message: String| WorkflowError::Properties { step: name.clone(), message };
     let kind = match step.type_.as_str() {
         "deploy" => {
-            let deploy: DeployProperties =
-                serde_json::from_value(properties).map_err(|e| invalid(e.to_string()))?;
+            let deploy: DeployProperties = read_properties(&properties).map_err(invalid)?;
             if deploy.parallelism == Some(0) {
                 return Err(invalid("parallelism: must be at least 1".to_owned()));
             }
             StepKind::Deploy(deploy)
         }
         "suspend" => {
-            let written: SuspendAsWritten =
-                serde_json::from_value(properties).map_err(|e| invalid(e.to_string()))?;
+            let written: SuspendAsWritten = read_properties(&properties).map_err(invalid)?;
             let duration = written.duration.as_deref().map(parse_duration).transpose();
             let duration = duration.map_err(|e| invalid(format!("duration: {e}")))?;
             StepKind::Suspend(SuspendProperties { duration, message: written.message })

@@ -62,6 +62,12 @@ impl Access {
             if !must_exist && !path.exists() {
                 continue;
             }
+            if must_exist && matches!(path.try_exists(), Ok(false)) {
+                return Err(Failure::not_found(format!(
+                    "kubeconfig {}: there is no such file; name another one with --kubeconfig",
+                    path.display()
+                )));
+            }
             let one = Kubeconfig::read_from(path).map_err(|error| {
                 Failure::failed(format!("kubeconfig {}: {}", path.display(), crate::exit::innermost(&error)))
             })?;

@@ -22,7 +22,7 @@ pub enum Exit {
     Unreachable = 6,
     /// A question has to be answered and there is nobody to ask; `--yes` answers it.
     CannotAsk = 7,
-    /// Ended by Ctrl-C.
+    /// Ended by Ctrl-C before it was done.
     Interrupted = 130,
 }
 
@@ -37,7 +37,7 @@ impl Exit {
         (Self::Waiting, "still waiting: a deadline ended, or the question was answered with no"),
         (Self::Unreachable, "a cluster doesn't answer"),
         (Self::CannotAsk, "a question has to be answered and there is no terminal; --yes answers it"),
-        (Self::Interrupted, "ended by Ctrl-C"),
+        (Self::Interrupted, "ended by Ctrl-C before it was done"),
     ];
 
     /// The number.

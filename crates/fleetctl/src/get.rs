@@ -11,6 +11,7 @@ mod jsonpath;
 mod print;
 mod request;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fleet_api::ManagedCluster;
@@ -79,9 +80,10 @@ async fn on_hub(environment: &Environment, access: &Access, hub: &Cluster, reque
         None => Ok(()),
         Some(first) => {
             let others = answer.missing.iter().skip(1);
-            others
-                .for_each(|message| environment.streams.note(&format!("{} {message}", paint(BAD, "error:"))));
-            Err(Failure::not_found(first))
+            others.for_each(|missing| {
+                environment.streams.note(&format!("{} {}", paint(BAD, "error:"), missing.said))
+            });
+            Err(Failure::not_found(first.said.as_str()))
         }
     }
 }
@@ -141,7 +143,10 @@ struct Gathered {
     several: bool,
     objects: Vec<Value>,
     found: bool,
-    missing: bool,
+    /// How many members have answered.
+    answered: usize,
+    /// Named objects, and how many members don't have them.
+    missing: BTreeMap<String, usize>,
     failure: Option<Exit>,
 }
 
@@ -159,7 +164,10 @@ impl Gathered {
             }
         };
         self.found |= !answer.is_empty();
-        self.missing |= !answer.missing.is_empty();
+        self.answered += 1;
+        for missing in &answer.missing {
+            *self.missing.entry(missing.object.clone()).or_default() += 1;
+        }
         if matches!(request.format, Format::Json | Format::Yaml) {
             self.objects.extend(
                 answer
@@ -169,12 +177,19 @@ impl Gathered {
             return Ok(());
         }
         let mut text = String::new();
-        if self.several || matches!(request.format, Format::Table { .. }) {
-            text.push_str(&format!("Run on ManagedCluster {}\n", told.label));
+        // Programs read stdout: what only people look for stays out of it.
+        let for_people = matches!(request.format, Format::Table { .. });
+        let mut aside = |line: String| match for_people {
+            true => text.push_str(&format!("{line}\n")),
+            false => environment.streams.note(&line),
+        };
+        if self.several || for_people {
+            aside(format!("Run on ManagedCluster {}", told.label));
         }
         if answer.is_empty() && !matches!(request.format, Format::JsonPath(_)) {
-            text.push_str(&format!("{}\n", none_found(&answer, request, namespace)));
-        } else if !answer.is_empty() {
+            aside(none_found(&answer, request, namespace));
+        }
+        if !answer.is_empty() {
             let printed = Printer { request }.print(&answer)?;
             text.push_str(&printed);
             if self.several && !printed.ends_with('\n') {
@@ -184,16 +199,19 @@ impl Gathered {
         environment.streams.print(&text)
     }
 
-    fn finish(self, environment: &Environment, request: &Request) -> Outcome {
+    fn finish(mut self, environment: &Environment, request: &Request) -> Outcome {
         if matches!(request.format, Format::Json | Format::Yaml) && (self.found || self.failure.is_none()) {
-            environment.streams.print(&print::objects(request, self.objects)?)?;
+            environment.streams.print(&print::objects(request, std::mem::take(&mut self.objects))?)?;
         }
-        match self.failure {
-            Some(exit) => Err(Failure::silent(exit)),
-            // Named, and nowhere to be found.
-            None if self.missing && !self.found => Err(Failure::silent(Exit::NotFound)),
-            None => Ok(()),
+        if let Some(exit) = self.failure {
+            // Whoever didn't answer may have what the others don't.
+            return Err(Failure::silent(exit));
         }
+        let nowhere = self.missing.iter().filter(|(_, members)| **members == self.answered);
+        let mut nowhere = nowhere.map(|(object, _)| format!("{object} not found on any asked member"));
+        let Some(first) = nowhere.next() else { return Ok(()) };
+        nowhere.for_each(|said| environment.streams.note(&format!("{} {said}", paint(BAD, "error:"))));
+        Err(Failure::not_found(first))
     }
 }
 

@@ -19,8 +19,11 @@ pub(crate) use folder::write_private;
 /// See the exit codes.
 pub async fn run(environment: &Environment, arguments: &LocalArgs) -> Outcome {
     match &arguments.command {
-        LocalCommand::Up(up) if up.detach => detach::up(environment, up).await,
-        LocalCommand::Up(up) => serve::up(environment, up).await,
+        LocalCommand::Up(up) => {
+            // Before anything is made on disk.
+            up.check_members()?;
+            if up.detach { detach::up(environment, up).await } else { serve::up(environment, up).await }
+        }
         LocalCommand::Down(data) => control::down(environment, &data.data).await,
         LocalCommand::Status(data) => control::status(environment, &data.data).await,
         LocalCommand::Stop(member) => control::set_running(environment, member, false).await,

@@ -7,6 +7,8 @@ use crate::exit::{Failure, Outcome};
 /// Waits for Ctrl-C, and for the system's request to end.
 pub(crate) struct Signals {
     #[cfg(unix)]
+    interrupt: signal::unix::Signal,
+    #[cfg(unix)]
     terminate: signal::unix::Signal,
     #[cfg(unix)]
     hang_up: signal::unix::Signal,
@@ -23,9 +25,10 @@ impl Signals {
         {
             let take =
                 |kind| signal::unix::signal(kind).map_err(|e| Failure::failed(format!("signals: {e}")));
+            let interrupt = take(signal::unix::SignalKind::interrupt())?;
             let terminate = take(signal::unix::SignalKind::terminate())?;
             let hang_up = take(signal::unix::SignalKind::hangup())?;
-            Ok(Self { terminate, hang_up, in_background })
+            Ok(Self { interrupt, terminate, hang_up, in_background })
         }
         #[cfg(not(unix))]
         Ok(Self { in_background })
@@ -36,7 +39,7 @@ impl Signals {
         #[cfg(unix)]
         loop {
             tokio::select! {
-                _ = signal::ctrl_c() => return,
+                _ = self.interrupt.recv() => return,
                 _ = self.terminate.recv() => return,
                 _ = self.hang_up.recv() => if !self.in_background { return },
             }

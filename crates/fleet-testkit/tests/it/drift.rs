@@ -198,3 +198,28 @@ async fn nothing_is_repaired_after_a_deletion() -> anyhow::Result<()> {
     engine.stop().await?;
     Ok(())
 }
+
+/// A namespace that somebody deletes on a member comes back with what we delivered into it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deleted_namespace_comes_back_with_its_objects() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one")]).await?;
+    let engine = Engine::start(&fleet);
+    fleet.apply("hub", &config("settings", "1")).await?;
+    fleet.apply("hub", &app(&[("v1", "ConfigMap", "settings")], &["m1"])).await?;
+    fleet.wait_phase("web", "running").await?;
+    let namespaces = fleet.resource("m1", &json!({"apiVersion": "v1", "kind": "Namespace"})).await?;
+    let before = namespaces.get("demo").await?.metadata.uid;
+    namespaces.delete("demo", &Default::default()).await?;
+    fleet
+        .wait_object("m1", "v1", "Namespace", "demo", |namespace| {
+            let uid = namespace
+                .and_then(|namespace| namespace.pointer("/metadata/uid"))
+                .and_then(|uid| uid.as_str());
+            uid.is_some() && uid != before.as_deref()
+        })
+        .await?;
+    fleet.wait_object("m1", "v1", "ConfigMap", "settings", |object| object.is_some()).await?;
+    fleet.wait_phase("web", "running").await?;
+    engine.stop().await?;
+    Ok(())
+}

@@ -19,18 +19,24 @@ use crate::exit::{Exit, Failure, Outcome};
 
 /// How long the controller may take to hear of an approval.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The shortest beginning of a hash that is taken for it.
-const SHORTEST_HASH: usize = 8;
 
 pub(super) async fn run(environment: &Environment, place: &Place, arguments: &ApprovalArgs) -> Outcome {
     let app = place.application().await?;
     let run = place.run(&app).await?;
-    if is_suspended_by_person(&app, &run) {
+    let by_person = is_suspended_by_person(&app, &run);
+    let steered = arguments.step.step.is_some() || arguments.plan.is_some();
+    // What was asked for is looked at first: where it is refused, the run stays suspended.
+    let approved = if by_person && !steered && waiting(&run).is_empty() {
+        None
+    } else {
+        let step = gate(place, &app, &run, arguments)?;
+        Some((step, agreed_plan(place, step, arguments.plan.as_deref())?))
+    };
+    if by_person {
         steer::annotate(place, &app, names::SUSPEND, Value::Null).await?;
         environment.streams.note(&format!("run {} goes on where it was suspended by hand", run.name_any()));
-    } else {
-        let step = gate(place, &app, &run, arguments.step.step.as_deref())?;
-        let hash = agreed_plan(place, step, arguments.plan.as_deref())?;
+    }
+    if let Some((step, hash)) = approved {
         let asker = place.hub.asker().await;
         let request = Request { step: &step.name, hash: &hash, asker: &asker, reason: &arguments.reason };
         approve(place, &run, &request).await?;
@@ -39,11 +45,29 @@ pub(super) async fn run(environment: &Environment, place: &Place, arguments: &Ap
     environment.streams.line(&format!("Successfully resume workflow: {}", place.name))
 }
 
-/// The gate that is meant: the one named, else the one that waits longest.
-fn gate<'r>(place: &Place, app: &Application, run: &'r Run, wanted: Option<&str>) -> Outcome<&'r StepState> {
+/// The gate that is meant: the one named, else the only one whose plan was agreed to, else the one that waits longest.
+fn gate<'r>(
+    place: &Place,
+    app: &Application,
+    run: &'r Run,
+    arguments: &ApprovalArgs,
+) -> Outcome<&'r StepState> {
     let gates = waiting(run);
-    let Some(wanted) = wanted else {
-        return gates.first().copied().ok_or_else(|| {
+    let Some(wanted) = arguments.step.step.as_deref() else {
+        let agreed = |step: &&&StepState| {
+            let plan = step.gate.as_ref().map(|gate| gate.plan_hash.as_str()).unwrap_or_default();
+            arguments.plan.as_ref().is_some_and(|wanted| plan.starts_with(wanted.as_str()))
+        };
+        let meant: Vec<&StepState> = gates.iter().filter(agreed).copied().collect();
+        if let [first, second, ..] = meant.as_slice() {
+            return Err(Failure::usage(format!(
+                "--plan {} begins the plans of steps {} and {}; write more of it, or name the step with --step",
+                arguments.plan.as_deref().unwrap_or_default(),
+                first.name,
+                second.name
+            )));
+        }
+        return meant.first().or_else(|| gates.first()).copied().ok_or_else(|| {
             let phase = app.status.as_ref().map_or("unknown", |status| status.status.as_str());
             let said =
                 run.status.as_ref().map(|status| status.message.clone()).filter(|said| !said.is_empty());
@@ -86,9 +110,7 @@ fn gate<'r>(place: &Place, app: &Application, run: &'r Run, wanted: Option<&str>
 fn agreed_plan(place: &Place, step: &StepState, wanted: Option<&str>) -> Outcome<String> {
     let now = step.gate.as_ref().map(|gate| gate.plan_hash.clone()).unwrap_or_default();
     match wanted {
-        Some(wanted) if wanted != now && !(wanted.len() >= SHORTEST_HASH && now.starts_with(wanted)) => {
-            Err(changed(place, &step.name, &now, wanted))
-        }
+        Some(wanted) if !now.starts_with(wanted) => Err(changed(place, &step.name, &now, wanted)),
         _ => Ok(now),
     }
 }

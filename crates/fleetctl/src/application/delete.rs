@@ -1,7 +1,5 @@
 //! `fleetctl delete`
 
-use std::time::Duration;
-
 use fleet_api::{Application, names};
 use futures::TryStreamExt as _;
 use kube::ResourceExt as _;
@@ -31,15 +29,15 @@ pub(super) async fn run(environment: &Environment, place: &Place, arguments: &De
     let api = place.applications();
     place.hub.ask(&format!("Application {}", place.name), api.delete(&place.name, &params)).await?;
     if arguments.wait {
-        gone(place, &app, arguments.timeout).await?;
+        gone(place, &app, arguments).await?;
     }
     let end = if arguments.orphan { "; what it delivered stays on the members" } else { "" };
     environment.streams.line(&format!("application.core.oam.dev \"{}\" deleted{end}", place.name))
 }
 
-async fn gone(place: &Place, app: &Application, timeout: Duration) -> Outcome {
+async fn gone(place: &Place, app: &Application, arguments: &DeleteArgs) -> Outcome {
     let mut last: Option<Application> = None;
-    let waited = tokio::time::timeout(timeout, async {
+    let waited = tokio::time::timeout(arguments.timeout, async {
         let mut changes = std::pin::pin!(watch_object(place.applications(), &place.name).default_backoff());
         loop {
             match changes.try_next().await {
@@ -52,15 +50,26 @@ async fn gone(place: &Place, app: &Application, timeout: Duration) -> Outcome {
     if waited.await.is_ok() {
         return Ok(());
     }
-    let said = last.as_ref().and_then(trouble).map(|said| format!(": {said}")).unwrap_or_default();
+    let said = last.as_ref().and_then(cause).map(|said| format!(": {said}")).unwrap_or_default();
+    let orphan = if arguments.orphan { " --orphan" } else { "" };
+    let end = if arguments.force {
+        String::new()
+    } else {
+        format!(", or end it now: {}{orphan} --force", place.command("delete"))
+    };
     Err(Failure::new(
         Exit::Waiting,
         format!(
-            "Application {} is still being deleted after {} s{said}; look at it: {}, or end it now: {} --force",
+            "Application {} is still being deleted after {} s{said}; look at it: {}{end}",
             place.name,
-            timeout.as_secs(),
+            arguments.timeout.as_secs(),
             place.command("status"),
-            place.command("delete")
         ),
     ))
+}
+
+/// What its end waits for: the entry that sums the application up says so.
+fn cause(app: &Application) -> Option<String> {
+    let said = app.status.as_ref()?.services.first().map(|service| service.message.clone());
+    said.filter(|said| !said.is_empty()).or_else(|| trouble(app))
 }

@@ -93,5 +93,28 @@ pub(crate) fn rests(app: &Application) -> bool {
 pub(super) async fn status(environment: &Environment, place: &Place, roster: &Roster, tree: bool) -> Outcome {
     let mut changes = Changes::default();
     let follow = Follow { environment, place, roster, changes: &mut changes, whole: Some(tree) };
-    follow.until(rests).await.map(|_| ())
+    verdict(place, &follow.until(rests).await?)
+}
+
+/// What the end of a rollout means for whoever waited for it.
+fn verdict(place: &Place, app: &Application) -> Outcome {
+    let status = app.status.clone().unwrap_or_default();
+    let workflow = status.workflow.unwrap_or_default();
+    let said = if workflow.message.is_empty() { String::new() } else { format!(": {}", workflow.message) };
+    let run = workflow.run;
+    match status.status {
+        Phase::Running => Ok(()),
+        Phase::WorkflowSuspending => {
+            let next = place.command(if workflow.gate.is_some() { "plan" } else { "workflow resume" });
+            let waits = format!("run {run} waits for a person{said}");
+            // The message may name the next step already.
+            let next = if waits.contains(&next) { String::new() } else { format!("; next: {next}") };
+            Err(Failure::new(Exit::Waiting, format!("{waits}{next}")))
+        }
+        other => Err(Failure::failed(format!(
+            "run {run} ended as {}{said}; look at it: {}",
+            other.as_str(),
+            place.command("status --tree")
+        ))),
+    }
 }

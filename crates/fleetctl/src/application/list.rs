@@ -32,8 +32,11 @@ impl Line {
             waiting(run).first().map(|step| (step.name.clone(), step.gate.clone().unwrap_or_default()));
         let by_person = is_suspended_by_person(app, run) && !phase_of(run).is_over();
         let (waits, plan, since) = match gate {
-            Some((step, gate)) => (format!("approval of step {step}"), gate.plan_hash, gate.since),
-            None if by_person => ("resume: suspended by hand".to_owned(), String::new(), None),
+            Some((step, gate)) => {
+                let also = if by_person { "; suspended by a person" } else { "" };
+                (format!("approval of step {step}{also}"), gate.plan_hash, gate.since)
+            }
+            None if by_person => ("resume: suspended by a person".to_owned(), String::new(), None),
             None => (String::new(), String::new(), None),
         };
         let status = run.status.as_ref();
@@ -69,8 +72,10 @@ pub(super) async fn run(environment: &Environment, global: &Global, arguments: &
     } else {
         (Api::namespaced(hub.client.clone(), &namespace), Api::namespaced(hub.client.clone(), &namespace))
     };
-    let apps = hub.ask("the list of Applications", apps.list(&ListParams::default())).await?.items;
-    let runs = hub.ask("the list of Runs", runs.list(&ListParams::default())).await?.items;
+    let apps = hub.ask("the list of Applications", apps.list(&ListParams::default())).await;
+    let apps = apps.map_err(|failure| hub.no_hub(failure))?.items;
+    let runs = hub.ask("the list of Runs", runs.list(&ListParams::default())).await;
+    let runs = runs.map_err(|failure| hub.no_hub(failure))?.items;
     let mut lines: Vec<Line> =
         apps.iter().filter_map(|app| Some(Line::of(app, current(app, &runs)?))).collect();
     if arguments.waiting {

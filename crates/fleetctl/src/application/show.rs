@@ -71,7 +71,13 @@ fn head(place: &Place, app: &Application) -> Table {
         if !workflow.message.is_empty() {
             table.row(["Message".to_owned(), workflow.message.clone()]);
         }
-        if workflow.suspend {
+        let by_person = !workflow.finished && app.annotations().get(names::SUSPEND) == Some(&workflow.run);
+        if by_person {
+            table.row(["Suspended", "suspended by a person"]);
+        }
+        if by_person && workflow.gate.is_none() {
+            table.row(["Go on".to_owned(), place.command("workflow resume")]);
+        } else if workflow.suspend || workflow.gate.is_some() {
             table.row(["Look".to_owned(), place.command("plan")]);
             table.row(["Approve".to_owned(), place.command("workflow resume")]);
         }

@@ -116,10 +116,11 @@ fn of_target(target: &TargetStatus, applied: &[AppliedResource], roster: &Roster
         note.push_str(&format!(", {}/{} objects", target.applied, target.total));
     }
     let objects = objects_of(target, applied);
-    if !target.message.is_empty() && !objects.iter().any(|object| about(object, &target.message).is_some()) {
+    let named = objects.iter().any(|object| about(object, &target.message).is_some());
+    if !target.message.is_empty() && !named {
         note.push_str(&format!(": {}", target.message));
     }
-    let below = objects.into_iter().map(|object| of_object(object, target, mark)).collect();
+    let below = objects.into_iter().map(|object| of_object(object, target, mark, named)).collect();
     let name = format!("{}, namespace {}", roster.label(&target.cluster), target.namespace);
     Node { mark, name, note, below }
 }
@@ -134,15 +135,25 @@ fn objects_of<'a>(target: &TargetStatus, applied: &'a [AppliedResource]) -> Vec<
     applied.iter().filter(here).collect()
 }
 
-fn of_object(object: &AppliedResource, target: &TargetStatus, of_target: Mark) -> Node {
+fn of_object(object: &AppliedResource, target: &TargetStatus, of_target: Mark, named: bool) -> Node {
     let said = about(object, &target.message);
-    let mark = match of_target {
-        Mark::Good => Mark::Good,
-        Mark::Bad if said.is_some() => Mark::Bad,
-        Mark::Busy if said.is_some() || target.applied == 0 => Mark::Busy,
-        _ => Mark::Good,
+    let unreachable = target.phase == "unreachable" || target.reason == "Unreachable";
+    // The list says what is owned there, not what has arrived: without the target's word an object isn't done.
+    let all_done = target.total > 0 && target.applied + u64::from(named) >= target.total;
+    let (mark, note) = match (of_target, said) {
+        (Mark::Good, _) => (Mark::Good, ""),
+        (Mark::Bad, Some(said)) => (Mark::Bad, said),
+        (_, Some(said)) => (Mark::Busy, said),
+        (_, None) if all_done => (Mark::Good, ""),
+        (_, None) if unreachable && target.applied == 0 => (Mark::Idle, "not sent"),
+        (Mark::Bad, None) => {
+            (Mark::Idle, if target.applied == 0 { "not sent, or not done" } else { "unknown" })
+        }
+        (_, None) if unreachable => (Mark::Idle, "unknown"),
+        (_, None) if target.phase == "pruning" => (Mark::Good, ""),
+        (_, None) => (Mark::Busy, ""),
     };
-    let note = said.filter(|_| mark != Mark::Good).unwrap_or_default().to_owned();
+    let note = note.to_owned();
     Node { mark, name: format!("{} {}", object.kind, object.name), note, below: Vec::new() }
 }
 
@@ -263,13 +274,44 @@ mod tests {
         let expected = [
             "step first: running, 0 of 1 targets done",
             "  mc-1, namespace demo: delivering, 1/2 objects",
-            "    Service web: done",
-            "    Deployment web: done",
+            "    Service web: waiting",
+            "    Deployment web: waiting",
             "web: run web-1, runningWorkflow",
         ];
         assert_eq!(first, expected);
         assert!(changes.since_last(&app("delivering", ""), &Roster::default()).is_empty());
         let second = changes.since_last(&app("succeeded", ""), &Roster::default());
-        assert_eq!(second, ["  mc-1, namespace demo: succeeded, 1/2 objects"]);
+        let expected = [
+            "  mc-1, namespace demo: succeeded, 1/2 objects",
+            "    Service web: done",
+            "    Deployment web: done",
+        ];
+        assert_eq!(second, expected);
+    }
+
+    /// What was never sent, or isn't known to have arrived, must not look done.
+    #[test]
+    fn objects_of_a_failed_target_are_not_done() {
+        let lines = |phase: &str, message: &str, applied: u64| {
+            let mut app = app(phase, message);
+            let workflow = app.status.as_mut().unwrap().workflow.as_mut().unwrap();
+            workflow.steps[0].targets[0].applied = applied;
+            let lines = plain(&of(&app, &Roster::default()).lines(None));
+            lines
+                .lines()
+                .skip(3)
+                .take(2)
+                .map(|line| line.trim_start_matches(['│', ' ', '├', '└', '─']).to_owned())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            lines("unreachable", "no answer", 0),
+            ["· Service web  not sent", "· Deployment web  not sent"]
+        );
+        let refused = lines("failed", "Deployment demo/web: refused", 0);
+        assert_eq!(refused, ["· Service web  not sent, or not done", "✘ Deployment web  refused"]);
+        // All but the one that failed are done.
+        let refused = lines("failed", "Deployment demo/web: 2 of 5 ready", 1);
+        assert_eq!(refused, ["✔ Service web", "✘ Deployment web  2 of 5 ready"]);
     }
 }

@@ -63,7 +63,7 @@ pub struct DeleteArgs {
     #[arg(long)]
     pub orphan: bool,
     /// Don't wait for members that don't answer: what can't be reached is recorded as orphaned
-    #[arg(long, conflicts_with = "orphan")]
+    #[arg(long)]
     pub force: bool,
     /// Wait until it is gone
     #[arg(long)]
@@ -136,10 +136,22 @@ pub struct ApprovalArgs {
     /// Which gate.
     #[command(flatten)]
     pub step: StepArgs,
-    /// Only this plan: refused if the gate is about another one by now
-    #[arg(long, value_name = "HASH")]
+    /// Only this plan, or the first 6 digits or more of its hash: refused if the gate is about another one by now
+    #[arg(long, value_name = "HASH", value_parser = plan_hash)]
     pub plan: Option<String>,
     /// Why; kept in the record
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub reason: String,
+}
+
+/// The shortest beginning of a hash that is taken for it.
+const SHORTEST_HASH: usize = 6;
+
+fn plan_hash(text: &str) -> Result<String, String> {
+    if text.len() < SHORTEST_HASH {
+        return Err(format!(
+            "a plan is named by its hash, or by its first {SHORTEST_HASH} digits or more; fleetctl plan shows it"
+        ));
+    }
+    Ok(text.to_owned())
 }

@@ -5,6 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use crate::embedded::MemberSpec;
+use crate::exit::{Failure, Outcome};
+
+/// Words that mean every member, or the hub.
+const RESERVED: [&str; 3] = ["all", "hub", "local"];
 
 /// `local`
 #[derive(Debug, Args)]
@@ -77,6 +81,39 @@ pub struct MemberArgs {
     /// Where the data is.
     #[command(flatten)]
     pub data: DataArgs,
+}
+
+impl UpArgs {
+    /// Whether every word that `--members` gives means one member.
+    ///
+    /// # Errors
+    /// The member and the word, in the order of the command line.
+    pub(crate) fn check_members(&self) -> Outcome {
+        let refuse = |place: usize, member: &MemberSpec, why: String| {
+            let alias = member.alias.as_ref().map(|alias| format!("={alias}")).unwrap_or_default();
+            let (place, name) = (place + 1, &member.name);
+            Err(Failure::usage(format!(
+                "--members, entry {place} ({name}{alias}): {why}; choose another one"
+            )))
+        };
+        let mut seen = std::collections::BTreeMap::new();
+        for (place, member) in self.members.iter().enumerate() {
+            let alias = member.alias.as_ref().filter(|alias| **alias != member.name);
+            for (what, word) in
+                std::iter::once(("name", &member.name)).chain(alias.map(|alias| ("alias", alias)))
+            {
+                if RESERVED.contains(&word.as_str()) {
+                    return refuse(place, member, format!("the {what} {word:?} has a meaning of its own"));
+                }
+                if let Some(other) = seen.insert(word, place) {
+                    let other = other + 1;
+                    let why = format!("the {what} {word:?} is a name or an alias of entry {other} already");
+                    return refuse(place, member, why);
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 fn member(text: &str) -> Result<MemberSpec, String> {

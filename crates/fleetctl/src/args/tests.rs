@@ -51,7 +51,7 @@ fn the_documented_lines_parse() {
         "fleetctl get deploy,svc -A -m mc-hz1,mc-bj1 -o wide",
         "fleetctl plan web-demo -n demo",
         "fleetctl workflow resume web-demo -n demo",
-        "fleetctl workflow approve web-demo -n demo --plan abc --step s --reason r",
+        "fleetctl workflow approve web-demo -n demo --plan 8c1f4e --step s --reason r",
         "fleetctl -n demo workflow list --waiting",
         "fleetctl status web-demo --tree -w",
         "fleetctl delete web-demo --orphan",

@@ -48,6 +48,11 @@ impl Type {
         if self.group.is_empty() { singular } else { format!("{singular}.{}", self.group) }
     }
 
+    /// `deployments.apps`, as servers name the type of what isn't there.
+    pub(super) fn resource(&self) -> String {
+        if self.group.is_empty() { self.plural.clone() } else { format!("{}.{}", self.plural, self.group) }
+    }
+
     fn is_named(&self, word: &str) -> bool {
         let (resource, rest) = word.split_once('.').unwrap_or((word, ""));
         let named = self.plural == resource

@@ -26,8 +26,17 @@ pub(super) struct Found {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Answer {
     pub(super) found: Vec<Found>,
-    /// Named objects that aren't there, in the server's words.
-    pub(super) missing: Vec<String>,
+    /// Named objects that aren't there.
+    pub(super) missing: Vec<Missing>,
+}
+
+/// A named object that isn't there.
+#[derive(Debug, Clone)]
+pub(super) struct Missing {
+    /// `deployments.apps "web-demo"`
+    pub(super) object: String,
+    /// The server's words.
+    pub(super) said: String,
 }
 
 impl Answer {
@@ -66,7 +75,10 @@ pub(super) async fn fetch(cluster: &Cluster, request: &Request, namespace: &str)
                 let path = type_.path(Some(namespace), Some(name));
                 match ask(cluster, request, &path).await {
                     Ok(object) => found.parts.push(object),
-                    Err(failure) if failure.exit == Exit::NotFound => answer.missing.push(failure.message),
+                    Err(failure) if failure.exit == Exit::NotFound => {
+                        let object = format!("{} {name:?}", type_.resource());
+                        answer.missing.push(Missing { object, said: failure.message });
+                    }
                     Err(failure) => return Err(failure),
                 }
             }

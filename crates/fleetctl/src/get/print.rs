@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::args::Output;
-use crate::exit::{Failure, Outcome};
+use crate::exit::Outcome;
 use crate::table::Table;
 use crate::version::write;
 
@@ -100,7 +100,7 @@ pub(super) fn none_found(answer: &Answer, request: &Request, namespace: &str) ->
     }
 }
 
-/// One object alone, several as a List.
+/// One object alone, several or none as a List.
 pub(super) fn objects(request: &Request, all: Vec<Value>) -> Outcome<String> {
     let format = match request.format {
         Format::Yaml => Output::Yaml,
@@ -108,7 +108,7 @@ pub(super) fn objects(request: &Request, all: Vec<Value>) -> Outcome<String> {
     };
     match whole(request, all) {
         Some(value) => write(format, &value),
-        None => Err(Failure::silent(crate::exit::Exit::NotFound)),
+        None => write(format, &list(Vec::new())),
     }
 }
 
@@ -121,10 +121,12 @@ fn whole(request: &Request, mut all: Vec<Value>) -> Option<Value> {
     match (request.single, all.len()) {
         (true, 0) => None,
         (true, 1) => all.pop(),
-        _ => Some(
-            json!({ "apiVersion": "v1", "items": all, "kind": "List", "metadata": { "resourceVersion": "" } }),
-        ),
+        _ => Some(list(all)),
     }
+}
+
+fn list(items: Vec<Value>) -> Value {
+    json!({ "apiVersion": "v1", "items": items, "kind": "List", "metadata": { "resourceVersion": "" } })
 }
 
 fn all_rows(found: &Found) -> Vec<&Value> {
