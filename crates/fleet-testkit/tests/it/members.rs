@@ -190,3 +190,25 @@ async fn a_member_that_goes_down_is_not_unhealthy() -> anyhow::Result<()> {
     engine.stop().await?;
     Ok(())
 }
+
+/// Keeping the objects of a member that is down says what it waits for, too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_orphaning_deletion_names_the_member_that_is_down() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one"), ("m2", "two")]).await?;
+    let engine = impatient(&fleet);
+    fleet.apply("hub", &config("settings", "1")).await?;
+    let mut manifest = app(&[CONFIG], &["m1", "m2"]);
+    manifest["metadata"]["annotations"] = json!({fleet_api::names::ON_DELETE: "orphan"});
+    fleet.apply("hub", &manifest).await?;
+    fleet.wait_phase("web", "running").await?;
+    fleet.api().set_reachable("m2", false);
+    let api: Api<Application> = Api::namespaced(fleet.client("hub"), "demo");
+    api.delete("web", &DeleteParams::default()).await?;
+    let waiting = fleet.wait("web", |app| message(app).contains("doesn't answer")).await?;
+    assert!(message(&waiting).contains("m2"), "{}", message(&waiting));
+    fleet.api().set_reachable("m2", true);
+    fleet.wait_object("hub", "core.oam.dev/v1beta1", "Application", "web", |app| app.is_none()).await?;
+    assert_eq!(value(&fleet, "m2", "settings").await?, Some(json!("1")));
+    engine.stop().await?;
+    Ok(())
+}

@@ -24,9 +24,13 @@ pub(super) async fn run(environment: &Environment, place: &Place, arguments: &Ap
     let app = place.application().await?;
     let run = place.run(&app).await?;
     let by_person = is_suspended_by_person(&app, &run);
-    let steered = arguments.step.step.is_some() || arguments.plan.is_some();
     // What was asked for is looked at first: where it is refused, the run stays suspended.
-    let approved = if by_person && !steered && waiting(&run).is_empty() {
+    let approved = if by_person && waiting(&run).is_empty() {
+        if arguments.step.step.is_some() || arguments.plan.is_some() || !arguments.reason.is_empty() {
+            environment
+                .streams
+                .note("no gate waits: nothing was approved, and no plan or reason was recorded");
+        }
         None
     } else {
         let step = gate(place, &app, &run, arguments)?;

@@ -59,14 +59,14 @@ async fn get_looks_across_members() {
     ];
     assert_eq!(rows, expected);
 
-    let selected = line.done("fleetctl get cm -l app=blue -m mc-hz1,mc-bj1 -o name").await;
+    // Programs read stdout; where it comes from is told beside it.
+    let selected = line.run("fleetctl get cm -l app=blue -m mc-hz1,mc-bj1 -o name").await;
     let expected = "\
 Run on ManagedCluster mc-hz1 (cluster1-hangzhou)
-configmap/blue
 Run on ManagedCluster mc-bj1 (cluster1-beijing)
 No resources found in default namespace
 ";
-    assert_eq!(selected, expected);
+    assert_eq!((selected.out.as_str(), selected.err.as_str()), ("configmap/blue\n", expected));
     let path = "fleetctl get cm/red -m cluster1-beijing -o jsonpath={.data.k}";
     assert_eq!(line.done(path).await, "mc-bj1");
 
@@ -91,7 +91,22 @@ No resources found in default namespace
     );
     assert_eq!(line.run("fleetctl get cm -n demo").await.err, "No resources found in demo namespace.\n");
     // Named, and on none of them.
-    assert_eq!(line.run("fleetctl get cm green -m all").await.code, 3);
+    let none = line.run("fleetctl get cm green -m all").await;
+    assert_eq!(
+        (none.code, none.err.as_str()),
+        (3, "error: configmaps \"green\" not found on any asked member\n")
+    );
+    assert_eq!(none.out.matches("No resources found in default namespace\n").count(), 3, "{none:?}");
+    // One of two names; what is found is shown all the same.
+    let one = line.run("fleetctl get cm red green -m mc-bj1").await;
+    assert_eq!((one.code, one.err.as_str()), (3, none.err.as_str()), "{one:?}");
+    assert!(one.out.contains("\nred "), "{one:?}");
+    assert_eq!(line.run("fleetctl get cm red blue -m all").await.code, 0);
+    for (words, code) in [("cm green -m all", 3), ("cm green -m mc-bj1", 3), ("cm -l app=green -m all", 0)] {
+        let none = line.run(&format!("fleetctl get {words} -o json")).await;
+        let list: Value = serde_json::from_str(&none.out).unwrap();
+        assert_eq!((none.code, &list["kind"], &list["items"]), (code, &json!("List"), &json!([])), "{words}");
+    }
     fleet.shutdown().await;
 }
 
@@ -113,6 +128,12 @@ async fn refusals_are_clear() {
     line.fails("fleetctl get pods x -l a=b", 2).await;
     line.fails("fleetctl get pods -o xml", 2).await;
     assert_eq!(line.run("fleetctl nonsense").await.code, 2);
+    let said = line.fails("fleetctl get pods --kubeconfig /nowhere/kubeconfig", 3).await;
+    assert!(said.contains("kubeconfig /nowhere/kubeconfig: there is no such file"), "{said}");
+    for words in ["workflow list -A", "status web", "cluster list"] {
+        let said = line.fails(&format!("fleetctl {words} --context mc-bj1"), 3).await;
+        assert!(said.contains("is no hub of a fleet"), "{words}: {said}");
+    }
     assert!(line.done("fleetctl --help").await.contains("Exit codes"));
     assert!(line.done("fleetctl completion bash").await.contains("_fleetctl"));
 

@@ -1,6 +1,6 @@
 //! A staged rollout by hand: look, approve, steer, delete.
 
-use fleet_api::{Phase, Run};
+use fleet_api::{Approval, Phase, Run};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::{Api, ListParams};
 use serde_json::Value;
@@ -90,25 +90,51 @@ async fn runs_are_steered() {
     apply_example(&hub).await;
     in_phase(&hub, Phase::WorkflowSuspending).await;
     let line = CommandLine::of(&fleet);
-    // A person's own stop is lifted by the same command, and opens no gate on the way.
-    let stopped = line.done("fleetctl workflow suspend web-demo -n demo").await;
-    assert_eq!(stopped, "Successfully suspend workflow: web-demo\n");
-    let twice = line.fails("fleetctl workflow suspend web-demo -n demo", 4).await;
-    assert!(twice.contains("already") && twice.contains("fleetctl workflow resume"), "{twice}");
-    let lifted = line.run("fleetctl workflow resume web-demo -n demo").await;
-    assert_eq!((lifted.code, lifted.err.contains("suspended by hand")), (0, true), "{lifted:?}");
-    in_phase(&hub, Phase::WorkflowSuspending).await;
-    assert!(line.done("fleetctl workflow list -n demo --waiting").await.contains("approval of step"));
     let ended = line.done("fleetctl workflow terminate web-demo -n demo").await;
     assert_eq!(ended, "Successfully terminate workflow: web-demo\n");
     in_phase(&hub, Phase::WorkflowTerminated).await;
     let said = line.fails("fleetctl workflow suspend web-demo -n demo", 4).await;
     assert!(said.contains("is over (terminated)") && said.contains("fleetctl workflow restart"), "{said}");
+    let watched = line.run("fleetctl status web-demo -n demo -w").await;
+    assert_eq!((watched.code, watched.err.contains("workflowTerminated")), (1, true), "{watched:?}");
     let again = line.done("fleetctl workflow restart web-demo -n demo").await;
     assert_eq!(again, "Successfully restart workflow: web-demo\n");
     in_phase(&hub, Phase::WorkflowSuspending).await;
     let runs: Api<Run> = Api::namespaced(hub.clone(), "demo");
     assert_eq!(runs.list(&ListParams::default()).await.unwrap().items.len(), 2);
+
+    // A person's own stop is lifted, and the gate that waits is opened, by one command.
+    let stopped = line.done("fleetctl workflow suspend web-demo -n demo").await;
+    assert_eq!(stopped, "Successfully suspend workflow: web-demo\n");
+    let twice = line.fails("fleetctl workflow suspend web-demo -n demo", 4).await;
+    assert!(twice.contains("already") && twice.contains("fleetctl workflow resume"), "{twice}");
+    assert!(line.done("fleetctl status web-demo -n demo").await.contains("suspended by a person"));
+    let list = line.done("fleetctl workflow list -n demo --waiting").await;
+    assert!(list.contains("approval of step") && list.contains("suspended by a person"), "{list}");
+    let watched = line.run("fleetctl status web-demo -n demo -w").await;
+    assert_eq!((watched.code, watched.err.lines().count()), (5, 1), "{watched:?}");
+    let plan: Value =
+        serde_json::from_str(&line.done("fleetctl plan web-demo -n demo -o json").await).unwrap();
+    let hash = plan["planHash"].as_str().unwrap();
+    // What is refused lifts nothing.
+    line.fails("fleetctl workflow resume web-demo -n demo --plan 0000000000", 4).await;
+    assert!(line.done("fleetctl status web-demo -n demo").await.contains("suspended by a person"));
+    for short in ["", &hash[..5]] {
+        assert_eq!(
+            line.run(&format!("fleetctl workflow resume web-demo -n demo --plan {short}")).await.code,
+            2
+        );
+    }
+    let six = &hash[..6];
+    let words = format!("fleetctl workflow resume web-demo -n demo --plan {six} --reason CHG-1234");
+    let lifted = line.run(&words).await;
+    assert_eq!(lifted.code, 0, "{lifted:?}");
+    assert!(lifted.err.contains("suspended by hand") && lifted.err.contains(hash), "{lifted:?}");
+    in_phase(&hub, Phase::Running).await;
+    let approvals: Api<Approval> = Api::namespaced(hub.clone(), "demo");
+    let approvals = approvals.list(&ListParams::default()).await.unwrap().items;
+    assert_eq!(approvals.iter().map(|one| one.spec.reason.as_str()).collect::<Vec<_>>(), ["CHG-1234"]);
+    assert!(!line.done("fleetctl status web-demo -n demo").await.contains("suspended by a person"));
     fleet.shutdown().await;
 }
 

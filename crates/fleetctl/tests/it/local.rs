@@ -1,5 +1,6 @@
 //! `fleetctl local` as a process of its own, with data on disk.
 
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -104,6 +105,45 @@ async fn nothing_answered_is_lost_by_a_kill() {
         assert!(api.get_opt(name).await.unwrap().is_some(), "{name} on {context}");
     }
     assert_eq!(code(&data.fleetctl(&["down"])), Some(0));
+}
+
+/// Words that mean two members are refused before anything is made.
+#[test]
+fn members_that_are_not_distinct_leave_nothing_behind() {
+    let data = Data::new();
+    let cases = [
+        ("a=x,a=y", "entry 2 (a=y): the name \"a\""),
+        ("a=x,b=x", "entry 2 (b=x): the alias \"x\""),
+        ("a=b,b=x", "entry 2 (b=x): the name \"b\""),
+        ("a=all", "the alias \"all\" has a meaning of its own"),
+        ("a=x,b=hub", "entry 2 (b=hub): the alias \"hub\""),
+        ("local", "the name \"local\""),
+    ];
+    for (members, expected) in cases {
+        for detach in [&[][..], &["--detach"]] {
+            let refused = data.fleetctl(&[&["up", "--members", members], detach].concat());
+            assert_eq!(code(&refused), Some(2), "{refused:?}");
+            assert!(text(&refused.stderr).contains(expected), "{refused:?}");
+            assert!(!data.path().exists(), "{members}");
+        }
+    }
+}
+
+/// Whoever ends a fleet by a signal has what was asked for.
+#[test]
+fn a_signal_is_an_orderly_end() {
+    for signal in ["-INT", "-TERM"] {
+        let data = Data::new();
+        let mut up = Command::new(env!("CARGO_BIN_EXE_fleetctl"));
+        up.args(["local", "up", "--memory", "--data"]).arg(data.path());
+        let mut up =
+            up.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::null()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(up.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        assert!(line.starts_with("export KUBECONFIG="), "{line}");
+        assert!(Command::new("kill").args([signal, &up.id().to_string()]).status().unwrap().success());
+        assert_eq!(up.wait().unwrap().code(), Some(0), "{signal}");
+    }
 }
 
 /// A port that is taken, and a folder that isn't ours, are said at once, and nothing is started or changed.
