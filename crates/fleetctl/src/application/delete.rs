@@ -51,11 +51,11 @@ async fn gone(place: &Place, app: &Application, arguments: &DeleteArgs) -> Outco
         return Ok(());
     }
     let said = last.as_ref().and_then(cause).map(|said| format!(": {said}")).unwrap_or_default();
-    let orphan = if arguments.orphan { " --orphan" } else { "" };
-    let end = if arguments.force {
+    // What it waits for may name the way out already.
+    let end = if arguments.force || said.contains("--force") {
         String::new()
     } else {
-        format!(", or end it now: {}{orphan} --force", place.command("delete"))
+        format!(", or end it now: {} --force", place.command("delete"))
     };
     Err(Failure::new(
         Exit::Waiting,

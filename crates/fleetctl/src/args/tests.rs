@@ -54,7 +54,7 @@ fn the_documented_lines_parse() {
         "fleetctl workflow approve web-demo -n demo --plan 8c1f4e --step s --reason r",
         "fleetctl -n demo workflow list --waiting",
         "fleetctl status web-demo --tree -w",
-        "fleetctl delete web-demo --orphan",
+        "fleetctl delete web-demo --orphan --force",
         "fleetctl local down",
         "fleetctl completion bash",
     ] {
@@ -70,9 +70,9 @@ fn nonsense_is_refused() {
         "fleetctl local up --members Not_A_Name=x",
         "fleetctl local up --members a=",
         "fleetctl get",
-        "fleetctl delete web --orphan --force",
         "fleetctl get pods -m all --timeout soon",
         "fleetctl resume",
+        "fleetctl workflow resume web --plan 8c1f4",
     ] {
         assert_eq!(parsed(line).unwrap_err().exit_code(), 2, "{line}");
     }

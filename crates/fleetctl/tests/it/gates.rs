@@ -161,6 +161,22 @@ async fn deleting_and_orphaning() {
     fleet.shutdown().await;
 }
 
+/// A deletion that a member holds up says so; what is stuck can be orphaned by force.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deletion_that_waits_says_what_for() {
+    let fleet = fleet_with(true).await;
+    let hub = fleet.client("hub");
+    let line = CommandLine::of(&fleet);
+    apply_example(&hub).await;
+    in_phase(&hub, Phase::WorkflowSuspending).await;
+    fleet.fleet().set_running("mc-bj1", false).await.unwrap();
+    let said = line.fails("fleetctl delete web-demo -n demo --wait --timeout 2s", 5).await;
+    assert!(said.contains("mc-bj1"), "{said}");
+    assert_eq!(said.matches("fleetctl delete web-demo -n demo --force").count(), 1, "{said}");
+    line.done("fleetctl delete web-demo -n demo --orphan --force --wait --timeout 30s").await;
+    fleet.shutdown().await;
+}
+
 async fn clear(member: &kube::Client, group: &str) {
     let kinds: &[&str] = match group {
         "api/v1" => &["configmaps", "services"],
