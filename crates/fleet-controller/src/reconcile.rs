@@ -100,7 +100,7 @@ async fn turn(
                 Some(problem) => (Some(problem), false),
                 None => {
                     // The one before was made with the definitions that the last run pinned.
-                    walk.draft = Some((app.metadata.generation.unwrap_or_default(), Ok(draft)));
+                    walk.draft = Some((app.metadata.generation.unwrap_or_default(), Ok(draft.hash.clone())));
                     wake = walk_on(ctx, app, walk, false).await?;
                     (None, false)
                 }

@@ -71,10 +71,6 @@ pub fn resolve(
             Topology::parse(policy, properties)?;
         }
     }
-    let used = definitions.only(
-        components.iter().map(|component| component.type_.as_str()),
-        definitions.names(fleet_render::DefinitionKind::Trait),
-    );
     let mut contents = Vec::with_capacity(graph.nodes.len());
     for (node, step) in graph.nodes.iter().zip(steps) {
         let mut content =
@@ -97,14 +93,34 @@ pub fn resolve(
                 overrides: &content.overrides,
                 policies: &policies,
                 snapshot,
-                definitions: &used,
+                definitions,
             })?;
         }
         contents.push(content);
     }
-    let content =
-        RevisionContent { spec: spec.clone(), policies, definitions: used.to_values(), steps: contents, dag };
+    let content = RevisionContent {
+        spec: spec.clone(),
+        definitions: used_definitions(&components, &policies, definitions),
+        policies,
+        steps: contents,
+        dag,
+    };
     Ok(Draft { hash: hash(&content), content })
+}
+
+/// The definitions of the types that components and overrides name: what a revision pins.
+fn used_definitions(components: &[Component], policies: &Policies, definitions: &Definitions) -> Vec<Value> {
+    let own = components.iter().flat_map(|component| component.traits.iter().map(|t| t.type_.as_str()));
+    let overriding = policies
+        .values()
+        .filter(|(type_, _)| type_ == "override")
+        .filter_map(|(_, properties)| properties.get("components")?.as_array())
+        .flatten()
+        .filter_map(|component| component.get("traits")?.as_array())
+        .flatten()
+        .filter_map(|patch| patch.get("type")?.as_str());
+    let types = components.iter().map(|component| component.type_.as_str());
+    definitions.only(types, own.chain(overriding)).to_values()
 }
 
 /// Hash of everything that decides what is delivered, where and in which order.

@@ -14,7 +14,6 @@ use fleet_workflow::StepKind;
 use kube::ResourceExt as _;
 
 use crate::Problem;
-use crate::resolve::Draft;
 use crate::revision::Loaded;
 
 /// Whether a run starts now.
@@ -29,14 +28,14 @@ pub(crate) enum Decision {
 }
 
 /// Decides from what is asked for and what runs.
-pub(crate) fn decide(app: &Application, run: Option<&Run>, running: Option<&str>, draft: &Draft) -> Decision {
+pub(crate) fn decide(app: &Application, run: Option<&Run>, running: Option<&str>, wanted: &str) -> Decision {
     let Some(run) = run else { return Decision::Start("Created") };
     let asked = app.annotations().get(names::PUBLISH_VERSION);
     let restart = app.annotations().get(names::RESTART);
     if restart.is_some() && restart != run.spec.restart.as_ref() {
         return Decision::Start("Restart");
     }
-    let same = running == Some(draft.hash.as_str());
+    let same = running == Some(wanted);
     match asked {
         Some(_) if asked != run.spec.publish_version.as_ref() => Decision::Start("PublishVersion"),
         Some(_) if same => Decision::Current,

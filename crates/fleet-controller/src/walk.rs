@@ -12,7 +12,6 @@ use jiff::Timestamp;
 use crate::Problem;
 use crate::board::Board;
 use crate::context::{AppKey, Noted};
-use crate::resolve::Draft;
 use crate::revision::Loaded;
 
 /// The state of one Application.
@@ -32,8 +31,8 @@ pub(crate) struct Walk {
     pub(crate) inventory: Inventory,
     /// Revisions that layers of the inventory name.
     pub(crate) revisions: BTreeMap<String, Arc<Loaded>>,
-    /// What would run, and the generation that it was made for.
-    pub(crate) draft: Option<(i64, Result<Arc<Draft>, Problem>)>,
+    /// The hash of what would run, and the generation that it was made for.
+    pub(crate) draft: Option<(i64, Result<String, Problem>)>,
     /// Plans by step, with the members that were gone when they were made.
     pub(crate) plans: BTreeMap<String, (BTreeSet<String>, StepPlans)>,
     /// When progress was last written to status.

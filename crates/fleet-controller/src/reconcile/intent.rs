@@ -25,16 +25,16 @@ pub(crate) async fn intent(ctx: &Arc<Context>, app: &Application, walk: &mut Wal
     let generation = app.metadata.generation.unwrap_or_default();
     let stale = walk.draft.as_ref().is_none_or(|(made_for, _)| *made_for != generation);
     if stale || noted.inputs {
-        let draft = draft(ctx, app, walk).await.map(Arc::new);
-        walk.draft = Some((generation, draft));
+        let draft = draft(ctx, app, walk).await;
+        walk.draft = Some((generation, draft.map(|draft| draft.hash)));
     }
-    let draft = match &walk.draft {
-        Some((_, Ok(draft))) => Arc::clone(draft),
+    let wanted = match &walk.draft {
+        Some((_, Ok(hash))) => hash.clone(),
         Some((_, Err(problem))) => return Intent::Problem(problem.clone()),
         None => return Intent::None,
     };
     let running = walk.revision.as_ref().map(|revision| revision.hash.as_str());
-    match runs::decide(app, walk.run.as_ref(), running, &draft) {
+    match runs::decide(app, walk.run.as_ref(), running, &wanted) {
         Decision::Current => Intent::None,
         Decision::HeldBack => Intent::HeldBack,
         Decision::Start(cause) => {
