@@ -65,7 +65,7 @@ fn what_can_not_be_walked_is_refused_in_words() {
         (
             vec![step("a", "deploy", json!({ "auto": "no" }), &[])],
             "InvalidStepProperties",
-            "step \"a\": properties: invalid type: string \"no\", expected a boolean",
+            "step \"a\": properties: auto: invalid type: string \"no\", expected a boolean",
         ),
         (
             vec![step("a", "deploy", json!({ "parallelism": 0 }), &[])],
