@@ -40,7 +40,7 @@ pub struct GetArgs {
     /// Only objects with these fields
     #[arg(long, value_name = "FIELDS")]
     pub field_selector: Option<String>,
-    /// How to write them: wide, json, yaml, name, jsonpath=TEMPLATE
+    /// How to write them: wide, json, yaml, name, jsonpath=TEMPLATE, custom-columns=HEADING:PATH,…
     #[arg(short, long, value_name = "FORMAT")]
     pub output: Option<String>,
     /// Leave the headings out

@@ -1,5 +1,6 @@
 //! Writes what clusters answered, as kubectl would.
 
+use fleet_schema::JsonPath;
 use serde_json::{Value, json};
 
 use crate::args::Output;
@@ -36,6 +37,17 @@ impl Printer<'_> {
                 } else {
                     objects(self.request, all)
                 }
+            }
+            Format::Columns(columns) => {
+                let objects = answer.clone().into_objects();
+                let rows: Vec<Vec<String>> = objects.map(|object| own_columns(columns, &object)).collect();
+                if rows.is_empty() {
+                    return Ok(String::new());
+                }
+                let headings = columns.iter().map(|(heading, _)| heading.as_str());
+                let mut table = if self.request.no_headers { Table::bare() } else { Table::new(headings) };
+                rows.into_iter().for_each(|row| table.row(row));
+                Ok(table.to_string())
             }
             Format::JsonPath(template) => {
                 let all: Vec<Value> = answer.clone().into_objects().collect();
@@ -88,6 +100,15 @@ impl Printer<'_> {
         }
         table
     }
+}
+
+/// The cells of columns of one's own: several values stand with commas between, none as `<none>`.
+fn own_columns(columns: &[(String, JsonPath)], object: &Value) -> Vec<String> {
+    let of = |path: &JsonPath| {
+        let found: Vec<String> = path.find(object).into_iter().map(cell).collect();
+        if found.is_empty() { "<none>".to_owned() } else { found.join(",") }
+    };
+    columns.iter().map(|(_, path)| of(path)).collect()
 }
 
 /// `No resources found in demo namespace`, without a stop.

@@ -1,5 +1,7 @@
 //! What is asked for, read from the words of the command line.
 
+use fleet_schema::JsonPath;
+
 use crate::args::GetArgs;
 use crate::exit::{Failure, Outcome};
 
@@ -21,6 +23,8 @@ pub(super) enum Format {
     Name,
     /// A JSONPath template.
     JsonPath(Template),
+    /// Columns of one's own: heading and path.
+    Columns(Vec<(String, JsonPath)>),
 }
 
 impl Format {
@@ -31,17 +35,40 @@ impl Format {
             Some("json") => Ok(Self::Json),
             Some("yaml") => Ok(Self::Yaml),
             Some("name") => Ok(Self::Name),
-            Some(other) => match other.strip_prefix("jsonpath=") {
-                Some(template) => Template::read(template).map(Self::JsonPath),
-                None => Err(Failure::usage(format!(
-                    "-o {other:?} isn't known; formats: wide, json, yaml, name, jsonpath=TEMPLATE"
+            Some(other) => match other.split_once('=') {
+                Some(("jsonpath", template)) => Template::read(template).map(Self::JsonPath),
+                Some(("custom-columns", columns)) => Self::columns(columns),
+                _ => Err(Failure::usage(format!(
+                    "-o {other:?} isn't known; formats: wide, json, yaml, name, jsonpath=TEMPLATE, \
+                     custom-columns=HEADING:PATH,…"
                 ))),
             },
         }
     }
 
+    fn columns(text: &str) -> Outcome<Self> {
+        let refuse = |why: String| {
+            Failure::usage(format!(
+                "-o custom-columns={text:?}: {why}; write it as in custom-columns=NAME:.metadata.name,IMAGE:.spec.image"
+            ))
+        };
+        let mut columns = Vec::new();
+        for column in text.split(',') {
+            let pair =
+                column.split_once(':').filter(|(heading, path)| !heading.is_empty() && !path.is_empty());
+            let Some((heading, path)) = pair else {
+                return Err(refuse(format!("{column:?} isn't HEADING:PATH")));
+            };
+            let path = path.trim_start_matches('{').trim_end_matches('}');
+            let path = if path.starts_with(['.', '[']) { path.to_owned() } else { format!(".{path}") };
+            let path = JsonPath::compile(&path).map_err(|error| refuse(error.to_string()))?;
+            columns.push((heading.to_owned(), path));
+        }
+        Ok(Self::Columns(columns))
+    }
+
     pub(super) fn is_for_programs(&self) -> bool {
-        !matches!(self, Self::Table { .. } | Self::Name)
+        !matches!(self, Self::Table { .. } | Self::Name | Self::Columns(_))
     }
 }
 
@@ -155,6 +182,23 @@ mod tests {
     fn read(resource: &str, names: &[&str]) -> Outcome<Vec<(String, Vec<String>)>> {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         Ok(wanted(resource, &names)?.into_iter().map(|wanted| (wanted.type_, wanted.names)).collect())
+    }
+
+    /// What isn't heading and path is refused with the place.
+    #[test]
+    fn columns_of_ones_own() {
+        assert!(
+            matches!(Format::read(Some("custom-columns=N:.metadata.name,I:spec.x")), Ok(Format::Columns(c)) if c.len() == 2)
+        );
+        for wrong in [
+            "custom-columns=",
+            "custom-columns=N",
+            "custom-columns=N:",
+            "custom-columns=N:.a[",
+            "columns=N:.a",
+        ] {
+            assert_eq!(Format::read(Some(wrong)).unwrap_err().exit.code(), 2, "{wrong}");
+        }
     }
 
     /// The forms that kubectl takes.
