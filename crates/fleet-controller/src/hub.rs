@@ -166,6 +166,16 @@ impl HubSnapshot<'_> {
     }
 }
 
+/// The names of a kind's objects in a namespace.
+fn names_in<K: kube::Resource<DynamicType = ()> + Clone + 'static>(
+    store: &Store<K>,
+    namespace: &str,
+) -> Vec<String> {
+    let mine =
+        store.state().into_iter().filter(|object| object.meta().namespace.as_deref() == Some(namespace));
+    mine.filter_map(|object| object.meta().name.clone()).collect()
+}
+
 impl Snapshot for HubSnapshot<'_> {
     fn policy(&self, name: &str) -> Option<Policy> {
         self.note(Input::Policy(self.key.0.clone(), name.to_owned()));
@@ -173,9 +183,7 @@ impl Snapshot for HubSnapshot<'_> {
     }
 
     fn policy_names(&self) -> Vec<String> {
-        let mine = self.hub.policies.state().into_iter();
-        let mine = mine.filter(|p| p.metadata.namespace.as_deref() == Some(&self.key.0));
-        mine.filter_map(|p| p.metadata.name.clone()).collect()
+        names_in(&self.hub.policies, &self.key.0)
     }
 
     fn workflow(&self, name: &str) -> Option<Workflow> {
@@ -184,9 +192,7 @@ impl Snapshot for HubSnapshot<'_> {
     }
 
     fn workflow_names(&self) -> Vec<String> {
-        let mine = self.hub.workflows.state().into_iter();
-        let mine = mine.filter(|w| w.metadata.namespace.as_deref() == Some(&self.key.0));
-        mine.filter_map(|w| w.metadata.name.clone()).collect()
+        names_in(&self.hub.workflows, &self.key.0)
     }
 
     fn objects(&self, reference: &ObjectReference) -> Result<Vec<Value>, Problem> {

@@ -95,16 +95,12 @@ async fn turn(
     let superseded = matches!(intent, Intent::Start { .. }) && walk.is_running();
     let mut wake = walk_on(ctx, app, walk, superseded).await?;
     let (problem, held_back) = match intent {
-        Intent::Start { cause, draft } if !walk.is_running() => {
-            match start(ctx, app, walk, &draft, cause).await? {
-                Some(problem) => (Some(problem), false),
-                None => {
-                    // The one before was made with the definitions that the last run pinned.
-                    walk.draft = Some((app.metadata.generation.unwrap_or_default(), Ok(draft.hash.clone())));
-                    wake = walk_on(ctx, app, walk, false).await?;
-                    (None, false)
-                }
-            }
+        Intent::Start { cause, draft, placed } if !walk.is_running() => {
+            start(ctx, app, walk, &draft, &placed, cause).await?;
+            // The one before was made with the definitions that the last run pinned.
+            walk.draft = Some((app.metadata.generation.unwrap_or_default(), Ok(draft.hash)));
+            wake = walk_on(ctx, app, walk, false).await?;
+            (None, false)
         }
         // The run before ends at a target boundary; that end asks for another turn.
         Intent::Start { .. } | Intent::None => (None, false),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use fleet_api::{ObjectId, Target, names};
-use fleet_json::{ContentHash, hash::canonical_json};
+use fleet_json::ContentHash;
 use serde_json::{Map, Value, json};
 
 /// One object for one target.
@@ -76,11 +76,6 @@ pub fn namespace_object(target: &Target, delivery: &Delivery<'_>) -> Desired {
         name: target.namespace.clone(),
     };
     Desired { id, component: String::new(), object, content }
-}
-
-/// The text by which two objects are the same content.
-pub fn content_text(object: &Value) -> String {
-    canonical_json(object)
 }
 
 fn metadata_of(object: &mut Value) -> Option<&mut Map<String, Value>> {

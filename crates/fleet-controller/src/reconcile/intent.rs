@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use fleet_api::Application;
+use fleet_api::{Application, Target};
 
 use super::start::place;
 use crate::context::{Context, Noted};
@@ -16,7 +16,12 @@ use crate::walk::Walk;
 /// What the Application asks for, compared with what runs.
 pub(crate) enum Intent {
     None,
-    Start { cause: &'static str, draft: Arc<Draft> },
+    /// A run starts, with these targets for each step.
+    Start {
+        cause: &'static str,
+        draft: Box<Draft>,
+        placed: Vec<Vec<Target>>,
+    },
     HeldBack,
     Problem(Problem),
 }
@@ -41,8 +46,8 @@ pub(crate) async fn intent(ctx: &Arc<Context>, app: &Application, walk: &mut Wal
             // What is about to start takes up the definitions in force.
             let current = resolve(app, &ctx.hub.snapshot(&walk.key), &ctx.hub.definitions());
             // What can't be placed ends no run that goes well.
-            match current.and_then(|draft| place(ctx, walk, &draft).map(|_| draft)) {
-                Ok(draft) => Intent::Start { cause, draft: Arc::new(draft) },
+            match current.and_then(|draft| place(ctx, walk, &draft).map(|placed| (draft, placed))) {
+                Ok((draft, placed)) => Intent::Start { cause, draft: Box::new(draft), placed },
                 Err(problem) => Intent::Problem(problem),
             }
         }

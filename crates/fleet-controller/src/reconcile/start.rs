@@ -13,19 +13,16 @@ use crate::resolve::Draft;
 use crate::runs;
 use crate::walk::Walk;
 
-/// Starts a run: revision, inventory, run, in this order. A problem where it can't be placed.
+/// Starts a run: revision, inventory, run, in this order.
 pub(crate) async fn start(
     ctx: &Arc<Context>,
     app: &Application,
     walk: &mut Walk,
     draft: &Draft,
+    placed: &[Vec<Target>],
     cause: &str,
-) -> Result<Option<Problem>, RecordError> {
+) -> Result<(), RecordError> {
     let name = names::derived_name(&walk.key.1, &draft.hash);
-    let placed = match place(ctx, walk, draft) {
-        Ok(placed) => placed,
-        Err(problem) => return Ok(Some(problem)),
-    };
     let revision = match walk.loaded(&name) {
         Some(known) => known,
         None => Arc::new(records::create_revision(ctx, app, draft).await?),
@@ -34,9 +31,8 @@ pub(crate) async fn start(
     if let Some(before) = walk.revision.take() {
         walk.revisions.insert(before.name.clone(), before);
     }
-    let state = runs::first_state(&revision, &placed, &walk.inventory);
-    begin(ctx, app, walk, revision, state, cause).await?;
-    Ok(None)
+    let state = runs::first_state(&revision, placed, &walk.inventory);
+    begin(ctx, app, walk, revision, state, cause).await
 }
 
 /// The targets of every step, or why it can't be placed.
