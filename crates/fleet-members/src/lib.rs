@@ -16,6 +16,7 @@ pub mod member;
 pub mod observe;
 pub mod registry;
 pub mod resource;
+pub mod telemetry;
 
 pub use breaker::Reachability;
 pub use error::{Conflict, MemberError};
@@ -23,3 +24,4 @@ pub use member::{Live, Member};
 pub use observe::Observed;
 pub use registry::{MemberEvent, Members, Notify, Options, Transport, TransportError};
 pub use resource::{KnownKinds, ResourcePath};
+pub use telemetry::{Answer, Telemetry};

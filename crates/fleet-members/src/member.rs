@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use fleet_api::{ObjectId, names};
 use kube::api::{
@@ -11,6 +12,7 @@ use kube::core::GroupVersionKind;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
+use tokio::time::error::Elapsed;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -18,7 +20,7 @@ use crate::breaker::Breaker;
 use crate::observe::{Observations, Observed};
 use crate::registry::{MemberEvent, Shared};
 use crate::resource::{Discovered, ResourcePath};
-use crate::{MemberError, Reachability};
+use crate::{Answer, MemberError, Reachability};
 
 /// An object as the member has it now.
 #[derive(Debug, Clone, PartialEq)]
@@ -271,12 +273,14 @@ impl Member {
     /// One request: refused at once while the breaker is open, within the budget, with a deadline.
     async fn ask<T>(
         self: &Arc<Self>,
-        what: &str,
+        what: &'static str,
         id: &ObjectId,
         request: impl Future<Output = Result<T, kube::Error>>,
     ) -> Result<T, MemberError> {
         let unreachable = |message: String| MemberError::Unreachable { cluster: self.name.clone(), message };
+        let telemetry = &self.shared.options.telemetry;
         if let Reachability::Unreachable { message, .. } = self.breaker.reachability() {
+            telemetry.asked(&self.name, what, Answer::NotAsked, Duration::ZERO);
             return Err(unreachable(message));
         }
         let permit = self
@@ -285,8 +289,10 @@ impl Member {
             .await
             .map_err(|_| unreachable("it was taken out of the fleet".to_owned()))?;
         let deadline = self.shared.options.request_timeout;
+        let began = Instant::now();
         let outcome = tokio::time::timeout(deadline, request).await;
         drop(permit);
+        telemetry.asked(&self.name, what, answer_of(&outcome), began.elapsed());
         let error = match outcome {
             Ok(Ok(answer)) => {
                 self.answered();
@@ -340,6 +346,16 @@ impl Member {
                 }
             }
         }
+    }
+}
+
+/// What to count an outcome as.
+fn answer_of<T>(outcome: &Result<Result<T, kube::Error>, Elapsed>) -> Answer {
+    match outcome {
+        Ok(Ok(_)) => Answer::Status(200),
+        Ok(Err(kube::Error::Api(status))) => Answer::Status(status.code),
+        Ok(Err(_)) => Answer::NoAnswer,
+        Err(_) => Answer::Timeout,
     }
 }
 

@@ -143,6 +143,7 @@ impl Member {
                     }
                 }
                 Err(error) => {
+                    self.shared.options.telemetry.watch_restarted(self.name());
                     tracing::debug!(cluster = self.name(), kind = kind.1, %error, "watch interrupted");
                 }
             }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use fleet_api::{ManagedCluster, ObjectId};
 use tokio_util::sync::CancellationToken;
 
+use crate::telemetry::{Silent, Telemetry};
 use crate::{KnownKinds, Member};
 
 /// How members are reached: in process, or over HTTPS with their credentials.
@@ -35,11 +36,13 @@ pub struct Options {
     pub request_timeout: Duration,
     /// How many requests one member gets at once.
     pub requests_at_once: usize,
+    /// Told of requests and watches.
+    pub telemetry: Arc<dyn Telemetry>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { request_timeout: Duration::from_secs(10), requests_at_once: 16 }
+        Self { request_timeout: Duration::from_secs(10), requests_at_once: 16, telemetry: Arc::new(Silent) }
     }
 }
 
@@ -151,6 +154,7 @@ impl Members {
         if let Some(Entry { member: Ok(member), .. }) = gone {
             member.stop.cancel();
         }
+        self.shared.options.telemetry.left(name);
     }
 
     /// The member of a name.
