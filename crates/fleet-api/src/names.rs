@@ -39,6 +39,8 @@ pub const ORPHAN_FINALIZER: &str = "app.oam.dev/orphan-resource";
 pub const CLUSTER_ALIAS: &str = "cluster.core.oam.dev/cluster-alias";
 /// On a ManagedCluster: its place in the order of joining, a decimal number.
 pub const JOIN_ORDER: &str = "fleetctl.dev/join-order";
+/// The hub's namespace for what belongs to the control plane: members' credentials, leases.
+pub const SYSTEM_NAMESPACE: &str = "fleetctl-system";
 /// Label on a Secret that holds a member's credentials.
 pub const CREDENTIAL_TYPE: &str = "cluster.core.oam.dev/cluster-credential-type";
 /// The cluster claim that holds the UID of the member's kube-system namespace (OCM's well-known claim).

@@ -15,6 +15,7 @@ pub mod error;
 pub mod member;
 pub mod observe;
 pub mod registry;
+pub mod remote;
 pub mod resource;
 pub mod telemetry;
 
@@ -23,5 +24,6 @@ pub use error::{Conflict, MemberError};
 pub use member::{Live, Member};
 pub use observe::Observed;
 pub use registry::{MemberEvent, Members, Notify, Options, Transport, TransportError};
+pub use remote::{Credentials, CredentialsError, Identity, Remote, RemoteOptions};
 pub use resource::{KnownKinds, ResourcePath};
 pub use telemetry::{Answer, Telemetry};

@@ -102,6 +102,9 @@ pub struct ControllerArgs {
     /// Apply the custom resource definitions first
     #[arg(long)]
     pub install_crds: bool,
+    /// Where the Secrets with the members' credentials are; repeatable; else fleetctl-system and vela-system
+    #[arg(long = "credentials-namespace", value_name = "NAMESPACE")]
+    pub credentials_namespaces: Vec<String>,
 }
 
 /// `cluster`

@@ -1,11 +1,9 @@
 //! `fleetctl controller`: the controller alone, for a hub elsewhere.
 
-mod credentials;
-mod transport;
-
 use std::sync::Arc;
 
 use fleet_controller::{Controller, Options};
+use fleet_members::{Remote, RemoteOptions};
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
@@ -13,9 +11,6 @@ use crate::args::{ControllerArgs, Global};
 use crate::environment::Environment;
 use crate::exit::{Failure, Outcome, innermost};
 use crate::signals::Signals;
-
-pub use credentials::{Credentials, CredentialsError};
-pub use transport::Remote;
 
 /// Runs until a signal, or until the controller can't go on.
 ///
@@ -30,7 +25,11 @@ pub async fn run(environment: &Environment, global: &Global, arguments: &Control
             .map_err(|error| Failure::failed(error.to_string()))?;
     }
     let stop = CancellationToken::new();
-    let remote = Remote::open(hub.clone(), stop.child_token())
+    let mut remote = RemoteOptions::default();
+    if !arguments.credentials_namespaces.is_empty() {
+        remote.namespaces.clone_from(&arguments.credentials_namespaces);
+    }
+    let remote = Remote::open(hub.clone(), remote, stop.child_token())
         .await
         .map_err(|error| Failure::kube(&format!("the members' credentials on {shown}"), &error))?;
     let options = Options::new(Arc::clone(&environment.clock));

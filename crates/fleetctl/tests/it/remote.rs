@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use fleet_api::Phase;
 use fleet_controller::{Controller, Options};
-use fleetctl::controller::Remote;
+use fleet_members::{Remote, RemoteOptions};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -20,13 +20,15 @@ async fn members_are_reached_by_their_secrets() {
         let entries = kubeconfig[list].as_array().unwrap();
         entries.iter().find(|entry| entry["name"] == name).unwrap()[key].clone()
     };
+    let system = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "fleetctl-system"}});
+    apply(&hub, &system).await;
     for name in ["mc-bj1", "mc-bj2", "mc-hz1"] {
         let cluster = entry("clusters", name, "cluster");
         let user = entry("users", &format!("{name}-admin"), "user");
         let secret = json!({
             "apiVersion": "v1", "kind": "Secret",
             "metadata": {
-                "name": name, "namespace": "default",
+                "name": name, "namespace": "fleetctl-system",
                 "labels": { "cluster.core.oam.dev/cluster-credential-type": "X509Certificate" },
             },
             "stringData": { "endpoint": cluster["server"] },
@@ -39,7 +41,7 @@ async fn members_are_reached_by_their_secrets() {
         apply(&hub, &secret).await;
     }
     let stop = CancellationToken::new();
-    let remote = Remote::open(hub.clone(), stop.child_token()).await.unwrap();
+    let remote = Remote::open(hub.clone(), RemoteOptions::default(), stop.child_token()).await.unwrap();
     let options = Options::new(Arc::new(jiff::Timestamp::now));
     let controller = Controller::new(hub.clone(), Arc::new(remote.clone()), options);
     let mut running = tokio::task::JoinSet::new();

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use fleet_api::{ManagedCluster, names};
-use fleet_members::{Transport, TransportError};
 use futures::TryStreamExt as _;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt as _;
@@ -14,7 +13,28 @@ use kube::runtime::watcher::{self, watcher};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{Credentials, CredentialsError};
+use crate::{Transport, TransportError};
+
+mod credentials;
+
+pub use credentials::{Credentials, CredentialsError, Identity};
+
+/// Where members' Secrets are looked for unless told otherwise: our own namespace, and the one where the established
+/// cluster gateway keeps them. Whoever may write Secrets there decides where applications go, so it isn't everywhere.
+pub const CREDENTIAL_NAMESPACES: [&str; 2] = [names::SYSTEM_NAMESPACE, "vela-system"];
+
+/// What [`Remote`] goes by.
+#[derive(Debug, Clone)]
+pub struct RemoteOptions {
+    /// The hub's namespaces whose labelled Secrets are members' credentials.
+    pub namespaces: Vec<String>,
+}
+
+impl Default for RemoteOptions {
+    fn default() -> Self {
+        Self { namespaces: CREDENTIAL_NAMESPACES.map(str::to_owned).to_vec() }
+    }
+}
 
 type Known = Arc<RwLock<BTreeMap<String, Result<Credentials, CredentialsError>>>>;
 
@@ -31,28 +51,22 @@ impl Remote {
     ///
     /// # Errors
     /// Where the hub doesn't list them.
-    pub async fn open(hub: kube::Client, stop: CancellationToken) -> Result<Self, kube::Error> {
-        let api: Api<Secret> = Api::all(hub);
-        let listed = api.list(&ListParams::default().labels(names::CREDENTIAL_TYPE)).await?;
+    pub async fn open(
+        hub: kube::Client,
+        options: RemoteOptions,
+        stop: CancellationToken,
+    ) -> Result<Self, kube::Error> {
         let known: Known = Arc::default();
-        for secret in &listed.items {
-            take(&known, secret);
-        }
         let remote = Self { known: Arc::clone(&known), tasks: TaskTracker::new() };
-        let config = watcher::Config::default().labels(names::CREDENTIAL_TYPE);
-        let changes = watcher(api, config).default_backoff().applied_objects();
-        remote.tasks.spawn(stop.run_until_cancelled_owned(async move {
-            let mut changes = std::pin::pin!(changes);
-            loop {
-                match changes.try_next().await {
-                    Ok(Some(secret)) => take(&known, &secret),
-                    Ok(None) => return,
-                    Err(error) => {
-                        tracing::warn!(%error, "the members' credentials can't be followed; tried again")
-                    }
-                }
+        for namespace in &options.namespaces {
+            let api: Api<Secret> = Api::namespaced(hub.clone(), namespace);
+            let listed = api.list(&ListParams::default().labels(names::CREDENTIAL_TYPE)).await?;
+            for secret in &listed.items {
+                take(&known, secret);
             }
-        }));
+            let known = Arc::clone(&known);
+            remote.tasks.spawn(stop.clone().run_until_cancelled_owned(follow(api, known)));
+        }
         remote.tasks.close();
         Ok(remote)
     }
@@ -60,6 +74,20 @@ impl Remote {
     /// Resolves when nothing is followed any more.
     pub async fn finished(&self) {
         self.tasks.wait().await;
+    }
+}
+
+async fn follow(api: Api<Secret>, known: Known) {
+    let config = watcher::Config::default().labels(names::CREDENTIAL_TYPE);
+    let mut changes = std::pin::pin!(watcher(api, config).default_backoff().applied_objects());
+    loop {
+        match changes.try_next().await {
+            Ok(Some(secret)) => take(&known, &secret),
+            Ok(None) => return,
+            Err(error) => {
+                tracing::warn!(%error, "the members' credentials can't be followed; tried again");
+            }
+        }
     }
 }
 
