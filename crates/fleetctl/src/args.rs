@@ -1,6 +1,7 @@
 //! The command line as it is typed.
 
 mod application;
+mod controller;
 mod get;
 mod local;
 
@@ -13,6 +14,7 @@ pub use application::{
     AppArgs, ApprovalArgs, DeleteArgs, ListArgs, PlanArgs, StatusArgs, StepArgs, WorkflowArgs,
     WorkflowCommand,
 };
+pub use controller::{ControllerArgs, Drift, KeepArgs, LogFormat, TellArgs, WorkArgs};
 pub use get::GetArgs;
 pub use local::{DataArgs, LocalArgs, LocalCommand, MemberArgs, UpArgs};
 
@@ -72,7 +74,7 @@ pub enum Command {
     /// See the members of the fleet
     Cluster(ClusterArgs),
     /// Run the controller for a hub
-    Controller(ControllerArgs),
+    Controller(Box<ControllerArgs>),
     /// Show the version
     Version(VersionArgs),
     /// Write the completion script of a shell
@@ -90,21 +92,6 @@ pub struct DemoArgs {
     /// Leave everything running at the end, and say how to reach it
     #[arg(long)]
     pub keep: bool,
-}
-
-/// `controller`
-#[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  fleetctl controller                      # in a pod, with its service account\n  \
-    fleetctl controller --context hub --install-crds"
-)]
-pub struct ControllerArgs {
-    /// Apply the custom resource definitions first
-    #[arg(long)]
-    pub install_crds: bool,
-    /// Where the Secrets with the members' credentials are; repeatable; else fleetctl-system and vela-system
-    #[arg(long = "credentials-namespace", value_name = "NAMESPACE")]
-    pub credentials_namespaces: Vec<String>,
 }
 
 /// `cluster`

@@ -26,13 +26,13 @@ pub async fn run(environment: &Environment, global: &Global, arguments: &Control
     }
     let stop = CancellationToken::new();
     let mut remote = RemoteOptions::default();
-    if !arguments.credentials_namespaces.is_empty() {
-        remote.namespaces.clone_from(&arguments.credentials_namespaces);
+    if !arguments.work.credentials_namespaces.is_empty() {
+        remote.namespaces.clone_from(&arguments.work.credentials_namespaces);
     }
     let remote = Remote::open(hub.clone(), remote, stop.child_token())
         .await
         .map_err(|error| Failure::kube(&format!("the members' credentials on {shown}"), &error))?;
-    let options = Options::new(Arc::clone(&environment.clock));
+    let options = options(environment, arguments);
     let controller = Controller::new(hub, Arc::new(remote.clone()), options);
     environment.streams.note(&format!("controller for {shown}; Ctrl-C ends it"));
     let mut running = std::pin::pin!(controller.run(stop.clone()));
@@ -46,6 +46,18 @@ pub async fn run(environment: &Environment, global: &Global, arguments: &Control
     stop.cancel();
     remote.finished().await;
     ended
+}
+
+/// What the command line says, as the controller takes it.
+fn options(environment: &Environment, arguments: &ControllerArgs) -> Options {
+    let (work, keep) = (&arguments.work, &arguments.keep);
+    let mut options = Options::new(Arc::clone(&environment.clock));
+    options.concurrency = work.concurrency;
+    options.members.requests_at_once = usize::from(work.member_requests);
+    options.members.request_timeout = work.member_timeout;
+    options.deletion_deadline = work.deletion_deadline.try_into().unwrap_or(options.deletion_deadline);
+    options.kept_runs = usize::from(keep.kept_runs);
+    options
 }
 
 /// The hub of the kubeconfig; in a pod without one, the cluster that it runs in.

@@ -9,7 +9,7 @@
 //! - [`args`]: the command line, [`exit`]: its exit codes, [`output`], [`table`], [`yaml`]: what it writes
 //! - [`access`], [`roster`]: clusters by kubeconfig context, members by name or alias
 //! - [`demo`], [`local`], [`controller`], [`get`], [`application`], [`cluster`]: the commands
-//! - [`environment`]: what a command may know of the world
+//! - [`environment`]: what a command may know of the world, [`log`]: what it logs
 //!
 //! Commands answer a [`exit::Failure`] with one line (place, cause, next step) and an exit code.
 
@@ -24,6 +24,7 @@ pub mod environment;
 pub mod exit;
 pub mod get;
 pub mod local;
+pub mod log;
 mod nearest;
 pub mod output;
 pub mod roster;

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleetctl::environment::{Called, Environment};
+use fleetctl::log;
 use fleetctl::output::Streams;
-use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     let mut arguments: Vec<OsString> = env::args_os().collect();
@@ -18,7 +18,7 @@ fn main() -> ExitCode {
         arguments.push("fleetctl".into());
     }
     let environment = environment(&arguments);
-    log();
+    log::start(&log::Settings::of(environment.called, &arguments, log_variable()));
     // kube and the listener would each choose a provider; one for all.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
@@ -55,15 +55,8 @@ fn environment(arguments: &[OsString]) -> Environment {
     }
 }
 
-/// Warnings go to stderr; `FLEETCTL_LOG` (such as `info,fleet_controller=debug`) says otherwise.
-fn log() {
-    let filter =
-        EnvFilter::try_from_env("FLEETCTL_LOG").unwrap_or_else(|_| EnvFilter::new("warn,kube_client=off"));
-    let _ = tracing_subscriber::fmt()
-        // A log that can't be written (the disk is full) must not end whoever writes to it.
-        .log_internal_errors(false)
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_target(false)
-        .try_init();
+/// What to log (such as `info,fleet_controller=debug`), where a command isn't told by an argument.
+#[allow(clippy::disallowed_methods, reason = "main hands the environment down")]
+fn log_variable() -> Option<String> {
+    env::var("FLEETCTL_LOG").ok().filter(|text| !text.is_empty())
 }

@@ -78,6 +78,37 @@ fn nonsense_is_refused() {
     }
 }
 
+/// Each setting of the controller says what it takes; a value that makes no sense ends nothing half started.
+#[test]
+fn settings_of_the_controller_are_checked() {
+    for (setting, said) in [
+        ("--concurrency 0", "0 is not in 1..=1024"),
+        ("--member-requests 5000", "5000 is not in 1..=1024"),
+        ("--member-timeout 5ms", "between 100ms and 10m"),
+        ("--member-timeout 0", "between 100ms and 10m"),
+        ("--cache-sync-timeout soon", "is no time"),
+        ("--deletion-deadline 90d", "is no time"),
+        ("--deletion-deadline 400h", "between 1s and 168h"),
+        ("--kept-runs 0", "0 is not in 1..=1000"),
+        ("--kept-revisions -1", "unexpected argument"),
+        ("--drift ignore", "repair, report"),
+        ("--watch-namespaces a,B_c", "\"B_c\" is no namespace"),
+        ("--watch-namespaces a,,b", "\"\" is no namespace"),
+        ("--listen localhost", "127.0.0.1:8080"),
+        ("--listen 127.0.0.1:99999", "127.0.0.1:8080"),
+        ("--log-format xml", "text, json"),
+        ("--log-level info,fleet=loud", "parts as in"),
+    ] {
+        let error = parsed(&format!("fleetctl controller {setting}")).unwrap_err();
+        assert_eq!(error.exit_code(), 2, "{setting}");
+        assert!(error.to_string().contains(said), "{setting}: {error}");
+    }
+    let cli = parsed("fleetctl controller --watch-namespaces shop,billing --listen [::]:8080 --drift report");
+    let Command::Controller(arguments) = cli.unwrap().command else { panic!() };
+    assert_eq!(arguments.work.watch_namespaces, ["shop", "billing"]);
+    assert_eq!(arguments.tell.listen.unwrap().port(), 8080);
+}
+
 /// Usage names the program as it was called.
 #[test]
 fn plugins_name_themselves() {

@@ -1,0 +1,156 @@
+//! `controller`
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+/// `controller`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  fleetctl controller                      # in a pod, with its service account\n  \
+    fleetctl controller --context hub --install-crds\n  \
+    fleetctl controller --listen 0.0.0.0:8080 --log-format json --watch-namespaces shop,billing\n\n\
+    Each setting may stand in the environment instead, as a Deployment prefers it; what is typed counts more."
+)]
+pub struct ControllerArgs {
+    /// Apply the custom resource definitions first
+    #[arg(long, env = "FLEETCTL_INSTALL_CRDS")]
+    pub install_crds: bool,
+    /// What it does at once, and for how long.
+    #[command(flatten)]
+    pub work: WorkArgs,
+    /// What is kept.
+    #[command(flatten)]
+    pub keep: KeepArgs,
+    /// What it tells.
+    #[command(flatten)]
+    pub tell: TellArgs,
+}
+
+/// How much at once, how long.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Work")]
+pub struct WorkArgs {
+    /// Watch Applications in these namespaces only; else in all
+    #[arg(long, env = "FLEETCTL_WATCH_NAMESPACES", value_name = "NAME,…", value_delimiter = ',', value_parser = namespace)]
+    pub watch_namespaces: Vec<String>,
+    /// Where the Secrets with the members' credentials are; else fleetctl-system and vela-system
+    #[arg(long = "credentials-namespace", env = "FLEETCTL_CREDENTIALS_NAMESPACE", value_name = "NAME,…", value_delimiter = ',', value_parser = namespace)]
+    pub credentials_namespaces: Vec<String>,
+    /// How many Applications are looked at at once
+    #[arg(long, env = "FLEETCTL_CONCURRENCY", value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub concurrency: u16,
+    /// How many requests one member gets at once
+    #[arg(long, env = "FLEETCTL_MEMBER_REQUESTS", value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub member_requests: u16,
+    /// How long one request to a member may take: 100ms to 10m
+    #[arg(long, env = "FLEETCTL_MEMBER_TIMEOUT", value_name = "TIME", default_value = "10s", value_parser = member_timeout)]
+    pub member_timeout: Duration,
+    /// How long the first list of everything on the hub may take before the controller gives up: 1s to 1h
+    #[arg(long, env = "FLEETCTL_CACHE_SYNC_TIMEOUT", value_name = "TIME", default_value = "2m", value_parser = cache_sync_timeout)]
+    pub cache_sync_timeout: Duration,
+    /// How long the deletion of an Application waits for members that don't answer: 1s to 7 days
+    #[arg(long, env = "FLEETCTL_DELETION_DEADLINE", value_name = "TIME", default_value = "10m", value_parser = deletion_deadline)]
+    pub deletion_deadline: Duration,
+    /// What happens to drift that no apply-once policy speaks of
+    #[arg(long, env = "FLEETCTL_DRIFT", value_name = "WHAT", default_value = "repair")]
+    pub drift: Drift,
+}
+
+/// What is done about drift where no policy says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Drift {
+    /// It is taken back
+    Repair,
+    /// It is reported and left
+    Report,
+}
+
+/// What is kept.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "What is kept")]
+pub struct KeepArgs {
+    /// How many runs of an Application are kept, with their approvals' record and their plans; up to twice as many are
+    /// there before the oldest go
+    #[arg(long, env = "FLEETCTL_KEPT_RUNS", value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub kept_runs: u16,
+    /// How many revisions of an Application are kept; one that a kept run, a target or the newest run needs stays
+    /// beyond that
+    #[arg(long, env = "FLEETCTL_KEPT_REVISIONS", value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub kept_revisions: u16,
+}
+
+/// What it tells.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "What it tells")]
+pub struct TellArgs {
+    /// Serve /metrics, /healthz and /readyz here, over plain HTTP; else nowhere. Port 0 takes a free one
+    #[arg(long, env = "FLEETCTL_LISTEN", value_name = "ADDRESS:PORT", value_parser = address)]
+    pub listen: Option<SocketAddr>,
+    /// How log lines are written to stderr
+    #[arg(long, env = "FLEETCTL_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+    /// What is logged: error, warn, info, debug or trace, also by part, as in info,fleet_members=debug
+    #[arg(long, env = "FLEETCTL_LOG", value_name = "LEVEL", default_value = crate::log::CONTROLLER, value_parser = filter, hide_default_value = true)]
+    pub log_level: String,
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+fn namespace(text: &str) -> Result<String, String> {
+    let name = text.trim();
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let edge = |c: Option<char>| c.is_some_and(|c| c != '-');
+    if name.len() <= 63
+        && name.chars().all(fits)
+        && edge(name.chars().next())
+        && edge(name.chars().next_back())
+    {
+        return Ok(name.to_owned());
+    }
+    Err(format!(
+        "{name:?} is no namespace; write lower-case letters, digits and '-', with commas between names, or leave the setting out to watch all"
+    ))
+}
+
+/// A time between two bounds, in words.
+fn between(text: &str, shortest: Duration, longest: Duration, bounds: &str) -> Result<Duration, String> {
+    let time = super::duration(text)?;
+    if text.trim() != "0" && (shortest..=longest).contains(&time) {
+        Ok(time)
+    } else {
+        Err(format!("it must be {bounds}"))
+    }
+}
+
+fn member_timeout(text: &str) -> Result<Duration, String> {
+    between(text, Duration::from_millis(100), Duration::from_secs(600), "between 100ms and 10m")
+}
+
+fn cache_sync_timeout(text: &str) -> Result<Duration, String> {
+    between(text, Duration::from_secs(1), Duration::from_secs(3600), "between 1s and 1h")
+}
+
+fn deletion_deadline(text: &str) -> Result<Duration, String> {
+    between(text, Duration::from_secs(1), Duration::from_secs(7 * 86_400), "between 1s and 168h")
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        "write an IP address and a port, as in 127.0.0.1:8080, 0.0.0.0:8080 or [::]:8080".to_owned()
+    })
+}
+
+fn filter(text: &str) -> Result<String, String> {
+    tracing_subscriber::EnvFilter::builder().parse(text).map(|_| text.to_owned()).map_err(|error| {
+        format!("{error}; write error, warn, info, debug or trace, or parts as in info,fleet_members=debug")
+    })
+}
