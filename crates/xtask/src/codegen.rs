@@ -1,14 +1,16 @@
 //! `cargo xtask codegen`: committed data from the facts of a real API server.
 //!
 //! ```text
-//! cargo xtask codegen --kubernetes DIR           write crates/fleet-schema/data/kubernetes-1.35.jsonl
-//! cargo xtask codegen --check                    the committed file is in canonical form and complete
-//! cargo xtask codegen --check --kubernetes DIR   ... and is what DIR yields
+//! cargo xtask codegen                            write charts/fleetctl/files/crds
+//! cargo xtask codegen --kubernetes DIR           ... and crates/fleet-schema/data/kubernetes-1.35.jsonl
+//! cargo xtask codegen --check                    the committed files are complete and in canonical form
+//! cargo xtask codegen --check --kubernetes DIR   ... and the table of kinds is what DIR yields
 //! ```
 //!
 //! DIR holds `discovery-core.json`, `discovery-groups.json`, `table-columns.json` and `openapi-v3/*.json`.
 
 mod canonical;
+mod chart;
 mod definitions;
 mod table;
 
@@ -33,9 +35,10 @@ pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<()> {
             other => bail!("unknown argument {other:?}; codegen takes --check and --kubernetes DIR"),
         }
     }
+    if check { chart::check(root)? } else { chart::write(root)? }
     let file = root.join(format!("crates/fleet-schema/data/kubernetes-{KUBERNETES}.jsonl"));
     match (check, inputs) {
-        (false, None) => bail!("codegen needs --kubernetes DIR, the folder with the API server's facts"),
+        (false, None) => Ok(()),
         (false, Some(inputs)) => {
             let data = generate(&inputs)?;
             std::fs::create_dir_all(file.parent().context("the data folder")?)?;

@@ -41,7 +41,9 @@ fn is_pure(name: &str) -> bool {
 fn allowed(from: &str, to: &str) -> bool {
     let base = || to == JSON || BASE.contains(&to);
     match from {
-        "fleet-json" | "fleet-store" | "xtask" => false,
+        "fleet-json" | "fleet-store" => false,
+        // Its generated files are the custom resource definitions among others.
+        "xtask" => to == "fleet-api",
         "fleet-api" | "fleet-schema" | "fleet-ssa" | "fleet-cel" | "fleet-sim" => to == JSON,
         "fleet-workflow" | "fleet-plan" | "fleet-placement" | "fleet-render" | "fleet-health" => base(),
         "fleet-apiserver" => {
