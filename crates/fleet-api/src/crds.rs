@@ -33,6 +33,20 @@ pub fn all() -> Result<Vec<Value>, serde_json::Error> {
     Ok(crds)
 }
 
+/// The definitions as they are put on a hub: with the label that says whose they are, and an annotation by which helm
+/// keeps them, and with them the Applications of the fleet, when it uninstalls.
+///
+/// # Errors
+/// As [`all`].
+pub fn packaged() -> Result<Vec<Value>, serde_json::Error> {
+    let mut crds = all()?;
+    for metadata in crds.iter_mut().filter_map(|crd| crd.get_mut("metadata")?.as_object_mut()) {
+        metadata.insert("labels".to_owned(), json!({ "app.kubernetes.io/name": "fleetctl" }));
+        metadata.insert("annotations".to_owned(), json!({ "helm.sh/resource-policy": "keep" }));
+    }
+    Ok(crds)
+}
+
 fn finish(crd: &mut Value) {
     let kind = crd.pointer("/spec/names/kind").and_then(Value::as_str).unwrap_or_default().to_owned();
     let Some(version) = crd.pointer_mut("/spec/versions/0").and_then(Value::as_object_mut) else { return };

@@ -35,7 +35,11 @@ pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<()> {
             other => bail!("unknown argument {other:?}; codegen takes --check and --kubernetes DIR"),
         }
     }
-    if check { chart::check(root)? } else { chart::write(root)? }
+    if check {
+        chart::check(root)?
+    } else {
+        chart::write(root)?
+    }
     let file = root.join(format!("crates/fleet-schema/data/kubernetes-{KUBERNETES}.jsonl"));
     match (check, inputs) {
         (false, None) => Ok(()),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 const FOLDER: &str = "charts/fleetctl/files/crds";
 const HEAD: &str = "# Made by cargo xtask codegen from the types of fleet-api.\n";
@@ -53,15 +53,11 @@ fn present(folder: &Path) -> Result<Vec<String>> {
 
 /// Every file by its name.
 fn files() -> Result<BTreeMap<String, String>> {
-    fleet_api::crds::all()?.into_iter().map(file).collect()
+    fleet_api::crds::packaged()?.into_iter().map(file).collect()
 }
 
-fn file(mut crd: Value) -> Result<(String, String)> {
-    let name = crd.pointer("/metadata/name").and_then(Value::as_str).context("a definition's name")?.to_owned();
-    let metadata = crd.get_mut("metadata").and_then(Value::as_object_mut).context("a definition's metadata")?;
-    metadata.insert("labels".to_owned(), json!({ "app.kubernetes.io/name": "fleetctl" }));
-    // Uninstalling must not take the Applications of the fleet with it.
-    metadata.insert("annotations".to_owned(), json!({ "helm.sh/resource-policy": "keep" }));
+fn file(crd: Value) -> Result<(String, String)> {
+    let name = crd.pointer("/metadata/name").and_then(Value::as_str).context("a definition's name")?;
     let text = serde_saphyr::to_string(&crd).with_context(|| format!("writing {name} as YAML"))?;
     Ok((format!("{name}.yaml"), format!("{HEAD}{}\n", text.trim_end())))
 }
