@@ -6,3 +6,4 @@
 //! ```
 
 pub mod tidy;
+pub mod tools;

@@ -1,11 +1,11 @@
-//! Code generation and tidy checks: `cargo xtask codegen`, `cargo xtask tidy`.
+//! Code generation, tidy checks and test tools: `cargo xtask codegen`, `cargo xtask tidy`, `cargo xtask tools`.
 
 mod codegen;
 
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use xtask::tidy;
+use xtask::{tidy, tools};
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -13,7 +13,8 @@ fn main() -> Result<()> {
     match arguments.split_first() {
         Some((command, rest)) if command == "codegen" => codegen::run(root, rest),
         Some((command, [])) if command == "tidy" => tidy::run(root),
-        Some((command, _)) => bail!("unknown command {command:?}; there are: codegen, tidy"),
-        None => bail!("which command? There are: codegen, tidy"),
+        Some((command, [])) if command == "tools" => tools::run(root, std::env::var_os(tools::FOLDER)),
+        Some((command, _)) => bail!("unknown command {command:?}; there are: codegen, tidy, tools"),
+        None => bail!("which command? There are: codegen, tidy, tools"),
     }
 }

@@ -56,7 +56,9 @@ fn allowed(from: &str, to: &str) -> bool {
                 .contains(&to);
             wired || is_pure(to)
         }
-        "fleet-testkit" => to != "xtask",
+        "fleet-testkit" => to != "xtask" && to != "fleet-real",
+        // Tests against real clusters; xtask knows where their programs are.
+        "fleet-real" => to != "fleet-testkit" && to != "fleet-apiserver" && to != "fleet-sim",
         _ => false,
     }
 }

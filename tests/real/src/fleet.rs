@@ -1,0 +1,317 @@
+//! A hub and members that know each other.
+
+use std::process::{Command, Output};
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use fleet_api::{ManagedCluster, crds, names};
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::ResourceExt as _;
+use kube::api::{Api, DynamicObject, Patch, PatchParams};
+use kube::core::{GroupVersionKind, TypeMeta};
+use kube::runtime::wait::Condition as _;
+use kube::runtime::wait::conditions::is_crd_established;
+use serde_json::{Value, json};
+use tokio::sync::{Mutex, MutexGuard};
+
+use crate::pki::Pki;
+use crate::{Cluster, ClusterSpec, Controller, Etcd, Life, Room, controller, eventually, given, kubeconfig, tools, until};
+
+/// Under which name the tier applies.
+const MANAGER: &str = "fleet-real";
+
+/// Only one test at a time uses the user's clusters.
+static GIVEN: Mutex<()> = Mutex::const_new(());
+
+/// A hub and members. Dropped, everything ends that was started.
+pub struct Fleet {
+    /// The hub.
+    pub hub: Cluster,
+    /// The members, in the order of joining.
+    pub members: Vec<Cluster>,
+    room: Arc<Room>,
+    _turn: Option<MutexGuard<'static, ()>>,
+}
+
+impl Fleet {
+    /// Starts clusters, gives the hub our kinds, and registers the members there.
+    ///
+    /// # Errors
+    /// Where a cluster doesn't come up.
+    pub async fn start(hub: ClusterSpec, members: impl IntoIterator<Item = ClusterSpec>) -> Result<Self> {
+        let fleet = Self::clusters(hub, members).await?;
+        fleet.install_kinds().await?;
+        for (order, member) in fleet.members.iter().enumerate() {
+            fleet.register(member, order + 1).await?;
+        }
+        Ok(fleet)
+    }
+
+    /// Starts clusters, and nothing more: no kinds, no members known.
+    ///
+    /// # Errors
+    /// Where a cluster doesn't come up.
+    pub async fn clusters(hub: ClusterSpec, members: impl IntoIterator<Item = ClusterSpec>) -> Result<Self> {
+        let room = Arc::new(Room::new(std::thread::current().name().unwrap_or("fleet").rsplit("::").next().unwrap_or("fleet"))?);
+        let pki = Arc::new(Pki::new(&room.path().join("pki"))?);
+        let etcd = Arc::new(Mutex::new(Etcd::start(&room, "etcd").await?));
+        let one = |spec: ClusterSpec| Cluster::start(spec, Arc::clone(&pki), Arc::clone(&room), Some(Arc::clone(&etcd)));
+        let members = futures::future::try_join_all(members.into_iter().map(one));
+        let (hub, members) = futures::future::try_join(one(hub), members).await?;
+        Ok(Self { hub, members, room, _turn: None })
+    }
+
+    /// An inert hub and the three members of the scenario, living; or the user's clusters, where the environment
+    /// names them.
+    ///
+    /// # Errors
+    /// Where a cluster doesn't come up.
+    pub async fn three_centres() -> Result<Self> {
+        let hub = ClusterSpec::new("hub", Life::Inert);
+        let Some((given_hub, given_members)) = given::clusters()? else {
+            return Self::start(hub, three_centres()).await;
+        };
+        let turn = GIVEN.lock().await;
+        let room = Arc::new(Room::new("given")?);
+        let hub = Cluster::given(&hub, given_hub, &room)?;
+        let members = three_centres().into_iter().zip(given_members);
+        let members =
+            members.map(|(spec, config)| Cluster::given(&spec, config, &room)).collect::<Result<Vec<_>>>()?;
+        let fleet = Self { hub, members, room, _turn: Some(turn) };
+        fleet.install_kinds().await?;
+        for (order, member) in fleet.members.iter().enumerate() {
+            fleet.register(member, order + 1).await?;
+        }
+        Ok(fleet)
+    }
+
+    /// An inert hub and members `m1`, `m2`, … without controllers: enough for whatever isn't about workloads.
+    ///
+    /// # Errors
+    /// Where a cluster doesn't come up.
+    pub async fn small(members: usize) -> Result<Self> {
+        let members = (1..=members).map(|number| ClusterSpec::new(&format!("m{number}"), Life::Bare));
+        Self::start(ClusterSpec::new("hub", Life::Bare), members).await
+    }
+
+    /// Where its files are.
+    pub fn room(&self) -> &Room {
+        &self.room
+    }
+
+    /// A member by name or alias.
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub fn member(&self, name: &str) -> Result<&Cluster> {
+        let found = self.members.iter().find(|member| member.name() == name || member.alias() == name);
+        found.with_context(|| format!("no member {name}"))
+    }
+
+    /// A member by name or alias.
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub fn member_mut(&mut self, name: &str) -> Result<&mut Cluster> {
+        let mut members = self.members.iter_mut();
+        let found = members.find(|member| member.name() == name || member.alias() == name);
+        found.with_context(|| format!("no member {name}"))
+    }
+
+    /// Gives the hub our kinds.
+    ///
+    /// # Errors
+    /// Where it refuses them.
+    pub async fn install_kinds(&self) -> Result<()> {
+        let client = self.hub.client().await?;
+        let api: Api<CustomResourceDefinition> = Api::all(client);
+        for definition in crds::all()? {
+            let name = definition.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+            api.patch(name, &PatchParams::apply("fleetctl").force(), &Patch::Apply(&definition)).await?;
+            until(api.clone(), name, "established", |crd| is_crd_established().matches_object(crd)).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes a cluster a member: its ManagedCluster and its credentials as a Secret.
+    ///
+    /// # Errors
+    /// Where the hub refuses them.
+    pub async fn register(&self, member: &Cluster, order: usize) -> Result<()> {
+        let uid = uid(member).await?;
+        let hub = self.hub.client().await?;
+        let name = member.name();
+        let mut annotations = json!({ names::JOIN_ORDER: order.to_string() });
+        if member.alias() != name {
+            annotations[names::CLUSTER_ALIAS] = json!(member.alias());
+        }
+        let cluster = json!({
+            "apiVersion": "cluster.open-cluster-management.io/v1", "kind": "ManagedCluster",
+            "metadata": { "name": name, "annotations": annotations },
+            "spec": { "hubAcceptsClient": true },
+        });
+        let api: Api<ManagedCluster> = Api::all(hub.clone());
+        api.patch(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&cluster)).await?;
+        let condition = |kind: &str| json!({ "type": kind, "status": "True", "reason": kind, "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z" });
+        let status = json!({ "status": {
+            "conditions": [condition("HubAcceptedManagedCluster"), condition("ManagedClusterJoined"), condition("ManagedClusterConditionAvailable")],
+            "clusterClaims": [{ "name": names::CLUSTER_ID_CLAIM, "value": uid }],
+        }});
+        api.patch_status(name, &PatchParams::default(), &Patch::Merge(&status)).await?;
+        let secret = credentials(name, member.kubeconfig())?;
+        let api: Api<Secret> = Api::namespaced(hub, "default");
+        eventually("namespace default", || {
+            let (api, secret) = (api.clone(), &secret);
+            async move {
+                let patch = Patch::Apply(secret);
+                Ok(api.patch(name, &PatchParams::apply(MANAGER).force(), &patch).await.map(drop)?)
+            }
+        })
+        .await
+    }
+
+    /// Starts the built `fleetctl controller` as the hub's administrator.
+    ///
+    /// # Errors
+    /// Where it can't be started.
+    pub fn controller(&self) -> Result<Controller> {
+        Controller::start(&self.room, "controller", self.hub.kubeconfig_path(), &[])
+    }
+
+    /// Applies objects of YAML, server-side, as the user `kubectl` would.
+    ///
+    /// # Errors
+    /// Where one is refused.
+    pub async fn apply(&self, cluster: &Cluster, yaml: &str) -> Result<()> {
+        let client = cluster.client().await?;
+        for object in documents(yaml)? {
+            let api = api_of(&client, &object).await?;
+            let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+            api.patch(name, &PatchParams::apply("kubectl").force(), &Patch::Apply(&object))
+                .await
+                .with_context(|| format!("applying {name} to {}", cluster.name()))?;
+        }
+        Ok(())
+    }
+
+    /// Makes a namespace.
+    ///
+    /// # Errors
+    /// Where it is refused.
+    pub async fn namespace(&self, cluster: &Cluster, name: &str) -> Result<()> {
+        self.apply(cluster, &format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {name}}}}}")).await
+    }
+
+    /// Runs stock kubectl with contexts `hub` and one per member.
+    ///
+    /// # Errors
+    /// Where it fails, with what it said.
+    pub fn kubectl(&self, line: &str) -> Result<String> {
+        self.shell(&format!("kubectl {line}"))
+    }
+
+    /// Runs the built `fleetctl` with contexts `hub` and one per member.
+    ///
+    /// # Errors
+    /// Where it fails, with what it said.
+    pub fn fleetctl(&self, line: &str) -> Result<String> {
+        self.shell(&format!("fleetctl {line}"))
+    }
+
+    /// Runs a line in a shell that has the built `fleetctl`, the pinned helm and kubectl on its PATH, in the workspace's folder.
+    ///
+    /// # Errors
+    /// Where it fails, with what it said.
+    pub fn shell(&self, line: &str) -> Result<String> {
+        let output = self.try_shell(line)?;
+        let (said, complaint) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        if !output.status.success() {
+            bail!("$ {line}\n{said}{complaint}({})", output.status);
+        }
+        Ok(said.into_owned())
+    }
+
+    /// [`Fleet::shell`], whatever comes of it.
+    ///
+    /// # Errors
+    /// Where there is no shell.
+    pub fn try_shell(&self, line: &str) -> Result<Output> {
+        let mut all = vec![self.hub.kubeconfig().clone()];
+        all.extend(self.members.iter().map(|member| member.kubeconfig().clone()));
+        let path = self.room.path().join("kubeconfig");
+        kubeconfig::write(&path, &kubeconfig::merge(&all))?;
+        let programs = controller::program(&self.room)?;
+        let helm = tools::program("helm", "helm")?;
+        let folders = [&programs, &helm].map(|program| program.parent().map(|f| f.display().to_string()).unwrap_or_default());
+        Command::new("bash")
+            .args(["-c", &format!("export PATH={}:$PATH; {line}", folders.join(":"))])
+            .current_dir(tools::root()?)
+            .env("HOME", self.room.path())
+            .env("KUBECACHEDIR", self.room.path().join("cache"))
+            .env("KUBECONFIG", &path)
+            .env_remove("RUST_BACKTRACE")
+            .output()
+            .context("starting bash")
+    }
+}
+
+/// What the three-centre scenario calls its members.
+pub fn three_centres() -> [ClusterSpec; 3] {
+    [("mc-bj1", "cluster1-beijing"), ("mc-bj2", "cluster2-beijing"), ("mc-hz1", "cluster1-hangzhou")]
+        .map(|(name, alias)| ClusterSpec::new(name, Life::Living).alias(alias))
+}
+
+/// The identity of a cluster: the UID of its kube-system.
+///
+/// # Errors
+/// Where it doesn't answer.
+pub async fn uid(cluster: &Cluster) -> Result<String> {
+    let api: Api<Namespace> = Api::all(cluster.client().await?);
+    let system = until(api, "kube-system", "there", |namespace| namespace.is_some()).await?;
+    Ok(system.and_then(|namespace| namespace.uid()).unwrap_or_default())
+}
+
+/// The Secret that makes a cluster reachable, from a kubeconfig with a certificate or a token in it.
+///
+/// # Errors
+/// Where the kubeconfig has neither.
+pub fn credentials(name: &str, kubeconfig: &Value) -> Result<Value> {
+    let part = |pointer: &str| kubeconfig.pointer(pointer).and_then(Value::as_str);
+    let mut data = json!({ "ca.crt": part("/clusters/0/cluster/certificate-authority-data") });
+    let mut text = json!({ "endpoint": part("/clusters/0/cluster/server") });
+    let kind = if let Some(token) = part("/users/0/user/token") {
+        text["token"] = json!(token);
+        "ServiceAccountToken"
+    } else {
+        let key = part("/users/0/user/client-key-data");
+        ensure!(key.is_some(), "{name}: the kubeconfig must hold a client certificate with its key, or a token, as data");
+        data["tls.crt"] = json!(part("/users/0/user/client-certificate-data"));
+        data["tls.key"] = json!(key);
+        "X509Certificate"
+    };
+    Ok(json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
+        "metadata": { "name": name, "labels": { names::CREDENTIAL_TYPE: kind } },
+        "data": data, "stringData": text,
+    }))
+}
+
+/// The documents of a YAML file.
+///
+/// # Errors
+/// Where one isn't YAML.
+pub fn documents(yaml: &str) -> Result<Vec<Value>> {
+    let parts = yaml.split("\n---").map(|part| part.trim().trim_start_matches("---"));
+    parts.filter(|part| !part.trim().is_empty()).map(|part| Ok(serde_saphyr::from_str(part)?)).collect()
+}
+
+async fn api_of(client: &kube::Client, object: &Value) -> Result<Api<DynamicObject>> {
+    let types: TypeMeta = serde_json::from_value(object.clone())?;
+    let (resource, capabilities) = kube::discovery::pinned_kind(client, &GroupVersionKind::try_from(types)?).await?;
+    let namespace = object.pointer("/metadata/namespace").and_then(Value::as_str).unwrap_or("default");
+    Ok(match capabilities.scope {
+        kube::discovery::Scope::Namespaced => Api::namespaced_with(client.clone(), namespace, &resource),
+        kube::discovery::Scope::Cluster => Api::all_with(client.clone(), &resource),
+    })
+}

@@ -1,0 +1,61 @@
+//! The folder of one fleet: certificates, data, logs.
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use anyhow::{Context as _, Result};
+
+use crate::reaper;
+
+static ALL: OnceLock<std::result::Result<PathBuf, String>> = OnceLock::new();
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+/// A folder below the one of this process. The whole is removed at the end, unless a test failed; then its place is
+/// printed.
+#[derive(Debug)]
+pub struct Room {
+    path: PathBuf,
+}
+
+impl Room {
+    /// Makes one.
+    ///
+    /// # Errors
+    /// Where the temporary folder can't be written.
+    pub fn new(name: &str) -> Result<Self> {
+        let all = ALL.get_or_init(|| open().map_err(|error| format!("{error:#}")));
+        let all = all.as_ref().map_err(|error| anyhow::anyhow!("{error}"))?;
+        let path = all.join(format!("{}-{name}", COUNT.fetch_add(1, Ordering::Relaxed)));
+        std::fs::create_dir_all(path.join("logs"))?;
+        Ok(Self { path })
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where a process writes what it says.
+    pub fn log(&self, name: &str) -> PathBuf {
+        self.path.join("logs").join(format!("{name}.log"))
+    }
+}
+
+fn open() -> Result<PathBuf> {
+    let folder = tempfile::Builder::new().prefix("fleet-real-").tempdir().context("a temporary folder")?.keep();
+    reaper::start(&folder)?;
+    Ok(folder)
+}
+
+#[expect(clippy::print_stderr, reason = "whoever runs the tests must learn where to look")]
+impl Drop for Room {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            if let Some(all) = self.path.parent() {
+                let _ = std::fs::write(all.join("failed"), "");
+            }
+            eprintln!("logs are in {}", self.path.join("logs").display());
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! What holds on real clusters.
+
+mod scenario;
+mod smoke;
