@@ -35,7 +35,7 @@ impl Module {
     pub fn parse(name: &str, text: &str) -> Result<Self> {
         let lines = || text.lines().map(str::trim);
         let tool = lines()
-            .find_map(|line| line.strip_prefix("tool "))
+            .find_map(|line| line.strip_prefix("tool ").filter(|tool| *tool != "("))
             .or_else(|| lines().skip_while(|line| *line != "tool (").nth(1))
             .with_context(|| format!("tests/real/tools/{name}/go.mod names no tool"))?;
         let required = lines().filter_map(|line| {
@@ -46,10 +46,10 @@ impl Module {
             }
         });
         let within = |path: &str| tool == path || tool.starts_with(&format!("{path}/"));
-        let (path, version) = required
-            .filter(|(path, _)| within(path))
-            .max_by_key(|(path, _)| path.len())
-            .with_context(|| format!("tests/real/tools/{name}/go.mod requires no module that holds {tool}"))?;
+        let (path, version) =
+            required.filter(|(path, _)| within(path)).max_by_key(|(path, _)| path.len()).with_context(
+                || format!("tests/real/tools/{name}/go.mod requires no module that holds {tool}"),
+            )?;
         Ok(Self { name: name.to_owned(), path: path.to_owned(), version: version.to_owned() })
     }
 
@@ -64,7 +64,9 @@ impl Module {
         if self.path == KUBERNETES {
             let mut numbers = self.version.trim_start_matches('v').split('.');
             let (major, minor) = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
-            for (key, value) in [("gitVersion", self.version.as_str()), ("gitMajor", major), ("gitMinor", minor)] {
+            for (key, value) in
+                [("gitVersion", self.version.as_str()), ("gitMajor", major), ("gitMinor", minor)]
+            {
                 flags.push_str(&format!(" -X k8s.io/component-base/version.{key}={value}"));
             }
         }
@@ -88,7 +90,12 @@ impl Module {
             .env("GOWORK", "off")
             .status()
             .context("running go")?;
-        ensure!(status.success(), "building {} {} failed; go's own words stand above", self.name, self.version);
+        ensure!(
+            status.success(),
+            "building {} {} failed; go's own words stand above",
+            self.name,
+            self.version
+        );
         std::fs::rename(&unfinished, self.built(tools))?;
         Ok(())
     }

@@ -128,7 +128,8 @@ impl Cluster {
             kubeconfig::write(&path, &kubeconfig)?;
             let api = api_server(&spec, &pki, &room, &etcd.lock().await.url(), port)?;
             let controllers = controllers(&spec, &pki, &room, &path)?;
-            let (spec, pki, room, etcd) = (spec.clone(), Arc::clone(&pki), Arc::clone(&room), Arc::clone(&etcd));
+            let (spec, pki, room, etcd) =
+                (spec.clone(), Arc::clone(&pki), Arc::clone(&room), Arc::clone(&etcd));
             let (name, alias) = (spec.name.clone(), spec.alias.clone());
             let own = Own { spec, pki, room, etcd, api, controllers, living: None };
             let mut cluster = Self { name, alias, kubeconfig, path: path.clone(), own: Some(own) };
@@ -145,7 +146,9 @@ impl Cluster {
     }
 
     fn own(&self) -> Result<&Own> {
-        self.own.as_ref().with_context(|| format!("{} is the user's cluster, and not ours to break", self.name))
+        self.own
+            .as_ref()
+            .with_context(|| format!("{} is the user's cluster, and not ours to break", self.name))
     }
 
     fn own_mut(&mut self) -> Result<&mut Own> {
@@ -305,7 +308,11 @@ impl Cluster {
 
     fn own_etcd(&mut self) -> Result<&mut Own> {
         let own = self.own_mut()?;
-        anyhow::ensure!(own.spec.own_etcd, "{} shares its etcd; ask for ClusterSpec::own_etcd", own.spec.name);
+        anyhow::ensure!(
+            own.spec.own_etcd,
+            "{} shares its etcd; ask for ClusterSpec::own_etcd",
+            own.spec.name
+        );
         Ok(own)
     }
 }

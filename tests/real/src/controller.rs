@@ -24,7 +24,11 @@ pub(crate) fn program(room: &Room) -> Result<PathBuf> {
             tests.ancestors().nth(2).context("the target folder")?.join("fleetctl-real")
         }
     };
-    ensure!(built.is_file(), "{} isn't there: run `cargo test -p fleet-real --features real`", built.display());
+    ensure!(
+        built.is_file(),
+        "{} isn't there: run `cargo test -p fleet-real --features real`",
+        built.display()
+    );
     let folder = room.path().join("bin");
     let named = folder.join("fleetctl");
     if !named.exists() {

@@ -16,7 +16,10 @@ use serde_json::{Value, json};
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::pki::Pki;
-use crate::{Cluster, ClusterSpec, Controller, Etcd, Life, Room, controller, eventually, given, kubeconfig, tools, until};
+use crate::{
+    Cluster, ClusterSpec, Controller, Etcd, Life, Room, controller, eventually, given, kubeconfig, tools,
+    until,
+};
 
 /// Under which name the tier applies.
 const MANAGER: &str = "fleet-real";
@@ -53,10 +56,14 @@ impl Fleet {
     /// # Errors
     /// Where a cluster doesn't come up.
     pub async fn clusters(hub: ClusterSpec, members: impl IntoIterator<Item = ClusterSpec>) -> Result<Self> {
-        let room = Arc::new(Room::new(std::thread::current().name().unwrap_or("fleet").rsplit("::").next().unwrap_or("fleet"))?);
+        let room = Arc::new(Room::new(
+            std::thread::current().name().unwrap_or("fleet").rsplit("::").next().unwrap_or("fleet"),
+        )?);
         let pki = Arc::new(Pki::new(&room.path().join("pki"))?);
         let etcd = Arc::new(Mutex::new(Etcd::start(&room, "etcd").await?));
-        let one = |spec: ClusterSpec| Cluster::start(spec, Arc::clone(&pki), Arc::clone(&room), Some(Arc::clone(&etcd)));
+        let one = |spec: ClusterSpec| {
+            Cluster::start(spec, Arc::clone(&pki), Arc::clone(&room), Some(Arc::clone(&etcd)))
+        };
         let members = futures::future::try_join_all(members.into_iter().map(one));
         let (hub, members) = futures::future::try_join(one(hub), members).await?;
         Ok(Self { hub, members, room, _turn: None })
@@ -142,10 +149,9 @@ impl Fleet {
         let uid = uid(member).await?;
         let hub = self.hub.client().await?;
         let name = member.name();
-        let mut annotations = json!({ names::JOIN_ORDER: order.to_string() });
-        if member.alias() != name {
-            annotations[names::CLUSTER_ALIAS] = json!(member.alias());
-        }
+        // Without an alias the value is null, which sets nothing.
+        let alias = Some(member.alias()).filter(|alias| *alias != name);
+        let annotations = json!({ names::JOIN_ORDER: order.to_string(), names::CLUSTER_ALIAS: alias });
         let cluster = json!({
             "apiVersion": "cluster.open-cluster-management.io/v1", "kind": "ManagedCluster",
             "metadata": { "name": name, "annotations": annotations },
@@ -225,7 +231,8 @@ impl Fleet {
     /// Where it fails, with what it said.
     pub fn shell(&self, line: &str) -> Result<String> {
         let output = self.try_shell(line)?;
-        let (said, complaint) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let (said, complaint) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         if !output.status.success() {
             bail!("$ {line}\n{said}{complaint}({})", output.status);
         }
@@ -243,7 +250,8 @@ impl Fleet {
         kubeconfig::write(&path, &kubeconfig::merge(&all))?;
         let programs = controller::program(&self.room)?;
         let helm = tools::program("helm", "helm")?;
-        let folders = [&programs, &helm].map(|program| program.parent().map(|f| f.display().to_string()).unwrap_or_default());
+        let folders = [&programs, &helm]
+            .map(|program| program.parent().map(|f| f.display().to_string()).unwrap_or_default());
         Command::new("bash")
             .args(["-c", &format!("export PATH={}:$PATH; {line}", folders.join(":"))])
             .current_dir(tools::root()?)
@@ -278,18 +286,24 @@ pub async fn uid(cluster: &Cluster) -> Result<String> {
 /// Where the kubeconfig has neither.
 pub fn credentials(name: &str, kubeconfig: &Value) -> Result<Value> {
     let part = |pointer: &str| kubeconfig.pointer(pointer).and_then(Value::as_str);
-    let mut data = json!({ "ca.crt": part("/clusters/0/cluster/certificate-authority-data") });
-    let mut text = json!({ "endpoint": part("/clusters/0/cluster/server") });
-    let kind = if let Some(token) = part("/users/0/user/token") {
-        text["token"] = json!(token);
-        "ServiceAccountToken"
-    } else {
-        let key = part("/users/0/user/client-key-data");
-        ensure!(key.is_some(), "{name}: the kubeconfig must hold a client certificate with its key, or a token, as data");
-        data["tls.crt"] = json!(part("/users/0/user/client-certificate-data"));
-        data["tls.key"] = json!(key);
-        "X509Certificate"
-    };
+    let (token, key) = (part("/users/0/user/token"), part("/users/0/user/client-key-data"));
+    ensure!(
+        token.is_some() || key.is_some(),
+        "{name}: the kubeconfig must hold a client certificate with its key, or a token, as data"
+    );
+    let kind = if token.is_some() { "ServiceAccountToken" } else { "X509Certificate" };
+    let mut data = json!({
+        "ca.crt": part("/clusters/0/cluster/certificate-authority-data"),
+        "tls.crt": part("/users/0/user/client-certificate-data"),
+        "tls.key": key,
+    });
+    if let Some(data) = data.as_object_mut() {
+        data.retain(|_, value| !value.is_null());
+    }
+    let mut text = json!({ "endpoint": part("/clusters/0/cluster/server"), "token": token });
+    if let Some(text) = text.as_object_mut() {
+        text.retain(|_, value| !value.is_null());
+    }
     Ok(json!({
         "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
         "metadata": { "name": name, "labels": { names::CREDENTIAL_TYPE: kind } },
@@ -308,7 +322,8 @@ pub fn documents(yaml: &str) -> Result<Vec<Value>> {
 
 async fn api_of(client: &kube::Client, object: &Value) -> Result<Api<DynamicObject>> {
     let types: TypeMeta = serde_json::from_value(object.clone())?;
-    let (resource, capabilities) = kube::discovery::pinned_kind(client, &GroupVersionKind::try_from(types)?).await?;
+    let (resource, capabilities) =
+        kube::discovery::pinned_kind(client, &GroupVersionKind::try_from(types)?).await?;
     let namespace = object.pointer("/metadata/namespace").and_then(Value::as_str).unwrap_or("default");
     Ok(match capabilities.scope {
         kube::discovery::Scope::Namespaced => Api::namespaced_with(client.clone(), namespace, &resource),

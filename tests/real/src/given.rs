@@ -17,10 +17,7 @@ pub const MEMBERS: &str = "FLEETCTL_REAL_MEMBERS";
 pub fn clusters() -> Result<Option<(Value, Vec<Value>)>> {
     let (hub, members) = (std::env::var_os(HUB), std::env::var_os(MEMBERS));
     let (Some(hub), Some(members)) = (&hub, &members) else {
-        anyhow::ensure!(
-            hub.is_none() && members.is_none(),
-            "set both {HUB} and {MEMBERS}, or neither"
-        );
+        anyhow::ensure!(hub.is_none() && members.is_none(), "set both {HUB} and {MEMBERS}, or neither");
         return Ok(None);
     };
     let members = std::env::split_paths(members).map(read).collect::<Result<Vec<_>>>()?;

@@ -51,7 +51,9 @@ pub fn rename(kubeconfig: &mut Value, name: &str) -> Result<()> {
     let context = entry("contexts", current).context("its current context isn't there")?;
     let part = |list: &str, key: &str| -> Result<Value> {
         let named = context.pointer(&format!("/context/{key}")).with_context(|| format!("no {key}"))?;
-        entry(list, named).and_then(|found| found.get(key).cloned()).with_context(|| format!("no {key} {named}"))
+        entry(list, named)
+            .and_then(|found| found.get(key).cloned())
+            .with_context(|| format!("no {key} {named}"))
     };
     let (cluster, user) = (part("clusters", "cluster")?, part("users", "user")?);
     *kubeconfig = json!({
@@ -91,7 +93,8 @@ pub fn merge(all: &[Value]) -> Value {
 /// # Errors
 /// Where the file can't be written.
 pub fn write(path: &Path, kubeconfig: &Value) -> Result<()> {
-    std::fs::write(path, serde_json::to_string_pretty(kubeconfig)?).with_context(|| path.display().to_string())
+    std::fs::write(path, serde_json::to_string_pretty(kubeconfig)?)
+        .with_context(|| path.display().to_string())
 }
 
 /// A client for its current context.

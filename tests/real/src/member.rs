@@ -50,12 +50,20 @@ impl Living {
         tasks.spawn(give_addresses::<Ingress>(client.clone(), |ingress| {
             let spec = ingress.spec.as_ref();
             spec.and_then(|spec| spec.ingress_class_name.as_deref()) == Some("nginx")
-                && ingress.status.as_ref().and_then(|status| status.load_balancer.as_ref()).is_none_or(|given| given.ingress.is_none())
+                && ingress
+                    .status
+                    .as_ref()
+                    .and_then(|status| status.load_balancer.as_ref())
+                    .is_none_or(|given| given.ingress.is_none())
         }));
         tasks.spawn(give_addresses::<Service>(client.clone(), |service| {
             let spec = service.spec.as_ref();
             spec.and_then(|spec| spec.type_.as_deref()) == Some("LoadBalancer")
-                && service.status.as_ref().and_then(|status| status.load_balancer.as_ref()).is_none_or(|given| given.ingress.is_none())
+                && service
+                    .status
+                    .as_ref()
+                    .and_then(|status| status.load_balancer.as_ref())
+                    .is_none_or(|given| given.ingress.is_none())
         }));
         Ok(Self { _tasks: tasks })
     }
@@ -94,8 +102,6 @@ where
         let namespace = object.namespace().unwrap_or_default();
         let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &namespace, &resource);
         // Refused because it is gone or changed: its next event tells.
-        let _ = api
-            .patch_status(&object.name_any(), &PatchParams::default(), &Patch::Merge(&status))
-            .await;
+        let _ = api.patch_status(&object.name_any(), &PatchParams::default(), &Patch::Merge(&status)).await;
     }
 }

@@ -43,7 +43,8 @@ impl Room {
 }
 
 fn open() -> Result<PathBuf> {
-    let folder = tempfile::Builder::new().prefix("fleet-real-").tempdir().context("a temporary folder")?.keep();
+    let folder =
+        tempfile::Builder::new().prefix("fleet-real-").tempdir().context("a temporary folder")?.keep();
     reaper::start(&folder)?;
     Ok(folder)
 }

@@ -21,7 +21,12 @@ pub const LONG: Duration = Duration::from_secs(120);
 ///
 /// # Errors
 /// After [`LONG`], with the object as it was seen last.
-pub async fn until<K>(api: Api<K>, name: &str, what: &str, wanted: impl FnMut(Option<&K>) -> bool) -> Result<Option<K>>
+pub async fn until<K>(
+    api: Api<K>,
+    name: &str,
+    what: &str,
+    wanted: impl FnMut(Option<&K>) -> bool,
+) -> Result<Option<K>>
 where
     K: Resource + Clone + Debug + Serialize + DeserializeOwned + Send + 'static,
 {
