@@ -5,6 +5,8 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use fleet_api::{ManagedCluster, ObjectId};
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::telemetry::{Silent, Telemetry};
@@ -17,6 +19,29 @@ pub trait Transport: Send + Sync + 'static {
     /// # Errors
     /// Where the member can't be addressed: no credentials, an unreadable CA.
     fn connect(&self, cluster: &ManagedCluster) -> Result<kube::Client, TransportError>;
+
+    /// What the transport knows of a member by itself, whether or not it is registered.
+    fn announced(&self, _name: &str) -> Option<Announced> {
+        None
+    }
+
+    /// Names of members whose way has changed, appeared or gone; each stream gives a name once, to one listener.
+    fn changes(&self) -> BoxStream<'static, String> {
+        futures::stream::pending().boxed()
+    }
+}
+
+/// A member that its credentials speak of.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Announced {
+    /// Its name.
+    pub name: String,
+    /// The hub's namespace in which its credentials are.
+    pub namespace: String,
+    /// Its human name, where one is written there.
+    pub alias: Option<String>,
+    /// Labels that people have given it there.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// Why a member can't be addressed.

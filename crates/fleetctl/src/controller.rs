@@ -25,7 +25,8 @@ pub async fn run(environment: &Environment, global: &Global, arguments: &Control
             .map_err(|error| Failure::failed(error.to_string()))?;
     }
     let stop = CancellationToken::new();
-    let mut remote = RemoteOptions::default();
+    let mut remote = RemoteOptions::new(Arc::clone(&environment.clock));
+    remote.plugins = arguments.work.allow_exec_plugins.iter().cloned().collect();
     if !arguments.work.credentials_namespaces.is_empty() {
         remote.namespaces.clone_from(&arguments.work.credentials_namespaces);
     }

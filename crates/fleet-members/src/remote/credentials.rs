@@ -2,21 +2,32 @@
 
 use std::collections::BTreeMap;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use fleet_api::names;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
-use kube::config::AuthInfo;
+use kube::config::{ExecAuthCluster, ExecConfig, Kubeconfig};
 use kube::core::ObjectMeta;
 use secrecy::{ExposeSecret as _, SecretString};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::RemoteOptions;
+use super::bearer::Bearer;
+use super::link::{Link, Way};
+use super::plugin::{Plugin, Plugins};
+use super::wire::{Timing, Wire};
+
+/// Keys under which a Secret may hold a whole kubeconfig: the plain one, and those of Cluster API and others.
+const KUBECONFIG_KEYS: [&str; 3] = ["kubeconfig", "value", "config"];
 
 /// What a credential Secret holds: endpoint, authority, and who we are there.
 #[derive(Debug, Clone)]
 pub struct Credentials {
-    endpoint: http::Uri,
-    authority: Option<String>,
-    identity: Identity,
+    pub(super) endpoint: http::Uri,
+    pub(super) authority: Option<String>,
+    pub(super) identity: Identity,
+    pub(super) proxy: Option<http::Uri>,
+    pub(super) server_name: Option<String>,
 }
 
 /// Who we are at a member. Values never show in `Debug`.
@@ -31,6 +42,8 @@ pub enum Identity {
     },
     /// A bearer token.
     Token(SecretString),
+    /// A credential plugin that gives a token when it is needed.
+    Plugin(Box<ExecConfig>),
 }
 
 /// Why a Secret can't be used.
@@ -71,10 +84,36 @@ impl Credentials {
         if endpoint.scheme_str() != Some("https") {
             return Err(invalid("it must begin with https://".to_owned()));
         }
-        Ok(Self { endpoint, authority, identity })
+        Ok(Self { endpoint, authority, identity, proxy: None, server_name: None })
     }
 
-    /// Reads a Secret's `endpoint`, `ca.crt` (or `ca`), and `tls.crt` with `tls.key` or `token`.
+    /// The same through a proxy: `http://` or `socks5://`, with `USER:PASSWORD@` where it asks for that.
+    ///
+    /// # Errors
+    /// [`CredentialsError::Invalid`] for an address that is none.
+    pub fn through_proxy(mut self, proxy: &str) -> Result<Self, CredentialsError> {
+        let proxy = proxy.trim().parse::<http::Uri>().ok().filter(|proxy| {
+            matches!(proxy.scheme_str(), Some("http" | "socks5" | "socks5h")) && proxy.host().is_some()
+        });
+        self.proxy = Some(proxy.ok_or_else(|| {
+            CredentialsError::Invalid {
+                key: "proxy-url",
+                why: "write it as http://[USER:PASSWORD@]HOST:PORT or socks5://[USER:PASSWORD@]HOST:PORT"
+                    .to_owned(),
+            }
+        })?);
+        Ok(self)
+    }
+
+    /// The same, with the server's certificate held to another name than the endpoint's.
+    pub(super) fn named(mut self, server_name: Option<String>) -> Self {
+        self.server_name = server_name.filter(|name| !name.is_empty());
+        self
+    }
+
+    /// Reads a Secret: `endpoint`, `ca.crt` (or `ca`), `proxy-url`, `tls-server-name`, and who we are: `tls.crt` with
+    /// `tls.key`, `token`, or `exec` (a credential plugin as kubeconfigs have it, in JSON). Or a whole kubeconfig under
+    /// `kubeconfig`, `value` or `config`, whose current context counts.
     ///
     /// # Errors
     /// The first key that is missing or makes no sense; never its value.
@@ -87,27 +126,51 @@ impl Credentials {
             let text = String::from_utf8(bytes.0.clone()).map_err(invalid)?;
             Ok(Some(text).filter(|text| !text.trim().is_empty()))
         };
-        if text("proxy-url")?.is_some() {
-            let why = "proxies aren't supported yet; remove the key where the member can be reached directly";
-            return Err(CredentialsError::Invalid { key: "proxy-url", why: why.to_owned() });
+        if text("endpoint")?.is_none() {
+            for key in KUBECONFIG_KEYS {
+                let Some(written) = text(key)? else { continue };
+                let invalid = |why: &str| CredentialsError::Invalid { key, why: why.to_owned() };
+                let config = Kubeconfig::from_yaml(&written).map_err(|_| invalid("it is no kubeconfig"))?;
+                return super::kubeconfig::read(&config, None).map_err(|why| invalid(&why));
+            }
         }
         let endpoint = text("endpoint")?.ok_or(CredentialsError::Missing("endpoint"))?;
         let authority = match text("ca.crt")? {
             Some(authority) => Some(authority),
             None => text("ca")?,
         };
-        let identity = match (text("tls.crt")?, text("tls.key")?, text("token")?) {
-            (Some(certificate), Some(key), _) => Identity::Certificate { certificate, key: key.into() },
-            (None, None, Some(token)) => Identity::Token(token.trim().to_owned().into()),
-            (Some(_), None, _) => Err(CredentialsError::Missing("tls.key"))?,
-            (None, Some(_), _) => Err(CredentialsError::Missing("tls.crt"))?,
-            (None, None, None) => {
+        let identity = match (text("tls.crt")?, text("tls.key")?, text("token")?, text("exec")?) {
+            (Some(certificate), Some(key), ..) => Identity::Certificate { certificate, key: key.into() },
+            (None, None, Some(token), _) => Identity::Token(token.trim().to_owned().into()),
+            (None, None, None, Some(exec)) => {
+                let invalid = |_| CredentialsError::Invalid {
+                    key: "exec",
+                    why: "it is no exec plugin of a kubeconfig in JSON".to_owned(),
+                };
+                Identity::Plugin(Box::new(serde_json::from_str(&exec).map_err(invalid)?))
+            }
+            (Some(_), None, ..) => Err(CredentialsError::Missing("tls.key"))?,
+            (None, Some(_), ..) => Err(CredentialsError::Missing("tls.crt"))?,
+            (None, None, None, None) => {
                 // A wrong endpoint is said first: it is the first line that a person writes.
                 Self::new(&endpoint, None, Identity::Token(String::new().into()))?;
                 Err(CredentialsError::Missing("token"))?
             }
         };
-        Self::new(&endpoint, authority, identity)
+        let read = Self::new(&endpoint, authority, identity)?.named(text("tls-server-name")?);
+        match text("proxy-url")? {
+            Some(proxy) => read.through_proxy(&proxy),
+            None => Ok(read),
+        }
+    }
+
+    /// Reads a context of a kubeconfig; without a name the current one, or the only one. What it refers to by file isn't
+    /// read: a Secret has no files.
+    ///
+    /// # Errors
+    /// [`CredentialsError::Unusable`] in words.
+    pub fn from_kubeconfig(config: &Kubeconfig, context: Option<&str>) -> Result<Self, CredentialsError> {
+        super::kubeconfig::read(config, context).map_err(CredentialsError::Unusable)
     }
 
     /// The Secret that [`Credentials::read`] reads: Opaque, named as the member, labelled as the cluster gateway
@@ -131,7 +194,17 @@ impl Credentials {
                 put("token", token.expose_secret());
                 "ServiceAccountToken"
             }
+            Identity::Plugin(exec) => {
+                put("exec", &serde_json::to_string(exec).unwrap_or_default());
+                "Dynamic"
+            }
         };
+        if let Some(proxy) = &self.proxy {
+            put("proxy-url", proxy.to_string().trim_end_matches('/'));
+        }
+        if let Some(name) = &self.server_name {
+            put("tls-server-name", name);
+        }
         let labels = BTreeMap::from([(names::CREDENTIAL_TYPE.to_owned(), kind.to_owned())]);
         Secret {
             metadata: ObjectMeta {
@@ -151,39 +224,75 @@ impl Credentials {
         self.endpoint.to_string().trim_end_matches('/').to_owned()
     }
 
-    /// A client that uses them, for any purpose: it has no retries of its own.
+    /// A client for one use, by a person's hand: it has deadlines, and neither retries nor credential plugins.
     ///
     /// # Errors
-    /// In words, where a certificate can't be read.
+    /// In words, where a certificate can't be read, or they name a plugin.
     pub fn client(&self) -> Result<kube::Client, CredentialsError> {
-        let mut config = kube::Config::new(self.endpoint.clone());
-        if let Some(authority) = &self.authority {
-            config.root_cert = Some(certificates(authority)?);
+        if let Identity::Plugin(exec) = &self.identity {
+            Plugins::default().judge(exec).map_err(CredentialsError::Unusable)?;
         }
-        let mut user = AuthInfo::default();
-        match &self.identity {
-            Identity::Certificate { certificate, key } => {
-                user.client_certificate_data = Some(STANDARD.encode(certificate));
-                user.client_key_data = Some(STANDARD.encode(key.expose_secret()).into());
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        Ok(Link::new(Ok(self.way(Timing::default(), Bearer::None, tasks, stop)?)).client())
+    }
+
+    /// A client that goes by the same rules as the controller's, credential plugins included.
+    ///
+    /// # Errors
+    /// In words, where a certificate can't be read, or they name a plugin that isn't allowed.
+    pub fn client_with(&self, options: &RemoteOptions) -> Result<kube::Client, CredentialsError> {
+        let way = self.allowed_way(options, &TaskTracker::new(), &CancellationToken::new())?;
+        Ok(Link::new(Ok(way)).client())
+    }
+
+    /// The way to the member, made at its first use.
+    pub(super) fn allowed_way(
+        &self,
+        options: &RemoteOptions,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) -> Result<Way, CredentialsError> {
+        let bearer = match &self.identity {
+            Identity::Plugin(exec) => {
+                options.plugins.judge(exec).map_err(CredentialsError::Unusable)?;
+                let (clock, stop) = (options.clock.clone(), stop.child_token());
+                Bearer::Plugin(Plugin::new((**exec).clone(), self.described(), clock, tasks.clone(), stop))
             }
-            Identity::Token(token) => user.token = Some(token.clone()),
+            _ => Bearer::None,
+        };
+        self.way(options.timing.clone(), bearer, tasks.clone(), stop.child_token())
+    }
+
+    fn way(
+        &self,
+        timing: Timing,
+        mut bearer: Bearer,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+    ) -> Result<Way, CredentialsError> {
+        if let Identity::Token(token) = &self.identity {
+            let invalid = || CredentialsError::Invalid { key: "token", why: "it can't be sent".to_owned() };
+            bearer = Bearer::Fixed(super::bearer::header(token).ok_or_else(invalid)?);
         }
-        config.auth_info = user;
-        config.default_retry = false;
-        kube::Client::try_from(config).map_err(|error| CredentialsError::Unusable(innermost(&error)))
+        let (answer, connectors) = (timing.answer, super::connect::connectors(self)?);
+        let wire = Wire::new(self.endpoint.clone(), connectors, timing, tasks, stop);
+        Ok(Way::new(self.endpoint.clone(), wire, bearer, answer))
+    }
+
+    /// What a credential plugin may ask about the cluster.
+    fn described(&self) -> ExecAuthCluster {
+        ExecAuthCluster {
+            server: Some(self.endpoint()),
+            insecure_skip_tls_verify: None,
+            certificate_authority_data: self.authority.as_ref().map(|pem| pem.as_bytes().to_vec()),
+            proxy_url: self.proxy.as_ref().map(ToString::to_string),
+            tls_server_name: self.server_name.clone(),
+            config: None,
+        }
     }
 }
 
-/// The cause at the bottom: what is above says "client error" and no more.
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut deepest = error;
-    while let Some(source) = deepest.source() {
-        deepest = source;
-    }
-    deepest.to_string()
-}
-
-fn certificates(pem: &str) -> Result<Vec<Vec<u8>>, CredentialsError> {
+pub(super) fn certificates(pem: &str) -> Result<Vec<Vec<u8>>, CredentialsError> {
     use rustls_pki_types::CertificateDer;
     use rustls_pki_types::pem::PemObject as _;
     let all = CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<Vec<_>, _>>();

@@ -38,6 +38,15 @@ pub struct WorkArgs {
     /// Where the Secrets with the members' credentials are; else fleetctl-system and vela-system
     #[arg(long = "credentials-namespace", env = "FLEETCTL_CREDENTIALS_NAMESPACE", value_name = "NAME,…", value_delimiter = ',', value_parser = namespace)]
     pub credentials_namespaces: Vec<String>,
+    /// Credential plugins that those Secrets may name, each with the variables that they may set for it. Whoever may
+    /// write the Secrets runs them, with arguments of their choice, as the controller
+    #[arg(
+        long = "allow-exec-plugin",
+        env = "FLEETCTL_ALLOW_EXEC_PLUGIN",
+        value_name = "COMMAND[:VARIABLE+…],…",
+        value_delimiter = ','
+    )]
+    pub allow_exec_plugins: Vec<fleet_members::AllowedPlugin>,
     /// How many Applications are looked at at once
     #[arg(long, env = "FLEETCTL_CONCURRENCY", value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub concurrency: u16,

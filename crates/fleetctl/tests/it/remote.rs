@@ -41,7 +41,10 @@ async fn members_are_reached_by_their_secrets() {
         apply(&hub, &secret).await;
     }
     let stop = CancellationToken::new();
-    let remote = Remote::open(hub.clone(), RemoteOptions::default(), stop.child_token()).await.unwrap();
+    let remote =
+        Remote::open(hub.clone(), RemoteOptions::new(Arc::new(jiff::Timestamp::now)), stop.child_token())
+            .await
+            .unwrap();
     let options = Options::new(Arc::new(jiff::Timestamp::now));
     let controller = Controller::new(hub.clone(), Arc::new(remote.clone()), options);
     let mut running = tokio::task::JoinSet::new();
