@@ -176,8 +176,8 @@ fn happen(world: &mut World, event: &Event) {
         Event::Remove(at) => {
             world.facts.removed.insert((*at.get(&CLUSTERS)).to_owned());
         }
-        Event::Hold(at, true) => world.hold(at.get(&CLUSTERS)),
-        Event::Hold(at, false) => world.let_go(at.get(&CLUSTERS)),
+        Event::Hold(at, true) => world.hold(CLUSTERS[at.index(CLUSTERS.len())]),
+        Event::Hold(at, false) => world.let_go(CLUSTERS[at.index(CLUSTERS.len())]),
         Event::Suspend(suspend) => world.facts.suspend = *suspend,
         Event::Terminate => world.facts.terminate = true,
         Event::Supersede => world.facts.superseded = true,
@@ -385,15 +385,15 @@ fn never_stuck(world: &World, turned: &Advance) -> Result<(), TestCaseError> {
                 .get(&(step.name.clone(), state.target.clone()))
                 .cloned()
                 .unwrap_or_default();
-            match state.phase {
+            let moves = match state.phase {
                 TargetPhase::Delivering => fact.delivery != Delivery::Idle,
                 TargetPhase::Waiting => true,
                 TargetPhase::Pruning => fact.prune == Prune::Running,
                 TargetPhase::Pending => !halted && state.retry_at.is_some(),
                 _ => false,
-                // A hold is named, and its end is an event.
-            }
-            || world.facts.held.contains_key(&(step.name.clone(), state.target.clone()))
+            };
+            // A hold is named, and its end is an event.
+            moves || world.facts.held.contains_key(&(step.name.clone(), state.target.clone()))
         })
     });
     let gate = status.steps.iter().find(|step| step.phase == StepPhase::Suspending);
