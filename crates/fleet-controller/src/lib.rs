@@ -24,7 +24,6 @@ mod deliver;
 mod drift;
 mod events;
 mod facts;
-mod held;
 mod hub;
 mod kinds;
 mod plans;

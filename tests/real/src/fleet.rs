@@ -17,10 +17,11 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use crate::pki::Pki;
 use crate::{
-    Cluster, ClusterSpec, Controller, Etcd, Life, Room, controller, eventually, given, kubeconfig, tools,
-    until,
+    Cluster, ClusterSpec, Controller, Etcd, Life, Room, controller, given, kubeconfig, tools, until,
 };
 
+/// The hub's namespace with the members' credentials.
+pub const SYSTEM: &str = "fleetctl-system";
 /// Under which name the tier applies.
 const MANAGER: &str = "fleet-real";
 
@@ -93,13 +94,18 @@ impl Fleet {
         Ok(fleet)
     }
 
-    /// An inert hub and members `m1`, `m2`, … without controllers: enough for whatever isn't about workloads.
+    /// A hub and members `m1`, `m2`, …, all without controllers: enough for whatever isn't about workloads.
     ///
     /// # Errors
     /// Where a cluster doesn't come up.
     pub async fn small(members: usize) -> Result<Self> {
         let members = (1..=members).map(|number| ClusterSpec::new(&format!("m{number}"), Life::Bare));
         Self::start(ClusterSpec::new("hub", Life::Bare), members).await
+    }
+
+    /// Ends everything. A fleet that is dropped without this was part of a test that failed: its logs are kept.
+    pub fn end(self) {
+        self.room.pass();
     }
 
     /// Where its files are.
@@ -166,15 +172,10 @@ impl Fleet {
         }});
         api.patch_status(name, &PatchParams::default(), &Patch::Merge(&status)).await?;
         let secret = credentials(name, member.kubeconfig())?;
-        let api: Api<Secret> = Api::namespaced(hub, "default");
-        eventually("namespace default", || {
-            let (api, secret) = (api.clone(), &secret);
-            async move {
-                let patch = Patch::Apply(secret);
-                Ok(api.patch(name, &PatchParams::apply(MANAGER).force(), &patch).await.map(drop)?)
-            }
-        })
-        .await
+        self.namespace(&self.hub, SYSTEM).await?;
+        let api: Api<Secret> = Api::namespaced(hub, SYSTEM);
+        api.patch(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&secret)).await?;
+        Ok(())
     }
 
     /// Starts the built `fleetctl controller` as the hub's administrator.

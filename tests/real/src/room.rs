@@ -2,11 +2,14 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use anyhow::{Context as _, Result};
 
 use crate::reaper;
+
+/// How many lines of the controller's log are shown when a test fails.
+const LAST: usize = 25;
 
 static ALL: OnceLock<std::result::Result<PathBuf, String>> = OnceLock::new();
 static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -16,6 +19,7 @@ static COUNT: AtomicU32 = AtomicU32::new(0);
 #[derive(Debug)]
 pub struct Room {
     path: PathBuf,
+    passed: AtomicBool,
 }
 
 impl Room {
@@ -28,12 +32,17 @@ impl Room {
         let all = all.as_ref().map_err(|error| anyhow::anyhow!("{error}"))?;
         let path = all.join(format!("{}-{name}", COUNT.fetch_add(1, Ordering::Relaxed)));
         std::fs::create_dir_all(path.join("logs"))?;
-        Ok(Self { path })
+        Ok(Self { path, passed: AtomicBool::new(false) })
     }
 
     /// The folder.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The test has passed; nobody will want the logs.
+    pub(crate) fn pass(&self) {
+        self.passed.store(true, Ordering::Relaxed);
     }
 
     /// Where a process writes what it says.
@@ -52,11 +61,17 @@ fn open() -> Result<PathBuf> {
 #[expect(clippy::print_stderr, reason = "whoever runs the tests must learn where to look")]
 impl Drop for Room {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            if let Some(all) = self.path.parent() {
-                let _ = std::fs::write(all.join("failed"), "");
-            }
-            eprintln!("logs are in {}", self.path.join("logs").display());
+        if self.passed.load(Ordering::Relaxed) {
+            return;
         }
+        if let Some(all) = self.path.parent() {
+            let _ = std::fs::write(all.join("failed"), "");
+        }
+        let said = std::fs::read_to_string(self.log("controller")).unwrap_or_default();
+        let skipped = said.lines().count().saturating_sub(LAST);
+        for line in said.lines().skip(skipped) {
+            eprintln!("controller: {line}");
+        }
+        eprintln!("all logs are in {}", self.path.join("logs").display());
     }
 }

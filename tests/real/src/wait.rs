@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 /// Longer than anything here takes on a busy machine of two cores.
-pub const LONG: Duration = Duration::from_secs(120);
+pub const LONG: Duration = Duration::from_secs(180);
 
 /// Waits by watch until an object, or its absence, is as wanted. A watch that breaks (its server is under fault) is
 /// begun again.

@@ -13,7 +13,6 @@ mod delivery;
 mod drift;
 mod edits;
 mod gates;
-mod held;
 mod members;
 mod policies;
 mod requests;

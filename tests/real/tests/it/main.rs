@@ -1,4 +1,5 @@
 //! What holds on real clusters.
 
+mod noise;
 mod scenario;
 mod smoke;

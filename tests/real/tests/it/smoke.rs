@@ -32,5 +32,6 @@ async fn an_object_arrives() -> Result<()> {
     let there: Api<ConfigMap> = Api::namespaced(fleet.member("m1")?.client().await?, "default");
     fleet_real::until(there, "settings", "delivered", |object| object.is_some()).await?;
     assert!(controller.stop().await?.is_some_and(|status| status.success()), "{}", controller.log());
+    fleet.end();
     Ok(())
 }
