@@ -99,6 +99,11 @@ impl ManagedCluster {
         self.annotations().get(names::CLUSTER_ALIAS).map(String::as_str).filter(|alias| !alias.is_empty())
     }
 
+    /// Why an operator holds it, where one does; `true` where no reason was given.
+    pub fn cordoned(&self) -> Option<&str> {
+        self.annotations().get(names::CORDONED).map(String::as_str).filter(|why| *why != "false")
+    }
+
     /// Its place in the order of joining; members without one come first.
     pub fn join_order(&self) -> u64 {
         self.annotations().get(names::JOIN_ORDER).and_then(|n| n.parse().ok()).unwrap_or(0)

@@ -37,6 +37,8 @@ pub const FINALIZER: &str = "app.oam.dev/resource-tracker-finalizer";
 pub const ORPHAN_FINALIZER: &str = "app.oam.dev/orphan-resource";
 /// On a ManagedCluster: its human name, accepted wherever the name is.
 pub const CLUSTER_ALIAS: &str = "cluster.core.oam.dev/cluster-alias";
+/// On a ManagedCluster: an operator holds it, nothing is written to it until it is taken away; the value says why, or `true`.
+pub const CORDONED: &str = "fleetctl.dev/cordoned";
 /// On a ManagedCluster: its place in the order of joining, a decimal number.
 pub const JOIN_ORDER: &str = "fleetctl.dev/join-order";
 /// The hub's namespace for what belongs to the control plane: members' credentials, leases.

@@ -311,6 +311,10 @@ pub struct TargetState {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::schemas::optional_time")]
     pub started_at: Option<Timestamp>,
+    /// Since when somebody holds it: nothing is sent there meanwhile, and its time doesn't run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schemas::optional_time")]
+    pub held_since: Option<Timestamp>,
     /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::schemas::optional_time")]
@@ -332,6 +336,7 @@ impl TargetState {
             attempts: 0,
             retry_at: None,
             started_at: None,
+            held_since: None,
             ended_at: None,
             seal: String::new(),
         }

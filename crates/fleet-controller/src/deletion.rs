@@ -12,8 +12,8 @@ use jiff::Timestamp;
 use kube::ResourceExt as _;
 
 use crate::context::Context;
-use crate::prune;
 use crate::walk::Walk;
+use crate::{held, prune};
 
 /// What may be in a namespace and still leave it empty.
 const LEFT_BY_KUBERNETES: [&str; 2] = ["kube-root-ca.crt", "default"];
@@ -62,12 +62,19 @@ pub(crate) fn advance(ctx: &Arc<Context>, app: &Application, walk: &Walk, now: T
             lost.push(target.clone());
             continue;
         }
+        let hold = held::hold(ctx, &target.cluster);
         match walk.board.cleared(target) {
             Prune::Done | Prune::NotNeeded => {}
             Prune::Running => left.push((target, "objects are being deleted".to_owned())),
             Prune::Idle if is_sending(walk, target) || walk.board.is_repairing(&target.cluster) => {
                 left.push((target, "a delivery is ending".to_owned()))
             }
+            Prune::Idle | Prune::Refused(_) if hold.is_some() => match hold {
+                Some(hold) if !forced && now < deadline => {
+                    left.insert(0, (target, hold.problem(&target.cluster).message))
+                }
+                _ => lost.push(target.clone()),
+            },
             Prune::Idle => {
                 start(ctx, walk, entry, keep);
                 left.push((target, "objects are being deleted".to_owned()));
@@ -146,6 +153,7 @@ fn start(ctx: &Arc<Context>, walk: &Walk, entry: &TargetInventory, keep: bool) {
         };
         let outcome = match outcome {
             Ok(()) => Prune::Done,
+            Err(MemberError::Held { .. }) => Prune::Idle,
             Err(error) => Prune::Refused(prune::problem(&error)),
         };
         board.set_cleared(&target, outcome);

@@ -95,6 +95,8 @@ async fn deliver(ctx: &Context, job: &Job) -> Delivery {
 
 /// Why an object wasn't taken.
 enum Refusal {
+    /// Somebody holds the target: nothing was sent, and the state machine knows why.
+    Held,
     Unreachable(Problem),
     Later(Problem),
     Final(Problem),
@@ -103,14 +105,16 @@ enum Refusal {
 impl Refusal {
     fn weight(&self) -> u8 {
         match self {
-            Self::Unreachable(_) => 0,
-            Self::Later(_) => 1,
-            Self::Final(_) => 2,
+            Self::Held => 0,
+            Self::Unreachable(_) => 1,
+            Self::Later(_) => 2,
+            Self::Final(_) => 3,
         }
     }
 
     fn into_delivery(self) -> Delivery {
         match self {
+            Self::Held => Delivery::Idle,
             Self::Unreachable(problem) => Delivery::Unreachable(problem),
             Self::Later(problem) => Delivery::Refused { problem, retry: true },
             Self::Final(problem) => Delivery::Refused { problem, retry: false },
@@ -120,6 +124,7 @@ impl Refusal {
     fn of(id: &ObjectId, error: &MemberError) -> Self {
         let problem = |reason: &str, message: String| Problem { reason: reason.to_owned(), message };
         match error {
+            MemberError::Held { .. } => Self::Held,
             MemberError::Unreachable { .. } => Self::Unreachable(problem("Unreachable", error.to_string())),
             MemberError::Busy { .. } => Self::Later(problem("MemberBusy", format!("{id}: {error}"))),
             MemberError::Conflicts { conflicts, cluster } => {

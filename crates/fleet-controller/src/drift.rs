@@ -41,6 +41,10 @@ pub(crate) fn check(ctx: &Arc<Context>, walk: &mut Walk, noted: &Noted) {
             }
             continue;
         }
+        // What is held is left as it is; everything there is compared when the hold ends.
+        if walk.held.contains(cluster) {
+            continue;
+        }
         let Ok(member) = ctx.members.get(cluster) else { continue };
         let wanted = wanted(walk, &member, &target);
         if everything {
@@ -313,8 +317,8 @@ impl Repair {
                 self.board.report_drift(cluster, id, None);
                 Next::Repaired(format!("{id} on {cluster}: {differs}"))
             }
-            // When the member answers again, everything there is looked at again.
-            Err(error @ MemberError::Unreachable { .. }) => {
+            // When the member answers again or is let go, everything there is looked at again.
+            Err(error @ (MemberError::Unreachable { .. } | MemberError::Held { .. })) => {
                 tracing::debug!(cluster, object = %id, %error, "drift can't be repaired");
                 Next::Settled
             }

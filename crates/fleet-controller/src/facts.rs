@@ -10,6 +10,7 @@ use fleet_workflow::{ApprovalFact, Delivery, Facts, PlanFact, Problem, Prune, Ta
 use kube::ResourceExt as _;
 
 use crate::context::Context;
+use crate::held;
 use crate::walk::Walk;
 
 /// Gathers the facts for a turn.
@@ -33,6 +34,7 @@ pub(crate) fn gather(ctx: &Context, app: &Application, walk: &Walk, superseded: 
         facts.approvals = approvals(ctx, walk, run);
         facts.cleared_by_hand = cleared_by_hand(app, walk);
         facts.targets = targets(ctx, walk);
+        facts.held = held::targets(ctx, walk);
     }
     facts
 }
@@ -138,6 +140,9 @@ pub(crate) fn observe(ctx: &Context, walk: &Walk, target: &Target, desired: &[De
         waiting_for: Some(Problem { reason: reason.to_owned(), message }),
         ..TargetFact::default()
     };
+    if let Some(hold) = member.hold().filter(fleet_members::Hold::is_about_identity) {
+        return waits(hold.reason(), hold.message(&target.cluster));
+    }
     if let Reachability::Unreachable { message, .. } = member.reachability() {
         return waits("Unreachable", format!("cluster {} doesn't answer: {message}", target.cluster));
     }

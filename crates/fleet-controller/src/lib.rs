@@ -24,6 +24,7 @@ mod deliver;
 mod drift;
 mod events;
 mod facts;
+mod held;
 mod hub;
 mod kinds;
 mod plans;

@@ -37,6 +37,7 @@ pub(crate) fn start(
         };
         let outcome = match outcome {
             Ok(()) => Prune::Done,
+            Err(MemberError::Held { .. }) => Prune::Idle,
             // It is tried again once the member answers.
             Err(error) if error.is_transient() => {
                 tokio::select! {

@@ -29,7 +29,7 @@ use self::start::{serve_joiners, start};
 use crate::context::{AppKey, Context, Noted};
 use crate::records::{self, RecordError};
 use crate::walk::Walk;
-use crate::{deletion, drift};
+use crate::{deletion, drift, held};
 
 /// One turn. The Application's in-memory state is taken out for its time, so nothing is locked meanwhile.
 pub(crate) async fn reconcile(app: Arc<Application>, ctx: Arc<Context>) -> Result<Action, RecordError> {
@@ -45,6 +45,7 @@ pub(crate) async fn reconcile(app: Arc<Application>, ctx: Arc<Context>) -> Resul
                 walk.board = before.board;
                 walk.unchecked = before.unchecked;
                 walk.postponed = before.postponed;
+                walk.held = before.held;
             }
             walk
         }
@@ -85,6 +86,7 @@ async fn turn(
     walk: &mut Walk,
     noted: &Noted,
 ) -> Result<Option<Timestamp>, RecordError> {
+    held::note(ctx, walk);
     walk.board.retry_unreachable(&|cluster| is_reachable(ctx, cluster));
     if app.metadata.deletion_timestamp.is_some() {
         return delete(ctx, app, walk).await;

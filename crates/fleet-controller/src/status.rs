@@ -31,6 +31,8 @@ pub(crate) struct Seen<'a> {
     pub(crate) services: Vec<ServiceStatus>,
     /// Drift that is left or can't be repaired.
     pub(crate) drift: Vec<String>,
+    /// Clusters of this Application to which nothing is sent for now, and why.
+    pub(crate) held: Vec<fleet_workflow::Problem>,
     /// Objects that are done, by step and target.
     pub(crate) progress: BTreeMap<(String, fleet_api::Target), (u64, u64)>,
     pub(crate) inventory: &'a Inventory,
@@ -113,6 +115,8 @@ fn message(seen: &Seen<'_>, state: Option<&RunStatus>, unhealthy: Option<&Servic
     {
         said.push(format!("{} on {}: {}", service.name, service.cluster, service.message));
     }
+    let runs = state.is_some_and(|state| !state.phase.is_over());
+    said.extend(seen.held.first().filter(|_| !runs).map(|problem| problem.message.clone()));
     said.extend(seen.drift.first().cloned());
     said.join("; ")
 }
@@ -168,6 +172,10 @@ fn conditions_of(
             Condition::new("Healthy", false, "Unhealthy", message)
         }
     });
+    if let Some(first) = seen.held.first() {
+        let said: Vec<&str> = seen.held.iter().map(|problem| problem.message.as_str()).take(10).collect();
+        all.push(Condition::new("Held", true, &first.reason, said.join("; ")));
+    }
     all.push(Condition::new("Ready", phase == Phase::Running, &capitalised(phase.as_str()), ""));
     for condition in &mut all {
         condition.observed_generation = seen.app.metadata.generation;

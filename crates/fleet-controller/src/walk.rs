@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use fleet_api::{
-    Application, Inventory, Layer, ObjectId, ResourceTracker, Run, RunStatus, Target, TargetPhase, names,
+    Application, Inventory, Layer, ObjectId, ResourceTracker, Run, RunStatus, Target, TargetPhase,
+    TargetState, names,
 };
 use fleet_plan::{Delivery, Desired, Plan};
 use jiff::Timestamp;
@@ -41,6 +42,8 @@ pub(crate) struct Walk {
     pub(crate) unchecked: bool,
     /// What changed on targets while something was sent there; looked at afterwards.
     pub(crate) postponed: Postponed,
+    /// Clusters that were held at the last turn.
+    pub(crate) held: BTreeSet<String>,
     /// A write failed or lost a race: everything is read again at the next turn.
     pub(crate) stale: bool,
 }
@@ -84,6 +87,7 @@ impl Walk {
             progress_at: None,
             unchecked: true,
             postponed: Postponed::default(),
+            held: BTreeSet::new(),
             stale: false,
         }
     }
@@ -159,20 +163,25 @@ impl Walk {
 
     /// What this run sent to a target whole, without being done there.
     pub(crate) fn sent(&self, target: &Target) -> Vec<Layer> {
-        self.layers_in(target, |phase| phase == TargetPhase::Waiting)
+        self.layers_in(target, |state| state.phase == TargetPhase::Waiting)
     }
 
     /// What this run began to send to a target and didn't end.
     pub(crate) fn begun(&self, target: &Target) -> Vec<Layer> {
-        self.layers_in(target, |phase| matches!(phase, TargetPhase::Delivering | TargetPhase::Failed))
+        self.layers_in(target, |state| match state.phase {
+            TargetPhase::Delivering | TargetPhase::Failed => true,
+            // It is tried again later, or was stopped by a hold.
+            TargetPhase::Pending => state.started_at.is_some(),
+            _ => false,
+        })
     }
 
-    fn layers_in(&self, target: &Target, wanted: impl Fn(TargetPhase) -> bool) -> Vec<Layer> {
+    fn layers_in(&self, target: &Target, wanted: impl Fn(&TargetState) -> bool) -> Vec<Layer> {
         let Some((revision, status)) = self.revision.as_ref().zip(self.run_status()) else {
             return Vec::new();
         };
         let steps = status.steps.iter().filter(|step| {
-            step.targets.iter().any(|state| state.target == *target && !state.cleared && wanted(state.phase))
+            step.targets.iter().any(|state| state.target == *target && !state.cleared && wanted(state))
         });
         steps.map(|step| Layer { revision: revision.name.clone(), step: step.name.clone() }).collect()
     }

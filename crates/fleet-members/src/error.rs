@@ -2,6 +2,8 @@
 
 use kube::core::Status;
 
+use crate::Hold;
+
 /// Why a member didn't do what was asked.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum MemberError {
@@ -40,6 +42,14 @@ pub enum MemberError {
         reason: String,
         /// What it says.
         message: String,
+    },
+    /// It is held: the request wasn't sent.
+    #[error("{}", .hold.message(.cluster))]
+    Held {
+        /// The member.
+        cluster: String,
+        /// Why.
+        hold: Hold,
     },
     /// It doesn't have the kind.
     #[error(
@@ -84,6 +94,7 @@ impl MemberError {
             Self::Conflicts { .. } => "FieldConflict",
             Self::Refused { reason, .. } if reason.is_empty() => "Refused",
             Self::Refused { reason, .. } => reason,
+            Self::Held { hold, .. } => hold.reason(),
             Self::UnknownKind { .. } => "UnknownKind",
         }
     }

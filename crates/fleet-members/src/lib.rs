@@ -12,6 +12,7 @@
 
 pub mod breaker;
 pub mod error;
+pub mod hold;
 pub mod member;
 pub mod observe;
 pub mod registry;
@@ -21,6 +22,7 @@ pub mod telemetry;
 
 pub use breaker::Reachability;
 pub use error::{Conflict, MemberError};
+pub use hold::Hold;
 pub use member::{Live, Member};
 pub use observe::Observed;
 pub use registry::{Announced, MemberEvent, Members, Notify, Options, Transport, TransportError};

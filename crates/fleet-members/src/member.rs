@@ -20,7 +20,7 @@ use crate::breaker::Breaker;
 use crate::observe::{Observations, Observed};
 use crate::registry::{MemberEvent, Shared};
 use crate::resource::{Discovered, ResourcePath};
-use crate::{Answer, MemberError, Reachability};
+use crate::{Answer, Hold, MemberError, Reachability};
 
 /// An object as the member has it now.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,6 +65,7 @@ pub struct Member {
     client: kube::Client,
     budget: Semaphore,
     breaker: Breaker,
+    hold: Mutex<Option<Hold>>,
     discovered: Discovered,
     pub(crate) observations: Observations,
     pub(crate) watched: Mutex<BTreeMap<(String, String), ()>>,
@@ -86,6 +87,7 @@ impl Member {
             client,
             budget: Semaphore::new(shared.options.requests_at_once.max(1)),
             breaker: Breaker::new(name),
+            hold: Mutex::new(None),
             discovered: Discovered::default(),
             observations: Observations::default(),
             watched: Mutex::new(BTreeMap::new()),
@@ -106,6 +108,23 @@ impl Member {
         self.breaker.reachability()
     }
 
+    /// Why nothing may be written to it, where that is so.
+    pub fn hold(&self) -> Option<Hold> {
+        self.hold.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_hold(&self, hold: Option<Hold>) {
+        *self.hold.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = hold;
+    }
+
+    /// Every write asks first: whatever decided on it may have decided before the hold.
+    fn may_write(&self) -> Result<(), MemberError> {
+        match self.hold() {
+            None => Ok(()),
+            Some(hold) => Err(MemberError::Held { cluster: self.name.clone(), hold }),
+        }
+    }
+
     /// What the observer last saw of an object.
     pub fn observed(&self, id: &ObjectId) -> Option<Observed> {
         self.observations.get(id)
@@ -124,7 +143,7 @@ impl Member {
     /// Applies an object on the server. Answers what stands there afterwards.
     ///
     /// # Errors
-    /// [`MemberError::Conflicts`] where others own fields, unless `force`.
+    /// [`MemberError::Conflicts`] where others own fields, unless `force`; [`MemberError::Held`] without asking.
     pub async fn apply(
         self: &Arc<Self>,
         id: &ObjectId,
@@ -132,6 +151,7 @@ impl Member {
         manager: &str,
         force: bool,
     ) -> Result<Live, MemberError> {
+        self.may_write()?;
         let api = self.api(id).await?;
         let mut params = PatchParams::apply(manager);
         params.force = force;
@@ -172,6 +192,7 @@ impl Member {
     /// # Errors
     /// Where the member doesn't answer or refuses.
     pub async fn delete(self: &Arc<Self>, id: &ObjectId, seen: &Live) -> Result<(), MemberError> {
+        self.may_write()?;
         let api = self.api(id).await?;
         let mut params = DeleteParams::background();
         params.preconditions = Some(Preconditions {
@@ -189,6 +210,7 @@ impl Member {
     /// # Errors
     /// Where the member doesn't answer or refuses.
     pub async fn release(self: &Arc<Self>, id: &ObjectId, manager: &str) -> Result<(), MemberError> {
+        self.may_write()?;
         let api = self.api(id).await?;
         let Some(object) = self.ask("read", id, api.get_metadata_opt(&id.name)).await? else { return Ok(()) };
         let kept: Vec<_> = object.metadata.managed_fields.unwrap_or_default();

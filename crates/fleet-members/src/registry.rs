@@ -10,7 +10,7 @@ use futures::stream::BoxStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::telemetry::{Silent, Telemetry};
-use crate::{KnownKinds, Member};
+use crate::{Hold, KnownKinds, Member};
 
 /// How members are reached: in process, or over HTTPS with their credentials.
 pub trait Transport: Send + Sync + 'static {
@@ -126,6 +126,23 @@ pub struct Members {
 struct Entry {
     cluster: ManagedCluster,
     member: Result<Arc<Member>, TransportError>,
+    /// A hold that follows from which cluster it is.
+    identity: Option<Hold>,
+}
+
+impl Entry {
+    /// An identity that is in doubt outweighs a cordon: uncordoning doesn't help against it.
+    fn hold(&self) -> Option<Hold> {
+        let cordon = || Some(Hold::Cordoned { reason: self.cluster.cordoned()?.to_owned() });
+        self.identity.clone().or_else(cordon)
+    }
+
+    /// Tells the member what holds it.
+    fn settle(&self) {
+        if let Ok(member) = &self.member {
+            member.set_hold(self.hold());
+        }
+    }
 }
 
 impl Members {
@@ -151,18 +168,23 @@ impl Members {
         let mut members = self.members.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         match members.get_mut(&name) {
             Some(entry) => {
-                let moved = placement_facts(&entry.cluster) != placement_facts(&cluster);
+                let before = entry.hold();
+                let mut moved = placement_facts(&entry.cluster) != placement_facts(&cluster);
                 entry.cluster = cluster;
+                moved |= entry.hold() != before;
                 let mut reached = false;
                 if entry.member.is_err() {
                     entry.member = self.connect(&name, &entry.cluster);
                     reached = entry.member.is_ok();
                 }
+                entry.settle();
                 moved || reached
             }
             None => {
                 let member = self.connect(&name, &cluster);
-                members.insert(name, Entry { cluster, member });
+                let entry = Entry { cluster, member, identity: None };
+                entry.settle();
+                members.insert(name, entry);
                 true
             }
         }
@@ -194,6 +216,22 @@ impl Members {
                 message: "it isn't in the fleet any more".to_owned(),
             }),
         }
+    }
+
+    /// Why nothing may be written to a member, where that is so.
+    pub fn hold(&self, name: &str) -> Option<Hold> {
+        self.read().get(name).and_then(Entry::hold)
+    }
+
+    /// Holds a member for what is known of its identity, or lets go. True where that changes anything: whoever has
+    /// something there is to be woken.
+    pub fn set_identity(&self, name: &str, hold: Option<Hold>) -> bool {
+        let mut members = self.members.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let Some(entry) = members.get_mut(name) else { return false };
+        let before = entry.hold();
+        entry.identity = hold;
+        entry.settle();
+        entry.hold() != before
     }
 
     /// Whether a name is in the fleet.

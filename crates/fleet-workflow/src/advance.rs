@@ -109,6 +109,10 @@ impl Turn<'_> {
     }
 
     fn act(&mut self, node: &Node, step: &mut StepState) {
+        if self.holds(step) {
+            // Whoever was held has the whole time from now on.
+            step.deadline = self.now.checked_add(node.timeout).ok();
+        }
         let out_of_time = step.deadline.is_some_and(|deadline| deadline <= self.now);
         for state in &mut step.targets {
             self.target(node, state, out_of_time);

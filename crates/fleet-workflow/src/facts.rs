@@ -21,6 +21,9 @@ pub struct Facts {
     pub targets: BTreeMap<(String, Target), TargetFact>,
     /// Members that left the fleet.
     pub removed: BTreeSet<String>,
+    /// Targets to which nothing may be sent for now, by step, and why: what is on its way ends, nothing new begins,
+    /// and their time doesn't run until the entry is gone.
+    pub held: BTreeMap<(String, Target), Problem>,
     /// A person asks to stop before the next target.
     pub suspend: bool,
     /// A person asks to end the run.

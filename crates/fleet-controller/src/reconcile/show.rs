@@ -9,6 +9,7 @@ use kube::api::{Api, PostParams};
 
 use crate::context::Context;
 use crate::facts;
+use crate::held;
 use crate::problem::Problem;
 use crate::records::RecordError;
 use crate::status::{Seen, derive};
@@ -36,6 +37,7 @@ pub(crate) async fn write_status(
             held_back,
             services: services(ctx, walk, &shown),
             drift,
+            held: held::shown(ctx, walk),
             progress: progress(ctx, walk),
             inventory: &walk.inventory,
             deleting,
@@ -104,7 +106,9 @@ fn services(ctx: &Context, walk: &Walk, shown: &ApplicationStatus) -> Vec<Servic
                     && service.namespace == target.namespace
             });
             let healthy = match reason {
-                "Unreachable" | "NotListed" => before.is_none_or(|before| before.healthy),
+                "Unreachable" | "NotListed" | "ClusterChanged" | "DuplicateCluster" => {
+                    before.is_none_or(|before| before.healthy)
+                }
                 _ => fact.done,
             };
             services.push(ServiceStatus {

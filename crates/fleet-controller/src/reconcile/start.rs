@@ -7,6 +7,7 @@ use kube::ResourceExt as _;
 
 use super::machine::{step_machine, walk_on};
 use crate::context::Context;
+use crate::held;
 use crate::problem::Problem;
 use crate::records::{self, RecordError};
 use crate::resolve::Draft;
@@ -103,8 +104,11 @@ pub(crate) async fn serve_joiners(
         .zip(&placed)
         .filter(|(step, _)| !step.objects.is_empty())
         .map(|(_, placed)| placed);
-    let joined: std::collections::BTreeSet<Target> =
-        delivering.flatten().filter(|target| !served(target)).cloned().collect();
+    let joined: std::collections::BTreeSet<Target> = delivering
+        .flatten()
+        .filter(|target| !served(target) && held::hold(ctx, &target.cluster).is_none())
+        .cloned()
+        .collect();
     if joined.is_empty() {
         return Ok(());
     }

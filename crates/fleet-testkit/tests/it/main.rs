@@ -13,6 +13,7 @@ mod delivery;
 mod drift;
 mod edits;
 mod gates;
+mod held;
 mod members;
 mod policies;
 mod requests;

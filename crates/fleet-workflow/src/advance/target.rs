@@ -1,6 +1,6 @@
 //! One target of a step that acts: pending → delivering → waiting → (pruning →) succeeded.
 
-use fleet_api::{TargetPhase, TargetState};
+use fleet_api::{StepState, TargetPhase, TargetState};
 use jiff::SignedDuration;
 
 use super::Turn;
@@ -15,6 +15,28 @@ fn backoff(attempts: u32) -> SignedDuration {
 }
 
 impl Turn<'_> {
+    /// Why nothing may be sent to a target now.
+    fn hold(&self, step: &str, state: &TargetState) -> Option<&Problem> {
+        self.facts.held.get(&(step.to_owned(), state.target.clone()))
+    }
+
+    /// Notes who is held since when; true where a hold ended.
+    pub(super) fn holds(&self, step: &mut StepState) -> bool {
+        let mut ended = false;
+        for state in step.targets.iter_mut().filter(|state| !state.phase.is_over()) {
+            match (self.hold(&step.name, state).is_some(), state.held_since) {
+                (true, None) => state.held_since = Some(self.now),
+                (false, Some(_)) => {
+                    state.held_since = None;
+                    put(state, "", "");
+                    ended = true;
+                }
+                (true, Some(_)) | (false, None) => {}
+            }
+        }
+        ended
+    }
+
     pub(super) fn target(&mut self, node: &Node, state: &mut TargetState, out_of_time: bool) {
         if state.phase.is_over() {
             return;
@@ -24,6 +46,9 @@ impl Turn<'_> {
         }
         let fact =
             self.facts.targets.get(&(node.name.clone(), state.target.clone())).cloned().unwrap_or_default();
+        if let Some(problem) = self.hold(&node.name, state).cloned() {
+            return self.held(state, &fact, &problem);
+        }
         let commands = self.commands.len();
         match state.phase {
             // Sending begins once the intent is on record, with the command of this turn.
@@ -41,6 +66,36 @@ impl Turn<'_> {
             };
             let message = format!("not done within the step's timeout of {:#}; last: {waited}", node.timeout);
             self.end(state, TargetPhase::Failed, "Timeout", &message);
+        }
+    }
+
+    /// A target that is held: what was sent before counts, nothing more is asked for, and no time runs out.
+    fn held(&mut self, state: &mut TargetState, fact: &TargetFact, problem: &Problem) {
+        if state.phase == TargetPhase::Delivering {
+            match &fact.delivery {
+                Delivery::Running => return put(state, "Delivering", "the last objects are being sent"),
+                Delivery::Idle | Delivery::Unreachable(_) => state.phase = TargetPhase::Pending,
+                Delivery::Applied => state.phase = TargetPhase::Waiting,
+                Delivery::Refused { problem, retry: false } => {
+                    return self.end(state, TargetPhase::Failed, &problem.reason, &problem.message);
+                }
+                Delivery::Refused { problem, retry: true } => self.retry(state, problem),
+            }
+        }
+        if state.phase == TargetPhase::Waiting {
+            waiting(state, fact);
+        }
+        if state.phase == TargetPhase::Pruning {
+            match &fact.prune {
+                Prune::NotNeeded | Prune::Done => return self.end(state, TargetPhase::Succeeded, "", ""),
+                Prune::Refused(problem) => {
+                    return self.end(state, TargetPhase::Failed, &problem.reason, &problem.message);
+                }
+                Prune::Idle | Prune::Running => {}
+            }
+        }
+        if !state.phase.is_over() {
+            say(state, problem);
         }
     }
 
@@ -123,6 +178,7 @@ impl Turn<'_> {
         state.phase = phase;
         put(state, reason, message);
         state.retry_at = None;
+        state.held_since = None;
         state.ended_at = Some(self.now);
     }
 }

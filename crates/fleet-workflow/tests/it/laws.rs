@@ -1,6 +1,6 @@
 //! Laws over random graphs and random sequences of facts.
 
-use fleet_api::{RunPhase, RunStatus, StepPhase, StepState, TargetPhase};
+use fleet_api::{RunPhase, RunStatus, StepPhase, StepState, TargetPhase, TargetState};
 use fleet_workflow::{Advance, Command, Delivery, Facts, Graph, Prune, advance};
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -41,6 +41,7 @@ enum Event {
     Done(Index, bool),
     Prune(Index, u8),
     Remove(Index),
+    Hold(Index, bool),
     Suspend(bool),
     Terminate,
     Supersede,
@@ -61,6 +62,7 @@ fn event() -> impl Strategy<Value = Event> {
         8 => (index(), prop::bool::weighted(0.85)).prop_map(|(at, done)| Event::Done(at, done)),
         5 => (index(), 0..5_u8).prop_map(|(at, how)| Event::Prune(at, how)),
         1 => index().prop_map(Event::Remove),
+        3 => (index(), any::<bool>()).prop_map(|(at, hold)| Event::Hold(at, hold)),
         2 => any::<bool>().prop_map(Event::Suspend),
         1 => prop::bool::weighted(0.3).prop_map(|end| if end { Event::Terminate } else { Event::Quiet }),
         1 => prop::bool::weighted(0.3).prop_map(|end| if end { Event::Supersede } else { Event::Quiet }),
@@ -174,6 +176,8 @@ fn happen(world: &mut World, event: &Event) {
         Event::Remove(at) => {
             world.facts.removed.insert((*at.get(&CLUSTERS)).to_owned());
         }
+        Event::Hold(at, true) => world.hold(CLUSTERS[at.index(CLUSTERS.len())]),
+        Event::Hold(at, false) => world.let_go(CLUSTERS[at.index(CLUSTERS.len())]),
         Event::Suspend(suspend) => world.facts.suspend = *suspend,
         Event::Terminate => world.facts.terminate = true,
         Event::Supersede => world.facts.superseded = true,
@@ -199,6 +203,7 @@ fn checked_turn(world: &mut World) -> Result<Advance, TestCaseError> {
     gates_hold(world, &turned)?;
     order_holds(world, &turned)?;
     halts(world, &turned)?;
+    holds(world, &turned)?;
     never_stuck(world, &turned)?;
     world.record(turned.clone());
     Ok(turned)
@@ -315,6 +320,31 @@ fn halts(world: &World, turned: &Advance) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// What somebody holds gets no command, begins nothing, and doesn't run out of time.
+fn holds(world: &World, turned: &Advance) -> Result<(), TestCaseError> {
+    let held =
+        |step: &str, at: &fleet_api::Target| world.facts.held.contains_key(&(step.to_owned(), at.clone()));
+    for command in &turned.commands {
+        if let Command::Deliver { step, target } | Command::Prune { step, target } = command {
+            prop_assert!(!held(step, target), "{target} is held and gets {command:?}");
+        }
+    }
+    for (before, after) in world.status.steps.iter().zip(&turned.status.steps) {
+        for (was, is) in before.targets.iter().zip(&after.targets) {
+            if !held(&after.name, &is.target) || was.phase.is_over() {
+                continue;
+            }
+            let began = was.phase == TargetPhase::Pending && !is.phase.is_over();
+            prop_assert!(!began || is.phase == TargetPhase::Pending, "{} begins while it is held", is.target);
+            prop_assert!(is.reason != "Timeout", "{} runs out of time while it is held", is.target);
+            if after.phase == StepPhase::Running && !is.phase.is_over() {
+                prop_assert!(is.held_since.is_some(), "nobody knows since when {} is held", is.target);
+            }
+        }
+    }
+    Ok(())
+}
+
 fn sending(facts: &Facts, steps: &[StepState]) -> bool {
     steps.iter().filter(|step| step.phase == StepPhase::Running).any(|step| {
         step.targets.iter().any(|state| {
@@ -355,13 +385,15 @@ fn never_stuck(world: &World, turned: &Advance) -> Result<(), TestCaseError> {
                 .get(&(step.name.clone(), state.target.clone()))
                 .cloned()
                 .unwrap_or_default();
-            match state.phase {
+            let moves = match state.phase {
                 TargetPhase::Delivering => fact.delivery != Delivery::Idle,
                 TargetPhase::Waiting => true,
                 TargetPhase::Pruning => fact.prune == Prune::Running,
                 TargetPhase::Pending => !halted && state.retry_at.is_some(),
                 _ => false,
-            }
+            };
+            // A hold is named, and its end is an event.
+            moves || world.facts.held.contains_key(&(step.name.clone(), state.target.clone()))
         })
     });
     let gate = status.steps.iter().find(|step| step.phase == StepPhase::Suspending);
@@ -397,8 +429,13 @@ fn awaited(world: &World, status: &RunStatus) -> Vec<Timestamp> {
         match step.phase {
             StepPhase::Running => {
                 times.extend(step.deadline);
-                let pending =
-                    step.targets.iter().filter(|state| state.phase == TargetPhase::Pending && !halted);
+                let held = |state: &TargetState| {
+                    world.facts.held.contains_key(&(step.name.clone(), state.target.clone()))
+                };
+                let pending = step
+                    .targets
+                    .iter()
+                    .filter(|state| state.phase == TargetPhase::Pending && !halted && !held(state));
                 times.extend(pending.filter_map(|state| state.retry_at));
             }
             StepPhase::Suspending if matches!(world.facts.plans.get(&step.name), Some(Ok(_))) => {

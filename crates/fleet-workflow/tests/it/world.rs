@@ -134,6 +134,20 @@ impl World {
         *fact = TargetFact { delivery: Delivery::Applied, done: true, waiting_for: None, prune: Prune::Done };
     }
 
+    /// Somebody holds a cluster: every target there, in every step.
+    pub(crate) fn hold(&mut self, cluster: &str) {
+        for step in &self.status.steps {
+            for state in step.targets.iter().filter(|state| state.target.cluster == cluster) {
+                let key = (step.name.clone(), state.target.clone());
+                self.facts.held.insert(key, problem("Cordoned"));
+            }
+        }
+    }
+
+    pub(crate) fn let_go(&mut self, cluster: &str) {
+        self.facts.held.retain(|(_, at), _| at.cluster != cluster);
+    }
+
     pub(crate) fn pass(&mut self, seconds: i64) {
         self.now = self.now.checked_add(SignedDuration::from_secs(seconds)).unwrap();
     }
@@ -162,6 +176,7 @@ impl World {
     /// From here on everything goes well: does the run end, and within how many turns?
     pub(crate) fn all_goes_well(&mut self) -> Option<usize> {
         self.facts.suspend = false;
+        self.facts.held.clear();
         let mut gone: BTreeSet<(String, Target)> = BTreeSet::new();
         for turn in 0..400 {
             let turned = self.turn();

@@ -1,0 +1,65 @@
+//! Holds: why nothing is written to a member for now, whoever asks.
+
+/// Why a member is held. What is on its way there ends; nothing is sent, repaired or deleted until the hold ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hold {
+    /// An operator cordoned it (`fleet_api::names::CORDONED` on its ManagedCluster).
+    Cordoned {
+        /// Why, or `true`.
+        reason: String,
+    },
+    /// Another cluster answers at its address: the UID of kube-system isn't the recorded one.
+    ClusterChanged {
+        /// The UID on record.
+        recorded: String,
+        /// The UID that answers.
+        found: String,
+    },
+    /// Another member is the same cluster.
+    DuplicateCluster {
+        /// That member.
+        other: String,
+    },
+}
+
+impl Hold {
+    /// A code that a script can match.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Cordoned { .. } => "Cordoned",
+            Self::ClusterChanged { .. } => "ClusterChanged",
+            Self::DuplicateCluster { .. } => "DuplicateCluster",
+        }
+    }
+
+    /// What holds the member, and which command ends it.
+    pub fn message(&self, cluster: &str) -> String {
+        match self {
+            Self::Cordoned { reason } => {
+                let why = if reason.is_empty() || reason == "true" {
+                    String::new()
+                } else {
+                    format!(" ({reason})")
+                };
+                format!(
+                    "cluster {cluster} is cordoned{why}, so nothing is sent there; go on with: fleetctl cluster uncordon {cluster}"
+                )
+            }
+            Self::ClusterChanged { recorded, found } => format!(
+                "another cluster answers as {cluster} (its kube-system has UID {found}, on record is {recorded}), so nothing is sent there; \
+                 if that is meant: fleetctl cluster rejoin {cluster}"
+            ),
+            Self::DuplicateCluster { other } => format!(
+                "{cluster} is the same cluster as {other}, so nothing is sent there; take one out with: fleetctl cluster detach {cluster}"
+            ),
+        }
+    }
+
+    /// Whether what is seen on the member says anything about what was delivered: another cluster's objects don't.
+    pub fn is_about_identity(&self) -> bool {
+        match self {
+            Self::Cordoned { .. } => false,
+            Self::ClusterChanged { .. } | Self::DuplicateCluster { .. } => true,
+        }
+    }
+}
