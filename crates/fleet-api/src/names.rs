@@ -47,6 +47,12 @@ pub const SYSTEM_NAMESPACE: &str = "fleetctl-system";
 pub const CREDENTIAL_TYPE: &str = "cluster.core.oam.dev/cluster-credential-type";
 /// The cluster claim that holds the UID of the member's kube-system namespace (OCM's well-known claim).
 pub const CLUSTER_ID_CLAIM: &str = "id.k8s.io";
+/// Label on the Lease of a replica: what it is a replica of ([`REPLICA_CONTROLLER`]).
+pub const REPLICA: &str = "fleetctl.dev/replica-of";
+/// The value of [`REPLICA`] on Leases of the controller.
+pub const REPLICA_CONTROLLER: &str = "controller";
+/// On the Lease of a replica: whom it counts as alive, by which it claims its share of the work (JSON).
+pub const VIEW: &str = "fleetctl.dev/view";
 /// The reserved name that means the hub itself.
 pub const LOCAL_CLUSTER: &str = "local";
 /// The longest label value, in bytes.

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::hub::Hub;
+use crate::replicas::{Duty, Hold, LeaseOptions, Shares};
 use crate::walk::Walk;
 
 /// Tells the time; injected so that nothing here reads a clock.
@@ -33,6 +34,8 @@ pub struct Options {
     pub deletion_deadline: jiff::SignedDuration,
     /// Progress is written to status no more often than this; transitions are written at once.
     pub progress_interval: jiff::SignedDuration,
+    /// How the work is shared with other replicas; `None` for a controller that is alone.
+    pub leases: Option<LeaseOptions>,
 }
 
 impl Options {
@@ -45,6 +48,7 @@ impl Options {
             members: fleet_members::Options::default(),
             deletion_deadline: jiff::SignedDuration::from_mins(10),
             progress_interval: jiff::SignedDuration::from_secs(1),
+            leases: None,
         }
     }
 }
@@ -61,6 +65,7 @@ pub(crate) struct Context {
     pub(crate) tasks: TaskTracker,
     pub(crate) due: Arc<Due>,
     pub(crate) events: Recorder,
+    pub(crate) shares: Shares,
     /// In-memory state of Applications between their turns; taken out during a turn.
     walks: Mutex<BTreeMap<AppKey, Walk>>,
 }
@@ -74,8 +79,22 @@ impl Context {
         tasks: TaskTracker,
         due: Arc<Due>,
         events: Recorder,
+        shares: Shares,
     ) -> Self {
-        Self { hub, members, options, stop, tasks, due, events, walks: Mutex::new(BTreeMap::new()) }
+        let walks = Mutex::new(BTreeMap::new());
+        Self { hub, members, options, stop, tasks, due, events, shares, walks }
+    }
+
+    /// The right to act for an Application, where it is this replica's.
+    pub(crate) fn hold(&self, key: &AppKey) -> Option<Hold> {
+        self.shares.hold(&Duty::Application(key.0.clone(), key.1.clone()))
+    }
+
+    /// An Application is gone, or another replica's: nothing of it stays in memory.
+    pub(crate) fn forget(&self, key: &AppKey) {
+        self.take_walk(key);
+        self.hub.inputs.set(key, Default::default());
+        self.due.forget(key);
     }
 
     pub(crate) fn now(&self) -> Timestamp {

@@ -16,13 +16,14 @@ use kube::runtime::reflector::{self, Store};
 use kube::runtime::{PredicateConfig, WatchStreamExt as _, watcher};
 use kube::{Resource, ResourceExt as _};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::context::{Context, Due, Options};
 use crate::hub::{Hub, Input, Stores};
 use crate::reconcile::reconcile;
 use crate::records::RecordError;
 use crate::referenced::Referenced;
+use crate::replicas::{Driver, Shares};
 
 /// Why the controller can't run.
 #[derive(Debug, thiserror::Error)]
@@ -40,19 +41,35 @@ pub struct Controller {
     hub: kube::Client,
     transport: Arc<dyn Transport>,
     options: Options,
+    shares: Shares,
 }
 
 impl Controller {
     /// A controller for a hub, reaching members by the transport.
     pub fn new(hub: kube::Client, transport: Arc<dyn Transport>, options: Options) -> Self {
-        Self { hub, transport, options }
+        let shares = match &options.leases {
+            Some(leases) => Shares::shared(&leases.replica, leases.timing),
+            None => Shares::alone(),
+        };
+        Self { hub, transport, options, shares }
+    }
+
+    /// What this replica does, for others that share their work in the same way.
+    pub fn shares(&self) -> Shares {
+        self.shares.clone()
     }
 
     /// Runs until `stop` is cancelled; everything that it started has ended then.
     ///
     /// # Errors
     /// Where the hub can't be used at all. Later failures are tried again.
-    pub async fn run(self, stop: CancellationToken) -> Result<(), ControllerError> {
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), ControllerError> {
+        let shares = self.shares.clone();
+        let _ends = shares.end_with();
+        if let Some(leases) = &self.options.leases {
+            let bound = leases.timing.longest_request();
+            self.options.members.request_timeout = self.options.members.request_timeout.min(bound);
+        }
         let namespaces: Api<Namespace> = Api::all(self.hub.clone());
         let system = namespaces.get("kube-system").await.map_err(ControllerError::Hub)?;
         let uid = system.uid().ok_or(ControllerError::NoIdentity)?;
@@ -107,6 +124,7 @@ impl Controller {
             tasks.clone(),
             Arc::clone(&due),
             events,
+            shares.clone(),
         ));
         users.serve(&ctx);
 
@@ -124,6 +142,7 @@ impl Controller {
         });
         wait_until_listed(&stop, &policies, &workflows, &traits, &components, &clusters, &approvals).await;
 
+        let lease = replica(&ctx);
         let trigger = app_events
             .default_backoff()
             .applied_objects()
@@ -137,10 +156,44 @@ impl Controller {
             .run(reconcile, failed, Arc::clone(&ctx));
         turns.for_each(|_| std::future::ready(())).await;
         stop.cancel();
+        shares.end().await;
         tasks.close();
         tasks.wait().await;
+        // Nothing is sent any more: others needn't wait until the Lease runs out.
+        if let Some((release, driver)) = lease {
+            release.cancel();
+            let _ = driver.await;
+        }
         Ok(())
     }
+}
+
+/// Keeps this replica's Lease in the background, where there are others; it ends at once when it is dropped.
+fn replica(ctx: &Arc<Context>) -> Option<(CancellationToken, AbortOnDropHandle<()>)> {
+    let leases = ctx.options.leases.clone()?;
+    let driver =
+        Driver::new(ctx.hub.client.clone(), leases, Arc::clone(&ctx.options.clock), ctx.shares.clone());
+    let (release, mut changes) = (CancellationToken::new(), ctx.shares.changes());
+    // No task of the tracker: it outlives them all.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the handle is kept, and aborts the task when it is dropped"
+    )]
+    let driving = AbortOnDropHandle::new(tokio::spawn(driver.run(release.clone())));
+    let ctx = Arc::clone(ctx);
+    let tasks = ctx.tasks.clone();
+    tasks.spawn(async move {
+        loop {
+            tokio::select! {
+                () = ctx.stop.cancelled() => return,
+                changed = changes.changed() => if changed.is_err() { return },
+            }
+            for app in ctx.hub.applications.state() {
+                ctx.due.wake(&(app.namespace().unwrap_or_default(), app.name_any()));
+            }
+        }
+    });
+    Some((release, driving))
 }
 
 /// A cache and the stream that feeds it.

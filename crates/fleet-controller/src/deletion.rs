@@ -145,13 +145,8 @@ fn start(ctx: &Arc<Context>, walk: &Walk, entry: &TargetInventory, keep: bool) {
     let (board, target, app) = (walk.board.clone(), entry.target.clone(), walk.key.clone());
     board.set_cleared(&target, Prune::Running);
     let ctx = Arc::clone(ctx);
-    let tasks = ctx.tasks.clone();
-    tasks.spawn(async move {
-        let outcome = tokio::select! {
-            () = ctx.stop.cancelled() => return,
-            outcome = clear(&ctx, &clearing) => outcome,
-        };
-        let outcome = match outcome {
+    walk.hold.spawn(async move {
+        let outcome = match clear(&ctx, &clearing).await {
             Ok(()) => Prune::Done,
             Err(MemberError::Held { .. }) => Prune::Idle,
             Err(error) => Prune::Refused(prune::problem(&error)),

@@ -49,12 +49,8 @@ pub(crate) fn start(ctx: &Arc<Context>, walk: &Walk, job: Job) {
     }
     job.board.set_delivery(&job.run, &key, Delivery::Running);
     let (ctx, app) = (Arc::clone(ctx), walk.key.clone());
-    let tasks = ctx.tasks.clone();
-    tasks.spawn(async move {
-        let outcome = tokio::select! {
-            () = ctx.stop.cancelled() => return,
-            outcome = deliver(&ctx, &job) => outcome,
-        };
+    walk.hold.spawn(async move {
+        let outcome = deliver(&ctx, &job).await;
         job.board.set_delivery(&job.run, &key, outcome);
         ctx.due.wake(&app);
     });

@@ -48,7 +48,7 @@ pub(crate) fn check(ctx: &Arc<Context>, walk: &mut Walk, noted: &Noted) {
         let Ok(member) = ctx.members.get(cluster) else { continue };
         let wanted = wanted(walk, &member, &target);
         if everything {
-            watch(ctx, &member, &wanted);
+            watch(walk, &member, &wanted);
             trust_seal(walk, &member, &target, &wanted);
         }
         for desired in wanted.iter().filter(|d| everything || touched.contains(&d.id)) {
@@ -95,21 +95,16 @@ fn wanted(walk: &Walk, member: &Member, target: &Target) -> Vec<Desired> {
     wanted
 }
 
-fn watch(ctx: &Arc<Context>, member: &Arc<Member>, wanted: &[Desired]) {
+fn watch(walk: &Walk, member: &Arc<Member>, wanted: &[Desired]) {
     let mut kinds: BTreeMap<(&str, &str), &ObjectId> = BTreeMap::new();
     for desired in wanted {
         kinds.insert((&desired.id.api_version, &desired.id.kind), &desired.id);
     }
     for id in kinds.into_values() {
-        let (member, id, stop) = (Arc::clone(member), id.clone(), ctx.stop.clone());
-        ctx.tasks.spawn(async move {
-            tokio::select! {
-                () = stop.cancelled() => {}
-                path = member.path(&id) => {
-                    if let Ok(path) = path {
-                        member.watch(&id, &path);
-                    }
-                }
+        let (member, id) = (Arc::clone(member), id.clone());
+        walk.hold.spawn(async move {
+            if let Ok(path) = member.path(&id).await {
+                member.watch(&id, &path);
             }
         });
     }
@@ -180,12 +175,8 @@ fn look(ctx: &Arc<Context>, walk: &Walk, member: &Arc<Member>, desired: &Desired
         app: walk.key.clone(),
     };
     let (ctx, app) = (Arc::clone(ctx), walk.key.clone());
-    let tasks = ctx.tasks.clone();
-    tasks.spawn(async move {
-        let again = tokio::select! {
-            () = ctx.stop.cancelled() => return,
-            again = repair.carry_out() => again,
-        };
+    walk.hold.spawn(async move {
+        let again = repair.carry_out().await;
         repair.board.end_repair(repair.member.name(), &repair.desired.id);
         match again {
             Next::Settled => {}

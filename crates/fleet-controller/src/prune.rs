@@ -29,21 +29,13 @@ pub(crate) fn start(
     let run = walk.run_name().to_owned();
     board.set_prune(&run, &key, Prune::Running);
     let (ctx, app, owner) = (Arc::clone(ctx), walk.key.clone(), walk.owner.clone());
-    let tasks = ctx.tasks.clone();
-    tasks.spawn(async move {
-        let outcome = tokio::select! {
-            () = ctx.stop.cancelled() => return,
-            outcome = delete_all(&ctx, &key.1, &gone, &owner) => outcome,
-        };
-        let outcome = match outcome {
+    walk.hold.spawn(async move {
+        let outcome = match delete_all(&ctx, &key.1, &gone, &owner).await {
             Ok(()) => Prune::Done,
             Err(MemberError::Held { .. }) => Prune::Idle,
             // It is tried again once the member answers.
             Err(error) if error.is_transient() => {
-                tokio::select! {
-                    () = ctx.stop.cancelled() => return,
-                    () = tokio::time::sleep(std::time::Duration::from_secs(1)) => {}
-                }
+                tokio::time::sleep(std::time::Duration::from_secs(1)).await;
                 Prune::Idle
             }
             Err(error) => Prune::Refused(problem(&error)),

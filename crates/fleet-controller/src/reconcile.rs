@@ -28,18 +28,37 @@ use self::show::write_status;
 use self::start::{serve_joiners, start};
 use crate::context::{AppKey, Context, Noted};
 use crate::records::{self, RecordError};
+use crate::replicas::{Duty, Hold};
 use crate::walk::Walk;
 use crate::{deletion, drift, held};
 
-/// One turn. The Application's in-memory state is taken out for its time, so nothing is locked meanwhile.
+/// One turn, where the Application is this replica's.
 pub(crate) async fn reconcile(app: Arc<Application>, ctx: Arc<Context>) -> Result<Action, RecordError> {
     let key: AppKey = (app.namespace().unwrap_or_default(), app.name_any());
-    let noted = ctx.due.take(&key);
-    let known = ctx.take_walk(&key).filter(|walk| app.uid().as_deref() == Some(&walk.uid));
-    let mut walk = match known {
+    let outcome = match ctx.hold(&key) {
+        Some(hold) => hold.during(held(&app, &ctx, &key, &hold)).await,
+        None => None,
+    };
+    outcome.unwrap_or_else(|| {
+        ctx.forget(&key);
+        Ok(Action::await_change())
+    })
+}
+
+/// The Application's in-memory state is taken out for the time of a turn, so nothing is locked meanwhile.
+async fn held(
+    app: &Arc<Application>,
+    ctx: &Arc<Context>,
+    key: &AppKey,
+    hold: &Hold,
+) -> Result<Action, RecordError> {
+    let noted = ctx.due.take(key);
+    let known = ctx.take_walk(key).filter(|walk| app.uid().as_deref() == Some(&walk.uid));
+    // What was known under an earlier hold, somebody else may have changed since.
+    let mut walk = match known.filter(|walk| !walk.hold.is_over()) {
         Some(walk) if !walk.stale => walk,
         stale => {
-            let mut walk = records::load(&ctx, &app).await?;
+            let mut walk = records::load(ctx, app, hold.clone()).await?;
             if let Some(before) = stale {
                 // Jobs under way report to the board that they were given.
                 walk.board = before.board;
@@ -50,18 +69,17 @@ pub(crate) async fn reconcile(app: Arc<Application>, ctx: Arc<Context>) -> Resul
             walk
         }
     };
-    ctx.due.own(&walk.owner, &key, walk.clusters());
-    let outcome = turn(&ctx, &app, &mut walk, &noted).await;
+    ctx.due.own(&walk.owner, key, walk.clusters());
+    let outcome = turn(ctx, app, &mut walk, &noted).await;
     walk.stale = outcome.is_err();
     if walk.stale {
         walk.postpone(noted);
     }
-    let gone = matches!(&outcome, Ok(None));
-    if gone {
-        ctx.hub.inputs.set(&key, Default::default());
-        ctx.due.forget(&key);
+    if matches!(&outcome, Ok(None)) {
+        ctx.forget(key);
+        ctx.shares.forget(&Duty::Application(key.0.clone(), key.1.clone()));
     } else {
-        ctx.put_walk(key, walk);
+        ctx.put_walk(key.clone(), walk);
     }
     match outcome {
         Ok(Some(at)) => Ok(requeue(ctx.now(), at)),

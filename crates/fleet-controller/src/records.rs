@@ -11,6 +11,7 @@ use kube::{Resource as _, ResourceExt as _};
 
 use crate::Problem;
 use crate::context::Context;
+use crate::replicas::Hold;
 use crate::revision::Loaded;
 use crate::walk::Walk;
 
@@ -51,8 +52,8 @@ impl From<Problem> for RecordError {
 }
 
 /// Reads what is on record about an Application.
-pub(crate) async fn load(ctx: &Context, app: &Application) -> Result<Walk, RecordError> {
-    let mut walk = Walk::new(app, &ctx.hub.uid);
+pub(crate) async fn load(ctx: &Context, app: &Application, hold: Hold) -> Result<Walk, RecordError> {
+    let mut walk = Walk::new(app, &ctx.hub.uid, hold);
     let trackers: Api<ResourceTracker> = Api::all(ctx.hub.client.clone());
     walk.tracker = trackers.get_opt(&tracker_name(&walk.key.1, &walk.owner)).await?;
     if let Some(tracker) = &walk.tracker {

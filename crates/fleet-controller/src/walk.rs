@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use crate::Problem;
 use crate::board::Board;
 use crate::context::{AppKey, Noted};
+use crate::replicas::Hold;
 use crate::revision::Loaded;
 
 /// The state of one Application.
@@ -20,6 +21,8 @@ pub(crate) struct Walk {
     pub(crate) key: AppKey,
     pub(crate) uid: String,
     pub(crate) owner: String,
+    /// The right to act for it; jobs run under it.
+    pub(crate) hold: Hold,
     pub(crate) board: Board,
     /// The newest run, as recorded.
     pub(crate) run: Option<Run>,
@@ -68,13 +71,14 @@ pub(crate) struct StepPlans {
 }
 
 impl Walk {
-    pub(crate) fn new(app: &Application, hub_uid: &str) -> Self {
+    pub(crate) fn new(app: &Application, hub_uid: &str, hold: Hold) -> Self {
         let namespace = app.metadata.namespace.clone().unwrap_or_default();
         let name = app.metadata.name.clone().unwrap_or_default();
         Self {
             owner: names::owner_hash(hub_uid, &namespace, &name),
             key: (namespace, name),
             uid: app.metadata.uid.clone().unwrap_or_default(),
+            hold,
             board: Board::default(),
             run: None,
             revision: None,
