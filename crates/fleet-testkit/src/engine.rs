@@ -1,11 +1,14 @@
 //! A controller under test.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use fleet_api::ManagedCluster;
 use fleet_apiserver::{ApiServer, Identity};
+use fleet_controller::replicas::{LeaseOptions, Timing};
 use fleet_controller::{Controller, ControllerError, Options};
 use fleet_members::{Transport, TransportError};
+use jiff::SignedDuration;
 use kube::ResourceExt as _;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -44,6 +47,21 @@ impl Engine {
     pub fn killed_at(fleet: &Fleet, n: u64, carried_out: bool) -> Self {
         let meter = Meter::killing(n, carried_out);
         Self::with(fleet, meter.clone(), meter, fleet.options())
+    }
+
+    /// Starts one of several replicas. Its clock goes wrong by so much.
+    pub fn replica(fleet: &Fleet, name: &str, clock_off_by: SignedDuration) -> Self {
+        let mut options = fleet.options();
+        let right = Arc::clone(&options.clock);
+        options.clock = Arc::new(move || right() + clock_off_by);
+        let millis = Duration::from_millis;
+        // As short as leases can be: tests wait for one to run out.
+        let timing = Timing::new(Duration::from_secs(3), millis(1400), millis(350));
+        options.leases = timing.ok().map(|timing| {
+            let leases = LeaseOptions::new("fleetctl-system", name, 1);
+            LeaseOptions { timing, ..leases }
+        });
+        Self::with(fleet, Meter::new(), Meter::new(), options)
     }
 
     /// Starts a controller with meters and options of one's own.

@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 
 use fleet_apiserver::{Body, ClusterService};
 use http::{Method, Request, Response};
+use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 /// How many requests of each kind were made.
@@ -44,6 +45,7 @@ struct State {
 pub struct Meter {
     state: Arc<Mutex<State>>,
     killed: CancellationToken,
+    stalled: watch::Sender<bool>,
 }
 
 impl Meter {
@@ -62,6 +64,17 @@ impl Meter {
     /// Cancelled when the user was killed.
     pub fn killed(&self) -> CancellationToken {
         self.killed.clone()
+    }
+
+    /// From now on requests are under way for as long as it pleases: none arrives before [`Self::wake`]. They arrive
+    /// then even if whoever sent them has given up, as a packet does that was held back on its way.
+    pub fn stall(&self) {
+        self.stalled.send_replace(true);
+    }
+
+    /// Everything that was held back arrives.
+    pub fn wake(&self) {
+        self.stalled.send_replace(false);
     }
 
     /// What was counted so far.
@@ -161,6 +174,9 @@ impl tower::Service<Request<kube::client::Body>> for Metered {
         let (mut service, meter) = (self.service.clone(), self.meter.clone());
         Box::pin(async move {
             match meter.note(&request) {
+                Verdict::Pass if *meter.stalled.borrow() => {
+                    late(service, request, meter.stalled.subscribe()).await
+                }
                 Verdict::Pass => service.call(request).await,
                 Verdict::Never => std::future::pending().await,
                 Verdict::Die => {
@@ -175,5 +191,24 @@ impl tower::Service<Request<kube::client::Body>> for Metered {
                 }
             }
         })
+    }
+}
+
+/// Carries a request out once its way is free, whether or not somebody still waits for the answer.
+async fn late(
+    mut service: ClusterService,
+    request: Request<kube::client::Body>,
+    mut stalled: watch::Receiver<bool>,
+) -> Result<Response<Body>, Infallible> {
+    let (answer, answered) = oneshot::channel();
+    #[expect(clippy::disallowed_methods, reason = "it must outlive its sender; it ends with the meter")]
+    tokio::spawn(async move {
+        if stalled.wait_for(|stalled| !stalled).await.is_ok() {
+            let _ = answer.send(tower::Service::call(&mut service, request).await);
+        }
+    });
+    match answered.await {
+        Ok(answer) => answer,
+        Err(_) => std::future::pending().await,
     }
 }

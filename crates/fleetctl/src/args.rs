@@ -4,6 +4,7 @@ mod application;
 mod controller;
 mod get;
 mod local;
+mod replicas;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,6 +18,7 @@ pub use application::{
 pub use controller::{ControllerArgs, Drift, KeepArgs, LogFormat, TellArgs, WorkArgs};
 pub use get::GetArgs;
 pub use local::{DataArgs, LocalArgs, LocalCommand, MemberArgs, UpArgs};
+pub use replicas::ReplicaArgs;
 
 use crate::environment::Called;
 

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use fleet_controller::{Controller, Options};
+use fleet_controller::{Controller, LeaseOptions, Options};
 use fleet_members::{Remote, RemoteOptions};
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
-use crate::args::{ControllerArgs, Global};
+use crate::args::{ControllerArgs, Global, ReplicaArgs};
 use crate::environment::Environment;
 use crate::exit::{Failure, Outcome, innermost};
 use crate::signals::Signals;
@@ -18,7 +18,9 @@ use crate::signals::Signals;
 /// Where the hub can't be reached or the controller fails.
 pub async fn run(environment: &Environment, global: &Global, arguments: &ControllerArgs) -> Outcome {
     let mut signals = Signals::new(false)?;
-    let (hub, shown) = hub(environment, global).await?;
+    let hub = hub(environment, global).await?;
+    let lease_namespace = lease_namespace(&hub, &arguments.replicas);
+    let Hub { client: hub, shown, .. } = hub;
     if arguments.install_crds {
         crate::embedded::install_definitions(&hub)
             .await
@@ -33,7 +35,7 @@ pub async fn run(environment: &Environment, global: &Global, arguments: &Control
     let remote = Remote::open(hub.clone(), remote, stop.child_token())
         .await
         .map_err(|error| Failure::kube(&format!("the members' credentials on {shown}"), &error))?;
-    let options = options(environment, arguments);
+    let options = options(environment, arguments, &lease_namespace);
     let controller = Controller::new(hub, Arc::new(remote.clone()), options);
     environment.streams.note(&format!("controller for {shown}; Ctrl-C ends it"));
     let mut running = std::pin::pin!(controller.run(stop.clone()));
@@ -50,33 +52,49 @@ pub async fn run(environment: &Environment, global: &Global, arguments: &Control
 }
 
 /// What the command line says, as the controller takes it.
-fn options(environment: &Environment, arguments: &ControllerArgs) -> Options {
-    let (work, keep) = (&arguments.work, &arguments.keep);
+fn options(environment: &Environment, arguments: &ControllerArgs, lease_namespace: &str) -> Options {
+    let (work, keep, replicas) = (&arguments.work, &arguments.keep, &arguments.replicas);
     let mut options = Options::new(Arc::clone(&environment.clock));
     options.concurrency = work.concurrency;
     options.members.requests_at_once = usize::from(work.member_requests);
     options.members.request_timeout = work.member_timeout;
     options.deletion_deadline = work.deletion_deadline.try_into().unwrap_or(options.deletion_deadline);
     options.kept_runs = usize::from(keep.kept_runs);
+    options.leases =
+        replicas.leases.then(|| LeaseOptions::new(lease_namespace, &replicas.replica_name, environment.seed));
     options
 }
 
+/// Where the Leases are: in a pod, the pod's own namespace.
+fn lease_namespace(hub: &Hub, replicas: &ReplicaArgs) -> String {
+    let pod = hub.in_pod.then(|| hub.client.default_namespace().to_owned());
+    replicas.lease_namespace.clone().or(pod).unwrap_or_else(|| "fleetctl-system".to_owned())
+}
+
+/// The hub, and how it was found.
+struct Hub {
+    client: kube::Client,
+    shown: String,
+    in_pod: bool,
+}
+
 /// The hub of the kubeconfig; in a pod without one, the cluster that it runs in.
-async fn hub(environment: &Environment, global: &Global) -> Outcome<(kube::Client, String)> {
+async fn hub(environment: &Environment, global: &Global) -> Outcome<Hub> {
     let asked = global.kubeconfig.is_some() || global.context.is_some();
     let failure = match Access::load(environment, global) {
         Ok(access) => {
             let hub = access.hub().await?;
-            return Ok((hub.client, format!("context {:?}, {}", hub.context, hub.server)));
+            let shown = format!("context {:?}, {}", hub.context, hub.server);
+            return Ok(Hub { client: hub.client, shown, in_pod: false });
         }
         Err(failure) if asked => return Err(failure),
         Err(failure) => failure,
     };
     match kube::Config::incluster() {
         Ok(config) => {
-            let server = config.cluster_url.to_string();
+            let shown = config.cluster_url.to_string();
             let client = kube::Client::try_from(config).map_err(|error| Failure::kube("the hub", &error))?;
-            Ok((client, server))
+            Ok(Hub { client, shown, in_pod: true })
         }
         Err(error) => Err(Failure::failed(format!("{failure}; and this is no pod ({})", innermost(&error)))),
     }

@@ -16,6 +16,7 @@ mod gates;
 mod held;
 mod members;
 mod policies;
+mod replicas;
 mod requests;
 mod revisions;
 mod rollout;

@@ -20,6 +20,9 @@ pub struct ControllerArgs {
     /// What it does at once, and for how long.
     #[command(flatten)]
     pub work: WorkArgs,
+    /// How the work is shared.
+    #[command(flatten)]
+    pub replicas: super::replicas::ReplicaArgs,
     /// What is kept.
     #[command(flatten)]
     pub keep: KeepArgs,
@@ -114,7 +117,7 @@ pub enum LogFormat {
     Json,
 }
 
-fn namespace(text: &str) -> Result<String, String> {
+pub(super) fn namespace(text: &str) -> Result<String, String> {
     let name = text.trim();
     let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     let edge = |c: Option<char>| c.is_some_and(|c| c != '-');
