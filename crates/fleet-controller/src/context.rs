@@ -71,12 +71,12 @@ pub(crate) struct Context {
 }
 
 impl Context {
+    /// `tasks` end with `stop`.
     pub(crate) fn new(
         hub: Hub,
         members: Members,
         options: Options,
-        stop: CancellationToken,
-        tasks: TaskTracker,
+        (stop, tasks): (CancellationToken, TaskTracker),
         due: Arc<Due>,
         events: Recorder,
         shares: Shares,

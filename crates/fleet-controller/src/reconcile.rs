@@ -36,7 +36,7 @@ use crate::{deletion, drift, held};
 pub(crate) async fn reconcile(app: Arc<Application>, ctx: Arc<Context>) -> Result<Action, RecordError> {
     let key: AppKey = (app.namespace().unwrap_or_default(), app.name_any());
     let outcome = match ctx.hold(&key) {
-        Some(hold) => hold.during(held(&app, &ctx, &key, &hold)).await,
+        Some(hold) => hold.during(Box::pin(held(&app, &ctx, &key, &hold))).await,
         None => None,
     };
     outcome.unwrap_or_else(|| {

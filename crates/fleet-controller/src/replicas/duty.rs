@@ -102,7 +102,7 @@ mod tests {
         fn only_what_must_move_moves(replicas in replicas(), joiner in "joiner-[a-z0-9]{5}") {
             let duties = duties(300);
             let before = winners(&duties, &replicas);
-            let mut more = replicas.clone();
+            let mut more = replicas;
             more.insert(joiner.clone());
             for (before, after) in before.iter().zip(winners(&duties, &more)) {
                 prop_assert!(*before == after || after == joiner);
