@@ -1,7 +1,7 @@
 //! Several replicas of the controller share the work; whichever ends, stalls or comes, the outcome is that of one.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fleet_api::{Application, Run};
 use fleet_testkit::{Engine, Fleet, Meter};
@@ -12,6 +12,7 @@ use kube::ResourceExt as _;
 use kube::api::{Api, ListParams};
 use kube::runtime::watcher;
 use serde_json::json;
+use tokio::time::Instant;
 
 use crate::small::{app, config, deployment, gated, value};
 
