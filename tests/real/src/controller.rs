@@ -52,9 +52,25 @@ impl Controller {
     pub fn start(room: &Room, name: &str, kubeconfig: &Path, arguments: &[&str]) -> Result<Self> {
         let mut all: Vec<OsString> = vec!["controller".into(), "--kubeconfig".into(), kubeconfig.into()];
         all.extend(arguments.iter().map(Into::into));
-        let process = Process::new(name, &program(room)?, all, room.log(name))
-            .env("HOME", room.path())
-            .env("FLEETCTL_LOG", "info,fleet_controller=debug,fleet_members=debug,kube_client=off");
+        let log = "info,fleet_controller=debug,fleet_members=debug,kube_client=off";
+        Self::run(room, name, all, [("FLEETCTL_LOG".to_owned(), log.to_owned())])
+    }
+
+    /// Starts one with all its arguments, and its environment.
+    ///
+    /// # Errors
+    /// Where it can't be started.
+    pub fn run(
+        room: &Room,
+        name: &str,
+        arguments: Vec<OsString>,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self> {
+        let mut process =
+            Process::new(name, &program(room)?, arguments, room.log(name)).env("HOME", room.path());
+        for (key, value) in environment {
+            process = process.env(&key, value);
+        }
         let mut controller = Self { process };
         controller.process.start()?;
         Ok(controller)

@@ -46,9 +46,7 @@ impl Fleet {
     pub async fn start(hub: ClusterSpec, members: impl IntoIterator<Item = ClusterSpec>) -> Result<Self> {
         let fleet = Self::clusters(hub, members).await?;
         fleet.install_kinds().await?;
-        for (order, member) in fleet.members.iter().enumerate() {
-            fleet.register(member, order + 1).await?;
-        }
+        fleet.register_all().await?;
         Ok(fleet)
     }
 
@@ -88,9 +86,7 @@ impl Fleet {
             members.map(|(spec, config)| Cluster::given(&spec, config, &room)).collect::<Result<Vec<_>>>()?;
         let fleet = Self { hub, members, room, _turn: Some(turn) };
         fleet.install_kinds().await?;
-        for (order, member) in fleet.members.iter().enumerate() {
-            fleet.register(member, order + 1).await?;
-        }
+        fleet.register_all().await?;
         Ok(fleet)
     }
 
@@ -143,6 +139,17 @@ impl Fleet {
             let name = definition.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
             api.patch(name, &PatchParams::apply("fleetctl").force(), &Patch::Apply(&definition)).await?;
             until(api.clone(), name, "established", |crd| is_crd_established().matches_object(crd)).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes all clusters members, in their order.
+    ///
+    /// # Errors
+    /// Where the hub refuses one.
+    pub async fn register_all(&self) -> Result<()> {
+        for (order, member) in self.members.iter().enumerate() {
+            self.register(member, order + 1).await?;
         }
         Ok(())
     }

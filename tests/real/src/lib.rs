@@ -11,6 +11,7 @@
 //! The programs come from `cargo xtask tools`. A test starts the fleet that it needs and may break it; nothing is
 //! shared. See README.md beside this crate's manifest.
 
+pub mod chart;
 pub mod cluster;
 pub mod controller;
 pub mod etcd;

@@ -1,5 +1,6 @@
 //! What holds on real clusters.
 
+mod chart;
 mod noise;
 mod scenario;
 mod smoke;
