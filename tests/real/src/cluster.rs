@@ -33,6 +33,7 @@ pub struct ClusterSpec {
     life: Life,
     version: Version,
     own_etcd: bool,
+    audited: bool,
     flags: Vec<String>,
 }
 
@@ -40,7 +41,7 @@ impl ClusterSpec {
     /// A cluster with the newest version.
     pub fn new(name: &str, life: Life) -> Self {
         let (name, flags) = (name.to_owned(), Vec::new());
-        Self { name, alias: None, life, version: Version::Newest, own_etcd: false, flags }
+        Self { name, alias: None, life, version: Version::Newest, own_etcd: false, audited: false, flags }
     }
 
     /// The human name under which it is registered.
@@ -61,6 +62,13 @@ impl ClusterSpec {
     #[must_use]
     pub fn own_etcd(mut self) -> Self {
         self.own_etcd = true;
+        self
+    }
+
+    /// With a record of every request, for [`Cluster::audit`].
+    #[must_use]
+    pub fn audited(mut self) -> Self {
+        self.audited = true;
         self
     }
 
@@ -272,6 +280,18 @@ impl Cluster {
         Ok(())
     }
 
+    /// Every request that was answered so far, in order, as audit events (`audit.k8s.io/v1`). Watches are there when
+    /// they end.
+    ///
+    /// # Errors
+    /// Where it isn't audited, or is the user's cluster.
+    pub fn audit(&self) -> Result<Vec<Value>> {
+        let text =
+            std::fs::read_to_string(audit_log(&self.own()?.room, &self.name)).context("the audit log")?;
+        // The last line may be half written.
+        Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+    }
+
     /// Its etcd.
     ///
     /// # Errors
@@ -317,6 +337,13 @@ impl Cluster {
     }
 }
 
+const AUDIT_POLICY: &str = r#"{"apiVersion": "audit.k8s.io/v1", "kind": "Policy",
+    "omitStages": ["RequestReceived", "ResponseStarted"], "rules": [{"level": "Metadata"}]}"#;
+
+fn audit_log(room: &Room, name: &str) -> PathBuf {
+    room.log(&format!("{name}-audit"))
+}
+
 fn api_server(spec: &ClusterSpec, pki: &Pki, room: &Room, etcd: &str, port: u16) -> Result<Process> {
     let file = |name: &str| pki.file(name).display().to_string();
     let mut flags = vec![
@@ -340,6 +367,14 @@ fn api_server(spec: &ClusterSpec, pki: &Pki, room: &Room, etcd: &str, port: u16)
         // Ends at once when asked.
         "--shutdown-delay-duration=0s".to_owned(),
     ];
+    if spec.audited {
+        let policy = room.path().join("audit-policy.json");
+        std::fs::write(&policy, AUDIT_POLICY)?;
+        flags.push(format!("--audit-policy-file={}", policy.display()));
+        flags.push(format!("--audit-log-path={}", audit_log(room, &spec.name).display()));
+        // Written before the answer is sent: what a client has seen is on record.
+        flags.push("--audit-log-mode=blocking".to_owned());
+    }
     flags.extend(spec.flags.iter().cloned());
     let name = format!("{}-kube-apiserver", spec.name);
     Ok(Process::new(&name, &tools::kubernetes(spec.version, "kube-apiserver")?, flags, room.log(&name)))
