@@ -43,6 +43,8 @@ pub const CORDONED: &str = "fleetctl.dev/cordoned";
 pub const JOIN_ORDER: &str = "fleetctl.dev/join-order";
 /// The hub's namespace for what belongs to the control plane: members' credentials, leases.
 pub const SYSTEM_NAMESPACE: &str = "fleetctl-system";
+/// On a ManagedCluster that the controller made: the Secret that it found, `NAMESPACE/NAME`.
+pub const REGISTERED_FROM: &str = "fleetctl.dev/registered-from";
 /// Label on a Secret that holds a member's credentials.
 pub const CREDENTIAL_TYPE: &str = "cluster.core.oam.dev/cluster-credential-type";
 /// The cluster claim that holds the UID of the member's kube-system namespace (OCM's well-known claim).

@@ -140,6 +140,7 @@ impl Controller {
             }
         });
         wait_until_listed(&stop, &policies, &workflows, &traits, &components, &clusters, &approvals).await;
+        ctx.tasks.spawn(crate::register::follow(Arc::clone(&ctx)));
 
         let lease = replica(&ctx);
         let trigger = app_events
@@ -267,9 +268,7 @@ fn cluster_changed(ctx: &Arc<Context>, event: &watcher::Event<ManagedCluster>) {
         watcher::Event::Init => false,
     };
     if changed {
-        let everybody = ctx.hub.applications.state();
-        let keys = everybody.iter().map(|app| (app.namespace().unwrap_or_default(), app.name_any()));
-        ctx.due.inputs_changed(keys);
+        ctx.place_anew();
     }
 }
 
@@ -316,6 +315,13 @@ fn failed(app: Arc<Application>, error: &RecordError, _: Arc<Context>) -> Action
 }
 
 impl Context {
+    /// Who is in the fleet has changed: every Application is looked at again.
+    pub(crate) fn place_anew(&self) {
+        let everybody = self.hub.applications.state();
+        let keys = everybody.iter().map(|app| (app.namespace().unwrap_or_default(), app.name_any()));
+        self.due.inputs_changed(keys);
+    }
+
     fn input_changed<K: Resource<DynamicType = ()>>(
         &self,
         event: &watcher::Event<K>,

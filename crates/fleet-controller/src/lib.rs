@@ -33,6 +33,7 @@ mod prune;
 mod reconcile;
 mod records;
 mod referenced;
+mod register;
 pub mod replicas;
 pub mod resolve;
 mod revision;

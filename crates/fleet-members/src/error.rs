@@ -114,6 +114,17 @@ impl MemberError {
     pub(crate) fn from_kube(cluster: &str, error: &kube::Error) -> Self {
         match error {
             kube::Error::Api(status) => Self::from_status(cluster, status),
+            kube::Error::Discovery(error) => Self::Refused {
+                cluster: cluster.to_owned(),
+                code: 404,
+                reason: "NotFound".to_owned(),
+                message: error.to_string(),
+            },
+            // Something answered that isn't a Kubernetes API, or not whole: a proxy's page, a server that is starting.
+            kube::Error::SerdeError(_) | kube::Error::FromUtf8(_) => Self::Busy {
+                cluster: cluster.to_owned(),
+                message: "what answered isn't what a Kubernetes API says".to_owned(),
+            },
             other => Self::Unreachable { cluster: cluster.to_owned(), message: innermost(other) },
         }
     }

@@ -11,6 +11,8 @@
 //! watches, and nothing here waits for two members at once.
 
 pub mod breaker;
+mod budget;
+mod discovery;
 pub mod error;
 pub mod hold;
 pub mod member;

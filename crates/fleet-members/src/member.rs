@@ -8,18 +8,17 @@ use fleet_api::{ObjectId, names};
 use kube::api::{
     Api, DeleteParams, DynamicObject, ListParams, PartialObjectMeta, Patch, PatchParams, Preconditions,
 };
-use kube::core::GroupVersionKind;
 use serde_json::Value;
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio::time::error::Elapsed;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::breaker::Breaker;
+use crate::budget::Budget;
+use crate::discovery::Discovered;
 use crate::observe::{Observations, Observed};
 use crate::registry::{MemberEvent, Shared};
-use crate::resource::{Discovered, ResourcePath};
 use crate::{Answer, Hold, MemberError, Reachability};
 
 /// An object as the member has it now.
@@ -63,16 +62,17 @@ impl Live {
 pub struct Member {
     name: String,
     client: kube::Client,
-    budget: Semaphore,
+    budget: Budget,
     breaker: Breaker,
     hold: Mutex<Option<Hold>>,
-    discovered: Discovered,
+    pub(crate) discovered: Discovered,
     pub(crate) observations: Observations,
     pub(crate) watched: Mutex<BTreeMap<(String, String), ()>>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
     pub(crate) changed: tokio::sync::Notify,
+    recheck: tokio::sync::Notify,
 }
 
 impl Member {
@@ -85,7 +85,7 @@ impl Member {
         Self {
             name: name.to_owned(),
             client,
-            budget: Semaphore::new(shared.options.requests_at_once.max(1)),
+            budget: Budget::new(shared.options.requests_at_once, shared.options.longest_wait),
             breaker: Breaker::new(name),
             hold: Mutex::new(None),
             discovered: Discovered::default(),
@@ -95,6 +95,7 @@ impl Member {
             stop,
             tasks: TaskTracker::new(),
             changed: tokio::sync::Notify::new(),
+            recheck: tokio::sync::Notify::new(),
         }
     }
 
@@ -244,41 +245,6 @@ impl Member {
         Ok(found.items.iter().any(|o| !ignored.contains(&o.metadata.name.as_deref().unwrap_or_default())))
     }
 
-    /// Where a kind lives on this member; asked for once where it isn't built in.
-    ///
-    /// # Errors
-    /// [`MemberError::UnknownKind`] where the member doesn't have it.
-    pub async fn path(self: &Arc<Self>, id: &ObjectId) -> Result<ResourcePath, MemberError> {
-        if let Some(path) = self.discovered.get(&self.shared.known, id) {
-            return Ok(path);
-        }
-        let gvk = GroupVersionKind::gvk(id.group(), id.version(), &id.kind);
-        let client = self.client.clone();
-        let answer =
-            self.ask("discover", id, async move { kube::discovery::pinned_kind(&client, &gvk).await }).await;
-        match answer {
-            Ok((resource, capabilities)) => {
-                let namespaced = capabilities.scope == kube::discovery::Scope::Namespaced;
-                let path = ResourcePath { resource, namespaced };
-                self.discovered.insert(id, path.clone());
-                Ok(path)
-            }
-            Err(MemberError::Refused { code: 404, .. }) => Err(MemberError::UnknownKind {
-                cluster: self.name.clone(),
-                api_version: id.api_version.clone(),
-                kind: id.kind.clone(),
-            }),
-            Err(MemberError::Unreachable { message, .. }) if message.contains("missing api") => {
-                Err(MemberError::UnknownKind {
-                    cluster: self.name.clone(),
-                    api_version: id.api_version.clone(),
-                    kind: id.kind.clone(),
-                })
-            }
-            Err(other) => Err(other),
-        }
-    }
-
     pub(crate) fn client(&self) -> kube::Client {
         self.client.clone()
     }
@@ -293,23 +259,20 @@ impl Member {
     }
 
     /// One request: refused at once while the breaker is open, within the budget, with a deadline.
-    async fn ask<T>(
+    pub(crate) async fn ask<T>(
         self: &Arc<Self>,
         what: &'static str,
         id: &ObjectId,
         request: impl Future<Output = Result<T, kube::Error>>,
     ) -> Result<T, MemberError> {
         let unreachable = |message: String| MemberError::Unreachable { cluster: self.name.clone(), message };
+        let busy = |message: String| MemberError::Busy { cluster: self.name.clone(), message };
         let telemetry = &self.shared.options.telemetry;
         if let Reachability::Unreachable { message, .. } = self.breaker.reachability() {
             telemetry.asked(&self.name, what, Answer::NotAsked, Duration::ZERO);
             return Err(unreachable(message));
         }
-        let permit = self
-            .budget
-            .acquire()
-            .await
-            .map_err(|_| unreachable("it was taken out of the fleet".to_owned()))?;
+        let permit = self.budget.enter().await.map_err(&busy)?;
         let deadline = self.shared.options.request_timeout;
         let began = Instant::now();
         let outcome = tokio::time::timeout(deadline, request).await;
@@ -320,7 +283,19 @@ impl Member {
                 self.answered();
                 return Ok(answer);
             }
-            Ok(Err(error)) => MemberError::from_kube(&self.name, &error),
+            Ok(Err(error)) => {
+                if let Some(wait) = asked_to_wait(&error) {
+                    self.budget.pause(wait);
+                }
+                MemberError::from_kube(&self.name, &error)
+            }
+            // One request that hangs says nothing about the member while it answers others.
+            Err(_) if self.breaker.heard_since(began + deadline / 2) => {
+                return Err(busy(format!(
+                    "{what} {id}: no answer within {} s, while it answers other requests; does an admission webhook hang there?",
+                    deadline.as_secs()
+                )));
+            }
             Err(_) => unreachable(format!("{what} {id}: no answer within {} s", deadline.as_secs())),
         };
         if let MemberError::Unreachable { message, .. } = &error {
@@ -335,6 +310,24 @@ impl Member {
         if self.breaker.answered() {
             self.shared.send(MemberEvent::Reachable { cluster: self.name.clone() });
         }
+    }
+
+    /// The way to it has changed: whether it answers now is found out at once.
+    pub(crate) fn way_changed(self: &Arc<Self>) {
+        if self.breaker.reachability() != Reachability::Reachable {
+            self.recheck.notify_one();
+            return;
+        }
+        let (member, stop) = (Arc::clone(self), self.stop.clone());
+        let check = async move {
+            let asked = member.client.apiserver_version();
+            match tokio::time::timeout(member.shared.options.request_timeout, asked).await {
+                Ok(Ok(_) | Err(kube::Error::Api(_))) => member.answered(),
+                Ok(Err(error)) => member.unreachable(&innermost(&error)),
+                Err(_) => member.unreachable("no answer to /version"),
+            }
+        };
+        self.tasks.spawn(stop.run_until_cancelled_owned(check));
     }
 
     /// Opens the breaker and asks from time to time until the member answers.
@@ -355,7 +348,8 @@ impl Member {
 
     async fn probe(self: &Arc<Self>) {
         loop {
-            tokio::time::sleep(self.breaker.wait()).await;
+            // New credentials are worth a try at once.
+            let _ = tokio::time::timeout(self.breaker.wait(), self.recheck.notified()).await;
             let version = self.client.apiserver_version();
             match tokio::time::timeout(self.shared.options.request_timeout, version).await {
                 Ok(Ok(_)) => return self.answered(),
@@ -369,6 +363,13 @@ impl Member {
             }
         }
     }
+}
+
+/// How long a refusal asks to wait.
+fn asked_to_wait(error: &kube::Error) -> Option<Duration> {
+    let kube::Error::Api(status) = error else { return None };
+    let seconds = status.details.as_ref()?.retry_after_seconds;
+    (matches!(status.code, 429 | 503) && seconds > 0).then(|| Duration::from_secs(seconds.into()))
 }
 
 /// What to count an outcome as.

@@ -9,6 +9,7 @@ use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use tokio_util::sync::CancellationToken;
 
+use crate::discovery::Library;
 use crate::telemetry::{Silent, Telemetry};
 use crate::{Hold, KnownKinds, Member};
 
@@ -61,13 +62,20 @@ pub struct Options {
     pub request_timeout: Duration,
     /// How many requests one member gets at once.
     pub requests_at_once: usize,
+    /// The longest that a request waits for its turn in that, or for the end of a pause that the member asked for.
+    pub longest_wait: Duration,
     /// Told of requests and watches.
     pub telemetry: Arc<dyn Telemetry>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { request_timeout: Duration::from_secs(10), requests_at_once: 16, telemetry: Arc::new(Silent) }
+        Self {
+            request_timeout: Duration::from_secs(10),
+            requests_at_once: 16,
+            longest_wait: Duration::from_secs(30),
+            telemetry: Arc::new(Silent),
+        }
     }
 }
 
@@ -107,6 +115,7 @@ pub(crate) struct Shared {
     pub(crate) options: Options,
     pub(crate) known: KnownKinds,
     pub(crate) notify: Notify,
+    pub(crate) library: Library,
 }
 
 impl Shared {
@@ -154,7 +163,7 @@ impl Members {
         stop: CancellationToken,
         notify: Notify,
     ) -> Self {
-        let shared = Arc::new(Shared { options, known, notify });
+        let shared = Arc::new(Shared { options, known, notify, library: Library::default() });
         Self { transport, shared, stop, members: RwLock::new(BTreeMap::new()) }
     }
 
@@ -202,6 +211,32 @@ impl Members {
             member.stop.cancel();
         }
         self.shared.options.telemetry.left(name);
+    }
+
+    /// Names of members whose way has changed, appeared or gone: each is to be told to [`Members::way_changed`].
+    pub fn changes(&self) -> BoxStream<'static, String> {
+        self.transport.changes()
+    }
+
+    /// What the transport knows of a member by itself, whether or not it is registered.
+    pub fn announced(&self, name: &str) -> Option<Announced> {
+        self.transport.announced(name)
+    }
+
+    /// Takes up a changed way to a member; what is known of it stays. True where it can be addressed only now.
+    pub fn way_changed(&self, name: &str) -> bool {
+        let mut members = self.members.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let Some(entry) = members.get_mut(name) else { return false };
+        match &entry.member {
+            Ok(member) => {
+                member.way_changed();
+                false
+            }
+            Err(_) => {
+                entry.member = self.connect(name, &entry.cluster);
+                entry.member.is_ok()
+            }
+        }
     }
 
     /// The member of a name.

@@ -76,7 +76,8 @@ pub(super) fn cause(error: &(dyn Error + 'static)) -> String {
 fn tls_cause(error: &rustls::Error) -> String {
     use rustls::{AlertDescription as Alert, CertificateError as Certificate, Error as Tls};
     let advice = match error {
-        Tls::InvalidCertificate(Certificate::UnknownIssuer) => {
+        // Authorities of one name and different keys: every kubeadm cluster calls its own "kubernetes".
+        Tls::InvalidCertificate(Certificate::UnknownIssuer | Certificate::BadSignature) => {
             "its certificate isn't signed by the authority in the credentials; put the right one into key ca.crt"
         }
         Tls::InvalidCertificate(Certificate::Expired | Certificate::ExpiredContext { .. }) => {
