@@ -17,3 +17,4 @@ mod proxies;
 mod requests;
 mod secrets;
 mod support;
+mod thousand;
