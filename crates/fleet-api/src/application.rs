@@ -184,6 +184,71 @@ pub struct ApplicationStatus {
     /// How many objects are owned on members.
     #[serde(default)]
     pub applied_resources_total: u64,
+    /// Objects on members that differ from what was delivered and aren't as they should be again, at most 50.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drift: Vec<DriftStatus>,
+    /// How many there are.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub drift_total: u64,
+}
+
+/// What becomes of drift.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum DriftState {
+    /// Somebody keeps changing what is taken back; it is taken back more and more slowly.
+    Fought,
+    /// It can't be taken back.
+    Refused,
+    /// Somebody holds it (`DriftHold`).
+    Held,
+    /// A policy says that it is only reported.
+    #[default]
+    Reported,
+}
+
+impl DriftState {
+    /// The state as it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fought => "Fought",
+            Self::Refused => "Refused",
+            Self::Held => "Held",
+            Self::Reported => "Reported",
+        }
+    }
+}
+
+/// One object that differs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DriftStatus {
+    /// The member.
+    pub cluster: String,
+    /// Group and version.
+    pub api_version: String,
+    /// The kind.
+    pub kind: String,
+    /// The namespace; empty for cluster-scoped objects.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub namespace: String,
+    /// The name.
+    pub name: String,
+    /// What becomes of it.
+    #[serde(default)]
+    pub state: DriftState,
+    /// The fields that differ, at most 20; empty where the object itself was deleted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<String>,
+    /// The field manager that wrote there, where it is known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub manager: String,
+    /// Since when it is so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schemas::optional_time")]
+    pub since: Option<Timestamp>,
+    /// The same in words, with what moves it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
 }
 
 /// A revision by name.

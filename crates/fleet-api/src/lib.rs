@@ -12,6 +12,8 @@
 //!
 //!  ResourceTracker       inventory: what an Application owns on each target
 //!  ManagedCluster        a member of the fleet
+//!  ClusterAccessPolicy   which namespaces may deliver to which members
+//!  DriftHold             somebody works on members by hand, until an end
 //! ```
 //!
 //! The types hold data and no behaviour beyond reading themselves; [`crds`] turns them into
@@ -25,9 +27,11 @@
 pub mod application;
 pub mod application_revision;
 pub mod approval;
+pub mod cluster_access_policy;
 pub mod conditions;
 pub mod crds;
 pub mod definitions;
+pub mod drift_hold;
 pub mod managed_cluster;
 pub mod names;
 pub mod packed;
@@ -39,13 +43,16 @@ pub mod target;
 pub mod workflow;
 
 pub use application::{
-    Application, ApplicationSpec, ApplicationStatus, AppliedResource, Component, InlinePolicy, Phase,
-    RevisionReference, ServiceStatus, StepStatus, TargetStatus, Trait, WorkflowSource, WorkflowStatus,
+    Application, ApplicationSpec, ApplicationStatus, AppliedResource, Component, DriftState, DriftStatus,
+    InlinePolicy, Phase, RevisionReference, ServiceStatus, StepStatus, TargetStatus, Trait, WorkflowSource,
+    WorkflowStatus,
 };
 pub use application_revision::{ApplicationRevision, ApplicationRevisionSpec, RevisionContent, StepContent};
 pub use approval::{Approval, ApprovalSpec};
+pub use cluster_access_policy::{AccessMode, ClusterAccessPolicy, ClusterAccessPolicySpec, Selection};
 pub use conditions::Condition;
 pub use definitions::{ComponentDefinition, PolicyDefinition, TraitDefinition, WorkflowStepDefinition};
+pub use drift_hold::{DriftHold, DriftHoldSpec};
 pub use managed_cluster::{ManagedCluster, ManagedClusterSpec, ManagedClusterStatus};
 pub use packed::{Packed, PackedError};
 pub use policy::Policy;

@@ -19,3 +19,8 @@ pub(crate) fn free_form_list(_: &mut SchemaGenerator) -> Schema {
 pub(crate) fn optional_time(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "format": "date-time", "nullable": true })
 }
+
+/// An RFC 3339 time.
+pub(crate) fn time(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "format": "date-time" })
+}

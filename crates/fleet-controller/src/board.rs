@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use fleet_api::{ObjectId, Target};
+use fleet_api::{DriftState, DriftStatus, ObjectId, Target};
 use fleet_workflow::{Delivery, Prune};
+use jiff::Timestamp;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -13,12 +14,27 @@ use crate::context::lock;
 
 /// Repairs of one object within this time count as a fight.
 const FIGHT_WINDOW: Duration = Duration::from_secs(60);
+/// Fields of one object that are listed.
+const LISTED_FIELDS: usize = 20;
 /// How long a member that refused a deletion is left alone.
 const BETWEEN_REFUSALS: Duration = Duration::from_secs(5);
 /// The reason of what wasn't answered.
 const UNREACHABLE: &str = "Unreachable";
 /// So many repairs in the window are made at once; after that each waits longer.
 const PATIENCE: u32 = 3;
+
+/// Drift of one object, and what becomes of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) state: DriftState,
+    /// The fields that differ; empty where the object was deleted.
+    pub(crate) fields: Vec<String>,
+    /// Who wrote there, where that is known.
+    pub(crate) manager: Option<String>,
+    /// Since when.
+    pub(crate) since: Timestamp,
+    pub(crate) message: String,
+}
 
 /// The board of one Application.
 #[derive(Clone, Default)]
@@ -36,10 +52,12 @@ struct State {
     repairing: BTreeMap<(String, ObjectId), ()>,
     /// How many repairs are being sent to each member.
     sending_repairs: BTreeMap<String, usize>,
-    /// Drift that is reported and not repaired.
-    reported: BTreeMap<(String, ObjectId), String>,
-    /// How often an object was repaired lately.
+    /// Drift that is there, and isn't repaired yet or ever.
+    reported: BTreeMap<(String, ObjectId), Found>,
+    /// How often an object was repaired lately, and when it was last.
     repairs: BTreeMap<(String, ObjectId), (u32, Instant)>,
+    /// Objects that somebody keeps changing: shown between two repairs too.
+    fights: BTreeMap<(String, ObjectId), Found>,
     /// Targets of a deletion: done, or why not.
     cleared: BTreeMap<Target, (Prune, Instant)>,
 }
@@ -166,22 +184,84 @@ impl Board {
         }
     }
 
-    pub(crate) fn report_drift(&self, cluster: &str, id: &ObjectId, message: Option<String>) {
+    /// An object was taken back now: whether the fight is over is counted from here, not from before the wait.
+    pub(crate) fn repaired(&self, cluster: &str, id: &ObjectId) {
         let key = (cluster.to_owned(), id.clone());
         let mut state = lock(&self.0);
-        match message {
-            Some(message) => state.reported.insert(key, message),
-            None => state.reported.remove(&key),
-        };
+        if let Some(entry) = state.repairs.get_mut(&key) {
+            entry.1 = Instant::now();
+        }
+        state.reported.remove(&key);
     }
 
-    pub(crate) fn reported(&self) -> Vec<(String, ObjectId, String)> {
+    /// Notes what becomes of an object's drift, or that there is none. What is known since earlier keeps its time.
+    pub(crate) fn report_drift(&self, cluster: &str, id: &ObjectId, found: Option<Found>) {
+        let key = (cluster.to_owned(), id.clone());
+        let mut state = lock(&self.0);
+        let Some(mut found) = found else {
+            state.reported.remove(&key);
+            return;
+        };
+        let known = state.reported.get(&key).or_else(|| state.fights.get(&key));
+        found.since = known.map_or(found.since, |known| known.since.min(found.since));
+        found.fields.truncate(LISTED_FIELDS);
+        state.reported.insert(key, found);
+    }
+
+    /// Notes that somebody fights for an object; true where this is new.
+    pub(crate) fn fight(&self, cluster: &str, id: &ObjectId, found: Found) -> bool {
+        let key = (cluster.to_owned(), id.clone());
+        let mut state = lock(&self.0);
+        let since = state.fights.get(&key).map(|known| known.since);
+        let found = Found { since: since.unwrap_or(found.since), ..found };
+        state.fights.insert(key, found);
+        since.is_none()
+    }
+
+    /// Forgets fights that are over; says how long the others last at least.
+    pub(crate) fn end_fights(&self) -> Option<Duration> {
+        let mut guard = lock(&self.0);
+        let state = &mut *guard;
+        let (repairs, reported) = (&state.repairs, &state.reported);
+        let mut soonest = None;
+        state.fights.retain(|key, _| {
+            let quiet = repairs.get(key).map_or(FIGHT_WINDOW, |(_, last)| last.elapsed());
+            let left = FIGHT_WINDOW.saturating_sub(quiet);
+            // While a repair waits, its end is what counts.
+            if left.is_zero() && !reported.contains_key(key) {
+                return false;
+            }
+            let left = left.max(Duration::from_secs(1));
+            soonest = Some(soonest.map_or(left, |soonest: Duration| soonest.min(left)));
+            true
+        });
+        state.repairs.retain(|_, (_, last)| last.elapsed() <= FIGHT_WINDOW.saturating_mul(2));
+        soonest
+    }
+
+    /// Every object that differs or is fought for, the most pressing first.
+    pub(crate) fn reported(&self) -> Vec<DriftStatus> {
         let state = lock(&self.0);
-        state
+        let fights = state.fights.iter().filter(|(key, _)| !state.reported.contains_key(*key));
+        let mut all: Vec<DriftStatus> = state
             .reported
             .iter()
-            .map(|((cluster, id), text)| (cluster.clone(), id.clone(), text.clone()))
-            .collect()
+            .chain(fights)
+            .map(|((cluster, id), found)| DriftStatus {
+                cluster: cluster.clone(),
+                api_version: id.api_version.clone(),
+                kind: id.kind.clone(),
+                namespace: id.namespace.clone(),
+                name: id.name.clone(),
+                state: found.state,
+                fields: found.fields.clone(),
+                manager: found.manager.clone().unwrap_or_default(),
+                since: Some(found.since),
+                message: found.message.clone(),
+            })
+            .collect();
+        all.sort_by_key(|drift| drift.state);
+        all
     }
 
     pub(crate) fn cleared(&self, target: &Target) -> Prune {
@@ -190,5 +270,52 @@ impl Board {
 
     pub(crate) fn set_cleared(&self, target: &Target, prune: Prune) {
         lock(&self.0).cleared.insert(target.clone(), (prune, Instant::now()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id() -> ObjectId {
+        ObjectId {
+            api_version: "v1".into(),
+            kind: "ConfigMap".into(),
+            namespace: "demo".into(),
+            name: "settings".into(),
+        }
+    }
+
+    fn found(at: &str) -> Found {
+        Found {
+            state: DriftState::Fought,
+            fields: vec!["data.key".into()],
+            manager: Some("other".into()),
+            since: at.parse().unwrap(),
+            message: "keeps changing".into(),
+        }
+    }
+
+    // Broken: a fighter is answered at full speed, or slower and slower without a bound, or for ever.
+    #[tokio::test(start_paused = true)]
+    async fn repairs_slow_down_to_a_bound_and_a_fight_ends() {
+        let board = Board::default();
+        let mut waits = Vec::new();
+        for _ in 0..14 {
+            let wait = board.repair_wait("m1", &id());
+            tokio::time::advance(wait).await;
+            board.repaired("m1", &id());
+            waits.push(wait.as_secs());
+        }
+        assert_eq!(waits, [0, 0, 0, 1, 2, 4, 8, 16, 32, 60, 60, 60, 60, 60]);
+        assert!(board.fight("m1", &id(), found("2026-01-01T00:00:00Z")), "a fight is told once");
+        assert!(!board.fight("m1", &id(), found("2026-01-01T00:05:00Z")));
+        assert_eq!(board.reported()[0].since, Some("2026-01-01T00:00:00Z".parse().unwrap()));
+        let left = board.end_fights().unwrap();
+        tokio::time::advance(left).await;
+        assert_eq!(board.end_fights(), None);
+        assert!(board.reported().is_empty(), "the fight is over, and still shown");
+        tokio::time::advance(FIGHT_WINDOW).await;
+        assert_eq!(board.repair_wait("m1", &id()), Duration::ZERO);
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_api::{
-    Application, Approval, ComponentDefinition, ManagedCluster, Policy, TraitDefinition, Workflow,
+    Application, Approval, ComponentDefinition, DriftHold, ManagedCluster, Policy, TraitDefinition, Workflow,
 };
 use fleet_members::{MemberEvent, Members, Transport};
 use futures::{Stream, StreamExt as _};
@@ -103,14 +103,16 @@ impl Controller {
         let (components, component_events) = watched::<ComponentDefinition>(&hub);
         let (clusters, cluster_events) = watched::<ManagedCluster>(&hub);
         let (approvals, approval_events) = watched::<Approval>(&hub);
+        let (drift_holds, hold_events) = watched::<DriftHold>(&hub);
         let stores = Stores {
             applications: applications.clone(),
-            policies: policies.clone(),
-            workflows: workflows.clone(),
-            traits: traits.clone(),
-            components: components.clone(),
-            clusters: clusters.clone(),
-            approvals: approvals.clone(),
+            policies,
+            workflows,
+            traits,
+            components,
+            clusters,
+            approvals,
+            drift_holds,
         };
         let hub = Hub::new(self.hub.clone(), uid, stores, referenced);
         let reporter = Reporter { controller: "fleetctl".to_owned(), instance: None };
@@ -139,7 +141,20 @@ impl Controller {
                 ctx.due.wake(&(namespace, approval.spec.application.clone()));
             }
         });
-        wait_until_listed(&stop, &policies, &workflows, &traits, &components, &clusters, &approvals).await;
+        follow(&ctx, hold_events, |ctx, event| match event {
+            watcher::Event::Apply(hold) | watcher::Event::InitApply(hold) | watcher::Event::Delete(hold) => {
+                let namespace = hold.namespace().unwrap_or_default();
+                ctx.due.wake(&(namespace, hold.spec.application.clone()));
+            }
+            // Some may have gone while the watch was interrupted.
+            watcher::Event::InitDone => {
+                for app in ctx.hub.applications.state() {
+                    ctx.due.wake(&(app.namespace().unwrap_or_default(), app.name_any()));
+                }
+            }
+            watcher::Event::Init => {}
+        });
+        wait_until_listed(&ctx).await;
         ctx.tasks.spawn(crate::register::follow(Arc::clone(&ctx)));
 
         let lease = replica(&ctx);
@@ -272,27 +287,29 @@ fn cluster_changed(ctx: &Arc<Context>, event: &watcher::Event<ManagedCluster>) {
     }
 }
 
-async fn wait_until_listed(
-    stop: &CancellationToken,
-    policies: &Store<Policy>,
-    workflows: &Store<Workflow>,
-    traits: &Store<TraitDefinition>,
-    components: &Store<ComponentDefinition>,
-    clusters: &Store<ManagedCluster>,
-    approvals: &Store<Approval>,
-) {
+async fn wait_until_listed(ctx: &Context) {
+    let hub = &ctx.hub;
     let all = futures::future::join_all([
-        Box::pin(async { policies.wait_until_ready().await.is_ok() }) as futures::future::BoxFuture<'_, bool>,
-        Box::pin(async { workflows.wait_until_ready().await.is_ok() }),
-        Box::pin(async { traits.wait_until_ready().await.is_ok() }),
-        Box::pin(async { components.wait_until_ready().await.is_ok() }),
-        Box::pin(async { clusters.wait_until_ready().await.is_ok() }),
-        Box::pin(async { approvals.wait_until_ready().await.is_ok() }),
+        listed(&hub.policies),
+        listed(&hub.workflows),
+        listed(&hub.traits),
+        listed(&hub.components),
+        listed(&hub.clusters),
+        listed(&hub.approvals),
+        listed(&hub.drift_holds),
     ]);
     tokio::select! {
-        () = stop.cancelled() => {}
+        () = ctx.stop.cancelled() => {}
         _ = all => {}
     }
+}
+
+/// Resolves once a cache has its first list, or never will.
+fn listed<K>(store: &Store<K>) -> futures::future::BoxFuture<'_, bool>
+where
+    K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
+{
+    Box::pin(async { store.wait_until_ready().await.is_ok() })
 }
 
 /// Whether a change of an Application asks for a turn: our own writes of status don't, but a person's hand on

@@ -62,7 +62,7 @@ pub(crate) fn advance(ctx: &Arc<Context>, app: &Application, walk: &Walk, now: T
             lost.push(target.clone());
             continue;
         }
-        let hold = held::hold(ctx, &target.cluster);
+        let hold = held::member_hold(ctx, &target.cluster);
         match walk.board.cleared(target) {
             Prune::Done | Prune::NotNeeded => {}
             Prune::Running => left.push((target, "objects are being deleted".to_owned())),
@@ -71,7 +71,7 @@ pub(crate) fn advance(ctx: &Arc<Context>, app: &Application, walk: &Walk, now: T
             }
             Prune::Idle | Prune::Refused(_) if hold.is_some() => match hold {
                 Some(hold) if !forced && now < deadline => {
-                    left.insert(0, (target, hold.problem(&target.cluster).message))
+                    left.insert(0, (target, hold.problem(&walk.key, &target.cluster).message))
                 }
                 _ => lost.push(target.clone()),
             },

@@ -4,14 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet_api::{ObjectId, StepPhase, Target, TargetPhase};
+use fleet_api::{DriftState, ObjectId, StepPhase, Target, TargetPhase};
+use fleet_json::FieldPath;
 use fleet_members::{Live, Member, MemberError, Observed};
 use fleet_plan::{Desired, DriftMode, Subject};
 
-use crate::board::Board;
-use crate::context::{AppKey, Context, Due, Noted};
+use crate::board::{Board, Found};
+use crate::context::{AppKey, Context, Noted};
 use crate::deliver;
+use crate::held::{self, Held};
 use crate::walk::Walk;
+
+mod writer;
 
 /// How long to wait after a member refused a repair before looking again.
 const AFTER_REFUSAL: Duration = Duration::from_secs(2);
@@ -42,7 +46,7 @@ pub(crate) fn check(ctx: &Arc<Context>, walk: &mut Walk, noted: &Noted) {
             continue;
         }
         // What is held is left as it is; everything there is compared when the hold ends.
-        if walk.held.contains(cluster) {
+        if walk.held.contains(cluster) && held::drift_hold(ctx, &walk.key, cluster).is_none() {
             continue;
         }
         let Ok(member) = ctx.members.get(cluster) else { continue };
@@ -164,6 +168,7 @@ fn look(ctx: &Arc<Context>, walk: &Walk, member: &Arc<Member>, desired: &Desired
         return;
     }
     let repair = Repair {
+        ctx: Arc::clone(ctx),
         board: walk.board.clone(),
         member: Arc::clone(member),
         desired: desired.clone(),
@@ -171,7 +176,6 @@ fn look(ctx: &Arc<Context>, walk: &Walk, member: &Arc<Member>, desired: &Desired
         manager: walk.manager(),
         mode,
         run: walk.run_name().to_owned(),
-        due: Arc::clone(&ctx.due),
         app: walk.key.clone(),
     };
     let (ctx, app) = (Arc::clone(ctx), walk.key.clone());
@@ -202,6 +206,7 @@ fn is_as_left(walk: &Walk, member: &Arc<Member>, desired: &Desired, seen: &Obser
 }
 
 struct Repair {
+    ctx: Arc<Context>,
     board: Board,
     member: Arc<Member>,
     desired: Desired,
@@ -209,7 +214,6 @@ struct Repair {
     manager: String,
     mode: DriftMode,
     run: String,
-    due: Arc<Due>,
     app: AppKey,
 }
 
@@ -219,6 +223,23 @@ enum Next {
     /// Taken back, and which fields.
     Repaired(String),
     LookAgain,
+}
+
+/// What differs, and who wrote there.
+struct Difference {
+    /// Empty where the object was deleted.
+    fields: Vec<String>,
+    manager: Option<String>,
+}
+
+impl Difference {
+    fn words(&self) -> String {
+        if self.fields.is_empty() { "it was deleted".to_owned() } else { self.fields.join(", ") }
+    }
+
+    fn who(&self) -> String {
+        self.manager.as_ref().map_or_else(|| "somebody".to_owned(), |manager| format!("{manager:?}"))
+    }
 }
 
 impl Repair {
@@ -234,35 +255,70 @@ impl Repair {
             }
         };
         let differs = match &live {
-            None => "it was deleted".to_owned(),
+            None => Difference { fields: Vec::new(), manager: None },
             Some(live) => {
                 let owner = live.pointer("/metadata/labels").and_then(|l| l.get(fleet_api::names::OWNER));
                 if owner.and_then(|o| o.as_str()).is_some_and(|owner| owner != self.owner) {
+                    let fields = vec![format!("metadata.labels[{}]", fleet_api::names::OWNER)];
                     let message = format!("{id} on {cluster} was taken over by another application");
-                    self.board.report_drift(cluster, id, Some(message));
+                    self.report(DriftState::Refused, &Difference { fields, manager: None }, message);
                     return Next::Tell;
                 }
                 let found = fleet_plan::drift(id, &self.desired.object, live);
-                let found: Vec<String> = found
-                    .iter()
-                    .filter(|drift| match &self.mode {
-                        DriftMode::ReportFields(fields) => !fields.iter().any(|f| drift.path.starts_with(f)),
+                let found: Vec<_> = found
+                    .into_iter()
+                    .map(|drift| drift.path)
+                    .filter(|path| match &self.mode {
+                        DriftMode::ReportFields(fields) => !fields.iter().any(|f| path.starts_with(f)),
                         DriftMode::Repair | DriftMode::Report => true,
                     })
-                    .map(|drift| drift.path.to_dotted())
                     .collect();
                 if found.is_empty() {
                     return self.as_it_should_be(before.as_deref());
                 }
-                found.join(", ")
+                let manager = writer::of(live, &found, &self.manager);
+                Difference { fields: found.iter().map(FieldPath::to_dotted).collect(), manager }
             }
         };
         if self.mode == DriftMode::Report {
-            let message = format!("{id} on {cluster} differs and is left so (apply-once): {differs}");
-            self.board.report_drift(cluster, id, Some(message));
+            let message =
+                format!("{id} on {cluster} differs and is left so (apply-once): {}", differs.words());
+            self.report(DriftState::Reported, &differs, message);
             return Next::Tell;
         }
+        if let Some(next) = self.left_by_hold(&differs) {
+            return next;
+        }
         self.repair(&differs).await
+    }
+
+    fn report(&self, state: DriftState, differs: &Difference, message: String) {
+        let (cluster, id) = (self.member.name(), &self.desired.id);
+        self.board.report_drift(cluster, id, Some(self.found(state, differs, message)));
+    }
+
+    fn found(&self, state: DriftState, differs: &Difference, message: String) -> Found {
+        let (fields, manager) = (differs.fields.clone(), differs.manager.clone());
+        Found { state, fields, manager, since: self.ctx.now(), message }
+    }
+
+    /// What somebody holds is reported and left.
+    fn left_by_hold(&self, differs: &Difference) -> Option<Next> {
+        let (cluster, id) = (self.member.name(), &self.desired.id);
+        let hold = match held::hold(&self.ctx, &self.app, cluster)? {
+            Held::Drift(hold) => hold,
+            // When the member is let go, everything there is looked at again.
+            Held::Member(_) => return Some(Next::Settled),
+        };
+        let message = format!(
+            "{id} on {cluster} differs ({}, by {}) and is left until {}: {}",
+            differs.words(),
+            differs.who(),
+            hold.spec.until,
+            hold.spec.reason
+        );
+        self.report(DriftState::Held, differs, message);
+        Some(Next::Tell)
     }
 
     /// Nothing differs: what is seen now is how it should be.
@@ -277,16 +333,23 @@ impl Repair {
         Next::Tell
     }
 
-    async fn repair(&self, differs: &str) -> Next {
+    async fn repair(&self, differs: &Difference) -> Next {
         let (cluster, id) = (self.member.name(), &self.desired.id);
         let wait = self.board.repair_wait(cluster, id);
         if !wait.is_zero() {
             let message = format!(
-                "{id} on {cluster}: somebody keeps changing {differs}; repaired again in {} s",
+                "{id} on {cluster}: {} keeps changing {}; taken back again in {} s; stop the other writer, leave these fields out, or let it be with an apply-once policy",
+                differs.who(),
+                differs.words(),
                 wait.as_secs().max(1)
             );
-            self.board.report_drift(cluster, id, Some(message));
-            self.due.wake(&self.app);
+            let found = self.found(DriftState::Fought, differs, message.clone());
+            self.board.report_drift(cluster, id, Some(found.clone()));
+            if self.board.fight(cluster, id, found) {
+                tracing::warn!(cluster, object = %id, manager = differs.manager, "somebody fights for an object");
+                crate::events::fought(&self.ctx, &self.app, message);
+            }
+            self.ctx.due.wake(&self.app);
             // Another run may deliver something else meanwhile, and a deletion waits for nobody's patience.
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
@@ -294,6 +357,9 @@ impl Repair {
             }
             if !self.board.is_about(&self.run) {
                 return Next::LookAgain;
+            }
+            if let Some(next) = self.left_by_hold(differs) {
+                return next;
             }
         }
         if !self.board.begin_sending_repair(cluster) {
@@ -303,9 +369,10 @@ impl Repair {
         self.board.end_sending_repair(cluster);
         match outcome {
             Ok(left) => {
+                let differs = differs.words();
                 tracing::info!(cluster, object = %id, fields = differs, "drift repaired");
                 self.board.expect(cluster, id, left.managed);
-                self.board.report_drift(cluster, id, None);
+                self.board.repaired(cluster, id);
                 Next::Repaired(format!("{id} on {cluster}: {differs}"))
             }
             // When the member answers again or is let go, everything there is looked at again.
@@ -315,10 +382,11 @@ impl Repair {
             }
             Err(error) => {
                 let message = format!(
-                    "{id} on {cluster}: drift ({differs}) can't be repaired yet: {error}; tried again"
+                    "{id} on {cluster}: drift ({}) can't be repaired yet: {error}; tried again",
+                    differs.words()
                 );
-                self.board.report_drift(cluster, id, Some(message));
-                self.due.wake(&self.app);
+                self.report(DriftState::Refused, differs, message);
+                self.ctx.due.wake(&self.app);
                 tokio::select! {
                     () = tokio::time::sleep(AFTER_REFUSAL) => Next::LookAgain,
                     () = self.board.closed() => Next::Settled,

@@ -67,6 +67,14 @@ pub(crate) fn repaired(ctx: &Arc<Context>, app: &AppKey, what: String) {
     }
 }
 
+/// Tells that somebody keeps changing what is taken back.
+pub(crate) fn fought(ctx: &Arc<Context>, app: &AppKey, what: String) {
+    let reference = kube::runtime::reflector::ObjectRef::new(&app.1).within(&app.0);
+    if let Some(app) = ctx.hub.applications.get(&reference) {
+        publish(ctx, &app, EventType::Warning, "DriftFought", what);
+    }
+}
+
 /// Publishes in the background: an Event that is lost changes nothing.
 fn publish(ctx: &Arc<Context>, app: &Application, type_: EventType, reason: &str, note: String) {
     /// The longest note that the API takes, in bytes (`events.k8s.io/v1`).

@@ -1,33 +1,71 @@
 //! Which targets of an Application are held: nothing is sent there until the hold ends.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use fleet_api::{Target, TargetState};
+use fleet_api::{DriftHold, Target};
 use fleet_workflow::Problem;
+use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt as _;
+use kube::api::{Api, DeleteParams};
 
-use crate::context::Context;
+use crate::context::{AppKey, Context};
 use crate::walk::Walk;
 
+/// So long after its end a hold is kept: other replicas' clocks may be behind.
+const KEPT_AFTER_END: SignedDuration = SignedDuration::from_mins(10);
+
 /// Why nothing of an Application is sent to a cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) enum Held {
     /// The member as a whole is held.
     Member(fleet_members::Hold),
+    /// Somebody works there by hand: what they change is reported, and nothing overwrites it.
+    Drift(Arc<DriftHold>),
 }
 
 impl Held {
-    pub(crate) fn problem(&self, cluster: &str) -> Problem {
+    pub(crate) fn problem(&self, app: &AppKey, cluster: &str) -> Problem {
         match self {
             Self::Member(hold) => {
                 Problem { reason: hold.reason().to_owned(), message: hold.message(cluster) }
+            }
+            Self::Drift(hold) => {
+                let spec = &hold.spec;
+                let by = if spec.by.is_empty() { "somebody" } else { &spec.by };
+                let message = format!(
+                    "{by} holds {} on {cluster} until {} ({}): drift is left and nothing new is sent there; go on now with: fleetctl drift release {} -n {} -m {cluster}",
+                    app.1, spec.until, spec.reason, app.1, app.0
+                );
+                Problem { reason: "DriftHeld".to_owned(), message }
             }
         }
     }
 }
 
 /// Why nothing of an Application is sent to a cluster, where that is so.
-pub(crate) fn hold(ctx: &Context, cluster: &str) -> Option<Held> {
+pub(crate) fn hold(ctx: &Context, app: &AppKey, cluster: &str) -> Option<Held> {
+    member_hold(ctx, cluster).or_else(|| drift_hold(ctx, app, cluster).map(Held::Drift))
+}
+
+/// Why nothing is sent to a cluster, whatever it is about.
+pub(crate) fn member_hold(ctx: &Context, cluster: &str) -> Option<Held> {
     ctx.members.hold(cluster).map(Held::Member)
+}
+
+/// The hold of an Application on a cluster that lasts longest.
+pub(crate) fn drift_hold(ctx: &Context, app: &AppKey, cluster: &str) -> Option<Arc<DriftHold>> {
+    let now = ctx.now();
+    let holds = holds_of(ctx, app).into_iter();
+    holds
+        .filter(|hold| hold.spec.until > now && hold.spec.covers(&app.1, cluster))
+        .max_by_key(|hold| hold.spec.until)
+}
+
+fn holds_of(ctx: &Context, app: &AppKey) -> Vec<Arc<DriftHold>> {
+    ctx.hub.drift_holds.state_filter(|hold| {
+        hold.metadata.namespace.as_deref() == Some(&app.0) && hold.spec.application == app.1
+    })
 }
 
 /// Every target of the run that is held, by step.
@@ -35,9 +73,11 @@ pub(crate) fn targets(ctx: &Context, walk: &Walk) -> BTreeMap<(String, Target), 
     let mut held = BTreeMap::new();
     let Some(status) = walk.run_status() else { return held };
     for step in status.steps.iter().filter(|step| !step.phase.is_over()) {
-        for TargetState { target, .. } in step.targets.iter().filter(|state| !state.phase.is_over()) {
-            if let Some(hold) = hold(ctx, &target.cluster) {
-                held.insert((step.name.clone(), target.clone()), hold.problem(&target.cluster));
+        for state in step.targets.iter().filter(|state| !state.phase.is_over()) {
+            let target = &state.target;
+            if let Some(hold) = hold(ctx, &walk.key, &target.cluster) {
+                let key = (step.name.clone(), target.clone());
+                held.insert(key, hold.problem(&walk.key, &target.cluster));
             }
         }
     }
@@ -46,15 +86,44 @@ pub(crate) fn targets(ctx: &Context, walk: &Walk) -> BTreeMap<(String, Target), 
 
 /// What holds clusters of an Application, for its status.
 pub(crate) fn shown(ctx: &Context, walk: &Walk) -> Vec<Problem> {
-    walk.held.iter().filter_map(|cluster| Some(hold(ctx, cluster)?.problem(cluster))).collect()
+    let problem = |cluster: &String| Some(hold(ctx, &walk.key, cluster)?.problem(&walk.key, cluster));
+    walk.held.iter().filter_map(problem).collect()
 }
 
-/// Takes note of which clusters are held now; those that no longer are get everything compared, since whatever
-/// happened there meanwhile was left.
-pub(crate) fn note(ctx: &Context, walk: &mut Walk) {
+/// Takes note of which clusters are held now, and says when the next hold ends by its time. Where one ended everything
+/// is compared: whatever happened there meanwhile was left.
+pub(crate) fn note(ctx: &Arc<Context>, walk: &mut Walk) -> Timestamp {
     let clusters = walk.clusters();
-    let now: BTreeSet<String> = clusters.into_iter().filter(|name| hold(ctx, name).is_some()).collect();
-    let ended = walk.held.difference(&now).cloned();
+    let held: BTreeSet<String> =
+        clusters.into_iter().filter(|name| hold(ctx, &walk.key, name).is_some()).collect();
+    let ended = walk.held.symmetric_difference(&held).cloned();
     walk.postponed.clusters.extend(ended);
-    walk.held = now;
+    walk.held = held;
+    let now = ctx.now();
+    let holds = holds_of(ctx, &walk.key);
+    for hold in &holds {
+        let forgotten = hold.spec.until.checked_add(KEPT_AFTER_END).is_ok_and(|at| at <= now);
+        if forgotten {
+            forget(ctx, hold);
+        }
+    }
+    let ends = holds.iter().map(|hold| hold.spec.until).filter(|until| *until > now);
+    ends.min().unwrap_or(Timestamp::MAX)
+}
+
+/// Takes away a hold that ended long ago, in the background: nothing depends on it.
+fn forget(ctx: &Arc<Context>, hold: &DriftHold) {
+    let api: Api<DriftHold> = Api::namespaced(ctx.hub.client.clone(), &hold.namespace().unwrap_or_default());
+    let (name, stop) = (hold.name_any(), ctx.stop.clone());
+    ctx.tasks.spawn(async move {
+        let params = DeleteParams::default();
+        tokio::select! {
+            () = stop.cancelled() => {}
+            outcome = api.delete(&name, &params) => {
+                if let Err(error) = outcome {
+                    tracing::debug!(%error, hold = name, "a hold that ended stays");
+                }
+            }
+        }
+    });
 }

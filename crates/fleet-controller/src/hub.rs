@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use fleet_api::{
-    Application, Approval, ComponentDefinition, ManagedCluster, Policy, TraitDefinition, Workflow,
+    Application, Approval, ComponentDefinition, DriftHold, ManagedCluster, Policy, TraitDefinition, Workflow,
 };
 use fleet_render::Definitions;
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -48,6 +48,7 @@ pub(crate) struct Hub {
     pub(crate) components: Store<ComponentDefinition>,
     pub(crate) clusters: Store<ManagedCluster>,
     pub(crate) approvals: Store<Approval>,
+    pub(crate) drift_holds: Store<DriftHold>,
     pub(crate) referenced: Referenced,
     pub(crate) inputs: Inputs,
     definitions: Mutex<Option<Arc<Definitions>>>,
@@ -62,6 +63,7 @@ pub(crate) struct Stores {
     pub(crate) components: Store<ComponentDefinition>,
     pub(crate) clusters: Store<ManagedCluster>,
     pub(crate) approvals: Store<Approval>,
+    pub(crate) drift_holds: Store<DriftHold>,
 }
 
 impl Hub {
@@ -76,6 +78,7 @@ impl Hub {
             components: stores.components,
             clusters: stores.clusters,
             approvals: stores.approvals,
+            drift_holds: stores.drift_holds,
             referenced,
             inputs: Inputs::default(),
             definitions: Mutex::new(None),

@@ -104,7 +104,7 @@ async fn turn(
     walk: &mut Walk,
     noted: &Noted,
 ) -> Result<Option<Timestamp>, RecordError> {
-    held::note(ctx, walk);
+    let hold_ends = held::note(ctx, walk);
     walk.board.retry_unreachable(&|cluster| is_reachable(ctx, cluster));
     if app.metadata.deletion_timestamp.is_some() {
         return delete(ctx, app, walk).await;
@@ -129,8 +129,10 @@ async fn turn(
     };
     serve_joiners(ctx, app, walk).await?;
     drift::check(ctx, walk, noted);
+    let fights = walk.board.end_fights().and_then(|left| jiff::SignedDuration::try_from(left).ok());
+    let fights = fights.and_then(|left| ctx.now().checked_add(left).ok()).unwrap_or(Timestamp::MAX);
     let written = write_status(ctx, app, walk, problem.as_ref(), held_back, None).await?;
-    Ok(Some(wake.min(written)))
+    Ok(Some(wake.min(written).min(hold_ends).min(fights)))
 }
 
 fn is_reachable(ctx: &Context, cluster: &str) -> bool {

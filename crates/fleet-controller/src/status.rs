@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use fleet_api::{
-    Application, ApplicationStatus, AppliedResource, Condition, Inventory, Phase, RevisionReference, Run,
-    RunPhase, RunStatus, ServiceStatus, StepPhase, StepState, StepStatus, TargetPhase, TargetState,
-    TargetStatus, WorkflowStatus, conditions, names,
+    Application, ApplicationStatus, AppliedResource, Condition, DriftStatus, Inventory, Phase,
+    RevisionReference, Run, RunPhase, RunStatus, ServiceStatus, StepPhase, StepState, StepStatus,
+    TargetPhase, TargetState, TargetStatus, WorkflowStatus, conditions, names,
 };
 use jiff::Timestamp;
 use kube::ResourceExt as _;
@@ -14,6 +14,8 @@ use crate::{Loaded, Problem};
 
 /// How many targets of a step are listed.
 const LISTED_TARGETS: usize = 100;
+/// How many objects that differ are listed.
+const LISTED_DRIFT: usize = 50;
 /// How many services and resources are listed.
 const LISTED: usize = 200;
 
@@ -29,8 +31,8 @@ pub(crate) struct Seen<'a> {
     pub(crate) held_back: bool,
     /// Health of each component on each target.
     pub(crate) services: Vec<ServiceStatus>,
-    /// Drift that is left or can't be repaired.
-    pub(crate) drift: Vec<String>,
+    /// Drift that is left, held, fought for or can't be repaired; the most pressing first.
+    pub(crate) drift: Vec<DriftStatus>,
     /// Clusters of this Application to which nothing is sent for now, and why.
     pub(crate) held: Vec<fleet_workflow::Problem>,
     /// Objects that are done, by step and target.
@@ -70,6 +72,8 @@ pub(crate) fn derive(seen: &Seen<'_>, now: Timestamp) -> ApplicationStatus {
         }),
         applied_resources: applied(seen.inventory, state),
         applied_resources_total: seen.inventory.total(),
+        drift: seen.drift.iter().take(LISTED_DRIFT).cloned().collect(),
+        drift_total: seen.drift.len() as u64,
     }
 }
 
@@ -117,7 +121,7 @@ fn message(seen: &Seen<'_>, state: Option<&RunStatus>, unhealthy: Option<&Servic
     }
     let runs = state.is_some_and(|state| !state.phase.is_over());
     said.extend(seen.held.first().filter(|_| !runs).map(|problem| problem.message.clone()));
-    said.extend(seen.drift.first().cloned());
+    said.extend(seen.drift.first().map(|drift| drift.message.clone()));
     said.join("; ")
 }
 
@@ -165,13 +169,16 @@ fn conditions_of(
     }
     all.push(match unhealthy {
         None if seen.drift.is_empty() => Condition::new("Healthy", true, "Healthy", ""),
-        None => Condition::new("Healthy", true, "Drift", seen.drift.join("; ")),
+        None => Condition::new("Healthy", true, "Drift", drifts(seen)),
         Some(service) => {
             let message =
                 format!("{} on {}/{}: {}", service.name, service.cluster, service.namespace, service.message);
             Condition::new("Healthy", false, "Unhealthy", message)
         }
     });
+    if let Some(first) = seen.drift.first() {
+        all.push(Condition::new("Drifted", true, first.state.as_str(), drifts(seen)));
+    }
     if let Some(first) = seen.held.first() {
         let said: Vec<&str> = seen.held.iter().map(|problem| problem.message.as_str()).take(10).collect();
         all.push(Condition::new("Held", true, &first.reason, said.join("; ")));
@@ -181,6 +188,12 @@ fn conditions_of(
         condition.observed_generation = seen.app.metadata.generation;
     }
     all
+}
+
+/// The first few, in words.
+fn drifts(seen: &Seen<'_>) -> String {
+    let said: Vec<&str> = seen.drift.iter().map(|drift| drift.message.as_str()).take(10).collect();
+    said.join("; ")
 }
 
 /// Reasons are CamelCase.

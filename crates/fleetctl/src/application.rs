@@ -30,7 +30,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    async fn find(environment: &Environment, global: &Global, name: &str) -> Outcome<Self> {
+    pub(crate) async fn find(environment: &Environment, global: &Global, name: &str) -> Outcome<Self> {
         let access = Access::load(environment, global)?;
         let hub = access.hub().await?;
         let namespace = access.namespace(&hub);
@@ -108,6 +108,8 @@ pub(crate) fn is_waiting(step: &StepState) -> bool {
 pub(crate) fn is_suspended_by_person(app: &Application, run: &Run) -> bool {
     app.annotations().get(names::SUSPEND) == Some(&run.name_any())
 }
+
+pub(crate) use show::age;
 
 fn phase_of(run: &Run) -> RunPhase {
     run.status.as_ref().map(|status| status.phase).unwrap_or_default()

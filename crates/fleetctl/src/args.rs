@@ -2,6 +2,7 @@
 
 mod application;
 mod controller;
+mod drift;
 mod get;
 mod local;
 mod replicas;
@@ -16,6 +17,7 @@ pub use application::{
     WorkflowCommand,
 };
 pub use controller::{ControllerArgs, Drift, KeepArgs, LogFormat, TellArgs, WorkArgs};
+pub use drift::{DriftArgs, DriftCommand, DriftHoldArgs, DriftHoldsArgs, DriftListArgs, DriftReleaseArgs};
 pub use get::GetArgs;
 pub use local::{DataArgs, LocalArgs, LocalCommand, MemberArgs, UpArgs};
 pub use replicas::ReplicaArgs;
@@ -75,6 +77,8 @@ pub enum Command {
     Workflow(WorkflowArgs),
     /// See the members of the fleet
     Cluster(ClusterArgs),
+    /// See what was changed on members by hand, and leave it for a time
+    Drift(DriftArgs),
     /// Run the controller for a hub
     Controller(Box<ControllerArgs>),
     /// Show the version

@@ -19,6 +19,7 @@ pub mod args;
 pub mod cluster;
 pub mod controller;
 pub mod demo;
+pub mod drift;
 pub mod embedded;
 pub mod environment;
 pub mod exit;

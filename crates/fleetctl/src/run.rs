@@ -6,7 +6,7 @@ use crate::args::{self, Cli, Command};
 use crate::environment::Environment;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::output::style::{BAD, paint};
-use crate::{application, cluster, controller, demo, get, local, version};
+use crate::{application, cluster, controller, demo, drift, get, local, version};
 
 /// Runs one command line, the program's name first.
 pub async fn run(environment: &Environment, arguments: &[OsString]) -> Exit {
@@ -50,6 +50,7 @@ async fn dispatch(environment: &Environment, cli: &Cli) -> Outcome {
         Command::Delete(arguments) => application::delete(environment, global, arguments).await,
         Command::Workflow(arguments) => application::workflow(environment, global, arguments).await,
         Command::Cluster(arguments) => cluster::run(environment, global, arguments).await,
+        Command::Drift(arguments) => drift::run(environment, global, arguments).await,
         Command::Version(arguments) => version::run(environment, arguments),
         Command::Completion(arguments) => completion(environment, arguments.shell),
     }

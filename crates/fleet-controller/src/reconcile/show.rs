@@ -26,8 +26,6 @@ pub(crate) async fn write_status(
 ) -> Result<Timestamp, RecordError> {
     let now = ctx.now();
     let shown = app.status.clone().unwrap_or_default();
-    let mut drift: Vec<String> = walk.board.reported().into_iter().map(|(_, _, message)| message).collect();
-    drift.truncate(10);
     let status = derive(
         &Seen {
             app,
@@ -36,7 +34,7 @@ pub(crate) async fn write_status(
             problem,
             held_back,
             services: services(ctx, walk, &shown),
-            drift,
+            drift: drift(walk),
             held: held::shown(ctx, walk),
             progress: progress(ctx, walk),
             inventory: &walk.inventory,
@@ -67,6 +65,18 @@ pub(crate) async fn write_status(
         Err(kube::Error::Api(refusal)) if refusal.code == 404 => Ok(Timestamp::MAX),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Drift of what is ours by now: what isn't any more says nothing.
+fn drift(walk: &Walk) -> Vec<fleet_api::DriftStatus> {
+    let mut all = walk.board.reported();
+    all.retain(|drift| {
+        let entries = walk.inventory.targets.iter().filter(|entry| entry.target.cluster == drift.cluster);
+        entries
+            .flat_map(|entry| entry.objects.keys())
+            .any(|id| id.kind == drift.kind && id.name == drift.name && id.namespace == drift.namespace)
+    });
+    all
 }
 
 /// Whether somebody may be waiting for this change.

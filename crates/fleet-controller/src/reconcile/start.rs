@@ -106,7 +106,7 @@ pub(crate) async fn serve_joiners(
         .map(|(_, placed)| placed);
     let joined: std::collections::BTreeSet<Target> = delivering
         .flatten()
-        .filter(|target| !served(target) && held::hold(ctx, &target.cluster).is_none())
+        .filter(|target| !served(target) && held::hold(ctx, &walk.key, &target.cluster).is_none())
         .cloned()
         .collect();
     if joined.is_empty() {

@@ -14,6 +14,7 @@ mod drift;
 mod edits;
 mod gates;
 mod held;
+mod holds;
 mod members;
 mod policies;
 mod replicas;

@@ -115,7 +115,7 @@ pub(super) fn painted(phase: &str) -> String {
 }
 
 /// `9s`, `5m`, `3h`, `2d`: how long ago.
-pub(super) fn age(since: Timestamp, now: Timestamp) -> String {
+pub(crate) fn age(since: Timestamp, now: Timestamp) -> String {
     let seconds = now.duration_since(since).as_secs().max(0);
     match seconds {
         0..120 => format!("{seconds}s"),

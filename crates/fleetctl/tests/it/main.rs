@@ -10,6 +10,7 @@
 )]
 
 mod commands;
+mod drift;
 mod embedded;
 mod gates;
 mod local;
