@@ -124,7 +124,7 @@ pub(super) async fn list(environment: &Environment, global: &Global, arguments: 
     holds.retain(|hold| hold.spec.until > now);
     holds.sort_by_key(|hold| hold.spec.until);
     if let Some(format) = arguments.output.output {
-        let items: Vec<Value> = holds.iter().map(|hold| to_value(hold)).collect();
+        let items: Vec<Value> = holds.iter().map(to_value).collect();
         return environment.streams.print(&write(format, &json!({ "items": items }))?);
     }
     if holds.is_empty() {
