@@ -2,59 +2,122 @@
 
 use std::sync::Arc;
 
-use fleet_api::Phase;
-use fleet_controller::{Controller, Options};
+use fleet_api::{ManagedCluster, Phase};
+use fleet_controller::{Controller, ControllerError, Options};
 use fleet_members::{Remote, RemoteOptions};
+use fleetctl::embedded::Embedded;
+use kube::ResourceExt as _;
+use kube::api::{Api, DeleteParams, ListParams};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{CommandLine, apply, apply_example, fleet, in_phase};
+use crate::support::{CommandLine, apply, apply_example, eventually, fleet, in_phase};
+
+/// A member of the fleet as a Secret has it.
+fn secret(fleet: &Embedded, name: &str, alias: &str) -> Value {
+    let kubeconfig: Value = serde_saphyr::from_str(&fleet.kubeconfig(None).unwrap().unwrap()).unwrap();
+    let entry = |list: &str, name: &str, key: &str| {
+        let entries = kubeconfig[list].as_array().unwrap();
+        entries.iter().find(|entry| entry["name"] == name).unwrap()[key].clone()
+    };
+    let cluster = entry("clusters", name, "cluster");
+    let user = entry("users", &format!("{name}-admin"), "user");
+    json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": {
+            "name": name, "namespace": "fleetctl-system",
+            "labels": { "cluster.core.oam.dev/cluster-credential-type": "X509Certificate", "region": "north" },
+            "annotations": { "cluster.core.oam.dev/cluster-alias": alias },
+        },
+        "stringData": { "endpoint": cluster["server"] },
+        "data": {
+            "ca.crt": cluster["certificate-authority-data"],
+            "tls.crt": user["client-certificate-data"],
+            "tls.key": user["client-key-data"],
+        },
+    })
+}
+
+const MEMBERS: [(&str, &str); 3] =
+    [("mc-bj1", "cluster1-beijing"), ("mc-bj2", "cluster2-beijing"), ("mc-hz1", "cluster1-hangzhou")];
+
+/// A controller of its own for the fleet's hub, members by their Secrets.
+struct Alone {
+    stop: CancellationToken,
+    remote: Remote,
+    running: tokio::task::JoinSet<Result<(), ControllerError>>,
+}
+
+impl Alone {
+    async fn start(hub: &kube::Client) -> Self {
+        let stop = CancellationToken::new();
+        let options = RemoteOptions::new(Arc::new(jiff::Timestamp::now));
+        let remote = Remote::open(hub.clone(), options, stop.child_token()).await.unwrap();
+        let options = Options::new(Arc::new(jiff::Timestamp::now));
+        let controller = Controller::new(hub.clone(), Arc::new(remote.clone()), options);
+        let mut running = tokio::task::JoinSet::new();
+        running.spawn(controller.run(stop.clone()));
+        Self { stop, remote, running }
+    }
+
+    async fn end(mut self) {
+        self.stop.cancel();
+        self.running.join_next().await.unwrap().unwrap().unwrap();
+        self.remote.finished().await;
+    }
+}
+
+async fn with_secrets(fleet: &Embedded, hub: &kube::Client) {
+    let system = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "fleetctl-system"}});
+    apply(hub, &system).await;
+    for (name, alias) in MEMBERS {
+        apply(hub, &secret(fleet, name, alias)).await;
+    }
+}
 
 /// The way of a hub elsewhere: each member by an endpoint, an authority and a certificate, over HTTPS.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn members_are_reached_by_their_secrets() {
     let fleet = fleet().await;
     let hub = fleet.client("hub");
-    let kubeconfig: Value = serde_saphyr::from_str(&fleet.kubeconfig(None).unwrap().unwrap()).unwrap();
-    let entry = |list: &str, name: &str, key: &str| {
-        let entries = kubeconfig[list].as_array().unwrap();
-        entries.iter().find(|entry| entry["name"] == name).unwrap()[key].clone()
-    };
-    let system = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "fleetctl-system"}});
-    apply(&hub, &system).await;
-    for name in ["mc-bj1", "mc-bj2", "mc-hz1"] {
-        let cluster = entry("clusters", name, "cluster");
-        let user = entry("users", &format!("{name}-admin"), "user");
-        let secret = json!({
-            "apiVersion": "v1", "kind": "Secret",
-            "metadata": {
-                "name": name, "namespace": "fleetctl-system",
-                "labels": { "cluster.core.oam.dev/cluster-credential-type": "X509Certificate" },
-            },
-            "stringData": { "endpoint": cluster["server"] },
-            "data": {
-                "ca.crt": cluster["certificate-authority-data"],
-                "tls.crt": user["client-certificate-data"],
-                "tls.key": user["client-key-data"],
-            },
-        });
-        apply(&hub, &secret).await;
-    }
-    let stop = CancellationToken::new();
-    let remote =
-        Remote::open(hub.clone(), RemoteOptions::new(Arc::new(jiff::Timestamp::now)), stop.child_token())
-            .await
-            .unwrap();
-    let options = Options::new(Arc::new(jiff::Timestamp::now));
-    let controller = Controller::new(hub.clone(), Arc::new(remote.clone()), options);
-    let mut running = tokio::task::JoinSet::new();
-    running.spawn(controller.run(stop.clone()));
+    with_secrets(&fleet, &hub).await;
+    let alone = Alone::start(&hub).await;
     apply_example(&hub).await;
     in_phase(&hub, Phase::WorkflowSuspending).await;
     CommandLine::of(&fleet).done("fleetctl workflow resume web-demo -n demo").await;
     in_phase(&hub, Phase::Running).await;
-    stop.cancel();
-    running.join_next().await.unwrap().unwrap().unwrap();
-    remote.finished().await;
+    alone.end().await;
+    fleet.shutdown().await;
+}
+
+/// A hub that has members in the established form needs no registration: the Secrets are enough for the whole scenario,
+/// and aliases and labels that stand on them count.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn secrets_alone_make_members() {
+    let fleet = fleet().await;
+    let hub = fleet.client("hub");
+    let clusters: Api<ManagedCluster> = Api::all(hub.clone());
+    for (name, _) in MEMBERS {
+        clusters.delete(name, &DeleteParams::default()).await.unwrap();
+    }
+    with_secrets(&fleet, &hub).await;
+    let alone = Alone::start(&hub).await;
+    eventually("members by their Secrets", async || {
+        clusters.list(&ListParams::default()).await.unwrap().items.len() == 3
+    })
+    .await;
+    for (name, alias) in MEMBERS {
+        let cluster = clusters.get(name).await.unwrap();
+        assert!(cluster.spec.hub_accepts_client);
+        assert_eq!(cluster.alias(), Some(alias));
+        assert_eq!(cluster.labels()["region"], "north");
+    }
+    let listed = CommandLine::of(&fleet).done("fleetctl cluster list").await;
+    assert!(listed.contains("cluster1-hangzhou"), "{listed}");
+    apply_example(&hub).await;
+    in_phase(&hub, Phase::WorkflowSuspending).await;
+    CommandLine::of(&fleet).done("fleetctl workflow resume web-demo -n demo").await;
+    in_phase(&hub, Phase::Running).await;
+    alone.end().await;
     fleet.shutdown().await;
 }
