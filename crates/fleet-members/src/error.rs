@@ -103,6 +103,14 @@ impl MemberError {
         let cluster = cluster.to_owned();
         let message = status.message.clone();
         match status.code {
+            // Not the object's fault, and mended by new credentials alone: what waits goes on then.
+            401 => {
+                let advice = format!("renew them: fleetctl cluster rotate {cluster}");
+                Self::Unreachable {
+                    cluster,
+                    message: format!("it refuses our credentials ({message}); {advice}"),
+                }
+            }
             429 | 500 | 502 | 503 | 504 => Self::Busy { cluster, message },
             409 if status.details.as_ref().is_some_and(|d| !d.causes.is_empty()) => {
                 Self::Conflicts { cluster, conflicts: conflicts(status) }

@@ -224,7 +224,6 @@ async fn answers_of_the_server_are_told_apart() {
         (500, status(500, "InternalError"), "MemberBusy"),
         (503, status(503, "ServiceUnavailable"), "MemberBusy"),
         (429, status(429, "TooManyRequests"), "MemberBusy"),
-        (401, status(401, "Unauthorized"), "Unauthorized"),
         (403, status(403, "Forbidden"), "Forbidden"),
         (200, json!("a page of a proxy"), "MemberBusy"),
     ] {
@@ -239,6 +238,24 @@ async fn answers_of_the_server_are_told_apart() {
         assert_eq!(error.reason(), reason, "{code}: {error}");
         assert_eq!(m1.reachability(), Reachability::Reachable, "{code}");
     }
+}
+
+/// Credentials that ran out fail nobody's rollout: it waits, and the words say what to do.
+#[tokio::test]
+async fn refused_credentials_are_waited_for() {
+    let told = Told::default();
+    let status = json!({"kind": "Status", "status": "Failure", "code": 401, "reason": "Unauthorized", "message": "expired"});
+    told.let_member("m1", move |_| {
+        let status = status.clone();
+        async move { json_of(401, &status) }.boxed()
+    });
+    let (members, _) = fleet(&told, Options::default());
+    let error = join(&members, "m1").metadata(&settings()).await.unwrap_err();
+    assert!(error.is_transient());
+    assert_eq!(
+        error.to_string(),
+        "cluster m1 doesn't answer: it refuses our credentials (expired); renew them: fleetctl cluster rotate m1"
+    );
 }
 
 /// 30 % of 50 members swallow everything; the others' requests take what they took before (design invariant 5).
