@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use kube::{CustomResource, ResourceExt as _};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -74,6 +75,11 @@ pub struct ManagedClusterStatus {
     /// What it has, by resource name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub capacity: BTreeMap<String, String>,
+    /// When it was last heard, as of the last write of this status. While it answers, this is written every ten
+    /// minutes at most; when it stops answering, it is exact.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schemas::optional_time")]
+    pub last_seen: Option<Timestamp>,
 }
 
 /// The version of a member.
@@ -109,7 +115,8 @@ impl ManagedCluster {
         self.annotations().get(names::JOIN_ORDER).and_then(|n| n.parse().ok()).unwrap_or(0)
     }
 
-    /// The recorded UID of the member's kube-system namespace.
+    /// The recorded UID of the member's kube-system namespace. What answers under another one gets nothing. Once the
+    /// claim is taken out of the status (`fleetctl cluster rejoin`), what answers then is recorded.
     pub fn recorded_uid(&self) -> Option<&str> {
         let claims = &self.status.as_ref()?.cluster_claims;
         claims.iter().find(|c| c.name == names::CLUSTER_ID_CLAIM).map(|c| c.value.as_str())

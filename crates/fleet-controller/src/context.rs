@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::clusters::Touched;
 use crate::hub::Hub;
 use crate::replicas::{Duty, Hold, LeaseOptions, Shares};
 use crate::walk::Walk;
@@ -36,6 +37,9 @@ pub struct Options {
     pub progress_interval: jiff::SignedDuration,
     /// How the work is shared with other replicas; `None` for a controller that is alone.
     pub leases: Option<LeaseOptions>,
+    /// What members say about themselves (version, capacity) is asked for again after this time, and when they were
+    /// last heard is written no more often.
+    pub cluster_refresh: jiff::SignedDuration,
 }
 
 impl Options {
@@ -49,6 +53,7 @@ impl Options {
             deletion_deadline: jiff::SignedDuration::from_mins(10),
             progress_interval: jiff::SignedDuration::from_secs(1),
             leases: None,
+            cluster_refresh: jiff::SignedDuration::from_mins(10),
         }
     }
 }
@@ -118,6 +123,8 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub(crate) struct Due {
     wake: mpsc::UnboundedSender<ObjectRef<fleet_api::Application>>,
     state: Mutex<DueState>,
+    /// Members whose status may not be true any more.
+    pub(crate) touched: Touched,
 }
 
 #[derive(Default)]
@@ -147,7 +154,7 @@ pub(crate) struct Noted {
 impl Due {
     pub(crate) fn new() -> (Self, mpsc::UnboundedReceiver<ObjectRef<fleet_api::Application>>) {
         let (wake, woken) = mpsc::unbounded_channel();
-        (Self { wake, state: Mutex::new(DueState::default()) }, woken)
+        (Self { wake, state: Mutex::default(), touched: Touched::default() }, woken)
     }
 
     /// Asks for a turn.

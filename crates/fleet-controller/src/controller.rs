@@ -81,11 +81,16 @@ impl Controller {
             let due = Arc::clone(&due);
             let notify = Box::new(move |event| match event {
                 MemberEvent::Object { cluster, owner, id } => due.object_changed(cluster, &owner, id),
-                MemberEvent::Synced { cluster }
-                | MemberEvent::Reachable { cluster }
-                | MemberEvent::Unreachable { cluster } => due.resync(&cluster),
+                MemberEvent::Synced { cluster } => due.resync(&cluster),
+                MemberEvent::Reachable { cluster }
+                | MemberEvent::Unreachable { cluster }
+                | MemberEvent::Recognised { cluster } => {
+                    due.touched.touch(&cluster);
+                    due.resync(&cluster);
+                }
             });
-            let options = self.options.members.clone();
+            let mut options = self.options.members.clone();
+            options.hub = Some(uid.clone());
             Members::new(self.transport, crate::known_kinds(), options, stop.clone(), notify)
         };
         let users = Users::default();
@@ -128,6 +133,7 @@ impl Controller {
             shares.clone(),
         ));
         users.serve(&ctx);
+        ctx.tasks.spawn(crate::clusters::keep(Arc::clone(&ctx)));
 
         follow(&ctx, policy_events, |ctx, event| ctx.input_changed(event, Input::Policy));
         follow(&ctx, workflow_events, |ctx, event| ctx.input_changed(event, Input::Workflow));
@@ -206,6 +212,9 @@ fn replica(ctx: &Arc<Context>) -> Option<(CancellationToken, AbortOnDropHandle<(
             for app in ctx.hub.applications.state() {
                 ctx.due.wake(&(app.namespace().unwrap_or_default(), app.name_any()));
             }
+            for cluster in ctx.hub.clusters.state() {
+                ctx.due.touched.touch(&cluster.name_any());
+            }
         }
     });
     Some((release, driving))
@@ -265,7 +274,9 @@ fn applied<K>(event: &watcher::Event<K>) -> Option<&K> {
 fn cluster_changed(ctx: &Arc<Context>, event: &watcher::Event<ManagedCluster>) {
     let changed = match event {
         watcher::Event::Apply(cluster) | watcher::Event::InitApply(cluster) => {
-            ctx.members.upsert(cluster.clone())
+            let moved = ctx.members.upsert(cluster.clone());
+            ctx.due.touched.touch(&cluster.name_any());
+            moved
         }
         watcher::Event::Delete(cluster) => {
             ctx.members.remove(&cluster.name_any());

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use fleet_api::{Application, Run, RunPhase, RunStatus, StepPhase, Target};
-use kube::Resource as _;
+use fleet_api::{
+    Application, Condition, ManagedCluster, Run, RunPhase, RunStatus, StepPhase, Target, conditions,
+};
 use kube::runtime::events::{Event, EventType};
 
 use crate::context::{AppKey, Context};
@@ -63,7 +64,23 @@ pub(crate) fn deleted(ctx: &Arc<Context>, app: &Application, orphaned: &[Target]
 pub(crate) fn repaired(ctx: &Arc<Context>, app: &AppKey, what: String) {
     let reference = kube::runtime::reflector::ObjectRef::new(&app.1).within(&app.0);
     if let Some(app) = ctx.hub.applications.get(&reference) {
-        publish(ctx, &app, EventType::Normal, "DriftRepaired", what);
+        publish(ctx, &*app, EventType::Normal, "DriftRepaired", what);
+    }
+}
+
+/// Tells which conditions of a member turned.
+pub(crate) fn cluster_turned(
+    ctx: &Arc<Context>,
+    cluster: &ManagedCluster,
+    before: &[Condition],
+    after: &[Condition],
+) {
+    for condition in after {
+        let was = conditions::find(before, &condition.type_);
+        if was.is_none_or(|was| (&was.status, &was.reason) != (&condition.status, &condition.reason)) {
+            let type_ = if condition.is_true() { EventType::Normal } else { EventType::Warning };
+            publish(ctx, cluster, type_, &condition.reason, condition.message.clone());
+        }
     }
 }
 
@@ -71,12 +88,18 @@ pub(crate) fn repaired(ctx: &Arc<Context>, app: &AppKey, what: String) {
 pub(crate) fn fought(ctx: &Arc<Context>, app: &AppKey, what: String) {
     let reference = kube::runtime::reflector::ObjectRef::new(&app.1).within(&app.0);
     if let Some(app) = ctx.hub.applications.get(&reference) {
-        publish(ctx, &app, EventType::Warning, "DriftFought", what);
+        publish(ctx, &*app, EventType::Warning, "DriftFought", what);
     }
 }
 
 /// Publishes in the background: an Event that is lost changes nothing.
-fn publish(ctx: &Arc<Context>, app: &Application, type_: EventType, reason: &str, note: String) {
+fn publish<K: kube::Resource<DynamicType = ()>>(
+    ctx: &Arc<Context>,
+    about: &K,
+    type_: EventType,
+    reason: &str,
+    note: String,
+) {
     /// The longest note that the API takes, in bytes (`events.k8s.io/v1`).
     const NOTE_LIMIT: usize = 1000;
     let note: String = note.chars().take(NOTE_LIMIT).collect();
@@ -87,7 +110,7 @@ fn publish(ctx: &Arc<Context>, app: &Application, type_: EventType, reason: &str
         action: "Rollout".to_owned(),
         secondary: None,
     };
-    let (ctx, reference) = (Arc::clone(ctx), app.object_ref(&()));
+    let (ctx, reference) = (Arc::clone(ctx), about.object_ref(&()));
     let tasks = ctx.tasks.clone();
     tasks.spawn(async move {
         let publish = ctx.events.publish(&event, &reference);

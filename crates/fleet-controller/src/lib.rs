@@ -17,6 +17,7 @@
 //! out, patch status if it changed.
 
 mod board;
+mod clusters;
 mod context;
 mod controller;
 mod deletion;

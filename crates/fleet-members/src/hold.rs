@@ -15,11 +15,13 @@ pub enum Hold {
         /// The UID that answers.
         found: String,
     },
-    /// Another member is the same cluster.
+    /// Another member is the same cluster, and joined earlier.
     DuplicateCluster {
         /// That member.
         other: String,
     },
+    /// It is the hub itself.
+    HubItself,
 }
 
 impl Hold {
@@ -29,6 +31,7 @@ impl Hold {
             Self::Cordoned { .. } => "Cordoned",
             Self::ClusterChanged { .. } => "ClusterChanged",
             Self::DuplicateCluster { .. } => "DuplicateCluster",
+            Self::HubItself => "HubItself",
         }
     }
 
@@ -50,7 +53,10 @@ impl Hold {
                  if that is meant: fleetctl cluster rejoin {cluster}"
             ),
             Self::DuplicateCluster { other } => format!(
-                "{cluster} is the same cluster as {other}, so nothing is sent there; take one out with: fleetctl cluster detach {cluster}"
+                "{cluster} is the same cluster as {other}, which joined earlier, so nothing is sent there; take it out with: fleetctl cluster detach {cluster}"
+            ),
+            Self::HubItself => format!(
+                "{cluster} is the hub itself, so nothing is sent there; take it out with: fleetctl cluster detach {cluster}"
             ),
         }
     }
@@ -59,7 +65,7 @@ impl Hold {
     pub fn is_about_identity(&self) -> bool {
         match self {
             Self::Cordoned { .. } => false,
-            Self::ClusterChanged { .. } | Self::DuplicateCluster { .. } => true,
+            Self::ClusterChanged { .. } | Self::DuplicateCluster { .. } | Self::HubItself => true,
         }
     }
 }

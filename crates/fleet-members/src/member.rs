@@ -18,6 +18,7 @@ use crate::breaker::Breaker;
 use crate::budget::Budget;
 use crate::discovery::Discovered;
 use crate::observe::{Observations, Observed};
+use crate::recognition::Recognition;
 use crate::registry::{MemberEvent, Shared};
 use crate::{Answer, Hold, MemberError, Reachability};
 
@@ -64,7 +65,8 @@ pub struct Member {
     client: kube::Client,
     budget: Budget,
     breaker: Breaker,
-    hold: Mutex<Option<Hold>>,
+    /// Why an operator holds it.
+    cordon: Mutex<Option<String>>,
     pub(crate) discovered: Discovered,
     pub(crate) observations: Observations,
     pub(crate) watched: Mutex<BTreeMap<(String, String), ()>>,
@@ -73,6 +75,9 @@ pub struct Member {
     pub(crate) tasks: TaskTracker,
     pub(crate) changed: tokio::sync::Notify,
     recheck: tokio::sync::Notify,
+    pub(crate) recognition: Recognition,
+    /// Told when it may be at hand again, or no longer.
+    pub(crate) turned: tokio::sync::Notify,
 }
 
 impl Member {
@@ -87,7 +92,7 @@ impl Member {
             client,
             budget: Budget::new(shared.options.requests_at_once, shared.options.longest_wait),
             breaker: Breaker::new(name),
-            hold: Mutex::new(None),
+            cordon: Mutex::new(None),
             discovered: Discovered::default(),
             observations: Observations::default(),
             watched: Mutex::new(BTreeMap::new()),
@@ -96,6 +101,8 @@ impl Member {
             tasks: TaskTracker::new(),
             changed: tokio::sync::Notify::new(),
             recheck: tokio::sync::Notify::new(),
+            recognition: Recognition::default(),
+            turned: tokio::sync::Notify::new(),
         }
     }
 
@@ -109,13 +116,15 @@ impl Member {
         self.breaker.reachability()
     }
 
-    /// Why nothing may be written to it, where that is so.
+    /// Why nothing may be written to it, where that is so. An identity that is in doubt outweighs a cordon:
+    /// uncordoning doesn't help against it.
     pub fn hold(&self) -> Option<Hold> {
-        self.hold.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        let cordon = || self.cordon.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        self.standing().or_else(|| Some(Hold::Cordoned { reason: cordon()? }))
     }
 
-    pub(crate) fn set_hold(&self, hold: Option<Hold>) {
-        *self.hold.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = hold;
+    pub(crate) fn set_cordon(&self, why: Option<&str>) {
+        *self.cordon.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = why.map(str::to_owned);
     }
 
     /// Every write asks first: whatever decided on it may have decided before the hold.
@@ -262,7 +271,7 @@ impl Member {
     pub(crate) async fn ask<T>(
         self: &Arc<Self>,
         what: &'static str,
-        id: &ObjectId,
+        about: &(dyn std::fmt::Display + Sync),
         request: impl Future<Output = Result<T, kube::Error>>,
     ) -> Result<T, MemberError> {
         let unreachable = |message: String| MemberError::Unreachable { cluster: self.name.clone(), message };
@@ -272,6 +281,7 @@ impl Member {
             telemetry.asked(&self.name, what, Answer::NotAsked, Duration::ZERO);
             return Err(unreachable(message));
         }
+        self.recognise().await?;
         let permit = self.budget.enter().await.map_err(&busy)?;
         let deadline = self.shared.options.request_timeout;
         let began = Instant::now();
@@ -292,11 +302,11 @@ impl Member {
             // One request that hangs says nothing about the member while it answers others.
             Err(_) if self.breaker.heard_since(began + deadline / 2) => {
                 return Err(busy(format!(
-                    "{what} {id}: no answer within {} s, while it answers other requests; does an admission webhook hang there?",
+                    "{what} {about}: no answer within {} s, while it answers other requests; does an admission webhook hang there?",
                     deadline.as_secs()
                 )));
             }
-            Err(_) => unreachable(format!("{what} {id}: no answer within {} s", deadline.as_secs())),
+            Err(_) => unreachable(format!("{what} {about}: no answer within {} s", deadline.as_secs())),
         };
         if let MemberError::Unreachable { message, .. } = &error {
             self.unreachable(message);
@@ -307,26 +317,23 @@ impl Member {
     }
 
     pub(crate) fn answered(&self) {
+        self.recognition.hear();
         if self.breaker.answered() {
+            self.turn();
             self.shared.send(MemberEvent::Reachable { cluster: self.name.clone() });
         }
     }
 
-    /// The way to it has changed: whether it answers now is found out at once.
+    /// The way to it has changed: whether it answers now, and as which cluster, is found out at once.
     pub(crate) fn way_changed(self: &Arc<Self>) {
+        self.doubt();
         if self.breaker.reachability() != Reachability::Reachable {
             self.recheck.notify_one();
             return;
         }
         let (member, stop) = (Arc::clone(self), self.stop.clone());
-        let check = async move {
-            let asked = member.client.apiserver_version();
-            match tokio::time::timeout(member.shared.options.request_timeout, asked).await {
-                Ok(Ok(_) | Err(kube::Error::Api(_))) => member.answered(),
-                Ok(Err(error)) => member.unreachable(&innermost(&error)),
-                Err(_) => member.unreachable("no answer to /version"),
-            }
-        };
+        // What is found is told by an event.
+        let check = async move { member.recognise().await.is_ok() };
         self.tasks.spawn(stop.run_until_cancelled_owned(check));
     }
 
@@ -335,6 +342,7 @@ impl Member {
         if !self.breaker.failed(message, Instant::now()) {
             return;
         }
+        self.doubt();
         self.shared.send(MemberEvent::Unreachable { cluster: self.name.clone() });
         let member = Arc::clone(self);
         let stop = self.stop.clone();
@@ -346,19 +354,15 @@ impl Member {
         });
     }
 
+    /// Asks who is there from time to time: when it answers, it is known which cluster that is.
     async fn probe(self: &Arc<Self>) {
         loop {
             // New credentials are worth a try at once.
             let _ = tokio::time::timeout(self.breaker.wait(), self.recheck.notified()).await;
-            let version = self.client.apiserver_version();
-            match tokio::time::timeout(self.shared.options.request_timeout, version).await {
-                Ok(Ok(_)) => return self.answered(),
-                Ok(Err(kube::Error::Api(_))) => return self.answered(),
-                Ok(Err(error)) => {
-                    self.breaker.failed(&innermost(&error), Instant::now());
-                }
-                Err(_) => {
-                    self.breaker.failed("no answer to /version", Instant::now());
+            match self.identify().await {
+                Ok(_) => return self.answered(),
+                Err(message) => {
+                    self.breaker.failed(&message, Instant::now());
                 }
             }
         }
@@ -373,7 +377,7 @@ fn asked_to_wait(error: &kube::Error) -> Option<Duration> {
 }
 
 /// What to count an outcome as.
-fn answer_of<T>(outcome: &Result<Result<T, kube::Error>, Elapsed>) -> Answer {
+pub(crate) fn answer_of<T>(outcome: &Result<Result<T, kube::Error>, Elapsed>) -> Answer {
     match outcome {
         Ok(Ok(_)) => Answer::Status(200),
         Ok(Err(kube::Error::Api(status))) => Answer::Status(status.code),
@@ -382,7 +386,7 @@ fn answer_of<T>(outcome: &Result<Result<T, kube::Error>, Elapsed>) -> Answer {
     }
 }
 
-fn innermost(error: &kube::Error) -> String {
+pub(crate) fn innermost(error: &kube::Error) -> String {
     match MemberError::from_kube("", error) {
         MemberError::Unreachable { message, .. } => message,
         other => other.to_string(),

@@ -113,6 +113,7 @@ impl Member {
     }
 
     async fn follow(self: Arc<Self>, kind: (String, String), path: ResourcePath) {
+        self.at_hand().await;
         let api: Api<DynamicObject> = Api::all_with(self.client(), &path.resource);
         let config = watcher::Config::default().labels(names::OWNER);
         let mut events = std::pin::pin!(watcher(api, config).default_backoff());
@@ -143,6 +144,7 @@ impl Member {
                     }
                 }
                 Err(error) => {
+                    self.doubt();
                     self.shared.options.telemetry.watch_restarted(self.name());
                     tracing::debug!(cluster = self.name(), kind = kind.1, %error, "watch interrupted");
                 }

@@ -1,15 +1,17 @@
 //! Who is in the fleet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use fleet_api::{ManagedCluster, ObjectId};
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::discovery::Library;
+use crate::roll::Roll;
 use crate::telemetry::{Silent, Telemetry};
 use crate::{Hold, KnownKinds, Member};
 
@@ -64,6 +66,10 @@ pub struct Options {
     pub requests_at_once: usize,
     /// The longest that a request waits for its turn in that, or for the end of a pause that the member asked for.
     pub longest_wait: Duration,
+    /// A watch, or a member, that is silent for so long is asked anew.
+    pub silence: Duration,
+    /// The UID of the hub's `kube-system` namespace, which no member may have.
+    pub hub: Option<String>,
     /// Told of requests and watches.
     pub telemetry: Arc<dyn Telemetry>,
 }
@@ -74,6 +80,8 @@ impl Default for Options {
             request_timeout: Duration::from_secs(10),
             requests_at_once: 16,
             longest_wait: Duration::from_secs(30),
+            silence: Duration::from_secs(120),
+            hub: None,
             telemetry: Arc::new(Silent),
         }
     }
@@ -101,8 +109,13 @@ pub enum MemberEvent {
         /// The member.
         cluster: String,
     },
-    /// It answers again.
+    /// It answers again, or may be delivered to again.
     Reachable {
+        /// The member.
+        cluster: String,
+    },
+    /// It is known which cluster answers, for the first time or as another one than before.
+    Recognised {
         /// The member.
         cluster: String,
     },
@@ -116,7 +129,13 @@ pub(crate) struct Shared {
     pub(crate) known: KnownKinds,
     pub(crate) notify: Notify,
     pub(crate) library: Library,
+    pub(crate) roll: Roll,
+    /// How many members are asked at once who they are.
+    pub(crate) greetings: Semaphore,
 }
+
+/// At a start every member is asked who it is; so many at once.
+const GREETINGS_AT_ONCE: usize = 32;
 
 impl Shared {
     pub(crate) fn send(&self, event: MemberEvent) {
@@ -135,21 +154,20 @@ pub struct Members {
 struct Entry {
     cluster: ManagedCluster,
     member: Result<Arc<Member>, TransportError>,
-    /// A hold that follows from which cluster it is.
-    identity: Option<Hold>,
 }
 
 impl Entry {
-    /// An identity that is in doubt outweighs a cordon: uncordoning doesn't help against it.
     fn hold(&self) -> Option<Hold> {
-        let cordon = || Some(Hold::Cordoned { reason: self.cluster.cordoned()?.to_owned() });
-        self.identity.clone().or_else(cordon)
+        match &self.member {
+            Ok(member) => member.hold(),
+            Err(_) => Some(Hold::Cordoned { reason: self.cluster.cordoned()?.to_owned() }),
+        }
     }
 
-    /// Tells the member what holds it.
+    /// Tells the member whether it is cordoned.
     fn settle(&self) {
         if let Ok(member) = &self.member {
-            member.set_hold(self.hold());
+            member.set_cordon(self.cluster.cordoned());
         }
     }
 }
@@ -163,7 +181,14 @@ impl Members {
         stop: CancellationToken,
         notify: Notify,
     ) -> Self {
-        let shared = Arc::new(Shared { options, known, notify, library: Library::default() });
+        let shared = Arc::new(Shared {
+            roll: Roll::new(options.hub.clone()),
+            options,
+            known,
+            notify,
+            library: Library::default(),
+            greetings: Semaphore::new(GREETINGS_AT_ONCE),
+        });
         Self { transport, shared, stop, members: RwLock::new(BTreeMap::new()) }
     }
 
@@ -174,24 +199,31 @@ impl Members {
     /// Takes in a member, or what changed about it. True where placements may differ now.
     pub fn upsert(&self, cluster: ManagedCluster) -> bool {
         let name = cluster.metadata.name.clone().unwrap_or_default();
+        let turned = self.shared.roll.enter(&cluster);
+        let moved = self.take_in(name, cluster);
+        self.turn(turned);
+        moved
+    }
+
+    fn take_in(&self, name: String, cluster: ManagedCluster) -> bool {
         let mut members = self.members.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         match members.get_mut(&name) {
             Some(entry) => {
                 let before = entry.hold();
                 let mut moved = placement_facts(&entry.cluster) != placement_facts(&cluster);
                 entry.cluster = cluster;
-                moved |= entry.hold() != before;
                 let mut reached = false;
                 if entry.member.is_err() {
                     entry.member = self.connect(&name, &entry.cluster);
                     reached = entry.member.is_ok();
                 }
                 entry.settle();
+                moved |= entry.hold() != before;
                 moved || reached
             }
             None => {
                 let member = self.connect(&name, &cluster);
-                let entry = Entry { cluster, member, identity: None };
+                let entry = Entry { cluster, member };
                 entry.settle();
                 members.insert(name, entry);
                 true
@@ -199,9 +231,22 @@ impl Members {
         }
     }
 
+    /// Who isn't the cluster that joined, or is again, may have changed.
+    fn turn(&self, names: BTreeSet<String>) {
+        for name in names {
+            if let Ok(member) = self.get(&name) {
+                member.turn();
+                self.shared.send(MemberEvent::Reachable { cluster: name });
+            }
+        }
+    }
+
     fn connect(&self, name: &str, cluster: &ManagedCluster) -> Result<Arc<Member>, TransportError> {
         let client = self.transport.connect(cluster)?;
-        Ok(Arc::new(Member::new(name, client, Arc::clone(&self.shared), self.stop.child_token())))
+        let member = Arc::new(Member::new(name, client, Arc::clone(&self.shared), self.stop.child_token()));
+        let touch = Arc::clone(&member).keep_in_touch();
+        member.tasks.spawn(member.stop.clone().run_until_cancelled_owned(touch));
+        Ok(member)
     }
 
     /// Takes a member out; what runs for it ends.
@@ -210,6 +255,7 @@ impl Members {
         if let Some(Entry { member: Ok(member), .. }) = gone {
             member.stop.cancel();
         }
+        self.turn(self.shared.roll.leave(name));
         self.shared.options.telemetry.left(name);
     }
 
@@ -256,17 +302,6 @@ impl Members {
     /// Why nothing may be written to a member, where that is so.
     pub fn hold(&self, name: &str) -> Option<Hold> {
         self.read().get(name).and_then(Entry::hold)
-    }
-
-    /// Holds a member for what is known of its identity, or lets go. True where that changes anything: whoever has
-    /// something there is to be woken.
-    pub fn set_identity(&self, name: &str, hold: Option<Hold>) -> bool {
-        let mut members = self.members.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let Some(entry) = members.get_mut(name) else { return false };
-        let before = entry.hold();
-        entry.identity = hold;
-        entry.settle();
-        entry.hold() != before
     }
 
     /// Whether a name is in the fleet.

@@ -66,10 +66,21 @@ impl Engine {
 
     /// Starts a controller with meters and options of one's own.
     pub fn with(fleet: &Fleet, hub: Meter, members: Meter, options: Options) -> Self {
+        let transport = Arc::new(Metered { api: fleet.api().clone(), meter: members.clone() });
+        Self::through(fleet, transport, hub, members, options)
+    }
+
+    /// Starts a controller with a way of one's own to the members; `members` counts what that lets it count.
+    pub fn through(
+        fleet: &Fleet,
+        transport: Arc<dyn Transport>,
+        hub: Meter,
+        members: Meter,
+        options: Options,
+    ) -> Self {
         let stop = CancellationToken::new();
-        let api = fleet.api().clone();
-        let client = hub.client(api.service(ApiServer::HUB, Identity::admin("fleetctl-controller")));
-        let transport = Arc::new(Metered { api, meter: members.clone() });
+        let service = fleet.api().service(ApiServer::HUB, Identity::admin("fleetctl-controller"));
+        let client = hub.client(service);
         let controller = Controller::new(client, transport, options);
         #[expect(clippy::disallowed_methods, reason = "the handle is kept, and aborted on drop")]
         let task = tokio::spawn(controller.run(stop.clone()));

@@ -116,7 +116,7 @@ fn services(ctx: &Context, walk: &Walk, shown: &ApplicationStatus) -> Vec<Servic
                     && service.namespace == target.namespace
             });
             let healthy = match reason {
-                "Unreachable" | "NotListed" | "ClusterChanged" | "DuplicateCluster" => {
+                "Unreachable" | "NotListed" | "ClusterChanged" | "DuplicateCluster" | "HubItself" => {
                     before.is_none_or(|before| before.healthy)
                 }
                 _ => fact.done,

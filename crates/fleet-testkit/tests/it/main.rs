@@ -15,6 +15,7 @@ mod edits;
 mod gates;
 mod held;
 mod holds;
+mod identity;
 mod members;
 mod policies;
 mod replicas;
