@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fleet_api::{ManagedCluster, conditions, names};
+use fleet_api::{Application, ManagedCluster, conditions, names};
 use fleet_apiserver::{ApiServer, ClusterProfile, Identity};
 use fleet_members::{Transport, TransportError};
 use fleet_testkit::{Engine, Fleet, Meter};
@@ -55,11 +55,15 @@ async fn rebuilt_member_gets_nothing(fleet: &Fleet, engine: &Engine) -> anyhow::
     assert_eq!(condition(&changed, "Joined"), "True ManagedClusterJoined");
     engine.members.reset();
     fleet.apply("hub", &config("settings", "2")).await?;
-    let told = fleet.wait("web", |app| message(app).contains("fleetctl cluster rejoin m1")).await?;
-    let status = told.status.unwrap_or_default();
-    let target =
-        status.workflow.iter().flat_map(|w| &w.steps).flat_map(|s| &s.targets).find(|t| t.cluster == "m1");
-    assert_eq!(target.map(|t| t.reason.as_str()), Some("ClusterChanged"), "{target:?}");
+    let target = |app: &Application| {
+        let steps = app.status.iter().flat_map(|s| &s.workflow).flat_map(|w| &w.steps);
+        steps.flat_map(|step| &step.targets).find(|t| t.cluster == "m1").cloned()
+    };
+    let told =
+        fleet.wait("web", |app| target(app).is_some_and(|target| target.reason == "ClusterChanged")).await?;
+    let said = target(&told).map(|target| target.message).unwrap_or_default();
+    assert!(said.contains("fleetctl cluster rejoin m1"), "{said}");
+    assert!(message(&told).contains("fleetctl cluster rejoin m1"), "{}", message(&told));
     // The other member isn't held up.
     fleet
         .wait_object("m2", "v1", "ConfigMap", "settings", |object| {
