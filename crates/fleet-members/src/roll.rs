@@ -97,9 +97,14 @@ impl Roll {
         if state.lines.get(&name) == Some(&line) {
             return BTreeSet::new();
         }
+        let known = state.lines.contains_key(&name);
         let (_, mut touched) = state.strike(&name);
         touched.extend(state.write(&name, line));
-        touched.insert(name);
+        // Who is new was judged by nobody yet.
+        match known {
+            true => touched.insert(name),
+            false => touched.remove(&name),
+        };
         touched
     }
 
@@ -172,7 +177,7 @@ mod tests {
         roll.enter(&cluster("late", 2, None));
         assert_eq!(roll.judge("late", "a"), None);
         let touched = roll.enter(&cluster("early", 1, Some("a")));
-        assert_eq!(touched, ["early".to_owned(), "late".to_owned()].into());
+        assert_eq!(touched, ["late".to_owned()].into());
         assert_eq!(roll.judge("late", "a"), Some(Hold::DuplicateCluster { other: "early".to_owned() }));
         assert_eq!(roll.judge("early", "a"), None);
         assert!(roll.leave("early").contains("late"));
@@ -190,7 +195,7 @@ mod tests {
     #[test]
     fn the_same_record_again_is_no_news() {
         let roll = Roll::new(None);
-        assert!(!roll.enter(&cluster("m1", 1, None)).is_empty());
+        roll.enter(&cluster("m1", 1, None));
         roll.judge("m1", "a");
         assert!(roll.enter(&cluster("m1", 1, None)).is_empty());
     }
