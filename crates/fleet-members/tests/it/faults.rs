@@ -1,6 +1,6 @@
 //! Members that are slow, silent, busy or wrong: what it costs, and whom.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -24,20 +24,36 @@ type Behaviour = Arc<dyn Fn(Request<Body>) -> Answer + Send + Sync>;
 
 /// Members that behave as they are told, in process: time can be paused.
 #[derive(Clone, Default)]
-struct Told(Arc<Mutex<BTreeMap<String, Behaviour>>>);
+struct Told(Arc<Mutex<BTreeMap<String, Behaviour>>>, Arc<Mutex<BTreeSet<String>>>);
+
+/// Where it is asked which cluster answers. Members say that at once, unless they are silent.
+const WHO: &str = "/api/v1/namespaces/kube-system";
 
 impl Told {
     fn let_member(&self, name: &str, behaviour: impl Fn(Request<Body>) -> Answer + Send + Sync + 'static) {
+        self.1.lock().unwrap().remove(name);
         self.0.lock().unwrap().insert(name.to_owned(), Arc::new(behaviour));
+    }
+
+    /// Lets a member do the same when it is asked who it is.
+    fn in_everything(&self, name: &str) {
+        self.1.lock().unwrap().insert(name.to_owned());
     }
 }
 
 impl Transport for Told {
     fn connect(&self, cluster: &ManagedCluster) -> Result<kube::Client, TransportError> {
         let (told, name) = (self.clone(), cluster.name_any());
-        let service = tower::service_fn(move |request| {
+        let service = tower::service_fn(move |request: Request<Body>| {
             let behaviour = Arc::clone(&told.0.lock().unwrap()[&name]);
-            async move { Ok::<_, std::convert::Infallible>(behaviour(request).await) }
+            let asks_who = request.uri().path() == WHO && !told.1.lock().unwrap().contains(&name);
+            let who = json!({"metadata": {"name": "kube-system", "uid": name}});
+            async move {
+                Ok::<_, std::convert::Infallible>(match asks_who {
+                    true => json_of(200, &who),
+                    false => behaviour(request).await,
+                })
+            }
         });
         Ok(kube::Client::new(service, "default"))
     }
@@ -94,6 +110,7 @@ async fn a_breaker_opens_at_the_first_failure_and_closes_at_the_first_answer() {
         counted.fetch_add(1, Ordering::SeqCst);
         hanging(request)
     });
+    told.in_everything("m1");
     let (members, events) = fleet(&told, Options::default());
     let m1 = join(&members, "m1");
     let began = Instant::now();
@@ -144,7 +161,7 @@ async fn one_hanging_request_does_not_speak_for_the_member() {
     assert!(matches!(&error, MemberError::Busy { message, .. } if message.contains("webhook")), "{error}");
     assert!(error.is_transient());
     assert_eq!(m1.reachability(), Reachability::Reachable);
-    assert_eq!(*events.lock().unwrap(), []);
+    assert_eq!(*events.lock().unwrap(), [MemberEvent::Recognised { cluster: "m1".to_owned() }]);
 }
 
 /// A member that asks for a pause gets it from everybody, and then goes on.
@@ -293,6 +310,7 @@ async fn black_holes_cost_the_others_nothing() {
     let before = round(healthy).await;
     for hole in holes {
         told.let_member(hole.name(), hanging);
+        told.in_everything(hole.name());
     }
     let lost = futures::future::join_all(
         holes
