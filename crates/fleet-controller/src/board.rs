@@ -195,17 +195,19 @@ impl Board {
     }
 
     /// Notes what becomes of an object's drift, or that there is none. What is known since earlier keeps its time.
-    pub(crate) fn report_drift(&self, cluster: &str, id: &ObjectId, found: Option<Found>) {
+    /// True where it becomes something else than before, or of other fields.
+    pub(crate) fn report_drift(&self, cluster: &str, id: &ObjectId, found: Option<Found>) -> bool {
         let key = (cluster.to_owned(), id.clone());
         let mut state = lock(&self.0);
         let Some(mut found) = found else {
-            state.reported.remove(&key);
-            return;
+            return state.reported.remove(&key).is_some();
         };
         let known = state.reported.get(&key).or_else(|| state.fights.get(&key));
         found.since = known.map_or(found.since, |known| known.since.min(found.since));
         found.fields.truncate(LISTED_FIELDS);
-        state.reported.insert(key, found);
+        let (became, fields) = (found.state, found.fields.clone());
+        let before = state.reported.insert(key, found);
+        before.is_none_or(|before| before.state != became || before.fields != fields)
     }
 
     /// Notes that somebody fights for an object; true where this is new.

@@ -2,23 +2,36 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use fleet_api::ObjectId;
 use fleet_members::Members;
 use jiff::Timestamp;
-use kube::runtime::events::Recorder;
 use kube::runtime::reflector::ObjectRef;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clusters::Touched;
+use crate::events::Events;
+use crate::health::Health;
 use crate::hub::Hub;
+use crate::metrics::Metrics;
 use crate::replicas::{Duty, Hold, LeaseOptions, Shares};
 use crate::walk::Walk;
 
 /// Tells the time; injected so that nothing here reads a clock.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// What is done about drift where no policy says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnDrift {
+    /// It is taken back.
+    Repair,
+    /// It is reported and left.
+    Report,
+}
 
 /// How the controller runs.
 #[derive(Clone)]
@@ -29,6 +42,8 @@ pub struct Options {
     pub concurrency: u16,
     /// How many runs of an Application are kept.
     pub kept_runs: usize,
+    /// How many revisions of an Application are kept; those that something needs stay beyond that.
+    pub kept_revisions: usize,
     /// Bounds for members.
     pub members: fleet_members::Options,
     /// How long the deletion of an Application waits for members that don't answer.
@@ -40,20 +55,38 @@ pub struct Options {
     /// What members say about themselves (version, capacity) is asked for again after this time, and when they were
     /// last heard is written no more often.
     pub cluster_refresh: jiff::SignedDuration,
+    /// What is done about drift that no policy speaks of.
+    pub on_drift: OnDrift,
+    /// The namespaces whose Applications are this controller's; all where none is named.
+    pub namespaces: BTreeSet<String>,
+    /// How long the first list of everything on the hub may take.
+    pub cache_sync_timeout: Duration,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Whether it is alive and ready.
+    pub health: Health,
 }
 
 impl Options {
     /// The defaults, with a clock.
     pub fn new(clock: Clock) -> Self {
+        let metrics = Metrics::new();
+        let telemetry = Arc::clone(metrics.members()) as Arc<dyn fleet_members::Telemetry>;
         Self {
             clock,
             concurrency: 16,
             kept_runs: 10,
-            members: fleet_members::Options::default(),
+            kept_revisions: 10,
+            members: fleet_members::Options { telemetry, ..fleet_members::Options::default() },
             deletion_deadline: jiff::SignedDuration::from_mins(10),
             progress_interval: jiff::SignedDuration::from_secs(1),
             leases: None,
             cluster_refresh: jiff::SignedDuration::from_mins(10),
+            on_drift: OnDrift::Repair,
+            namespaces: BTreeSet::new(),
+            cache_sync_timeout: Duration::from_secs(120),
+            metrics,
+            health: Health::default(),
         }
     }
 }
@@ -69,7 +102,7 @@ pub(crate) struct Context {
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
     pub(crate) due: Arc<Due>,
-    pub(crate) events: Recorder,
+    pub(crate) events: Events,
     pub(crate) shares: Shares,
     /// In-memory state of Applications between their turns; taken out during a turn.
     walks: Mutex<BTreeMap<AppKey, Walk>>,
@@ -83,7 +116,7 @@ impl Context {
         options: Options,
         (stop, tasks): (CancellationToken, TaskTracker),
         due: Arc<Due>,
-        events: Recorder,
+        events: Events,
         shares: Shares,
     ) -> Self {
         let walks = Mutex::new(BTreeMap::new());
@@ -131,6 +164,8 @@ pub(crate) struct Due {
 struct DueState {
     /// Woken and not yet taken: keeps the channel at one entry per Application.
     woken: BTreeSet<AppKey>,
+    /// Since when each Application that is to be looked at waits.
+    waiting: BTreeMap<AppKey, Instant>,
     /// What an Application was put together from has changed.
     inputs: BTreeSet<AppKey>,
     /// Objects on members that changed.
@@ -159,10 +194,23 @@ impl Due {
 
     /// Asks for a turn.
     pub(crate) fn wake(&self, key: &AppKey) {
+        self.note(key);
         if lock(&self.state).woken.insert(key.clone()) {
             // A closed channel means that the controller is stopping.
             let _ = self.wake.send(ObjectRef::new(&key.1).within(&key.0));
         }
+    }
+
+    /// Notes that an Application waits for a turn, however it comes by it.
+    pub(crate) fn note(&self, key: &AppKey) {
+        lock(&self.state).waiting.entry(key.clone()).or_insert_with(Instant::now);
+    }
+
+    /// How many Applications wait for a turn, and how long the one that waits longest.
+    pub(crate) fn queue(&self) -> (usize, Duration) {
+        let state = lock(&self.state);
+        let oldest = state.waiting.values().min().map_or(Duration::ZERO, Instant::elapsed);
+        (state.waiting.len(), oldest)
     }
 
     pub(crate) fn inputs_changed(&self, keys: impl IntoIterator<Item = AppKey>) {
@@ -206,6 +254,7 @@ impl Due {
     pub(crate) fn take(&self, key: &AppKey) -> Noted {
         let mut state = lock(&self.state);
         state.woken.remove(key);
+        state.waiting.remove(key);
         Noted {
             inputs: state.inputs.remove(key),
             resync: state.resync.remove(key).unwrap_or_default(),
@@ -217,6 +266,7 @@ impl Due {
     pub(crate) fn forget(&self, key: &AppKey) {
         let mut state = lock(&self.state);
         state.woken.remove(key);
+        state.waiting.remove(key);
         state.inputs.remove(key);
         state.resync.remove(key);
         state.objects.remove(key);

@@ -7,23 +7,24 @@ use fleet_api::{
     Application, Approval, ComponentDefinition, DriftHold, ManagedCluster, Policy, TraitDefinition, Workflow,
 };
 use fleet_members::{MemberEvent, Members, Transport};
-use futures::{Stream, StreamExt as _};
+use futures::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::Api;
 use kube::runtime::controller::{Action, Config};
 use kube::runtime::events::{Recorder, Reporter};
-use kube::runtime::reflector::{self, Store};
 use kube::runtime::{PredicateConfig, WatchStreamExt as _, watcher};
 use kube::{Resource, ResourceExt as _};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::context::{Context, Due, Options};
+use crate::events::{self, Events};
 use crate::hub::{Hub, Input, Stores};
-use crate::reconcile::reconcile;
 use crate::records::RecordError;
 use crate::referenced::Referenced;
 use crate::replicas::{Driver, Shares};
+use crate::turns::turn;
+use crate::watches::{Lists, follow, interrupted, watched, within};
 
 /// Why the controller can't run.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +35,17 @@ pub enum ControllerError {
     /// The hub has no kube-system namespace to be told apart by.
     #[error("the hub's kube-system namespace has no UID; this isn't a Kubernetes API")]
     NoIdentity,
+    /// Something on the hub couldn't be listed.
+    #[error(
+        "the hub didn't list {} within {} s; are the custom resource definitions there (--install-crds), and may this account list and watch them?",
+        .kinds.join(", "), .timeout.as_secs()
+    )]
+    NotListed {
+        /// What.
+        kinds: Vec<String>,
+        /// How long it was waited for.
+        timeout: Duration,
+    },
 }
 
 /// The engine, ready to run against a hub.
@@ -77,6 +89,7 @@ impl Controller {
         let (due, woken) = Due::new();
         let due = Arc::new(due);
 
+        let users = Users::default();
         let members = {
             let due = Arc::clone(&due);
             let notify = Box::new(move |event| match event {
@@ -93,22 +106,21 @@ impl Controller {
             options.hub = Some(uid.clone());
             Members::new(self.transport, crate::known_kinds(), options, stop.clone(), notify)
         };
-        let users = Users::default();
         let referenced = {
             let users = users.clone();
             let changed = Arc::new(move |input: &Input| users.changed(input));
             Referenced::new(self.hub.clone(), changed, stop.clone(), tasks.clone())
         };
 
-        let hub = self.hub.clone();
-        let (applications, app_events) = watched::<Application>(&hub);
-        let (policies, policy_events) = watched::<Policy>(&hub);
-        let (workflows, workflow_events) = watched::<Workflow>(&hub);
-        let (traits, trait_events) = watched::<TraitDefinition>(&hub);
-        let (components, component_events) = watched::<ComponentDefinition>(&hub);
-        let (clusters, cluster_events) = watched::<ManagedCluster>(&hub);
-        let (approvals, approval_events) = watched::<Approval>(&hub);
-        let (drift_holds, hold_events) = watched::<DriftHold>(&hub);
+        let (hub, namespaces) = (self.hub.clone(), self.options.namespaces.clone());
+        let (applications, app_events) = watched::<Application>(within(&hub, &namespaces));
+        let (policies, policy_events) = watched::<Policy>(within(&hub, &namespaces));
+        let (workflows, workflow_events) = watched::<Workflow>(within(&hub, &namespaces));
+        let (traits, trait_events) = watched::<TraitDefinition>(vec![Api::all(hub.clone())]);
+        let (components, component_events) = watched::<ComponentDefinition>(vec![Api::all(hub.clone())]);
+        let (clusters, cluster_events) = watched::<ManagedCluster>(vec![Api::all(hub.clone())]);
+        let (approvals, approval_events) = watched::<Approval>(within(&hub, &namespaces));
+        let (drift_holds, hold_events) = watched::<DriftHold>(within(&hub, &namespaces));
         let stores = Stores {
             applications: applications.clone(),
             policies,
@@ -121,7 +133,9 @@ impl Controller {
         };
         let hub = Hub::new(self.hub.clone(), uid, stores, referenced);
         let reporter = Reporter { controller: "fleetctl".to_owned(), instance: None };
-        let events = Recorder::new(self.hub.clone(), reporter);
+        let recorder = Recorder::new(self.hub.clone(), reporter);
+        let (metrics, health) = (self.options.metrics.clone(), self.options.health.clone());
+        let (events, waiting) = Events::new(metrics.clone());
         let concurrency = self.options.concurrency;
         let ctx = Arc::new(Context::new(
             hub,
@@ -134,20 +148,27 @@ impl Controller {
         ));
         users.serve(&ctx);
         ctx.tasks.spawn(crate::clusters::keep(Arc::clone(&ctx)));
+        metrics.look_at(&Arc::downgrade(&ctx));
+        let publishing = events::publish(recorder, waiting, metrics);
+        let part = health.part("the publisher of Events".to_owned(), stop.clone());
+        tasks.spawn(stop.clone().run_until_cancelled_owned(async move {
+            let _part = part;
+            publishing.await;
+        }));
 
-        follow(&ctx, policy_events, |ctx, event| ctx.input_changed(event, Input::Policy));
-        follow(&ctx, workflow_events, |ctx, event| ctx.input_changed(event, Input::Workflow));
+        follow(&ctx, "Policies", policy_events, |ctx, event| ctx.input_changed(event, Input::Policy));
+        follow(&ctx, "Workflows", workflow_events, |ctx, event| ctx.input_changed(event, Input::Workflow));
         // A changed definition starts no run; the next one takes it up.
-        follow(&ctx, trait_events, |ctx, _| ctx.hub.forget_definitions());
-        follow(&ctx, component_events, |ctx, _| ctx.hub.forget_definitions());
-        follow(&ctx, cluster_events, cluster_changed);
-        follow(&ctx, approval_events, |ctx, event| {
+        follow(&ctx, "TraitDefinitions", trait_events, |ctx, _| ctx.hub.forget_definitions());
+        follow(&ctx, "ComponentDefinitions", component_events, |ctx, _| ctx.hub.forget_definitions());
+        follow(&ctx, "ManagedClusters", cluster_events, cluster_changed);
+        follow(&ctx, "Approvals", approval_events, |ctx, event| {
             if let Some(approval) = applied(event) {
                 let namespace = approval.namespace().unwrap_or_default();
                 ctx.due.wake(&(namespace, approval.spec.application.clone()));
             }
         });
-        follow(&ctx, hold_events, |ctx, event| match event {
+        follow(&ctx, "DriftHolds", hold_events, |ctx, event| match event {
             watcher::Event::Apply(hold) | watcher::Event::InitApply(hold) | watcher::Event::Delete(hold) => {
                 let namespace = hold.namespace().unwrap_or_default();
                 ctx.due.wake(&(namespace, hold.spec.application.clone()));
@@ -160,21 +181,50 @@ impl Controller {
             }
             watcher::Event::Init => {}
         });
-        wait_until_listed(&ctx).await;
+        let lists = Lists::default()
+            .with("Policies", &ctx.hub.policies)
+            .with("Workflows", &ctx.hub.workflows)
+            .with("TraitDefinitions", &ctx.hub.traits)
+            .with("ComponentDefinitions", &ctx.hub.components)
+            .with("ManagedClusters", &ctx.hub.clusters)
+            .with("Approvals", &ctx.hub.approvals)
+            .with("DriftHolds", &ctx.hub.drift_holds);
+        let listed = lists.wait(&health, ctx.options.cache_sync_timeout, &stop).await;
+        // The watch of Applications begins with the first turn.
+        health.begin(["Applications"]);
+        if listed.is_err() {
+            stop.cancel();
+            shares.end().await;
+            tasks.close();
+            tasks.wait().await;
+            return listed;
+        }
         ctx.tasks.spawn(crate::register::follow(Arc::clone(&ctx)));
 
         let lease = replica(&ctx);
+        let noting = Arc::clone(&ctx);
         let trigger = app_events
             .default_backoff()
+            .inspect_err({
+                let ctx = Arc::clone(&ctx);
+                move |error| interrupted(&ctx, "Applications", error)
+            })
+            // The store wakes only one who waits for it, and that one is kube's controller.
+            .inspect_ok(move |event| {
+                if matches!(event, watcher::Event::InitDone) {
+                    health.listed("Applications");
+                }
+            })
             .applied_objects()
-            .predicate_filter(worth_a_turn, PredicateConfig::default());
+            .predicate_filter(worth_a_turn, PredicateConfig::default())
+            .inspect_ok(move |app| noting.due.note(&(app.namespace().unwrap_or_default(), app.name_any())));
         let woken =
             futures::stream::unfold(woken, |mut woken| async { woken.recv().await.map(|key| (key, woken)) });
         let turns = kube::runtime::Controller::for_stream(trigger, applications)
             .with_config(Config::default().concurrency(concurrency))
             .reconcile_on(woken)
             .graceful_shutdown_on(stop.clone().cancelled_owned())
-            .run(reconcile, failed, Arc::clone(&ctx));
+            .run(turn, failed, Arc::clone(&ctx));
         turns.for_each(|_| std::future::ready(())).await;
         stop.cancel();
         shares.end().await;
@@ -220,50 +270,6 @@ fn replica(ctx: &Arc<Context>) -> Option<(CancellationToken, AbortOnDropHandle<(
     Some((release, driving))
 }
 
-/// A cache and the stream that feeds it.
-fn watched<K>(
-    hub: &kube::Client,
-) -> (Store<K>, impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + use<K>)
-where
-    K: Resource<DynamicType = ()>
-        + Clone
-        + std::fmt::Debug
-        + Send
-        + Sync
-        + serde::de::DeserializeOwned
-        + 'static,
-{
-    let (store, writer) = reflector::store();
-    let stream = watcher(Api::<K>::all(hub.clone()), watcher::Config::default());
-    let stream = stream.modify(|object| {
-        object.managed_fields_mut().clear();
-    });
-    (store, reflector::reflector(writer, stream))
-}
-
-/// Runs a stream in the background and hands each event on.
-fn follow<K: Send + 'static>(
-    ctx: &Arc<Context>,
-    events: impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static,
-    handle: impl Fn(&Arc<Context>, &watcher::Event<K>) + Send + 'static,
-) {
-    let ctx = Arc::clone(ctx);
-    let tasks = ctx.tasks.clone();
-    tasks.spawn(async move {
-        let mut events = std::pin::pin!(events.default_backoff());
-        loop {
-            tokio::select! {
-                () = ctx.stop.cancelled() => return,
-                event = events.next() => match event {
-                    Some(Ok(event)) => handle(&ctx, &event),
-                    Some(Err(error)) => tracing::debug!(%error, "a watch on the hub was interrupted"),
-                    None => return,
-                },
-            }
-        }
-    });
-}
-
 fn applied<K>(event: &watcher::Event<K>) -> Option<&K> {
     match event {
         watcher::Event::Apply(object) | watcher::Event::InitApply(object) => Some(object),
@@ -296,31 +302,6 @@ fn cluster_changed(ctx: &Arc<Context>, event: &watcher::Event<ManagedCluster>) {
     if changed {
         ctx.place_anew();
     }
-}
-
-async fn wait_until_listed(ctx: &Context) {
-    let hub = &ctx.hub;
-    let all = futures::future::join_all([
-        listed(&hub.policies),
-        listed(&hub.workflows),
-        listed(&hub.traits),
-        listed(&hub.components),
-        listed(&hub.clusters),
-        listed(&hub.approvals),
-        listed(&hub.drift_holds),
-    ]);
-    tokio::select! {
-        () = ctx.stop.cancelled() => {}
-        _ = all => {}
-    }
-}
-
-/// Resolves once a cache has its first list, or never will.
-fn listed<K>(store: &Store<K>) -> futures::future::BoxFuture<'_, bool>
-where
-    K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
-{
-    Box::pin(async { store.wait_until_ready().await.is_ok() })
 }
 
 /// Whether a change of an Application asks for a turn: our own writes of status don't, but a person's hand on

@@ -10,10 +10,11 @@ use fleet_members::{Live, Member, MemberError, Observed};
 use fleet_plan::{Desired, DriftMode, Subject};
 
 use crate::board::{Board, Found};
-use crate::context::{AppKey, Context, Noted};
-use crate::deliver;
+use crate::context::{AppKey, Context, Noted, OnDrift};
 use crate::held::{self, Held};
+use crate::metrics::Drift;
 use crate::walk::Walk;
+use crate::{deliver, events};
 
 mod writer;
 
@@ -163,7 +164,11 @@ fn look(ctx: &Arc<Context>, walk: &Walk, member: &Arc<Member>, desired: &Desired
     }
     let Some(revision) = walk.revision.as_ref() else { return };
     let component_type = revision.component_types.get(&desired.component).map_or("", String::as_str);
-    let mode = revision.policies.drift_mode(&Subject { id, component: &desired.component, component_type });
+    let subject = Subject { id, component: &desired.component, component_type };
+    let mode = match ctx.options.on_drift {
+        OnDrift::Repair => revision.policies.drift_mode(&subject),
+        OnDrift::Report => DriftMode::Report,
+    };
     if !walk.board.begin_repair(member.name(), id) {
         return;
     }
@@ -185,10 +190,6 @@ fn look(ctx: &Arc<Context>, walk: &Walk, member: &Arc<Member>, desired: &Desired
         match again {
             Next::Settled => {}
             Next::Tell => ctx.due.wake(&app),
-            Next::Repaired(what) => {
-                crate::events::repaired(&ctx, &app, what);
-                ctx.due.wake(&app);
-            }
             Next::LookAgain => {
                 let name = repair.member.name().to_owned();
                 ctx.due.object_changed(name, &repair.owner, repair.desired.id.clone());
@@ -220,8 +221,6 @@ struct Repair {
 enum Next {
     Settled,
     Tell,
-    /// Taken back, and which fields.
-    Repaired(String),
     LookAgain,
 }
 
@@ -280,9 +279,13 @@ impl Repair {
                 Difference { fields: found.iter().map(FieldPath::to_dotted).collect(), manager }
             }
         };
+        self.tell(Drift::Found, "");
         if self.mode == DriftMode::Report {
-            let message =
-                format!("{id} on {cluster} differs and is left so (apply-once): {}", differs.words());
+            let why = match self.ctx.options.on_drift {
+                OnDrift::Repair => "apply-once",
+                OnDrift::Report => "--drift report",
+            };
+            let message = format!("{id} on {cluster} differs and is left so ({why}): {}", differs.words());
             self.report(DriftState::Reported, &differs, message);
             return Next::Tell;
         }
@@ -294,7 +297,14 @@ impl Repair {
 
     fn report(&self, state: DriftState, differs: &Difference, message: String) {
         let (cluster, id) = (self.member.name(), &self.desired.id);
-        self.board.report_drift(cluster, id, Some(self.found(state, differs, message)));
+        let news = self.board.report_drift(cluster, id, Some(self.found(state, differs, message.clone())));
+        if news && matches!(state, DriftState::Reported | DriftState::Held) {
+            self.tell(Drift::Held, &message);
+        }
+    }
+
+    fn tell(&self, what: Drift, note: &str) {
+        events::drifted(&self.ctx, &self.app, self.member.name(), &self.desired.id, what, note);
     }
 
     fn found(&self, state: DriftState, differs: &Difference, message: String) -> Found {
@@ -345,9 +355,9 @@ impl Repair {
             );
             let found = self.found(DriftState::Fought, differs, message.clone());
             self.board.report_drift(cluster, id, Some(found.clone()));
+            // A fight is told once, however long it lasts.
             if self.board.fight(cluster, id, found) {
-                tracing::warn!(cluster, object = %id, manager = differs.manager, "somebody fights for an object");
-                crate::events::fought(&self.ctx, &self.app, message);
+                self.tell(Drift::Fought, &message);
             }
             self.ctx.due.wake(&self.app);
             // Another run may deliver something else meanwhile, and a deletion waits for nobody's patience.
@@ -370,10 +380,10 @@ impl Repair {
         match outcome {
             Ok(left) => {
                 let differs = differs.words();
-                tracing::info!(cluster, object = %id, fields = differs, "drift repaired");
                 self.board.expect(cluster, id, left.managed);
                 self.board.repaired(cluster, id);
-                Next::Repaired(format!("{id} on {cluster}: {differs}"))
+                self.tell(Drift::Repaired, &format!("{id} on {cluster}: {differs}"));
+                Next::Tell
             }
             // When the member answers again or is let go, everything there is looked at again.
             Err(error @ (MemberError::Unreachable { .. } | MemberError::Held { .. })) => {

@@ -207,7 +207,9 @@ impl Snapshot for HubSnapshot<'_> {
         self.note(Input::Object(api_version, kind, reference.namespace.clone(), name));
         let found = self.hub.referenced.find(reference);
         if found.is_err() {
-            // The kind may come with a definition.
+            // The kind may be listed later, or come with a definition.
+            let kind = (reference.api_version.clone(), reference.kind.clone());
+            self.note(Input::Object(kind.0, kind.1, String::new(), String::new()));
             let (api_version, kind) = DEFINITION;
             self.note(Input::Object(api_version.to_owned(), kind.to_owned(), String::new(), String::new()));
         }

@@ -163,6 +163,10 @@ async fn delete(
     }
     match deletion::advance(ctx, app, walk, ctx.now()) {
         deletion::Progress::Waiting(message, again) => {
+            if walk.told.as_ref() != Some(&message) {
+                crate::events::deleting(ctx, app, &message);
+                walk.told = Some(message.clone());
+            }
             let written = write_status(ctx, app, walk, None, false, Some(message)).await?;
             Ok(Some(again.min(written)))
         }

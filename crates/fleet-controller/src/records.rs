@@ -15,8 +15,10 @@ use crate::replicas::Hold;
 use crate::revision::Loaded;
 use crate::walk::Walk;
 
+mod forget;
 mod revisions;
 
+pub(crate) use forget::forget_old;
 pub(crate) use revisions::{create_revision, read_revision};
 
 /// Why a record couldn't be read or written.
@@ -64,7 +66,8 @@ pub(crate) async fn load(ctx: &Context, app: &Application, hold: Hold) -> Result
     let mut found = runs.list(&ListParams::default().labels(&selector)).await?.items;
     found.retain(|run| run.spec.application_uid == walk.uid);
     found.sort_by_key(|run| run.spec.number);
-    walk.kept_runs = found.iter().map(kube::ResourceExt::name_any).collect();
+    // What an earlier process left is looked at soon.
+    walk.begun = found.len();
     walk.run = found.pop();
     if let Some(run) = &walk.run {
         walk.revision = match load_revision(ctx, &walk.key.0, &run.spec.revision).await {
@@ -174,35 +177,6 @@ pub(crate) async fn create_run(
 pub(crate) async fn replace_run(ctx: &Context, run: &Run) -> Result<Run, RecordError> {
     let api: Api<Run> = Api::namespaced(ctx.hub.client.clone(), &run.namespace().unwrap_or_default());
     Ok(api.replace(&run.name_any(), &PostParams::default(), run).await?)
-}
-
-/// Takes away the oldest runs beyond the limit, some at once so that not every run pays for it.
-pub(crate) async fn forget_old_runs(ctx: &Context, walk: &mut Walk) {
-    let limit = ctx.options.kept_runs.max(1);
-    if walk.kept_runs.len() < limit * 2 {
-        return;
-    }
-    let runs: Api<Run> = Api::namespaced(ctx.hub.client.clone(), &walk.key.0);
-    let surplus = walk.kept_runs.len() - limit;
-    let mut old_revisions = std::collections::BTreeSet::new();
-    for name in walk.kept_runs.drain(..surplus) {
-        if let Ok(Some(run)) = runs.get_opt(&name).await {
-            old_revisions.insert(run.spec.revision);
-        }
-        // What can't be deleted now is found and deleted after the next restart.
-        if let Err(error) = runs.delete(&name, &DeleteParams::default()).await {
-            tracing::debug!(%error, run = name, "an old run stays");
-        }
-    }
-    let mut used: std::collections::BTreeSet<String> = walk.revisions.keys().cloned().collect();
-    for name in &walk.kept_runs {
-        if let Ok(Some(run)) = runs.get_opt(name).await {
-            used.insert(run.spec.revision);
-        }
-    }
-    for name in old_revisions.difference(&used) {
-        revisions::forget_revision(ctx, &walk.key.0, name).await;
-    }
 }
 
 /// The tracker's name: one per Application, cluster-scoped. The hash tells `a-b` in `c` from `a` in `b-c`.

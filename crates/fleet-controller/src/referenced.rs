@@ -37,6 +37,8 @@ struct Cache {
 
 #[derive(Default)]
 struct KindCache {
+    /// Whether a watch is under way.
+    watched: bool,
     synced: bool,
     /// Why the kind can't be watched.
     problem: Option<String>,
@@ -78,7 +80,12 @@ impl Referenced {
         };
         if new {
             match self.path(&key).await {
-                Ok(path) => self.start(key.clone(), path),
+                Ok(path) => {
+                    if let Some(kind) = lock(&self.cache).kinds.get_mut(&key) {
+                        kind.watched = true;
+                    }
+                    self.start(key.clone(), path);
+                }
                 Err(problem) => {
                     if let Some(kind) = lock(&self.cache).kinds.get_mut(&key) {
                         kind.problem = Some(problem);
@@ -113,7 +120,12 @@ impl Referenced {
             });
         }
         let found = kube::discovery::pinned_kind(&self.client, &gvk).await;
-        let (resource, capabilities) = found.map_err(|error| error.to_string())?;
+        let (resource, capabilities) = found.map_err(|error| {
+            format!(
+                "the hub has no kind {} in {}: {error}; install its CustomResourceDefinition",
+                kind.1, kind.0
+            )
+        })?;
         Ok(ResourcePath { resource, namespaced: capabilities.scope == kube::discovery::Scope::Namespaced })
     }
 
@@ -136,11 +148,7 @@ impl Referenced {
         let key = (reference.api_version.clone(), reference.kind.clone());
         let Some(kind) = cache.kinds.get(&key) else { return Ok(Vec::new()) };
         if let Some(problem) = &kind.problem {
-            let message = format!(
-                "the hub has no kind {} in {}: {problem}; install its CustomResourceDefinition",
-                reference.kind, reference.api_version
-            );
-            return Err(Problem::awaited("UnknownKind", message));
+            return Err(Problem::awaited("UnknownKind", problem.clone()));
         }
         let namespaced = (reference.namespace.clone(), String::new());
         let found = match &reference.selection {
@@ -202,12 +210,16 @@ async fn follow(
             },
             Err(error) => {
                 tracing::debug!(kind = kind.1, %error, "watch on the hub interrupted");
+                if unlistable(&cache, &kind, &error) {
+                    // Whoever waits for the list is told why there is none, and woken once there is.
+                    settled.notify_waiters();
+                }
                 Vec::new()
             }
         };
         if !touched.is_empty() && kind.1 == DEFINITION.1 {
             // Kinds that weren't there may be now.
-            lock(&cache).kinds.retain(|_, kind| kind.problem.is_none());
+            lock(&cache).kinds.retain(|_, kind| kind.watched || kind.problem.is_none());
         }
         for (namespace, name) in touched {
             for name in [name, String::new()] {
@@ -215,6 +227,27 @@ async fn follow(
             }
         }
     }
+}
+
+/// Takes note that a kind which was never listed can't be. True where that is news.
+fn unlistable(cache: &Mutex<Cache>, kind: &Kind, error: &watcher::Error) -> bool {
+    let mut cache = lock(cache);
+    let Some(known) = cache.kinds.get_mut(kind).filter(|known| !known.synced) else { return false };
+    let before = known.problem.replace(format!(
+        "the hub doesn't list {} of {}: {}; may the controller's account list and watch them?",
+        kind.1,
+        kind.0,
+        innermost(error)
+    ));
+    before.is_none()
+}
+
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut deepest = error;
+    while let Some(source) = deepest.source() {
+        deepest = source;
+    }
+    deepest.to_string()
 }
 
 /// What an object says, without its namespace: the target has one of its own.
@@ -247,8 +280,14 @@ fn replace(
     let mut cache = lock(cache);
     let Some(known) = cache.kinds.get_mut(kind) else { return Vec::new() };
     known.synced = true;
+    let unlisted = known.problem.take().is_some();
     let before = std::mem::replace(&mut known.objects, listed);
     let gone = before.keys().filter(|key| !known.objects.contains_key(*key)).cloned();
     let new = known.objects.iter().filter(|(key, object)| before.get(*key) != Some(object));
-    gone.chain(new.map(|(key, _)| key.clone())).collect()
+    let mut touched: Vec<_> = gone.chain(new.map(|(key, _)| key.clone())).collect();
+    if unlisted {
+        // Those who asked while it couldn't be listed.
+        touched.push((String::new(), String::new()));
+    }
+    touched
 }

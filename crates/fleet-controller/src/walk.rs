@@ -28,8 +28,8 @@ pub(crate) struct Walk {
     pub(crate) run: Option<Run>,
     /// Its revision.
     pub(crate) revision: Option<Arc<Loaded>>,
-    /// Names of all runs that are kept, oldest first.
-    pub(crate) kept_runs: Vec<String>,
+    /// How many runs were begun since old ones were taken away.
+    pub(crate) begun: usize,
     /// The tracker as recorded.
     pub(crate) tracker: Option<ResourceTracker>,
     pub(crate) inventory: Inventory,
@@ -41,6 +41,8 @@ pub(crate) struct Walk {
     pub(crate) plans: BTreeMap<String, (BTreeSet<String>, StepPlans)>,
     /// When progress was last written to status.
     pub(crate) progress_at: Option<Timestamp>,
+    /// What was last said about its deletion.
+    pub(crate) told: Option<String>,
     /// Whether everything on the members is to be compared once.
     pub(crate) unchecked: bool,
     /// What changed on targets while something was sent there; looked at afterwards.
@@ -82,13 +84,14 @@ impl Walk {
             board: Board::default(),
             run: None,
             revision: None,
-            kept_runs: Vec::new(),
+            begun: 0,
             tracker: None,
             inventory: Inventory::default(),
             revisions: BTreeMap::new(),
             draft: None,
             plans: BTreeMap::new(),
             progress_at: None,
+            told: None,
             unchecked: true,
             postponed: Postponed::default(),
             held: BTreeSet::new(),

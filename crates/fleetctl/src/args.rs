@@ -2,6 +2,7 @@
 
 mod application;
 mod controller;
+mod diagnose;
 mod drift;
 mod get;
 mod local;
@@ -17,6 +18,7 @@ pub use application::{
     WorkflowCommand,
 };
 pub use controller::{ControllerArgs, Drift, KeepArgs, LogFormat, TellArgs, WorkArgs};
+pub use diagnose::DiagnoseArgs;
 pub use drift::{DriftArgs, DriftCommand, DriftHoldArgs, DriftHoldsArgs, DriftListArgs, DriftReleaseArgs};
 pub use get::GetArgs;
 pub use local::{DataArgs, LocalArgs, LocalCommand, MemberArgs, UpArgs};
@@ -77,6 +79,8 @@ pub enum Command {
     Workflow(WorkflowArgs),
     /// See the members of the fleet
     Cluster(ClusterArgs),
+    /// Find the usual mistakes, and how to mend each
+    Diagnose(DiagnoseArgs),
     /// See what was changed on members by hand, and leave it for a time
     Drift(DriftArgs),
     /// Run the controller for a hub

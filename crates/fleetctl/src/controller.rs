@@ -1,16 +1,23 @@
 //! `fleetctl controller`: the controller alone, for a hub elsewhere.
 
+mod endpoints;
+
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use fleet_controller::{Controller, LeaseOptions, Options};
+use fleet_controller::{Controller, LeaseOptions, OnDrift, Options};
 use fleet_members::{Remote, RemoteOptions};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
-use crate::args::{ControllerArgs, Global, ReplicaArgs};
+use crate::args::{ControllerArgs, Drift, Global, ReplicaArgs};
 use crate::environment::Environment;
 use crate::exit::{Failure, Outcome, innermost};
 use crate::signals::Signals;
+
+pub use endpoints::{Sources, serve};
 
 /// Runs until a signal, or until the controller can't go on.
 ///
@@ -18,15 +25,25 @@ use crate::signals::Signals;
 /// Where the hub can't be reached or the controller fails.
 pub async fn run(environment: &Environment, global: &Global, arguments: &ControllerArgs) -> Outcome {
     let mut signals = Signals::new(false)?;
+    // Before anything else: a port that is taken ends it while nothing is done yet.
+    let listener = match arguments.tell.listen {
+        Some(address) => Some(listen(environment, address).await?),
+        None => None,
+    };
     let hub = hub(environment, global).await?;
     let lease_namespace = lease_namespace(&hub, &arguments.replicas);
     let Hub { client: hub, shown, .. } = hub;
+    let options = options(environment, arguments, &lease_namespace);
+    let (stop, mut endpoints) = (CancellationToken::new(), JoinSet::new());
+    if let Some(listener) = listener {
+        let sources = Sources::new(options.metrics.clone(), options.health.clone(), hub.clone());
+        endpoints.spawn(serve(listener, sources, stop.child_token()));
+    }
     if arguments.install_crds {
         crate::embedded::install_definitions(&hub)
             .await
             .map_err(|error| Failure::failed(error.to_string()))?;
     }
-    let stop = CancellationToken::new();
     let mut remote = RemoteOptions::new(Arc::clone(&environment.clock));
     remote.plugins = arguments.work.allow_exec_plugins.iter().cloned().collect();
     if !arguments.work.credentials_namespaces.is_empty() {
@@ -35,7 +52,6 @@ pub async fn run(environment: &Environment, global: &Global, arguments: &Control
     let remote = Remote::open(hub.clone(), remote, stop.child_token())
         .await
         .map_err(|error| Failure::kube(&format!("the members' credentials on {shown}"), &error))?;
-    let options = options(environment, arguments, &lease_namespace);
     let controller = Controller::new(hub, Arc::new(remote.clone()), options);
     environment.streams.note(&format!("controller for {shown}; Ctrl-C ends it"));
     let mut running = std::pin::pin!(controller.run(stop.clone()));
@@ -48,7 +64,20 @@ pub async fn run(environment: &Environment, global: &Global, arguments: &Control
     };
     stop.cancel();
     remote.finished().await;
+    while endpoints.join_next().await.is_some() {}
     ended
+}
+
+async fn listen(environment: &Environment, address: SocketAddr) -> Outcome<TcpListener> {
+    let listener = TcpListener::bind(address).await.map_err(|error| {
+        Failure::failed(format!("--listen {address}: {error}; choose another address or port"))
+    })?;
+    // The port may have been left to the system.
+    let address = listener.local_addr().unwrap_or(address);
+    environment
+        .streams
+        .note(&format!("metrics and health at http://{address}/metrics, /healthz and /readyz"));
+    Ok(listener)
 }
 
 /// What the command line says, as the controller takes it.
@@ -59,7 +88,14 @@ fn options(environment: &Environment, arguments: &ControllerArgs, lease_namespac
     options.members.requests_at_once = usize::from(work.member_requests);
     options.members.request_timeout = work.member_timeout;
     options.deletion_deadline = work.deletion_deadline.try_into().unwrap_or(options.deletion_deadline);
+    options.cache_sync_timeout = work.cache_sync_timeout;
+    options.namespaces = work.watch_namespaces.iter().cloned().collect();
+    options.on_drift = match work.drift {
+        Drift::Repair => OnDrift::Repair,
+        Drift::Report => OnDrift::Report,
+    };
     options.kept_runs = usize::from(keep.kept_runs);
+    options.kept_revisions = usize::from(keep.kept_revisions);
     options.leases =
         replicas.leases.then(|| LeaseOptions::new(lease_namespace, &replicas.replica_name, environment.seed));
     options

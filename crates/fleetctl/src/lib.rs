@@ -8,7 +8,7 @@
 //! - [`embedded`]: a fleet in one process; what `demo`, `local` and tests run on
 //! - [`args`]: the command line, [`exit`]: its exit codes, [`output`], [`table`], [`yaml`]: what it writes
 //! - [`access`], [`roster`]: clusters by kubeconfig context, members by name or alias
-//! - [`demo`], [`local`], [`controller`], [`get`], [`application`], [`cluster`]: the commands
+//! - [`demo`], [`local`], [`diagnose`], [`controller`], [`get`], [`application`], [`cluster`]: the commands
 //! - [`environment`]: what a command may know of the world, [`log`]: what it logs
 //!
 //! Commands answer a [`exit::Failure`] with one line (place, cause, next step) and an exit code.
@@ -19,6 +19,7 @@ pub mod args;
 pub mod cluster;
 pub mod controller;
 pub mod demo;
+pub mod diagnose;
 pub mod drift;
 pub mod embedded;
 pub mod environment;

@@ -6,7 +6,7 @@ use crate::args::{self, Cli, Command};
 use crate::environment::Environment;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::output::style::{BAD, paint};
-use crate::{application, cluster, controller, demo, drift, get, local, version};
+use crate::{application, cluster, controller, demo, diagnose, drift, get, local, version};
 
 /// Runs one command line, the program's name first.
 pub async fn run(environment: &Environment, arguments: &[OsString]) -> Exit {
@@ -49,6 +49,7 @@ async fn dispatch(environment: &Environment, cli: &Cli) -> Outcome {
         Command::Plan(arguments) => application::plan(environment, global, arguments).await,
         Command::Delete(arguments) => application::delete(environment, global, arguments).await,
         Command::Workflow(arguments) => application::workflow(environment, global, arguments).await,
+        Command::Diagnose(arguments) => diagnose::run(environment, global, arguments).await,
         Command::Cluster(arguments) => cluster::run(environment, global, arguments).await,
         Command::Drift(arguments) => drift::run(environment, global, arguments).await,
         Command::Version(arguments) => version::run(environment, arguments),

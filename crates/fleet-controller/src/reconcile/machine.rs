@@ -12,7 +12,7 @@ use crate::context::Context;
 use crate::plans::{PlanSource, gate_plan_of};
 use crate::records::{self, RecordError};
 use crate::walk::{StepPlans, Walk};
-use crate::{drift, facts};
+use crate::{drift, facts, transitions};
 
 /// Takes the run on: state machine, record, then what it asks for. Says when it wants another turn.
 pub(crate) async fn walk_on(
@@ -32,7 +32,7 @@ pub(crate) async fn walk_on(
         let before = run.status.replace(next.status);
         // Words about what is waited for are shown in status; the record is written when something happened.
         let run = if worth { records::replace_run(ctx, &run).await? } else { run };
-        crate::events::tell(ctx, app, before.as_ref(), &run);
+        transitions::tell(ctx, app, before.as_ref(), &run);
         walk.run = Some(run);
     }
     for command in next.commands {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use fleet_api::{Application, RunStatus, Target, names};
-use kube::ResourceExt as _;
 
 use super::machine::{step_machine, walk_on};
 use crate::context::Context;
@@ -11,8 +10,8 @@ use crate::held;
 use crate::problem::Problem;
 use crate::records::{self, RecordError};
 use crate::resolve::Draft;
-use crate::runs;
 use crate::walk::Walk;
+use crate::{runs, transitions};
 
 /// Starts a run: revision, inventory, run, in this order.
 pub(crate) async fn start(
@@ -63,12 +62,13 @@ async fn begin(
     run.status = Some(state);
     let first = first_turn(ctx, app, walk, &run);
     let run = records::create_run(ctx, app, run.spec, first).await?;
-    walk.kept_runs.push(run.name_any());
+    transitions::tell(ctx, app, None, &run);
+    walk.begun += 1;
     walk.run = Some(run);
     walk.board.begin(walk.run_name());
     ctx.due.own(&walk.owner, &walk.key, walk.clusters());
     walk.progress_at = Some(ctx.now());
-    records::forget_old_runs(ctx, walk).await;
+    records::forget_old(ctx, walk).await;
     records::load_layers(ctx, walk).await
 }
 

@@ -17,4 +17,3 @@ mod proxies;
 mod requests;
 mod secrets;
 mod support;
-mod thousand;

@@ -17,6 +17,7 @@ mod held;
 mod holds;
 mod identity;
 mod members;
+mod operators;
 mod policies;
 mod replicas;
 mod requests;

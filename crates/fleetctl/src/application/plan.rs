@@ -9,6 +9,7 @@ use kube::ResourceExt as _;
 
 use super::{Place, waiting};
 use crate::args::PlanArgs;
+use crate::diagnose::gather::workloads_on_hub;
 use crate::environment::Environment;
 use crate::exit::{Failure, Outcome};
 use crate::output::style::{self, paint};
@@ -41,13 +42,23 @@ pub(super) async fn run(environment: &Environment, place: &Place, arguments: &Pl
         })?,
     };
     let plan = make(place, &app, &run, &step).await?;
+    let warnings = Box::pin(workloads_on_hub(&place.hub, place.called, environment.now(), &app)).await;
     if let Some(format) = arguments.output.output {
         let value = serde_json::to_value(&plan).map_err(|error| Failure::failed(error.to_string()))?;
+        for warning in &warnings {
+            environment
+                .streams
+                .note(&format!("warning: {}: {}; {}", warning.about, warning.message, warning.mend));
+        }
         return environment.streams.print(&write(format, &value)?);
     }
     let roster = Roster::load(&place.hub).await.unwrap_or_default();
     let contents = Contents::load(place, &app, &run).await;
     environment.streams.print(&text(&plan, &run, &roster, contents.as_ref()))?;
+    for warning in &warnings {
+        let (word, about) = (paint(style::WAITING, "warning"), &warning.about);
+        environment.streams.line(&format!("{word}: {about}: {}; {}", warning.message, warning.mend))?;
+    }
     if gates.iter().any(|gate| gate.name == step) {
         let next = format!("{} --plan {}", place.command("workflow resume"), plan.plan_hash);
         environment.streams.line(&format!("approve it: {next}"))?;

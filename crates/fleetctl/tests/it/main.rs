@@ -10,10 +10,12 @@
 )]
 
 mod commands;
+mod diagnose;
 mod drift;
 mod embedded;
 mod gates;
 mod local;
+mod operators;
 mod remote;
 mod support;
 mod transcript;
