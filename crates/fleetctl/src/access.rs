@@ -32,6 +32,8 @@ pub struct Cluster {
     pub deadline: Duration,
     /// The namespace, where the command line names none.
     pub default_namespace: String,
+    /// This process is a pod of it.
+    pub in_pod: bool,
     user: String,
     /// What to do where it doesn't answer.
     advice: &'static str,
@@ -160,7 +162,8 @@ impl Access {
         let client =
             kube::Client::try_from(config).map_err(|error| failed(crate::exit::innermost(&error)))?;
         let server = server.trim_end_matches('/').to_owned();
-        Ok(Cluster { client, context: context.to_owned(), server, deadline, default_namespace, user, advice })
+        let context = context.to_owned();
+        Ok(Cluster { client, context, server, deadline, default_namespace, in_pod: false, user, advice })
     }
 }
 
@@ -173,9 +176,33 @@ impl Cluster {
             server: "in process".to_owned(),
             deadline: Duration::from_secs(30),
             default_namespace: "default".to_owned(),
+            in_pod: false,
             user: crate::embedded::ADMIN_USER.to_owned(),
             advice: "it is part of this process; this is a defect",
         }
+    }
+
+    /// The cluster that this process is a pod of.
+    ///
+    /// # Errors
+    /// Where it is no pod.
+    pub fn around(global: &Global) -> Outcome<Self> {
+        let no_pod = |why: String| Failure::failed(format!("this is no pod ({why})"));
+        let mut config = kube::Config::incluster().map_err(|error| no_pod(crate::exit::innermost(&error)))?;
+        config.connect_timeout = Some(global.request_timeout);
+        let (server, default_namespace) = (config.cluster_url.to_string(), config.default_namespace.clone());
+        let client =
+            kube::Client::try_from(config).map_err(|error| no_pod(crate::exit::innermost(&error)))?;
+        Ok(Self {
+            client,
+            context: "in the cluster".to_owned(),
+            server: server.trim_end_matches('/').to_owned(),
+            deadline: global.request_timeout,
+            default_namespace,
+            in_pod: true,
+            user: String::new(),
+            advice: HUB_ADVICE,
+        })
     }
 
     /// Makes a request within the deadline.

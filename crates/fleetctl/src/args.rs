@@ -5,6 +5,7 @@ mod controller;
 mod diagnose;
 mod drift;
 mod get;
+mod install;
 mod local;
 mod replicas;
 
@@ -21,6 +22,7 @@ pub use controller::{ControllerArgs, Drift, KeepArgs, LogFormat, TellArgs, WorkA
 pub use diagnose::DiagnoseArgs;
 pub use drift::{DriftArgs, DriftCommand, DriftHoldArgs, DriftHoldsArgs, DriftListArgs, DriftReleaseArgs};
 pub use get::GetArgs;
+pub use install::{InstallArgs, UninstallArgs};
 pub use local::{DataArgs, LocalArgs, LocalCommand, MemberArgs, UpArgs};
 pub use replicas::ReplicaArgs;
 
@@ -85,6 +87,10 @@ pub enum Command {
     Drift(DriftArgs),
     /// Run the controller for a hub
     Controller(Box<ControllerArgs>),
+    /// Install the control plane on a hub, or upgrade it
+    Install(InstallArgs),
+    /// Take the control plane away; what was delivered stays
+    Uninstall(UninstallArgs),
     /// Show the version
     Version(VersionArgs),
     /// Write the completion script of a shell
@@ -179,6 +185,22 @@ pub fn command(called: Called) -> clap::Command {
 pub fn parse(called: Called, arguments: &[std::ffi::OsString]) -> Result<Cli, clap::Error> {
     let matches = command(called).try_get_matches_from(arguments)?;
     Cli::from_arg_matches(&matches)
+}
+
+/// Whether the controller takes these arguments, its name first.
+///
+/// # Errors
+/// What is wrong with them, in words.
+pub(crate) fn controller_accepts(arguments: &[String]) -> Result<(), String> {
+    let words = std::iter::once("fleetctl").chain(arguments.iter().map(String::as_str));
+    match command(Called::Fleetctl).try_get_matches_from(words) {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            let text = error.render().to_string();
+            let first = text.lines().next().unwrap_or_default();
+            Err(first.strip_prefix("error: ").unwrap_or(first).to_owned())
+        }
+    }
 }
 
 /// `10s`, `2m`, `1h30m`, `500ms`; a bare number is seconds. 0 is for ever.

@@ -11,10 +11,11 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::access::Access;
+use crate::access::{Access, Cluster};
 use crate::args::{ControllerArgs, Drift, Global, ReplicaArgs};
+use crate::beside;
 use crate::environment::Environment;
-use crate::exit::{Failure, Outcome, innermost};
+use crate::exit::{Failure, Outcome};
 use crate::signals::Signals;
 
 pub use endpoints::{Sources, serve};
@@ -30,14 +31,29 @@ pub async fn run(environment: &Environment, global: &Global, arguments: &Control
         Some(address) => Some(listen(environment, address).await?),
         None => None,
     };
-    let hub = hub(environment, global).await?;
-    let lease_namespace = lease_namespace(&hub, &arguments.replicas);
-    let Hub { client: hub, shown, .. } = hub;
+    let cluster = hub(environment, global).await?;
+    let shown = if cluster.in_pod {
+        cluster.server.clone()
+    } else {
+        format!("context {:?}, {}", cluster.context, cluster.server)
+    };
+    if !arguments.beside_another_controller {
+        let others = beside::others(&cluster.client, cluster.deadline, environment.now()).await;
+        beside::refuse(&others, &cluster.context)?;
+    }
+    let lease_namespace = lease_namespace(&cluster, &arguments.replicas);
+    let hub = cluster.client;
     let options = options(environment, arguments, &lease_namespace);
     let (stop, mut endpoints) = (CancellationToken::new(), JoinSet::new());
     if let Some(listener) = listener {
         let sources = Sources::new(options.metrics.clone(), options.health.clone(), hub.clone());
         endpoints.spawn(serve(listener, sources, stop.child_token()));
+    }
+    if let Some(namespace) = &global.namespace
+        && let Err(error) = crate::install::definitions(&hub, namespace).await
+    {
+        // They are built in all the same; on the hub they are for people to see.
+        tracing::warn!(%error, namespace, "the definitions aren't put on the hub");
     }
     if arguments.install_crds {
         crate::embedded::install_definitions(&hub)
@@ -102,36 +118,22 @@ fn options(environment: &Environment, arguments: &ControllerArgs, lease_namespac
 }
 
 /// Where the Leases are: in a pod, the pod's own namespace.
-fn lease_namespace(hub: &Hub, replicas: &ReplicaArgs) -> String {
+fn lease_namespace(hub: &Cluster, replicas: &ReplicaArgs) -> String {
     let pod = hub.in_pod.then(|| hub.client.default_namespace().to_owned());
-    replicas.lease_namespace.clone().or(pod).unwrap_or_else(|| "fleetctl-system".to_owned())
-}
-
-/// The hub, and how it was found.
-struct Hub {
-    client: kube::Client,
-    shown: String,
-    in_pod: bool,
+    replicas.lease_namespace.clone().or(pod).unwrap_or_else(|| fleet_api::names::SYSTEM_NAMESPACE.to_owned())
 }
 
 /// The hub of the kubeconfig; in a pod without one, the cluster that it runs in.
-async fn hub(environment: &Environment, global: &Global) -> Outcome<Hub> {
+///
+/// # Errors
+/// Where there is neither.
+pub(crate) async fn hub(environment: &Environment, global: &Global) -> Outcome<Cluster> {
     let asked = global.kubeconfig.is_some() || global.context.is_some();
-    let failure = match Access::load(environment, global) {
-        Ok(access) => {
-            let hub = access.hub().await?;
-            let shown = format!("context {:?}, {}", hub.context, hub.server);
-            return Ok(Hub { client: hub.client, shown, in_pod: false });
+    match Access::load(environment, global) {
+        Ok(access) => access.hub().await,
+        Err(failure) if asked => Err(failure),
+        Err(failure) => {
+            Cluster::around(global).map_err(|no_pod| Failure::failed(format!("{failure}; and {no_pod}")))
         }
-        Err(failure) if asked => return Err(failure),
-        Err(failure) => failure,
-    };
-    match kube::Config::incluster() {
-        Ok(config) => {
-            let shown = config.cluster_url.to_string();
-            let client = kube::Client::try_from(config).map_err(|error| Failure::kube("the hub", &error))?;
-            Ok(Hub { client, shown, in_pod: true })
-        }
-        Err(error) => Err(Failure::failed(format!("{failure}; and this is no pod ({})", innermost(&error)))),
     }
 }

@@ -8,6 +8,7 @@
 //! - [`embedded`]: a fleet in one process; what `demo`, `local` and tests run on
 //! - [`args`]: the command line, [`exit`]: its exit codes, [`output`], [`table`], [`yaml`]: what it writes
 //! - [`access`], [`roster`]: clusters by kubeconfig context, members by name or alias
+//! - [`install`]: the control plane on a hub, without helm; [`beside`]: other controllers of the same kinds
 //! - [`demo`], [`local`], [`diagnose`], [`controller`], [`get`], [`application`], [`cluster`]: the commands
 //! - [`environment`]: what a command may know of the world, [`log`]: what it logs
 //!
@@ -16,6 +17,7 @@
 pub mod access;
 pub mod application;
 pub mod args;
+pub mod beside;
 pub mod cluster;
 pub mod controller;
 pub mod demo;
@@ -25,6 +27,7 @@ pub mod embedded;
 pub mod environment;
 pub mod exit;
 pub mod get;
+pub mod install;
 pub mod local;
 pub mod log;
 mod nearest;

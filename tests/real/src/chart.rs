@@ -47,8 +47,12 @@ impl Fleet {
         let token = answer.status.context("a token")?.token;
         let path = self.room().path().join(format!("{name}.kubeconfig"));
         kubeconfig::write(&path, &self.hub.kubeconfig_as(&User::Token(token)))?;
+        // The port of a pod is its own; here it is everybody's.
+        let listen = |argument: String| {
+            if argument.starts_with("--listen=") { "--listen=127.0.0.1:0".to_owned() } else { argument }
+        };
         let mut arguments: Vec<OsString> =
-            container.args.unwrap_or_default().into_iter().map(Into::into).collect();
+            container.args.unwrap_or_default().into_iter().map(listen).map(Into::into).collect();
         arguments.extend(["--kubeconfig".into(), path.into()]);
         let variables = container.env.unwrap_or_default().into_iter();
         let variables = variables.filter_map(|variable| Some((variable.name, variable.value?)));

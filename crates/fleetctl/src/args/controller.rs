@@ -17,6 +17,9 @@ pub struct ControllerArgs {
     /// Apply the custom resource definitions first
     #[arg(long, env = "FLEETCTL_INSTALL_CRDS")]
     pub install_crds: bool,
+    /// Run although another controller of the same kinds was found; each undoes the other's work
+    #[arg(long, env = "FLEETCTL_BESIDE_ANOTHER_CONTROLLER")]
+    pub beside_another_controller: bool,
     /// What it does at once, and for how long.
     #[command(flatten)]
     pub work: WorkArgs,

@@ -14,7 +14,8 @@ pub(crate) const MANAGER: &str = "fleetctl";
 /// Applies the definitions of our kinds; changes nothing where they are there.
 pub(crate) async fn definitions(hub: &kube::Client) -> Result<(), EmbeddedError> {
     let failed = |what: &str, cause: String| EmbeddedError::Install { what: what.to_owned(), cause };
-    let all = crds::all().map_err(|error| failed("the custom resource definitions", error.to_string()))?;
+    let all =
+        crds::packaged().map_err(|error| failed("the custom resource definitions", error.to_string()))?;
     let api: Api<CustomResourceDefinition> = Api::all(hub.clone());
     let params = PatchParams::apply(MANAGER).force();
     // Together: a store on disk then keeps them with one write.

@@ -61,3 +61,13 @@ fn file(crd: Value) -> Result<(String, String)> {
     let text = serde_saphyr::to_string(&crd).with_context(|| format!("writing {name} as YAML"))?;
     Ok((format!("{name}.yaml"), format!("{HEAD}{}\n", text.trim_end())))
 }
+
+#[cfg(test)]
+mod tests {
+    /// Broken: somebody changes a kind, and hubs that are installed by the chart don't get the change.
+    #[test]
+    fn the_chart_has_the_kinds_of_the_types() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
+        super::check(root).unwrap();
+    }
+}

@@ -26,9 +26,13 @@ async fn the_scenario_runs_under_the_installed_control_plane() -> Result<()> {
 fn nothing_refused(hub: &Cluster) -> Result<()> {
     let events = hub.audit()?;
     let account = "system:serviceaccount:fleetctl-system:fleetctl-controller";
-    let of_it: Vec<&Value> = events.iter().filter(|event| event["user"]["username"] == account).collect();
+    let of_it: Vec<&Value> = events
+        .iter()
+        .filter(|event| event.pointer("/user/username").is_some_and(|name| name == account))
+        .collect();
     ensure!(of_it.len() > 20, "only {} requests on record", of_it.len());
-    let refused = of_it.iter().find(|event| event["responseStatus"]["code"] == 403);
+    let refused =
+        of_it.iter().find(|event| event.pointer("/responseStatus/code").is_some_and(|code| *code == 403));
     ensure!(refused.is_none(), "the chart's rights don't suffice: {refused:?}");
     Ok(())
 }

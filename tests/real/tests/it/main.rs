@@ -1,6 +1,8 @@
 //! What holds on real clusters.
 
 mod chart;
+mod install;
 mod noise;
+mod release;
 mod scenario;
 mod smoke;
