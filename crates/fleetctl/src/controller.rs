@@ -42,23 +42,25 @@ pub async fn run(environment: &Environment, global: &Global, arguments: &Control
         beside::refuse(&others, &cluster.context)?;
     }
     let lease_namespace = lease_namespace(&cluster, &arguments.replicas);
-    let hub = cluster.client;
+    let hub = cluster.client.clone();
     let options = options(environment, arguments, &lease_namespace);
     let (stop, mut endpoints) = (CancellationToken::new(), JoinSet::new());
     if let Some(listener) = listener {
         let sources = Sources::new(options.metrics.clone(), options.health.clone(), hub.clone());
         endpoints.spawn(serve(listener, sources, stop.child_token()));
     }
-    if let Some(namespace) = &global.namespace
-        && let Err(error) = crate::install::definitions(&hub, namespace).await
-    {
-        // They are built in all the same; on the hub they are for people to see.
-        tracing::warn!(%error, namespace, "the definitions aren't put on the hub");
-    }
     if arguments.install_crds {
         crate::embedded::install_definitions(&hub)
             .await
             .map_err(|error| Failure::failed(error.to_string()))?;
+    }
+    if let Some(namespace) = &global.namespace {
+        // They are built in all the same; on the hub they are for people to see.
+        if let Err(failure) =
+            cluster.ask("the definitions", crate::install::definitions(&hub, namespace)).await
+        {
+            tracing::warn!(%failure, namespace, "the definitions aren't put on the hub");
+        }
     }
     let mut remote = RemoteOptions::new(Arc::clone(&environment.clock));
     remote.plugins = arguments.work.allow_exec_plugins.iter().cloned().collect();

@@ -50,9 +50,8 @@ pub async fn run(environment: &Environment, global: &Global, arguments: &Install
     for object in &made.objects {
         applied.push(apply::one(&hub, object).await?);
     }
-    definitions::apply(&hub.client, &namespace)
-        .await
-        .map_err(|error| Failure::kube("the definitions of traits and component types", &error))?;
+    hub.ask("the definitions of traits and component types", definitions::apply(&hub.client, &namespace))
+        .await?;
     let gone = apply::prune(&hub, &made.objects).await?;
     match arguments.output.output {
         Some(_) => show(environment, &made, arguments.output.output)?,
