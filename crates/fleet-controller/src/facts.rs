@@ -147,7 +147,11 @@ pub(crate) fn observe(ctx: &Context, walk: &Walk, target: &Target, desired: &[De
         return waits("Unreachable", format!("cluster {} doesn't answer: {message}", target.cluster));
     }
     for object in desired {
+        let blind = || member.blind(&object.id).map(|why| format!("{}: {why}", object.id));
         let Some(seen) = member.observed(&object.id) else {
+            if let Some(why) = blind() {
+                return waits("CannotWatch", why);
+            }
             if !member.observes([&object.id].into_iter()) {
                 return waits("NotListed", format!("{} isn't listed on the member yet", object.id));
             }
@@ -159,7 +163,10 @@ pub(crate) fn observe(ctx: &Context, walk: &Walk, target: &Target, desired: &[De
         let why = || format!("{}: {}", object.id, seen.health.message);
         match seen.health.status {
             HealthStatus::Healthy | HealthStatus::Suspended | HealthStatus::Unknown => {}
-            HealthStatus::Progressing => return waits("Progressing", why()),
+            HealthStatus::Progressing => match blind() {
+                Some(why) => return waits("CannotWatch", why),
+                None => return waits("Progressing", why()),
+            },
             HealthStatus::Degraded => return waits("Degraded", why()),
         }
     }

@@ -88,6 +88,33 @@ impl Health {
     }
 }
 
+/// Whether nothing but an object's metadata is needed to judge a kind: it is data, or nobody reports on it.
+#[must_use]
+pub fn is_judged_by_metadata(api_version: &str, kind: &str) -> bool {
+    let group = api_version.split_once('/').map_or("", |(group, _)| group);
+    match group {
+        "" => matches!(
+            kind,
+            "ConfigMap"
+                | "Secret"
+                | "ServiceAccount"
+                | "LimitRange"
+                | "ResourceQuota"
+                | "PodTemplate"
+                | "Endpoints"
+        ),
+        "rbac.authorization.k8s.io"
+        | "scheduling.k8s.io"
+        | "storage.k8s.io"
+        | "node.k8s.io"
+        | "coordination.k8s.io"
+        | "discovery.k8s.io" => true,
+        "networking.k8s.io" => matches!(kind, "NetworkPolicy" | "IngressClass"),
+        "admissionregistration.k8s.io" => kind.ends_with("WebhookConfiguration") || kind.ends_with("Binding"),
+        _ => false,
+    }
+}
+
 /// Judges an object by its spec and status.
 #[must_use]
 pub fn assess(object: &Value) -> Health {

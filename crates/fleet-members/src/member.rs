@@ -1,6 +1,7 @@
 //! One member: requests with a deadline and within a budget.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -17,9 +18,10 @@ use tokio_util::task::TaskTracker;
 use crate::breaker::Breaker;
 use crate::budget::Budget;
 use crate::discovery::Discovered;
-use crate::observe::{Observations, Observed};
+use crate::observe::{Observations, Observed, Sight, Watched, by_metadata, sight};
 use crate::recognition::Recognition;
 use crate::registry::{MemberEvent, Shared};
+use crate::resource::ResourcePath;
 use crate::{Answer, Hold, MemberError, Reachability};
 
 /// An object as the member has it now.
@@ -69,13 +71,15 @@ pub struct Member {
     cordon: Mutex<Option<String>>,
     pub(crate) discovered: Discovered,
     pub(crate) observations: Observations,
-    pub(crate) watched: Mutex<BTreeMap<(String, String), ()>>,
+    pub(crate) watched: Watched,
     pub(crate) shared: Arc<Shared>,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
     pub(crate) changed: tokio::sync::Notify,
     recheck: tokio::sync::Notify,
     pub(crate) recognition: Recognition,
+    /// How often it stopped answering.
+    outages: AtomicU64,
     /// Told when it may be at hand again, or no longer.
     pub(crate) turned: tokio::sync::Notify,
 }
@@ -95,7 +99,8 @@ impl Member {
             cordon: Mutex::new(None),
             discovered: Discovered::default(),
             observations: Observations::default(),
-            watched: Mutex::new(BTreeMap::new()),
+            watched: Watched::default(),
+            outages: AtomicU64::new(0),
             shared,
             stop,
             tasks: TaskTracker::new(),
@@ -140,6 +145,15 @@ impl Member {
         self.observations.get(id)
     }
 
+    /// Why an object's kind can't be watched where it is; nothing where it can.
+    pub fn blind(&self, id: &ObjectId) -> Option<String> {
+        self.observations.blind(id)
+    }
+
+    pub(crate) fn outages(&self) -> u64 {
+        self.outages.load(Ordering::Relaxed)
+    }
+
     /// Resolves at the next change of what is observed. Ask for it before looking, then wait.
     pub fn changed(&self) -> tokio::sync::futures::Notified<'_> {
         self.changed.notified()
@@ -147,7 +161,7 @@ impl Member {
 
     /// Whether the first list of every watched kind among these has arrived.
     pub fn observes<'a>(&self, mut ids: impl Iterator<Item = &'a ObjectId>) -> bool {
-        ids.all(|id| self.observations.is_synced(&id.api_version, &id.kind))
+        ids.all(|id| self.observations.is_synced(id))
     }
 
     /// Applies an object on the server. Answers what stands there afterwards.
@@ -162,13 +176,35 @@ impl Member {
         force: bool,
     ) -> Result<Live, MemberError> {
         self.may_write()?;
-        let api = self.api(id).await?;
+        let path = self.path(id).await?;
         let mut params = PatchParams::apply(manager);
         params.force = force;
-        let patch = Patch::Apply(object);
-        let answer = self.ask("apply", id, api.patch(&id.name, &params, &patch)).await?;
-        let mut live = Live::of(&answer.metadata);
-        live.managed = self.saw(id, answer);
+        // The answer is what a watch would bring: of some kinds, metadata only.
+        match by_metadata(&(id.api_version.clone(), id.kind.clone())) {
+            true => self.apply_as::<PartialObjectMeta<DynamicObject>>(id, &path, object, &params).await,
+            false => self.apply_as::<DynamicObject>(id, &path, object, &params).await,
+        }
+    }
+
+    async fn apply_as<K: Sight>(
+        self: &Arc<Self>,
+        id: &ObjectId,
+        path: &ResourcePath,
+        object: &Value,
+        params: &PatchParams,
+    ) -> Result<Live, MemberError> {
+        let api: Api<K> = if path.namespaced {
+            Api::namespaced_with(self.client.clone(), &id.namespace, &path.resource)
+        } else {
+            Api::all_with(self.client.clone(), &path.resource)
+        };
+        let era = self.observations.era(id);
+        let answer = self.ask("apply", id, api.patch(&id.name, params, &Patch::Apply(object))).await?;
+        let mut live = Live::of(answer.meta());
+        if let Some((_, seen)) = sight(&(id.api_version.clone(), id.kind.clone()), answer) {
+            live.managed = seen.managed;
+            self.note(id, seen, era, None);
+        }
         Ok(live)
     }
 
@@ -342,6 +378,7 @@ impl Member {
         if !self.breaker.failed(message, Instant::now()) {
             return;
         }
+        self.outages.fetch_add(1, Ordering::Relaxed);
         self.doubt();
         self.shared.send(MemberEvent::Unreachable { cluster: self.name.clone() });
         let member = Arc::clone(self);

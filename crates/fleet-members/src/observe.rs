@@ -1,23 +1,31 @@
 //! What is seen on a member: one watch per kind, on objects that carry our owner label.
 //!
-//! Objects aren't kept: only what decides whether they are done, healthy and as we left them.
+//! ```text
+//!  watch(id) ──► kinds (everywhere, or namespace by namespace) ──► follow (list, then watch) ──► sight ──► Observations
+//! ```
+//!
+//! Objects aren't kept: only what decides whether they are done, healthy and as we left them. Kinds whose health
+//! doesn't come from their status are watched by their metadata alone, so that the values of Secrets and the like
+//! never get here.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::sync::{Arc, Mutex};
+mod follow;
+mod kinds;
+mod sight;
+#[cfg(test)]
+mod tests;
 
-use fleet_api::{ObjectId, names};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use fleet_api::ObjectId;
 use fleet_health::Health;
-use futures::StreamExt as _;
-use kube::api::{Api, DynamicObject};
-use kube::core::ObjectMeta;
-use kube::runtime::WatchStreamExt as _;
-use kube::runtime::watcher;
-use serde_json::Value;
 
 use crate::Member;
 use crate::registry::MemberEvent;
-use crate::resource::ResourcePath;
+
+pub(crate) use follow::by_metadata;
+pub(crate) use kinds::Watched;
+pub(crate) use sight::{Sight, sight};
 
 /// What is known of one object on a member.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,16 +34,65 @@ pub struct Observed {
     pub uid: String,
     /// Its resource version.
     pub resource_version: String,
-    /// The value of [`names::OWNER`].
+    /// The value of [`fleet_api::names::OWNER`].
     pub owner: String,
-    /// The value of [`names::CONTENT`].
+    /// The value of [`fleet_api::names::CONTENT`].
     pub content: String,
-    /// Hash over the fields that our manager owns there, with their values; `None` where it owns none.
+    /// Hash over our manager's entry in `managedFields`: which fields it owns, and since when. `None` where it owns
+    /// none. Whoever changes a field that we own takes it from us, and whoever writes in our name leaves the time.
     pub managed: Option<u64>,
     /// Whether it is being deleted.
     pub deleting: bool,
     /// Its health, with the controller's observation of this generation included.
     pub health: Health,
+}
+
+/// A kind, by apiVersion and name.
+pub(crate) type Kind = (String, String);
+
+/// What one watch covers: a kind everywhere, or in one namespace.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
+    pub(crate) kind: Kind,
+    pub(crate) namespace: Option<String>,
+}
+
+impl Place {
+    fn covers(&self, id: &ObjectId) -> bool {
+        self.kind.0 == id.api_version
+            && self.kind.1 == id.kind
+            && self.namespace.as_ref().is_none_or(|namespace| *namespace == id.namespace)
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.namespace {
+            None => write!(f, "{} {}", self.kind.0, self.kind.1),
+            Some(namespace) => write!(f, "{} {} in namespace {namespace}", self.kind.0, self.kind.1),
+        }
+    }
+}
+
+struct Entry {
+    seen: Observed,
+    era: u64,
+    /// The list that it was seen in last.
+    round: u64,
+}
+
+/// What is known of a place.
+#[derive(Debug, Default, Clone)]
+struct Ground {
+    /// Resource versions are comparable within one era: one cluster, whose versions only grow.
+    era: u64,
+    /// The highest version that was seen here in this era.
+    highest: u64,
+    /// The UID of the cluster that was listed.
+    cluster: Option<String>,
+    synced: bool,
+    /// Why it can't be watched.
+    blind: Option<String>,
 }
 
 /// The observer's memory.
@@ -44,44 +101,173 @@ pub(crate) struct Observations(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    objects: BTreeMap<ObjectId, Observed>,
-    synced: BTreeSet<(String, String)>,
+    objects: BTreeMap<ObjectId, Entry>,
+    places: BTreeMap<Place, Ground>,
+    /// The last era that was begun.
+    eras: u64,
+    /// The last list that was begun.
+    rounds: u64,
+}
+
+impl State {
+    fn ground(&self, id: &ObjectId) -> Option<&Ground> {
+        let kind = (id.api_version.clone(), id.kind.clone());
+        let wide = Place { kind: kind.clone(), namespace: None };
+        self.places
+            .get(&wide)
+            .or_else(|| self.places.get(&Place { kind, namespace: Some(id.namespace.clone()) }))
+    }
+}
+
+/// A list that is being taken in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Listing {
+    era: u64,
+    round: u64,
+    /// Whether the server is another one, or one that has gone backwards.
+    pub(crate) anew: bool,
 }
 
 impl Observations {
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn get(&self, id: &ObjectId) -> Option<Observed> {
-        self.lock().objects.get(id).cloned()
+        self.lock().objects.get(id).map(|entry| entry.seen.clone())
     }
 
-    pub(crate) fn is_synced(&self, api_version: &str, kind: &str) -> bool {
-        self.lock().synced.contains(&(api_version.to_owned(), kind.to_owned()))
+    /// Whether the first list that covers an object has arrived.
+    pub(crate) fn is_synced(&self, id: &ObjectId) -> bool {
+        self.lock().ground(id).is_some_and(|ground| ground.synced)
     }
 
-    /// Takes in what was seen, unless something newer is known. The owner to tell, where it says something new.
-    fn put(&self, id: &ObjectId, seen: Observed) -> Option<String> {
+    /// Why an object can't be watched, where it can't.
+    pub(crate) fn blind(&self, id: &ObjectId) -> Option<String> {
+        self.lock().ground(id).and_then(|ground| ground.blind.clone())
+    }
+
+    /// Begins to look at a place.
+    fn enter(&self, place: &Place) {
         let mut state = self.lock();
-        if let Some(known) = state.objects.get(id) {
-            if known.uid == seen.uid && is_older(&seen.resource_version, &known.resource_version) {
+        let era = state.eras;
+        state.places.entry(place.clone()).or_insert_with(|| Ground { era, ..Ground::default() });
+    }
+
+    fn leave(&self, place: &Place) {
+        self.lock().places.remove(place);
+    }
+
+    fn set_blind(&self, place: &Place, why: &str) {
+        if let Some(ground) = self.lock().places.get_mut(place) {
+            ground.blind = Some(why.to_owned());
+        }
+    }
+
+    /// The era in which an object is seen now; what is asked for in it says nothing in a later one.
+    pub(crate) fn era(&self, id: &ObjectId) -> u64 {
+        let state = self.lock();
+        state.ground(id).map_or(state.eras, |ground| ground.era)
+    }
+
+    /// The highest version that was seen at a place; asked for before it is listed.
+    fn highest(&self, place: &Place) -> u64 {
+        self.lock().places.get(place).map_or(0, |ground| ground.highest)
+    }
+
+    /// A list has arrived, of this version. Lists are consistent reads, so one that shows less than was seen before it
+    /// was asked for comes from a server that has gone backwards: from then on another era counts.
+    fn open(&self, place: &Place, version: &str, cluster: Option<String>, before: u64) -> Listing {
+        let version = version.parse::<u64>().unwrap_or(u64::MAX);
+        let mut state = self.lock();
+        let known = state.places.get(place).cloned().unwrap_or_default();
+        let other = known.cluster.is_some() && known.cluster != cluster;
+        let anew = other || version < before;
+        if anew {
+            state.eras += 1;
+        }
+        let era = if anew { state.eras } else { known.era };
+        let highest = if anew { 0 } else { known.highest };
+        state.rounds += 1;
+        let round = state.rounds;
+        let ground = Ground { era, highest, cluster, synced: known.synced, blind: None };
+        state.places.insert(place.clone(), ground);
+        Listing { era, round, anew }
+    }
+
+    /// The list is complete: what it doesn't show is gone, unless it is younger. Answers what went, with its owner.
+    fn close(&self, place: &Place, listing: Listing, version: &str) -> Vec<(ObjectId, String)> {
+        let mut state = self.lock();
+        let mut gone = Vec::new();
+        state.objects.retain(|id, entry| {
+            let stays = !place.covers(id)
+                || entry.round == listing.round
+                || (entry.era == listing.era && is_older(version, &entry.seen.resource_version));
+            if !stays {
+                gone.push((id.clone(), std::mem::take(&mut entry.seen.owner)));
+            }
+            stays
+        });
+        if let Some(ground) = state.places.get_mut(place) {
+            ground.synced = true;
+            ground.highest = ground.highest.max(version.parse().unwrap_or(0));
+        }
+        gone
+    }
+
+    /// A watch has come this far.
+    fn progress(&self, place: &Place, version: u64) {
+        if let Some(ground) = self.lock().places.get_mut(place) {
+            ground.highest = ground.highest.max(version);
+        }
+    }
+
+    /// Whether nothing of ours is known at a place.
+    fn is_empty(&self, place: &Place) -> bool {
+        !self.lock().objects.keys().any(|id| place.covers(id))
+    }
+
+    /// Takes in what was seen in an era, unless something newer is known. The owner to tell, where it says something
+    /// new.
+    fn put(&self, id: &ObjectId, seen: Observed, era: u64, listing: Option<Listing>) -> Option<String> {
+        let mut state = self.lock();
+        if state.ground(id).is_some_and(|ground| ground.era > era) {
+            return None;
+        }
+        let round = listing.map(|listing| listing.round);
+        let mut news = true;
+        if let Some(known) = state.objects.get_mut(id) {
+            if known.era > era {
                 return None;
             }
-            let same =
-                Observed { resource_version: known.resource_version.clone(), ..seen.clone() } == *known;
-            if same {
-                state.objects.insert(id.clone(), seen);
+            let same_object = known.era == era && known.seen.uid == seen.uid;
+            if same_object && is_older(&seen.resource_version, &known.seen.resource_version) {
+                known.round = round.unwrap_or(known.round);
                 return None;
+            }
+            let known_version = known.seen.resource_version.clone();
+            news = Observed { resource_version: known_version, ..seen.clone() } != known.seen;
+        }
+        let version = seen.resource_version.parse().unwrap_or(0);
+        let owner = seen.owner.clone();
+        let round = round.or_else(|| state.objects.get(id).map(|known| known.round)).unwrap_or(0);
+        state.objects.insert(id.clone(), Entry { seen, era, round });
+        let kind = (id.api_version.clone(), id.kind.clone());
+        for namespace in [None, Some(id.namespace.clone())] {
+            if let Some(ground) = state.places.get_mut(&Place { kind: kind.clone(), namespace }) {
+                ground.highest = ground.highest.max(version);
             }
         }
-        let owner = seen.owner.clone();
-        state.objects.insert(id.clone(), seen);
-        Some(owner)
+        news.then_some(owner)
     }
 
-    fn remove(&self, id: &ObjectId) -> Option<String> {
-        self.lock().objects.remove(id).map(|gone| gone.owner)
+    /// An object was deleted; one that was made anew since then stays. The owner to tell.
+    fn remove(&self, id: &ObjectId, uid: &str) -> Option<String> {
+        let mut state = self.lock();
+        if state.objects.get(id).is_some_and(|known| known.seen.uid == uid) {
+            return state.objects.remove(id).map(|gone| gone.seen.owner);
+        }
+        None
     }
 }
 
@@ -91,196 +277,15 @@ fn is_older(a: &str, b: &str) -> bool {
 }
 
 impl Member {
-    /// Watches a kind from now on. Called again it does nothing.
-    pub fn watch(self: &Arc<Self>, id: &ObjectId, path: &ResourcePath) {
-        let key = (id.api_version.clone(), id.kind.clone());
-        let new = {
-            let mut watched = self.watched.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            watched.insert(key.clone(), ()).is_none()
-        };
-        if !new {
-            return;
-        }
-        let member = Arc::clone(self);
-        let stop = self.stop.clone();
-        let path = path.clone();
-        self.tasks.spawn(async move {
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = member.follow(key, path) => {}
-            }
-        });
-    }
-
-    async fn follow(self: Arc<Self>, kind: (String, String), path: ResourcePath) {
-        self.at_hand().await;
-        let api: Api<DynamicObject> = Api::all_with(self.client(), &path.resource);
-        let config = watcher::Config::default().labels(names::OWNER);
-        let mut events = std::pin::pin!(watcher(api, config).default_backoff());
-        let mut listed = BTreeSet::new();
-        while let Some(event) = events.next().await {
-            match event {
-                Ok(watcher::Event::Init) => listed.clear(),
-                Ok(watcher::Event::InitApply(object)) => {
-                    if let Some(id) = identify(&kind, &object) {
-                        listed.insert(id.clone());
-                        self.saw(&id, object);
-                    }
-                }
-                Ok(watcher::Event::InitDone) => {
-                    self.answered();
-                    self.forget_all_but(&kind, &listed);
-                    listed.clear();
-                    self.shared.send(MemberEvent::Synced { cluster: self.name().to_owned() });
-                }
-                Ok(watcher::Event::Apply(object)) => {
-                    if let Some(id) = identify(&kind, &object) {
-                        self.saw(&id, object);
-                    }
-                }
-                Ok(watcher::Event::Delete(object)) => {
-                    if let Some(id) = identify(&kind, &object) {
-                        self.forget(&id);
-                    }
-                }
-                Err(error) => {
-                    self.doubt();
-                    self.shared.options.telemetry.watch_restarted(self.name());
-                    tracing::debug!(cluster = self.name(), kind = kind.1, %error, "watch interrupted");
-                }
-            }
-        }
-    }
-
-    /// Takes in an object as the member has it. Answers the hash over what our manager owns there.
-    pub(crate) fn saw(&self, id: &ObjectId, object: DynamicObject) -> Option<u64> {
-        let metadata = object.metadata.clone();
-        let value = serde_json::to_value(object).ok()?;
-        let label =
-            |name: &str| metadata.labels.as_ref().and_then(|l| l.get(name)).cloned().unwrap_or_default();
-        let owner = label(names::OWNER);
-        let seen = Observed {
-            uid: metadata.uid.clone().unwrap_or_default(),
-            resource_version: metadata.resource_version.clone().unwrap_or_default(),
-            content: label(names::CONTENT),
-            managed: managed_hash(&metadata, &names::field_manager(&owner), &value),
-            deleting: metadata.deletion_timestamp.is_some(),
-            health: fleet_health::assess(&value),
-            owner,
-        };
-        let managed = seen.managed;
-        if let Some(owner) = self.observations.put(id, seen) {
-            self.tell(owner, id);
-        }
-        managed
-    }
-
-    fn forget(&self, id: &ObjectId) {
-        if let Some(owner) = self.observations.remove(id) {
-            self.tell(owner, id);
-        }
-    }
-
-    fn forget_all_but(&self, kind: &(String, String), listed: &BTreeSet<ObjectId>) {
-        let gone: Vec<ObjectId> = {
-            let mut state = self.observations.lock();
-            state.synced.insert(kind.clone());
-            let of_kind = state.objects.keys().filter(|id| id.api_version == kind.0 && id.kind == kind.1);
-            of_kind.filter(|id| !listed.contains(*id)).cloned().collect()
-        };
-        for id in gone {
-            self.forget(&id);
-        }
-    }
-
     fn tell(&self, owner: String, id: &ObjectId) {
         self.changed.notify_waiters();
         self.shared.send(MemberEvent::Object { cluster: self.name().to_owned(), owner, id: id.clone() });
     }
-}
 
-fn identify(kind: &(String, String), object: &DynamicObject) -> Option<ObjectId> {
-    Some(ObjectId {
-        api_version: kind.0.clone(),
-        kind: kind.1.clone(),
-        namespace: object.metadata.namespace.clone().unwrap_or_default(),
-        name: object.metadata.name.clone()?,
-    })
-}
-
-/// Hashes what our manager owns on an object, so that a field taken or changed by somebody else shows.
-fn managed_hash(metadata: &ObjectMeta, manager: &str, object: &Value) -> Option<u64> {
-    let entries = metadata.managed_fields.as_ref()?;
-    let ours = entries.iter().find(|entry| {
-        entry.manager.as_deref() == Some(manager)
-            && entry.operation.as_deref() == Some("Apply")
-            && entry.subresource.as_deref().unwrap_or_default().is_empty()
-    })?;
-    let fields = ours.fields_v1.as_ref()?;
-    let mut hasher = DefaultHasher::new();
-    hash_fields(&fields.0, Some(object), &mut hasher);
-    Some(hasher.finish())
-}
-
-/// Walks a FieldsV1 tree beside the object (KEP-555: `f:` fields, `k:` keyed items, `v:` set members).
-fn hash_fields(fields: &Value, value: Option<&Value>, hasher: &mut DefaultHasher) {
-    let Some(map) = fields.as_object() else { return };
-    let below = map.iter().filter(|(key, _)| key.as_str() != ".");
-    let mut leaf = true;
-    for (key, inner) in below {
-        leaf = false;
-        key.hash(hasher);
-        let next = match key.split_at_checked(2) {
-            Some(("f:", name)) => value.and_then(|v| v.get(name)),
-            Some(("k:", keys)) => value.and_then(|v| keyed_item(v, keys)),
-            _ => value,
-        };
-        hash_fields(inner, next, hasher);
-    }
-    if leaf {
-        value.map(Value::to_string).hash(hasher);
-    }
-}
-
-fn keyed_item<'a>(list: &'a Value, keys: &str) -> Option<&'a Value> {
-    let keys: Value = serde_json::from_str(keys).ok()?;
-    let keys = keys.as_object()?;
-    list.as_array()?.iter().find(|item| keys.iter().all(|(name, value)| item.get(name) == Some(value)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn seen(uid: &str, version: &str, content: &str) -> Observed {
-        Observed {
-            uid: uid.to_owned(),
-            resource_version: version.to_owned(),
-            owner: "us".to_owned(),
-            content: content.to_owned(),
-            managed: Some(1),
-            deleting: false,
-            health: fleet_health::assess(&serde_json::json!({"kind": "ConfigMap", "apiVersion": "v1"})),
+    /// Takes in an object as the member has it.
+    pub(crate) fn note(&self, id: &ObjectId, seen: Observed, era: u64, listing: Option<Listing>) {
+        if let Some(owner) = self.observations.put(id, seen, era, listing) {
+            self.tell(owner, id);
         }
-    }
-
-    /// The answer to an apply and the watch race; what is older never covers what is newer (design invariant 4).
-    #[test]
-    fn an_older_observation_never_covers_a_newer_one() {
-        let id = ObjectId {
-            api_version: "v1".to_owned(),
-            kind: "ConfigMap".to_owned(),
-            namespace: "demo".to_owned(),
-            name: "settings".to_owned(),
-        };
-        let observations = Observations::default();
-        assert!(observations.put(&id, seen("a", "10", "new")).is_some());
-        assert_eq!(observations.put(&id, seen("a", "9", "old")), None);
-        assert_eq!(observations.get(&id).map(|seen| seen.content), Some("new".to_owned()));
-        // Made anew it is another object, whatever its version.
-        assert!(observations.put(&id, seen("b", "3", "anew")).is_some());
-        assert_eq!(observations.get(&id).map(|seen| seen.content), Some("anew".to_owned()));
-        // Said again it is no news.
-        assert_eq!(observations.put(&id, seen("b", "4", "anew")), None);
     }
 }

@@ -39,6 +39,11 @@ pub trait Telemetry: fmt::Debug + Send + Sync + 'static {
         let _ = cluster;
     }
 
+    /// A kind may not be watched in all namespaces; it is in each by itself, where it may.
+    fn watch_narrowed(&self, cluster: &str, kind: &str) {
+        let _ = (cluster, kind);
+    }
+
     /// The member left the fleet: what was counted for it can be forgotten.
     fn left(&self, cluster: &str) {
         let _ = cluster;

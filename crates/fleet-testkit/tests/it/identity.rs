@@ -100,6 +100,19 @@ async fn a_member_rebuilt_unseen_gets_nothing_until_it_rejoins() -> anyhow::Resu
     engine.stop().await
 }
 
+/// The same while the controller runs and watches.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_rebuilt_under_watch_gets_nothing_until_it_rejoins() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one"), ("m2", "two")]).await?;
+    let engine = Engine::start(&fleet);
+    fleet.apply("hub", &config("settings", "1")).await?;
+    fleet.apply("hub", &app(&[CONFIG], &["m1", "m2"])).await?;
+    fleet.wait_phase("web", "running").await?;
+    rebuild(&fleet, "m1").await?;
+    rebuilt_member_gets_nothing(&fleet, &engine).await?;
+    engine.stop().await
+}
+
 /// Leads members to clusters of other names.
 struct Elsewhere(ApiServer);
 
