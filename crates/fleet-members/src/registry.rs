@@ -23,6 +23,14 @@ pub trait Transport: Send + Sync + 'static {
     /// Where the member can't be addressed: no credentials, an unreadable CA.
     fn connect(&self, cluster: &ManagedCluster) -> Result<kube::Client, TransportError>;
 
+    /// Whether there is a way to a member at all.
+    ///
+    /// # Errors
+    /// In words, with what is missing.
+    fn addressed(&self, _name: &str) -> Result<(), String> {
+        Ok(())
+    }
+
     /// What the transport knows of a member by itself, whether or not it is registered.
     fn announced(&self, _name: &str) -> Option<Announced> {
         None
@@ -262,6 +270,14 @@ impl Members {
     /// Names of members whose way has changed, appeared or gone: each is to be told to [`Members::way_changed`].
     pub fn changes(&self) -> BoxStream<'static, String> {
         self.transport.changes()
+    }
+
+    /// Whether there is a way to a member at all: credentials that make sense.
+    ///
+    /// # Errors
+    /// In words, with what is missing.
+    pub fn addressed(&self, name: &str) -> Result<(), String> {
+        self.transport.addressed(name)
     }
 
     /// What the transport knows of a member by itself, whether or not it is registered.

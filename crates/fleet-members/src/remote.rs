@@ -106,6 +106,10 @@ impl Transport for Remote {
         self.known.client(&name).map_err(|message| TransportError { cluster: name, message })
     }
 
+    fn addressed(&self, name: &str) -> Result<(), String> {
+        self.known.addressed(name)
+    }
+
     fn announced(&self, name: &str) -> Option<Announced> {
         self.known.announced(name)
     }

@@ -55,9 +55,10 @@ impl Link {
         current.clone().map_err(LinkError::Unaddressed)
     }
 
-    /// Whether there is a way at all.
-    pub(super) fn is_addressed(&self) -> bool {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).is_ok()
+    /// Whether there is a way at all; if not, why.
+    pub(super) fn addressed(&self) -> Result<(), String> {
+        let way = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        way.as_ref().map(|_| ()).map_err(Clone::clone)
     }
 
     pub(super) fn client(&self) -> kube::Client {

@@ -165,7 +165,7 @@ impl Known {
     pub(super) fn client(&self, name: &str) -> Result<kube::Client, String> {
         let mut members = self.lock();
         let way = match members.get(name) {
-            Some(Entry { link: Some(link), .. }) if link.is_addressed() => return Ok(link.client()),
+            Some(Entry { link: Some(link), .. }) if link.addressed().is_ok() => return Ok(link.client()),
             Some(entry) => self.way(name, entry)?,
             None => self.way(name, &Entry::default())?,
         };
@@ -176,6 +176,15 @@ impl Known {
                 Ok(link.client())
             }
             None => Ok(entry.link.insert(Link::new(Ok(way))).client()),
+        }
+    }
+
+    /// Whether its Secret is there and makes sense.
+    pub(super) fn addressed(&self, name: &str) -> Result<(), String> {
+        match self.lock().get(name) {
+            Some(Entry { link: Some(link), .. }) => link.addressed(),
+            Some(entry) => self.way(name, entry).map(|_| ()),
+            None => self.way(name, &Entry::default()).map(|_| ()),
         }
     }
 
