@@ -125,7 +125,7 @@ async fn refresh(ctx: &Arc<Context>, known: &Known, name: &str) -> Option<Instan
     let mut seen = Seen { now, interval: ctx.options.cluster_refresh, ..Seen::default() };
     let gathered;
     match ctx.members.get(name) {
-        Err(error) => seen.reach = Reach::No(error.message),
+        Err(error) => seen.reach = Reach::Unaddressed(error.message),
         Ok(member) => {
             check(&member, &old, now).await;
             gathered = gather(ctx, known, name, &member).await;
@@ -134,7 +134,11 @@ async fn refresh(ctx: &Arc<Context>, known: &Known, name: &str) -> Option<Instan
             seen.found = member.found_uid();
             let wrong = member.hold().filter(Hold::is_about_identity);
             seen.reach = match (member.reachability(), wrong) {
-                (Reachability::Unreachable { message, .. }, _) => Reach::No(message),
+                // That its credentials are gone says more than that it doesn't answer.
+                (Reachability::Unreachable { message, .. }, _) => match ctx.members.addressed(name) {
+                    Ok(()) => Reach::No(message),
+                    Err(missing) => Reach::Unaddressed(missing),
+                },
                 (Reachability::Reachable, Some(hold)) => Reach::Wrong(hold),
                 (Reachability::Reachable, None) if seen.found.is_none() => Reach::NotYet,
                 (Reachability::Reachable, None) => Reach::Yes,

@@ -39,6 +39,7 @@ pub(crate) async fn follow(ctx: Arc<Context>) {
                 if ctx.members.way_changed(&name) {
                     ctx.place_anew();
                 }
+                ctx.due.touched.touch(&name);
                 BTreeSet::from([name])
             }
             None => {

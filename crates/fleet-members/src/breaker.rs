@@ -28,7 +28,6 @@ pub enum Reachability {
 struct State {
     failures: u32,
     open: Option<(Instant, String)>,
-    heard: Option<Instant>,
 }
 
 /// The breaker's state; cheap to ask.
@@ -43,7 +42,7 @@ impl Breaker {
     pub(crate) fn new(seed: &str) -> Self {
         let sum = seed.bytes().fold(7_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte)));
         let jitter = 0.75 + f64::from(sum % 1000) / 2000.0;
-        Self { state: Mutex::new(State { failures: 0, open: None, heard: None }), jitter }
+        Self { state: Mutex::new(State { failures: 0, open: None }), jitter }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -71,13 +70,7 @@ impl Breaker {
     pub(crate) fn answered(&self) -> bool {
         let mut state = self.lock();
         state.failures = 0;
-        state.heard = Some(Instant::now());
         state.open.take().is_some()
-    }
-
-    /// Whether the member has answered anything since, an event of a watch included.
-    pub(crate) fn heard_since(&self, since: Instant) -> bool {
-        self.lock().heard.is_some_and(|at| at >= since)
     }
 
     /// How long to wait before the next probe: doubling, with jitter.

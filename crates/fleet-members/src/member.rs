@@ -336,7 +336,7 @@ impl Member {
                 MemberError::from_kube(&self.name, &error)
             }
             // One request that hangs says nothing about the member while it answers others.
-            Err(_) if self.breaker.heard_since(began + deadline / 2) => {
+            Err(_) if self.recognition.heard().is_some_and(|at| at >= began + deadline / 2) => {
                 return Err(busy(format!(
                     "{what} {about}: no answer within {} s, while it answers other requests; does an admission webhook hang there?",
                     deadline.as_secs()

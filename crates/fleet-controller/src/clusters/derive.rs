@@ -18,6 +18,8 @@ pub(super) const AVAILABLE: &str = "Available";
 const OTHER_AGENT: &str = "ManagedClusterConditionAvailable";
 /// The reason while it doesn't answer.
 const UNREACHABLE: &str = "Unreachable";
+/// The reason without credentials that make sense.
+const NOT_ADDRESSED: &str = "NotAddressed";
 /// The reason until the first answer.
 const NOT_REACHED: &str = "NotReachedYet";
 
@@ -29,6 +31,8 @@ pub(super) enum Reach {
     Yes,
     /// And why.
     No(String),
+    /// There is no way to it, and what is missing.
+    Unaddressed(String),
     Wrong(Hold),
 }
 
@@ -129,6 +133,7 @@ fn available(cluster: &ManagedCluster, old: &ManagedClusterStatus, seen: &Seen<'
             Condition::new(AVAILABLE, true, "ManagedClusterAvailable", message)
         }
         Reach::Wrong(hold) => Condition::new(AVAILABLE, false, hold.reason(), hold.message(&name(cluster))),
+        Reach::Unaddressed(message) => Condition::new(AVAILABLE, false, NOT_ADDRESSED, message),
         Reach::No(message) => match before {
             // Somebody has said better why.
             Some(told)

@@ -6,6 +6,7 @@ use fleet_api::{ManagedCluster, Phase};
 use fleet_controller::{Controller, ControllerError, Options};
 use fleet_members::{Remote, RemoteOptions};
 use fleetctl::embedded::Embedded;
+use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt as _;
 use kube::api::{Api, DeleteParams, ListParams};
 use serde_json::{Value, json};
@@ -118,6 +119,22 @@ async fn secrets_alone_make_members() {
     in_phase(&hub, Phase::WorkflowSuspending).await;
     CommandLine::of(&fleet).done("fleetctl workflow resume web-demo -n demo").await;
     in_phase(&hub, Phase::Running).await;
+
+    // A Secret that goes takes nothing with it: the member stays, and says what is missing.
+    let secrets: Api<Secret> = Api::namespaced(hub.clone(), "fleetctl-system");
+    secrets.delete("mc-hz1", &DeleteParams::default()).await.unwrap();
+    let available = async |status: &str| {
+        let cluster = clusters.get("mc-hz1").await.unwrap();
+        let all = cluster.status.map(|status| status.conditions).unwrap_or_default();
+        all.into_iter().find(|c| c.type_ == "Available" && c.status == status)
+    };
+    eventually("its absence is said", async || available("False").await.is_some()).await;
+    let said = available("False").await.unwrap();
+    assert_eq!(said.reason, "NotAddressed");
+    assert!(said.message.contains("no Secret \"mc-hz1\""), "{}", said.message);
+    // And back.
+    apply(&hub, &secret(&fleet, "mc-hz1", "cluster1-hangzhou")).await;
+    eventually("it is available again", async || available("True").await.is_some()).await;
     alone.end().await;
     fleet.shutdown().await;
 }
