@@ -11,6 +11,7 @@
 )]
 
 mod faults;
+mod holes;
 mod link;
 mod plugins;
 mod proxies;
