@@ -12,6 +12,9 @@ use fleetctl::environment::{Called, Environment};
 use fleetctl::log;
 use fleetctl::output::Streams;
 
+/// As many open files and sockets as are asked for, where the system allows.
+const DESCRIPTORS: u64 = 65_536;
+
 fn main() -> ExitCode {
     let mut arguments: Vec<OsString> = env::args_os().collect();
     if arguments.is_empty() {
@@ -21,6 +24,9 @@ fn main() -> ExitCode {
     log::start(&log::Settings::of(environment.called, &arguments, log_variable()));
     // kube and the listener would each choose a provider; one for all.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    // One connection for each member, and as many again where they are served from here: the usual soft limit of 1,024
+    // would end a large fleet. What can't be raised shows when it is reached.
+    let _ = rlimit::increase_nofile_limit(DESCRIPTORS);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,

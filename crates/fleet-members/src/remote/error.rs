@@ -68,13 +68,13 @@ pub(super) fn cause(error: &(dyn Error + 'static)) -> String {
         let wrapped = deepest.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
         match wrapped.map(|inner| inner as &(dyn Error + 'static)).or_else(|| deepest.source()) {
             Some(inner) => deepest = inner,
-            None => return deepest.to_string(),
+            None => return said(deepest.to_string()),
         }
     }
 }
 
 fn tls_cause(error: &rustls::Error) -> String {
-    use rustls::{AlertDescription as Alert, CertificateError as Certificate, Error as Tls};
+    use rustls::{CertificateError as Certificate, Error as Tls};
     let advice = match error {
         // Authorities of one name and different keys: every kubeadm cluster calls its own "kubernetes".
         Tls::InvalidCertificate(Certificate::UnknownIssuer | Certificate::BadSignature) => {
@@ -86,13 +86,20 @@ fn tls_cause(error: &rustls::Error) -> String {
         Tls::InvalidCertificate(
             Certificate::NotValidForName | Certificate::NotValidForNameContext { .. },
         ) => "its certificate is for another name; use an endpoint that stands in the certificate",
-        Tls::AlertReceived(Alert::CertificateExpired) => {
-            "it refuses our client certificate as expired; put a new one into keys tls.crt and tls.key"
-        }
-        Tls::AlertReceived(Alert::UnknownCA | Alert::BadCertificate | Alert::CertificateUnknown) => {
-            "it doesn't know who signed our client certificate; put one of its own into keys tls.crt and tls.key"
-        }
-        _ => return error.to_string(),
+        _ => return said(error.to_string()),
     };
     advice.to_owned()
+}
+
+/// Adds what to do about an alert: with TLS 1.3 the member judges our certificate after the handshake, and HTTP/2 keeps
+/// only the words of that.
+fn said(text: String) -> String {
+    let advice = match text.rsplit_once("received fatal alert: ").map(|(_, alert)| alert) {
+        Some("CertificateExpired") => "it refuses our client certificate as expired",
+        Some("UnknownCA" | "BadCertificate" | "CertificateUnknown" | "DecryptError") => {
+            "it doesn't know who signed our client certificate"
+        }
+        _ => return text,
+    };
+    format!("{advice}; put a new one into keys tls.crt and tls.key")
 }

@@ -199,6 +199,13 @@ async fn certificates_are_judged_in_words() {
         let chain = format!("{error} / {:?}", std::error::Error::source(&error).map(ToString::to_string));
         assert!(chain.contains(said), "{endpoint}: {chain}");
     }
+    // Ours ran out: the member says so after the handshake (RFC 8446 4.4.2.4), in an alert.
+    let ours = fine.authority.issue_client("us", &[], years_ago(3)).unwrap();
+    let ours =
+        fleet_members::Identity::Certificate { certificate: ours.certificate_pem, key: ours.key_pem.into() };
+    let ours = fleet_members::Credentials::new(&fine.endpoint(), authority(&fine), ours).unwrap();
+    let error = ours.client().unwrap().apiserver_version().await.unwrap_err();
+    assert!(format!("{error:?}").contains("refuses our client certificate as expired"), "{error:?}");
     let mut named = fine.credentials().secret("fleetctl-system", "m1");
     named.data.as_mut().unwrap().insert("tls-server-name".to_owned(), ByteString(b"elsewhere".to_vec()));
     let named = fleet_members::Credentials::read(&named).unwrap().client().unwrap();

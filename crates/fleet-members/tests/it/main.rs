@@ -18,3 +18,4 @@ mod proxies;
 mod requests;
 mod secrets;
 mod support;
+mod thousand;

@@ -16,7 +16,7 @@ use fleet_members::{Credentials, Identity, RemoteOptions};
 use fleet_store::Store;
 use futures::future::BoxFuture;
 use http::{Request, Response};
-use http_body_util::combinators::BoxBody;
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -28,7 +28,7 @@ use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-pub(crate) type Body = BoxBody<Bytes, Infallible>;
+pub(crate) type Body = UnsyncBoxBody<Bytes, Infallible>;
 pub(crate) type Handler = Arc<dyn Fn(Request<Incoming>) -> BoxFuture<'static, Response<Body>> + Send + Sync>;
 
 /// What a server is like.
@@ -123,8 +123,12 @@ impl Fake {
     }
 
     pub(crate) fn credentials(&self) -> Credentials {
+        self.credentials_at(&self.endpoint())
+    }
+
+    pub(crate) fn credentials_at(&self, endpoint: &str) -> Credentials {
         let authority = Some(self.authority.certificate_pem().to_owned());
-        Credentials::new(&self.endpoint(), authority, Identity::Token("token".to_owned().into())).unwrap()
+        Credentials::new(endpoint, authority, Identity::Token("token".to_owned().into())).unwrap()
     }
 
     pub(crate) fn client(&self) -> kube::Client {
@@ -219,7 +223,7 @@ pub(crate) fn answer(code: u16, body: &Value) -> Response<Body> {
     Response::builder()
         .status(code)
         .header("content-type", "application/json")
-        .body(Full::from(body.to_string()).boxed())
+        .body(Full::from(body.to_string()).boxed_unsync())
         .unwrap()
 }
 
@@ -237,7 +241,7 @@ pub(crate) fn stream() -> (mpsc::Sender<String>, Response<Body>) {
         Some((Ok::<_, Infallible>(Frame::data(Bytes::from(text))), receiver))
     });
     let body = StreamBody::new(frames);
-    (sender, Response::new(body.boxed()))
+    (sender, Response::new(body.boxed_unsync()))
 }
 
 /// Times that fit a test.
