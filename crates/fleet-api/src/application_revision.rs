@@ -53,6 +53,9 @@ pub struct RevisionContent {
     pub steps: Vec<StepContent>,
     /// Whether steps run as `dependsOn` allows rather than one after another.
     pub dag: bool,
+    /// The ServiceAccount that the Application names: it reads and delivers what this revision holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_account: Option<String>,
 }
 
 /// One step with everything that it delivers, as yet without a place.

@@ -19,6 +19,8 @@ pub const OWNER: &str = "fleetctl.dev/owner";
 pub const CONTENT: &str = "fleetctl.dev/content";
 /// On an Application: what happens to delivered objects when it is deleted (`orphan` keeps them).
 pub const ON_DELETE: &str = "fleetctl.dev/on-delete";
+/// On an Application: the ServiceAccount of its namespace as which it reads on the hub and is delivered on members.
+pub const SERVICE_ACCOUNT: &str = "app.oam.dev/service-account-name";
 /// On a deleted Application: end now, record what can't be reached as orphaned (`true`).
 pub const FORCE_DELETE: &str = "fleetctl.dev/force-delete";
 /// On an Application: asks for a new run of the same spec; each new value is one request.

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_api::{
-    Application, Approval, ComponentDefinition, DriftHold, ManagedCluster, Policy, TraitDefinition, Workflow,
+    Application, Approval, ClusterAccessPolicy, ComponentDefinition, DriftHold, ManagedCluster, Policy,
+    TraitDefinition, Workflow,
 };
 use fleet_members::{MemberEvent, Members, Transport};
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -121,6 +122,8 @@ impl Controller {
         let (clusters, cluster_events) = watched::<ManagedCluster>(vec![Api::all(hub.clone())]);
         let (approvals, approval_events) = watched::<Approval>(within(&hub, &namespaces));
         let (drift_holds, hold_events) = watched::<DriftHold>(within(&hub, &namespaces));
+        let (access_policies, access_events) = watched::<ClusterAccessPolicy>(vec![Api::all(hub.clone())]);
+        let (tenants, tenant_events) = watched::<Namespace>(vec![Api::all(hub.clone())]);
         let stores = Stores {
             applications: applications.clone(),
             policies,
@@ -130,6 +133,8 @@ impl Controller {
             clusters,
             approvals,
             drift_holds,
+            access_policies,
+            namespaces: tenants,
         };
         let hub = Hub::new(self.hub.clone(), uid, stores, referenced);
         let reporter = Reporter { controller: "fleetctl".to_owned(), instance: None };
@@ -181,6 +186,20 @@ impl Controller {
             }
             watcher::Event::Init => {}
         });
+        follow(&ctx, "ClusterAccessPolicies", access_events, |ctx, event| {
+            if !matches!(event, watcher::Event::Init | watcher::Event::InitApply(_)) {
+                ctx.everybody_looks_again(|_| true);
+            }
+        });
+        follow(&ctx, "Namespaces", tenant_events, |ctx, event| {
+            // Labels of a namespace may open members to it.
+            if let watcher::Event::Apply(namespace) = event
+                && !ctx.hub.access_policies.is_empty()
+            {
+                let name = namespace.name_any();
+                ctx.everybody_looks_again(|app| app.namespace().as_deref() == Some(&name));
+            }
+        });
         let lists = Lists::default()
             .with("Policies", &ctx.hub.policies)
             .with("Workflows", &ctx.hub.workflows)
@@ -188,7 +207,9 @@ impl Controller {
             .with("ComponentDefinitions", &ctx.hub.components)
             .with("ManagedClusters", &ctx.hub.clusters)
             .with("Approvals", &ctx.hub.approvals)
-            .with("DriftHolds", &ctx.hub.drift_holds);
+            .with("DriftHolds", &ctx.hub.drift_holds)
+            .with("ClusterAccessPolicies", &ctx.hub.access_policies)
+            .with("Namespaces", &ctx.hub.namespaces);
         let listed = lists.wait(&health, ctx.options.cache_sync_timeout, &stop).await;
         // The watch of Applications begins with the first turn.
         health.begin(["Applications"]);
@@ -321,6 +342,15 @@ fn worth_a_turn(app: &Application) -> Option<u64> {
 fn failed(app: Arc<Application>, error: &RecordError, _: Arc<Context>) -> Action {
     tracing::warn!(application = app.name_any(), namespace = app.namespace(), %error, "a turn failed; it is taken again");
     Action::requeue(Duration::from_secs(1))
+}
+
+impl Context {
+    /// Applications are put together and placed anew.
+    fn everybody_looks_again(&self, whose: impl Fn(&Application) -> bool) {
+        let apps = self.hub.applications.state();
+        let keys = apps.iter().filter(|app| whose(app));
+        self.due.inputs_changed(keys.map(|app| (app.namespace().unwrap_or_default(), app.name_any())));
+    }
 }
 
 impl Context {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_api::{Application, ObjectId, Target, TargetInventory, names};
-use fleet_members::{Member, MemberError};
+use fleet_members::{Account, Acting, MemberError};
 use fleet_plan::{GcStrategy, Subject, wave};
 use fleet_workflow::{Delivery, Prune};
 use jiff::Timestamp;
@@ -13,7 +13,7 @@ use kube::ResourceExt as _;
 
 use crate::context::Context;
 use crate::walk::Walk;
-use crate::{held, prune};
+use crate::{held, prune, tenancy};
 
 /// What may be in a namespace and still leave it empty.
 const LEFT_BY_KUBERNETES: [&str; 2] = ["kube-root-ca.crt", "default"];
@@ -109,6 +109,7 @@ fn is_sending(walk: &Walk, target: &Target) -> bool {
 
 struct Clearing {
     target: Target,
+    account: Option<Account>,
     owner: String,
     manager: String,
     delete: Vec<ObjectId>,
@@ -119,6 +120,7 @@ struct Clearing {
 fn start(ctx: &Arc<Context>, walk: &Walk, entry: &TargetInventory, keep: bool) {
     let mut clearing = Clearing {
         target: entry.target.clone(),
+        account: tenancy::account(ctx, walk, &entry.target.cluster),
         owner: walk.owner.clone(),
         manager: walk.manager(),
         delete: Vec::new(),
@@ -162,13 +164,15 @@ async fn clear(ctx: &Context, clearing: &Clearing) -> Result<(), MemberError> {
         .members
         .get(cluster)
         .map_err(|error| MemberError::Unreachable { cluster: cluster.clone(), message: error.message })?;
+    let member = Acting::new(member, clearing.account.clone());
     for id in &clearing.release {
         let ours = member.metadata(id).await?.is_some_and(|live| live.owner() == Some(&clearing.owner));
         if ours {
             member.release(id, &clearing.manager).await?;
         }
     }
-    prune::delete_all(ctx, &clearing.target, &clearing.delete, &clearing.owner).await?;
+    prune::delete_all(ctx, &clearing.target, &clearing.delete, &clearing.owner, clearing.account.clone())
+        .await?;
     for id in &clearing.namespaces {
         delete_if_empty(&member, id, &clearing.owner).await?;
     }
@@ -176,7 +180,7 @@ async fn clear(ctx: &Context, clearing: &Clearing) -> Result<(), MemberError> {
 }
 
 /// Deletes a namespace that we made, once what we deleted in it is gone; one that others use stays.
-async fn delete_if_empty(member: &Arc<Member>, id: &ObjectId, owner: &str) -> Result<(), MemberError> {
+async fn delete_if_empty(member: &Acting, id: &ObjectId, owner: &str) -> Result<(), MemberError> {
     for look in 0..LOOKS {
         let live = member.metadata(id).await?.filter(|live| live.owner() == Some(owner) && !live.deleting);
         let Some(live) = live else { return Ok(()) };

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use fleet_api::{ObjectId, Target, names};
 use fleet_json::FieldPath;
-use fleet_members::{Conflict, Live, Member, MemberError};
+use fleet_members::{Account, Acting, Conflict, Live, Member, MemberError};
 use fleet_plan::{Desired, TargetPlan, desired, wave};
 use fleet_workflow::{Delivery, Problem};
 use futures::{FutureExt as _, StreamExt as _};
@@ -28,6 +28,8 @@ pub(crate) struct Job {
     pub(crate) application: String,
     pub(crate) namespace: String,
     pub(crate) owner: String,
+    /// As whom it is sent; the controller's own account where there is none.
+    pub(crate) account: Option<Account>,
     pub(crate) desired: Arc<Vec<Desired>>,
     /// What we delivered here before: fields of it that others took are drift and may be taken back.
     pub(crate) previous: BTreeMap<ObjectId, Value>,
@@ -58,7 +60,7 @@ pub(crate) fn start(ctx: &Arc<Context>, walk: &Walk, job: Job) {
 
 async fn deliver(ctx: &Context, job: &Job) -> Delivery {
     let member = match ctx.members.get(&job.target.cluster) {
-        Ok(member) => member,
+        Ok(member) => Acting::new(member, job.account.clone()),
         Err(error) => {
             let problem = Problem { reason: "Unreachable".to_owned(), message: error.to_string() };
             return Delivery::Unreachable(problem);
@@ -140,7 +142,11 @@ impl Refusal {
             MemberError::Refused { code: 403, message, cluster, .. }
                 if !message.contains("being terminated") =>
             {
-                let advice = "give the account that fleetctl uses there this right";
+                let advice = if message.contains("system:serviceaccount:") {
+                    "it is delivered as that account: grant it the right there, or leave the object out"
+                } else {
+                    "give the account that fleetctl uses there this right"
+                };
                 Self::Final(problem("Forbidden", format!("{id} on {cluster}: {message}; {advice}")))
             }
             MemberError::Refused { code: 400 | 422, message, cluster, .. } => {
@@ -154,7 +160,7 @@ impl Refusal {
     }
 }
 
-async fn send(member: &Arc<Member>, job: &Job, object: &Desired) -> Result<(), Refusal> {
+async fn send(member: &Acting, job: &Job, object: &Desired) -> Result<(), Refusal> {
     let id = &object.id;
     let refuse = |error: MemberError| Refusal::of(id, &error);
     let path = member.path(id).await.map_err(refuse)?;
@@ -219,7 +225,7 @@ impl Job {
 
 /// The one read before the first delivery: the object must be absent, ours, or free to be taken over.
 async fn ours_or_absent(
-    member: &Arc<Member>,
+    member: &Acting,
     job: &Job,
     object: &Desired,
     take_over: bool,
@@ -255,7 +261,7 @@ async fn ours_or_absent(
 
 /// Makes a target's namespace on a member that has none.
 pub(crate) async fn make_namespace(
-    member: &Arc<Member>,
+    member: &Acting,
     target: &Target,
     by: &fleet_plan::Delivery<'_>,
 ) -> Result<(), MemberError> {
@@ -269,7 +275,7 @@ pub(crate) async fn make_namespace(
 }
 
 /// Deletes an object and waits until it is gone.
-async fn recreate(member: &Arc<Member>, id: &ObjectId) -> Result<(), Refusal> {
+async fn recreate(member: &Acting, id: &ObjectId) -> Result<(), Refusal> {
     let refuse = |error: MemberError| Refusal::of(id, &error);
     let Some(live) = member.metadata(id).await.map_err(refuse)? else { return Ok(()) };
     member.delete(id, &live).await.map_err(refuse)?;

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use fleet_api::{DriftState, ObjectId, StepPhase, Target, TargetPhase};
 use fleet_json::FieldPath;
-use fleet_members::{Live, Member, MemberError, Observed};
+use fleet_members::{Acting, Live, Member, MemberError, Observed};
 use fleet_plan::{Desired, DriftMode, Subject};
 
 use crate::board::{Board, Found};
 use crate::context::{AppKey, Context, Noted, OnDrift};
 use crate::held::{self, Held};
 use crate::metrics::Drift;
+use crate::tenancy;
 use crate::walk::Walk;
 use crate::{deliver, events};
 
@@ -47,8 +48,11 @@ pub(crate) fn check(ctx: &Arc<Context>, walk: &mut Walk, noted: &Noted) {
             continue;
         }
         // What is held is left as it is; everything there is compared when the hold ends.
-        if walk.held.contains(cluster) && held::drift_hold(ctx, &walk.key, cluster).is_none() {
-            continue;
+        if walk.held.contains(cluster) {
+            match held::hold(ctx, &walk.key, tenancy::named(walk), cluster) {
+                None | Some(Held::Drift(_)) => {}
+                Some(Held::Member(_) | Held::Access(_)) => continue,
+            }
         }
         let Ok(member) = ctx.members.get(cluster) else { continue };
         let wanted = wanted(walk, &member, &target);
@@ -175,7 +179,7 @@ fn look(ctx: &Arc<Context>, walk: &Walk, member: &Arc<Member>, desired: &Desired
     let repair = Repair {
         ctx: Arc::clone(ctx),
         board: walk.board.clone(),
-        member: Arc::clone(member),
+        member: Acting::new(Arc::clone(member), tenancy::account(ctx, walk, member.name())),
         desired: desired.clone(),
         owner: walk.owner.clone(),
         manager: walk.manager(),
@@ -209,7 +213,7 @@ fn is_as_left(walk: &Walk, member: &Arc<Member>, desired: &Desired, seen: &Obser
 struct Repair {
     ctx: Arc<Context>,
     board: Board,
-    member: Arc<Member>,
+    member: Acting,
     desired: Desired,
     owner: String,
     manager: String,
@@ -315,10 +319,11 @@ impl Repair {
     /// What somebody holds is reported and left.
     fn left_by_hold(&self, differs: &Difference) -> Option<Next> {
         let (cluster, id) = (self.member.name(), &self.desired.id);
-        let hold = match held::hold(&self.ctx, &self.app, cluster)? {
+        let named = self.member.account().map(|account| account.name.as_str());
+        let hold = match held::hold(&self.ctx, &self.app, named, cluster)? {
             Held::Drift(hold) => hold,
             // When the member is let go, everything there is looked at again.
-            Held::Member(_) => return Some(Next::Settled),
+            Held::Member(_) | Held::Access(_) => return Some(Next::Settled),
         };
         let message = format!(
             "{id} on {cluster} differs ({}, by {}) and is left until {}: {}",

@@ -10,6 +10,7 @@ use kube::ResourceExt as _;
 use kube::api::{Api, DeleteParams};
 
 use crate::context::{AppKey, Context};
+use crate::tenancy;
 use crate::walk::Walk;
 
 /// So long after its end a hold is kept: other replicas' clocks may be behind.
@@ -22,6 +23,8 @@ pub(crate) enum Held {
     Member(fleet_members::Hold),
     /// Somebody works there by hand: what they change is reported, and nothing overwrites it.
     Drift(Arc<DriftHold>),
+    /// Its namespace may not deliver there any more: what is there stays, until it is deleted on purpose.
+    Access(crate::Problem),
 }
 
 impl Held {
@@ -39,12 +42,22 @@ impl Held {
                 );
                 Problem { reason: "DriftHeld".to_owned(), message }
             }
+            Self::Access(problem) => Problem {
+                reason: problem.reason.clone(),
+                message: format!("{}; what is there is left as it is", problem.message),
+            },
         }
     }
 }
 
-/// Why nothing of an Application is sent to a cluster, where that is so.
-pub(crate) fn hold(ctx: &Context, app: &AppKey, cluster: &str) -> Option<Held> {
+/// Why nothing of an Application is sent to a cluster, where that is so; `named` is the account that its revision names.
+pub(crate) fn hold(ctx: &Context, app: &AppKey, named: Option<&str>, cluster: &str) -> Option<Held> {
+    let access = || tenancy::admit(ctx, &app.0, cluster, named).err().map(Held::Access);
+    member_hold(ctx, cluster).or_else(access).or_else(|| drift_hold(ctx, app, cluster).map(Held::Drift))
+}
+
+/// Why nothing of an Application is deleted on a cluster that it left: it may take away what is its own wherever it is.
+fn clearing_hold(ctx: &Context, app: &AppKey, cluster: &str) -> Option<Held> {
     member_hold(ctx, cluster).or_else(|| drift_hold(ctx, app, cluster).map(Held::Drift))
 }
 
@@ -75,7 +88,12 @@ pub(crate) fn targets(ctx: &Context, walk: &Walk) -> BTreeMap<(String, Target), 
     for step in status.steps.iter().filter(|step| !step.phase.is_over()) {
         for state in step.targets.iter().filter(|state| !state.phase.is_over()) {
             let target = &state.target;
-            if let Some(hold) = hold(ctx, &walk.key, &target.cluster) {
+            let hold = if state.cleared {
+                clearing_hold(ctx, &walk.key, &target.cluster)
+            } else {
+                hold(ctx, &walk.key, tenancy::named(walk), &target.cluster)
+            };
+            if let Some(hold) = hold {
                 let key = (step.name.clone(), target.clone());
                 held.insert(key, hold.problem(&walk.key, &target.cluster));
             }
@@ -86,7 +104,8 @@ pub(crate) fn targets(ctx: &Context, walk: &Walk) -> BTreeMap<(String, Target), 
 
 /// What holds clusters of an Application, for its status.
 pub(crate) fn shown(ctx: &Context, walk: &Walk) -> Vec<Problem> {
-    let problem = |cluster: &String| Some(hold(ctx, &walk.key, cluster)?.problem(&walk.key, cluster));
+    let named = tenancy::named(walk);
+    let problem = |cluster: &String| Some(hold(ctx, &walk.key, named, cluster)?.problem(&walk.key, cluster));
     walk.held.iter().filter_map(problem).collect()
 }
 
@@ -94,8 +113,9 @@ pub(crate) fn shown(ctx: &Context, walk: &Walk) -> Vec<Problem> {
 /// is compared: whatever happened there meanwhile was left.
 pub(crate) fn note(ctx: &Arc<Context>, walk: &mut Walk) -> Timestamp {
     let clusters = walk.clusters();
+    let named = tenancy::named(walk);
     let held: BTreeSet<String> =
-        clusters.into_iter().filter(|name| hold(ctx, &walk.key, name).is_some()).collect();
+        clusters.into_iter().filter(|name| hold(ctx, &walk.key, named, name).is_some()).collect();
     let ended = walk.held.symmetric_difference(&held).cloned();
     walk.postponed.clusters.extend(ended);
     walk.held = held;

@@ -4,14 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use fleet_api::{
-    Application, Approval, ComponentDefinition, DriftHold, ManagedCluster, Policy, TraitDefinition, Workflow,
+    Application, Approval, ClusterAccessPolicy, ComponentDefinition, DriftHold, ManagedCluster, Policy,
+    TraitDefinition, Workflow,
 };
 use fleet_render::Definitions;
+use k8s_openapi::api::core::v1::Namespace;
 use kube::runtime::reflector::{ObjectRef, Store};
 use serde_json::Value;
 
 use crate::Problem;
 use crate::context::{AppKey, lock};
+use crate::readable::Answers;
 use crate::referenced::{DEFINITION, Referenced};
 use crate::resolve::{ObjectReference, Selection, Snapshot};
 
@@ -49,7 +52,11 @@ pub(crate) struct Hub {
     pub(crate) clusters: Store<ManagedCluster>,
     pub(crate) approvals: Store<Approval>,
     pub(crate) drift_holds: Store<DriftHold>,
+    pub(crate) access_policies: Store<ClusterAccessPolicy>,
+    pub(crate) namespaces: Store<Namespace>,
     pub(crate) referenced: Referenced,
+    /// What the hub said of the rights of accounts.
+    pub(crate) answers: Answers,
     pub(crate) inputs: Inputs,
     definitions: Mutex<Option<Arc<Definitions>>>,
 }
@@ -64,6 +71,8 @@ pub(crate) struct Stores {
     pub(crate) clusters: Store<ManagedCluster>,
     pub(crate) approvals: Store<Approval>,
     pub(crate) drift_holds: Store<DriftHold>,
+    pub(crate) access_policies: Store<ClusterAccessPolicy>,
+    pub(crate) namespaces: Store<Namespace>,
 }
 
 impl Hub {
@@ -79,6 +88,9 @@ impl Hub {
             clusters: stores.clusters,
             approvals: stores.approvals,
             drift_holds: stores.drift_holds,
+            access_policies: stores.access_policies,
+            namespaces: stores.namespaces,
+            answers: Answers::default(),
             referenced,
             inputs: Inputs::default(),
             definitions: Mutex::new(None),

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use fleet_api::{ObjectId, Target};
-use fleet_members::{Member, MemberError};
+use fleet_members::{Account, Acting, MemberError};
 use fleet_workflow::{Problem, Prune};
 
 use crate::board::Board;
 use crate::context::Context;
+use crate::tenancy;
 use crate::walk::Walk;
 
 /// How often a delete is tried when the object changes meanwhile.
@@ -29,8 +30,9 @@ pub(crate) fn start(
     let run = walk.run_name().to_owned();
     board.set_prune(&run, &key, Prune::Running);
     let (ctx, app, owner) = (Arc::clone(ctx), walk.key.clone(), walk.owner.clone());
+    let account = tenancy::account(&ctx, walk, &target.cluster);
     walk.hold.spawn(async move {
-        let outcome = match delete_all(&ctx, &key.1, &gone, &owner).await {
+        let outcome = match delete_all(&ctx, &key.1, &gone, &owner, account).await {
             Ok(()) => Prune::Done,
             Err(MemberError::Held { .. }) => Prune::Idle,
             // It is tried again once the member answers.
@@ -55,11 +57,13 @@ pub(crate) async fn delete_all(
     target: &Target,
     gone: &[ObjectId],
     owner: &str,
+    account: Option<Account>,
 ) -> Result<(), MemberError> {
     let member = ctx.members.get(&target.cluster).map_err(|error| MemberError::Unreachable {
         cluster: target.cluster.clone(),
         message: error.message,
     })?;
+    let member = Acting::new(member, account);
     for id in gone {
         delete(&member, id, owner).await?;
     }
@@ -67,7 +71,7 @@ pub(crate) async fn delete_all(
 }
 
 /// Deletes one object if it is ours.
-async fn delete(member: &Arc<Member>, id: &ObjectId, owner: &str) -> Result<(), MemberError> {
+async fn delete(member: &Acting, id: &ObjectId, owner: &str) -> Result<(), MemberError> {
     let mut tries = 0;
     loop {
         let live = match member.metadata(id).await {

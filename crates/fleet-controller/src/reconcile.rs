@@ -22,7 +22,7 @@ use kube::ResourceExt as _;
 use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::controller::Action;
 
-use self::intent::{Intent, intent};
+use self::intent::{Intent, intent, made_for};
 use self::machine::walk_on;
 use self::show::write_status;
 use self::start::{serve_joiners, start};
@@ -118,14 +118,22 @@ async fn turn(
         Intent::Start { cause, draft, placed } if !walk.is_running() => {
             start(ctx, app, walk, &draft, &placed, cause).await?;
             // The one before was made with the definitions that the last run pinned.
-            walk.draft = Some((app.metadata.generation.unwrap_or_default(), Ok(draft.hash)));
+            walk.draft = Some((made_for(app), Ok(draft.hash)));
             wake = walk_on(ctx, app, walk, false).await?;
             (None, false)
         }
         // The run before ends at a target boundary; that end asks for another turn.
         Intent::Start { .. } | Intent::None => (None, false),
         Intent::HeldBack => (None, true),
-        Intent::Problem(problem) => (Some(problem), false),
+        Intent::Problem(problem) => {
+            // Rights have no watch.
+            if problem.reason == crate::readable::NOT_READABLE {
+                let pause = jiff::SignedDuration::try_from(crate::readable::REMEMBERED * 2);
+                let again = pause.ok().and_then(|pause| ctx.now().checked_add(pause).ok());
+                wake = wake.min(again.unwrap_or(Timestamp::MAX));
+            }
+            (Some(problem), false)
+        }
     };
     serve_joiners(ctx, app, walk).await?;
     drift::check(ctx, walk, noted);

@@ -40,6 +40,8 @@ struct KindCache {
     /// Whether a watch is under way.
     watched: bool,
     synced: bool,
+    /// Its plural, and whether it has namespaces; known once it is watched.
+    resource: Option<(String, bool)>,
     /// Why the kind can't be watched.
     problem: Option<String>,
     objects: BTreeMap<(String, String), Arc<Value>>,
@@ -83,6 +85,7 @@ impl Referenced {
                 Ok(path) => {
                     if let Some(kind) = lock(&self.cache).kinds.get_mut(&key) {
                         kind.watched = true;
+                        kind.resource = Some((path.resource.plural.clone(), path.namespaced));
                     }
                     self.start(key.clone(), path);
                 }
@@ -140,6 +143,13 @@ impl Referenced {
                 () = follow => {}
             }
         });
+    }
+
+    /// A kind's plural, and whether it has namespaces. Of a kind that the hub doesn't have nothing is found anyway.
+    pub(crate) fn resource_of(&self, api_version: &str, kind: &str) -> (String, bool) {
+        let cache = lock(&self.cache);
+        let known = cache.kinds.get(&(api_version.to_owned(), kind.to_owned()));
+        known.and_then(|kind| kind.resource.clone()).unwrap_or_else(|| (kind.to_lowercase(), true))
     }
 
     /// What a reference finds among what is watched.

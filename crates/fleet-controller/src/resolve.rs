@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use fleet_api::{
-    Application, ApplicationSpec, Policy, RevisionContent, Step, StepContent, Workflow, WorkflowMode,
+    Application, ApplicationSpec, Policy, RevisionContent, Step, StepContent, Workflow, WorkflowMode, names,
 };
 use fleet_json::{ContentHash, LabelSelector};
 use fleet_placement::Topology;
@@ -104,6 +104,7 @@ pub fn resolve(
         policies,
         steps: contents,
         dag,
+        service_account: service_account(app)?,
     };
     Ok(Draft { hash: hash(&content), content })
 }
@@ -141,7 +142,31 @@ fn hash(content: &RevisionContent) -> String {
         .collect();
     let about_objects: Vec<_> =
         content.policies.values().filter(|(type_, _)| !PLACING.contains(&type_.as_str())).collect();
-    ContentHash::of_value(&json!([content.dag, steps, about_objects])).short()
+    match &content.service_account {
+        None => ContentHash::of_value(&json!([content.dag, steps, about_objects])).short(),
+        // Who delivers decides what can be: another account is another revision.
+        Some(account) => ContentHash::of_value(&json!([content.dag, steps, about_objects, account])).short(),
+    }
+}
+
+/// The ServiceAccount that an Application names.
+fn service_account(app: &Application) -> Result<Option<String>, Problem> {
+    let Some(name) = app.metadata.annotations.as_ref().and_then(|all| all.get(names::SERVICE_ACCOUNT)) else {
+        return Ok(None);
+    };
+    let is_name = !name.is_empty()
+        && name.len() <= 253
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.'))
+        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name.ends_with(|c: char| c.is_ascii_alphanumeric());
+    if is_name {
+        return Ok(Some(name.clone()));
+    }
+    let message = format!(
+        "metadata.annotations[{}]: {name:?} is no name of a ServiceAccount; name one of this namespace",
+        names::SERVICE_ACCOUNT
+    );
+    Err(Problem::wrong("InvalidServiceAccount", message))
 }
 
 fn components(spec: &ApplicationSpec) -> Result<Vec<Component>, Problem> {

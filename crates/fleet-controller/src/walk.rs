@@ -35,8 +35,8 @@ pub(crate) struct Walk {
     pub(crate) inventory: Inventory,
     /// Revisions that layers of the inventory name.
     pub(crate) revisions: BTreeMap<String, Arc<Loaded>>,
-    /// The hash of what would run, and the generation that it was made for.
-    pub(crate) draft: Option<(i64, Result<String, Problem>)>,
+    /// The hash of what would run, with the generation and the account that it was made for.
+    pub(crate) draft: Option<((i64, Option<String>), Result<String, Problem>)>,
     /// Plans by step, with the members that were gone when they were made.
     pub(crate) plans: BTreeMap<String, (BTreeSet<String>, StepPlans)>,
     /// When progress was last written to status.

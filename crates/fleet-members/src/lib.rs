@@ -10,6 +10,7 @@
 //! A member's failure stays its own (design invariant 5): each has its own budget, deadlines, breaker and
 //! watches, and nothing here waits for two members at once.
 
+pub mod acting;
 pub mod breaker;
 mod budget;
 mod discovery;
@@ -25,6 +26,7 @@ pub mod resource;
 mod roll;
 pub mod telemetry;
 
+pub use acting::{Account, Acting};
 pub use breaker::Reachability;
 pub use error::{Conflict, MemberError};
 pub use facts::Capacity;

@@ -42,7 +42,7 @@ pub struct Live {
 }
 
 impl Live {
-    fn of(metadata: &kube::core::ObjectMeta) -> Self {
+    pub(crate) fn of(metadata: &kube::core::ObjectMeta) -> Self {
         let managers = metadata.managed_fields.iter().flatten();
         let appliers = managers.filter(|entry| entry.operation.as_deref() == Some("Apply"));
         Self {
@@ -133,7 +133,7 @@ impl Member {
     }
 
     /// Every write asks first: whatever decided on it may have decided before the hold.
-    fn may_write(&self) -> Result<(), MemberError> {
+    pub(crate) fn may_write(&self) -> Result<(), MemberError> {
         match self.hold() {
             None => Ok(()),
             Some(hold) => Err(MemberError::Held { cluster: self.name.clone(), hold }),
@@ -259,22 +259,7 @@ impl Member {
         self.may_write()?;
         let api = self.api(id).await?;
         let Some(object) = self.ask("read", id, api.get_metadata_opt(&id.name)).await? else { return Ok(()) };
-        let kept: Vec<_> = object.metadata.managed_fields.unwrap_or_default();
-        let mut kept: Vec<_> = kept.into_iter().filter(|e| e.manager.as_deref() != Some(manager)).collect();
-        if kept.is_empty() {
-            // An empty list would be read as "unchanged"; one empty entry clears it.
-            kept.push(Default::default());
-        }
-        let gone: serde_json::Map<String, Value> =
-            [names::APP_NAME, names::APP_NAMESPACE, names::APP_COMPONENT, names::OWNER, names::CONTENT]
-                .iter()
-                .map(|label| ((*label).to_owned(), Value::Null))
-                .collect();
-        let patch = serde_json::json!({ "metadata": {
-            "resourceVersion": object.metadata.resource_version,
-            "labels": gone,
-            "managedFields": kept,
-        }});
+        let patch = released(object.metadata, manager);
         self.ask("release", id, api.patch(&id.name, &PatchParams::default(), &Patch::Merge(&patch))).await?;
         Ok(())
     }
@@ -404,6 +389,26 @@ impl Member {
             }
         }
     }
+}
+
+/// The patch that gives an object up, if it still is as it was read.
+pub(crate) fn released(metadata: kube::core::ObjectMeta, manager: &str) -> Value {
+    let kept: Vec<_> = metadata.managed_fields.unwrap_or_default();
+    let mut kept: Vec<_> = kept.into_iter().filter(|e| e.manager.as_deref() != Some(manager)).collect();
+    if kept.is_empty() {
+        // An empty list would be read as "unchanged"; one empty entry clears it.
+        kept.push(Default::default());
+    }
+    let gone: serde_json::Map<String, Value> =
+        [names::APP_NAME, names::APP_NAMESPACE, names::APP_COMPONENT, names::OWNER, names::CONTENT]
+            .iter()
+            .map(|label| ((*label).to_owned(), Value::Null))
+            .collect();
+    serde_json::json!({ "metadata": {
+        "resourceVersion": metadata.resource_version,
+        "labels": gone,
+        "managedFields": kept,
+    }})
 }
 
 /// How long a refusal asks to wait.

@@ -44,6 +44,7 @@ fn send(ctx: &Arc<Context>, walk: &Walk, step: String, target: Target) {
         Some(StepKind::Deploy(deploy)) => deploy.parallelism.map_or(usize::MAX, |n| n as usize),
         _ => usize::MAX,
     };
+    let account = crate::tenancy::account(ctx, walk, &target.cluster);
     let job = deliver::Job {
         board: walk.board.clone(),
         run: walk.run_name().to_owned(),
@@ -52,6 +53,7 @@ fn send(ctx: &Arc<Context>, walk: &Walk, step: String, target: Target) {
         application: walk.key.1.clone(),
         namespace: walk.key.0.clone(),
         owner: walk.owner.clone(),
+        account,
         desired,
         previous,
         plan,

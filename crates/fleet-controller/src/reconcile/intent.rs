@@ -3,12 +3,14 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use fleet_api::{Application, Target};
+use fleet_api::{Application, Target, names};
+use kube::ResourceExt as _;
 
 use super::start::place;
 use crate::context::{Context, Noted};
 use crate::hub::Input;
 use crate::problem::Problem;
+use crate::readable;
 use crate::resolve::{Draft, Snapshot, resolve};
 use crate::runs::{self, Decision};
 use crate::walk::Walk;
@@ -27,8 +29,11 @@ pub(crate) enum Intent {
 }
 
 pub(crate) async fn intent(ctx: &Arc<Context>, app: &Application, walk: &mut Walk, noted: &Noted) -> Intent {
-    let generation = app.metadata.generation.unwrap_or_default();
-    let stale = walk.draft.as_ref().is_none_or(|(made_for, _)| *made_for != generation);
+    let generation = made_for(app);
+    let unread = |draft: &Result<String, Problem>| {
+        draft.as_ref().is_err_and(|problem| problem.reason == readable::NOT_READABLE)
+    };
+    let stale = walk.draft.as_ref().is_none_or(|(made_for, draft)| *made_for != generation || unread(draft));
     if stale || noted.inputs {
         let draft = draft(ctx, app, walk).await;
         walk.draft = Some((generation, draft.map(|draft| draft.hash)));
@@ -44,7 +49,13 @@ pub(crate) async fn intent(ctx: &Arc<Context>, app: &Application, walk: &mut Wal
         Decision::HeldBack => Intent::HeldBack,
         Decision::Start(cause) => {
             // What is about to start takes up the definitions in force.
-            let current = resolve(app, &ctx.hub.snapshot(&walk.key), &ctx.hub.definitions());
+            let snapshot = ctx.hub.snapshot(&walk.key);
+            let current = resolve(app, &snapshot, &ctx.hub.definitions());
+            // Rights may have gone since the draft was made.
+            let current = match readable(ctx, app, walk, &snapshot.into_used()).await {
+                Ok(()) => current,
+                Err(problem) => Err(problem),
+            };
             // What can't be placed ends no run that goes well.
             match current.and_then(|draft| place(ctx, walk, &draft).map(|placed| (draft, placed))) {
                 Ok((draft, placed)) => Intent::Start { cause, draft: Box::new(draft), placed },
@@ -63,6 +74,7 @@ async fn draft(ctx: &Arc<Context>, app: &Application, walk: &Walk) -> Result<Dra
         let snapshot = ctx.hub.snapshot(&walk.key);
         let outcome = with_pinned_definitions(ctx, app, walk, &snapshot);
         let used = snapshot.into_used();
+        let refers_to = used.clone();
         let kinds: BTreeSet<(String, String)> =
             used.iter().filter_map(Input::kind).map(|(a, b)| (a.to_owned(), b.to_owned())).collect();
         let mut grown = ctx.hub.inputs.set(&walk.key, used);
@@ -70,9 +82,27 @@ async fn draft(ctx: &Arc<Context>, app: &Application, walk: &Walk) -> Result<Dra
             grown |= ctx.hub.referenced.ensure(&api_version, &kind).await;
         }
         if !grown {
+            // Before anything is said about what was found.
+            readable(ctx, app, walk, &refers_to).await?;
             return outcome;
         }
     }
+}
+
+async fn readable(
+    ctx: &Context,
+    app: &Application,
+    walk: &Walk,
+    used: &BTreeSet<Input>,
+) -> Result<(), Problem> {
+    let named = app.annotations().get(names::SERVICE_ACCOUNT).map(String::as_str);
+    readable::check(ctx, &walk.key, named, used.iter()).await
+}
+
+/// What a draft is made for: it says nothing about an Application with another spec or account.
+pub(crate) fn made_for(app: &Application) -> (i64, Option<String>) {
+    let account = app.annotations().get(names::SERVICE_ACCOUNT).cloned();
+    (app.metadata.generation.unwrap_or_default(), account)
 }
 
 fn with_pinned_definitions(

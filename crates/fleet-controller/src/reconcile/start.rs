@@ -10,6 +10,7 @@ use crate::held;
 use crate::problem::Problem;
 use crate::records::{self, RecordError};
 use crate::resolve::Draft;
+use crate::tenancy;
 use crate::walk::Walk;
 use crate::{runs, transitions};
 
@@ -39,7 +40,17 @@ pub(crate) async fn start(
 pub(crate) fn place(ctx: &Context, walk: &Walk, draft: &Draft) -> Result<Vec<Vec<Target>>, Problem> {
     let name = names::derived_name(&walk.key.1, &draft.hash);
     let probe = crate::Loaded::new(&name, &draft.hash, draft.content.clone())?;
-    runs::placed(&probe, &runs::placeable(&ctx.members.clusters()), &walk.key.0)
+    let placed = runs::placed(&probe, &runs::placeable(&ctx.members.clusters()), &walk.key.0)?;
+    let named = draft.content.service_account.as_deref();
+    for (node, targets) in probe.graph.nodes.iter().zip(&placed) {
+        for target in targets {
+            tenancy::admit(ctx, &walk.key.0, &target.cluster, named).map_err(|problem| Problem {
+                message: format!("step {:?}: {}", node.name, problem.message),
+                ..problem
+            })?;
+        }
+    }
+    Ok(placed)
 }
 
 async fn begin(
@@ -106,7 +117,9 @@ pub(crate) async fn serve_joiners(
         .map(|(_, placed)| placed);
     let joined: std::collections::BTreeSet<Target> = delivering
         .flatten()
-        .filter(|target| !served(target) && held::hold(ctx, &walk.key, &target.cluster).is_none())
+        .filter(|target| {
+            !served(target) && held::hold(ctx, &walk.key, tenancy::named(walk), &target.cluster).is_none()
+        })
         .cloned()
         .collect();
     if joined.is_empty() {

@@ -25,3 +25,4 @@ mod revisions;
 mod rollout;
 mod secrets;
 mod small;
+mod tenancy;

@@ -6,3 +6,4 @@ mod noise;
 mod release;
 mod scenario;
 mod smoke;
+mod tenancy;

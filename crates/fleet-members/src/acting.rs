@@ -1,0 +1,181 @@
+//! Writing to a member as somebody else: requests under a ServiceAccount's name and rights.
+//!
+//! The member's own account asks to impersonate (`Impersonate-User`); the API server there adds the groups of
+//! ServiceAccounts by itself and judges the request by that account's rights. What is watched and compared stays with
+//! the member's own account. <https://kubernetes.io/docs/reference/access-authn-authz/authentication/#user-impersonation>
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use fleet_api::ObjectId;
+use http::header::HeaderValue;
+use kube::Resource as _;
+use kube::api::{DeleteParams, DynamicObject, PartialObjectMeta, Patch, PatchParams, Preconditions};
+use kube::core::Request;
+use kube::core::params::GetParams;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::{Live, Member, MemberError};
+
+/// A ServiceAccount by namespace and name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Account {
+    /// The namespace, the same on every cluster.
+    pub namespace: String,
+    /// The name.
+    pub name: String,
+}
+
+impl Account {
+    /// The user that it is to an API server.
+    pub fn user(&self) -> String {
+        format!("system:serviceaccount:{}:{}", self.namespace, self.name)
+    }
+
+    /// The groups that it is in, without those that everybody is in.
+    pub fn groups(&self) -> [String; 2] {
+        ["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{}", self.namespace)]
+    }
+}
+
+impl fmt::Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ServiceAccount {}/{}", self.namespace, self.name)
+    }
+}
+
+/// A member, with the account as which it is written to. Everything else is the member's.
+#[derive(Clone)]
+pub struct Acting {
+    member: Arc<Member>,
+    account: Option<Account>,
+}
+
+impl Deref for Acting {
+    type Target = Arc<Member>;
+
+    fn deref(&self) -> &Arc<Member> {
+        &self.member
+    }
+}
+
+type Written = Result<http::Request<Vec<u8>>, kube::core::request::Error>;
+
+impl Acting {
+    /// Acts on a member as an account; as the member's own where none is given.
+    pub fn new(member: Arc<Member>, account: Option<Account>) -> Self {
+        Self { member, account }
+    }
+
+    /// The account, where it isn't the member's own.
+    pub fn account(&self) -> Option<&Account> {
+        self.account.as_ref()
+    }
+
+    /// As [`Member::apply`].
+    ///
+    /// # Errors
+    /// As there; a refusal names the account and the right that it lacks.
+    pub async fn apply(
+        &self,
+        id: &ObjectId,
+        object: &Value,
+        manager: &str,
+        force: bool,
+    ) -> Result<Live, MemberError> {
+        let Some(account) = &self.account else {
+            return self.member.apply(id, object, manager, force).await;
+        };
+        self.member.may_write()?;
+        let mut params = PatchParams::apply(manager);
+        params.force = force;
+        let request = self.at(id).await?.patch(&id.name, &params, &Patch::Apply(object));
+        let answer: DynamicObject = self.ask("apply", id, account, request).await?;
+        let mut live = Live::of(&answer.metadata);
+        live.managed = self.member.saw(id, answer);
+        Ok(live)
+    }
+
+    /// As [`Member::metadata`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn metadata(&self, id: &ObjectId) -> Result<Option<Live>, MemberError> {
+        let Some(account) = &self.account else { return self.member.metadata(id).await };
+        let request = self.at(id).await?.get_metadata(&id.name, &GetParams::default());
+        let found = self.ask::<PartialObjectMeta<DynamicObject>>("read", id, account, request).await;
+        match found {
+            Ok(object) => Ok(Some(Live::of(&object.metadata))),
+            Err(MemberError::Refused { code: 404, .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// As [`Member::delete`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn delete(&self, id: &ObjectId, seen: &Live) -> Result<(), MemberError> {
+        let Some(account) = &self.account else { return self.member.delete(id, seen).await };
+        self.member.may_write()?;
+        let mut params = DeleteParams::background();
+        params.preconditions = Some(Preconditions {
+            uid: Some(seen.uid.clone()),
+            resource_version: Some(seen.resource_version.clone()),
+        });
+        let request = self.at(id).await?.delete(&id.name, &params);
+        match self.ask::<Value>("delete", id, account, request).await {
+            Ok(_) | Err(MemberError::Refused { code: 404, .. }) => Ok(()),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// As [`Member::release`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn release(&self, id: &ObjectId, manager: &str) -> Result<(), MemberError> {
+        let Some(account) = &self.account else { return self.member.release(id, manager).await };
+        self.member.may_write()?;
+        let request = self.at(id).await?.get_metadata(&id.name, &GetParams::default());
+        let found = self.ask::<PartialObjectMeta<DynamicObject>>("read", id, account, request).await;
+        let object = match found {
+            Ok(object) => object,
+            Err(MemberError::Refused { code: 404, .. }) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let patch = crate::member::released(object.metadata, manager);
+        let request = self.at(id).await?.patch(&id.name, &PatchParams::default(), &Patch::Merge(&patch));
+        self.ask::<Value>("release", id, account, request).await?;
+        Ok(())
+    }
+
+    /// Requests for the kind and namespace of an object.
+    async fn at(&self, id: &ObjectId) -> Result<Request, MemberError> {
+        let path = self.member.path(id).await?;
+        let namespace = path.namespaced.then_some(id.namespace.as_str());
+        Ok(Request::new(DynamicObject::url_path(&path.resource, namespace)))
+    }
+
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        what: &'static str,
+        id: &ObjectId,
+        account: &Account,
+        request: Written,
+    ) -> Result<T, MemberError> {
+        let refused = |message: String| MemberError::Refused {
+            cluster: self.member.name().to_owned(),
+            code: 400,
+            reason: "BadRequest".to_owned(),
+            message: format!("{what} {id} as {account}: {message}"),
+        };
+        let mut request = request.map_err(|error| refused(error.to_string()))?;
+        let user = HeaderValue::from_str(&account.user()).map_err(|error| refused(error.to_string()))?;
+        request.headers_mut().insert("Impersonate-User", user);
+        let client = self.member.client();
+        self.member.ask(what, id, async move { client.request(request).await }).await
+    }
+}
