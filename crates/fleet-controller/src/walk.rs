@@ -36,7 +36,7 @@ pub(crate) struct Walk {
     /// Revisions that layers of the inventory name.
     pub(crate) revisions: BTreeMap<String, Arc<Loaded>>,
     /// The hash of what would run, with the generation and the account that it was made for.
-    pub(crate) draft: Option<((i64, Option<String>), Result<String, Problem>)>,
+    pub(crate) draft: Option<(MadeFor, Result<String, Problem>)>,
     /// Plans by step, with the members that were gone when they were made.
     pub(crate) plans: BTreeMap<String, (BTreeSet<String>, StepPlans)>,
     /// When progress was last written to status.
@@ -52,6 +52,9 @@ pub(crate) struct Walk {
     /// A write failed or lost a race: everything is read again at the next turn.
     pub(crate) stale: bool,
 }
+
+/// What a draft is made for: the generation of the spec, and the account that the Application names.
+pub(crate) type MadeFor = (i64, Option<String>);
 
 /// What is still to be compared on the members.
 #[derive(Debug, Default)]

@@ -13,7 +13,7 @@ use crate::problem::Problem;
 use crate::readable;
 use crate::resolve::{Draft, Snapshot, resolve};
 use crate::runs::{self, Decision};
-use crate::walk::Walk;
+use crate::walk::{MadeFor, Walk};
 
 /// What the Application asks for, compared with what runs.
 pub(crate) enum Intent {
@@ -100,7 +100,7 @@ async fn readable(
 }
 
 /// What a draft is made for: it says nothing about an Application with another spec or account.
-pub(crate) fn made_for(app: &Application) -> (i64, Option<String>) {
+pub(crate) fn made_for(app: &Application) -> MadeFor {
     let account = app.annotations().get(names::SERVICE_ACCOUNT).cloned();
     (app.metadata.generation.unwrap_or_default(), account)
 }
