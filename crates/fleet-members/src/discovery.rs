@@ -139,7 +139,7 @@ impl Member {
         let asked = async move { client.list_api_groups_aggregated().await };
         match self.ask("discover", id, asked).await {
             Ok(list) => {
-                let document = self.shared.library.share(read(&list));
+                let document = self.shared.documents.share(read(&list));
                 let mut state = self.discovered.lock();
                 state.later.clear();
                 state.document = Some(document);

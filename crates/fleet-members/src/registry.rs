@@ -136,7 +136,7 @@ pub(crate) struct Shared {
     pub(crate) options: Options,
     pub(crate) known: KnownKinds,
     pub(crate) notify: Notify,
-    pub(crate) library: Library,
+    pub(crate) documents: Library,
     pub(crate) roll: Roll,
     /// How many members are asked at once who they are.
     pub(crate) greetings: Semaphore,
@@ -194,7 +194,7 @@ impl Members {
             options,
             known,
             notify,
-            library: Library::default(),
+            documents: Library::default(),
             greetings: Semaphore::new(GREETINGS_AT_ONCE),
         });
         Self { transport, shared, stop, members: RwLock::new(BTreeMap::new()) }
