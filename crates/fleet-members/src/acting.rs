@@ -17,6 +17,7 @@ use kube::core::params::GetParams;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::observe::{Sight, by_metadata};
 use crate::{Live, Member, MemberError};
 
 /// A ServiceAccount by namespace and name.
@@ -91,11 +92,25 @@ impl Acting {
         self.member.may_write()?;
         let mut params = PatchParams::apply(manager);
         params.force = force;
-        let request = self.at(id).await?.patch(&id.name, &params, &Patch::Apply(object));
-        let answer: DynamicObject = self.ask("apply", id, account, request).await?;
-        let mut live = Live::of(&answer.metadata);
-        live.managed = self.member.saw(id, answer);
-        Ok(live)
+        let (at, patch) = (self.at(id).await?, Patch::Apply(object));
+        // As there, the answer is what a watch would bring.
+        if by_metadata(&(id.api_version.clone(), id.kind.clone())) {
+            let request = at.patch(&id.name, &params, &patch);
+            self.apply_as::<PartialObjectMeta<DynamicObject>>(id, account, request).await
+        } else {
+            self.apply_as::<DynamicObject>(id, account, at.patch(&id.name, &params, &patch)).await
+        }
+    }
+
+    async fn apply_as<K: Sight>(
+        &self,
+        id: &ObjectId,
+        account: &Account,
+        request: Written,
+    ) -> Result<Live, MemberError> {
+        let era = self.member.observations.era(id);
+        let answer: K = self.ask("apply", id, account, request).await?;
+        Ok(self.member.applied(id, era, answer))
     }
 
     /// As [`Member::metadata`].

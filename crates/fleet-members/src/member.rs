@@ -200,12 +200,17 @@ impl Member {
         };
         let era = self.observations.era(id);
         let answer = self.ask("apply", id, api.patch(&id.name, params, &Patch::Apply(object))).await?;
+        Ok(self.applied(id, era, answer))
+    }
+
+    /// Takes in the answer to an apply that was sent in an era of the observations.
+    pub(crate) fn applied<K: Sight>(self: &Arc<Self>, id: &ObjectId, era: u64, answer: K) -> Live {
         let mut live = Live::of(answer.meta());
         if let Some((_, seen)) = sight(&(id.api_version.clone(), id.kind.clone()), answer) {
             live.managed = seen.managed;
             self.note(id, seen, era, None);
         }
-        Ok(live)
+        live
     }
 
     /// Reads an object's metadata; `None` where it isn't there.
