@@ -47,6 +47,20 @@ pub const JOIN_ORDER: &str = "fleetctl.dev/join-order";
 pub const SYSTEM_NAMESPACE: &str = "fleetctl-system";
 /// On a ManagedCluster that the controller made: the Secret that it found, `NAMESPACE/NAME`.
 pub const REGISTERED_FROM: &str = "fleetctl.dev/registered-from";
+/// On a ManagedCluster: `cluster join` has begun and not finished; the same command again completes it.
+pub const JOINING: &str = "fleetctl.dev/joining";
+/// On a ManagedCluster: it is being taken out of the fleet, with its objects `kept` or `deleted`.
+pub const DETACHING: &str = "fleetctl.dev/detaching";
+/// On a ManagedCluster: what our account there may do (`cluster`, `cluster+rbac`, `namespaced`, `impersonating`).
+pub const MEMBER_PROFILE: &str = "fleetctl.dev/profile";
+/// On a ManagedCluster: the only namespaces that our account there reaches, with commas between.
+pub const MEMBER_NAMESPACES: &str = "fleetctl.dev/namespaces";
+/// On a ManagedCluster: the service accounts that our account there may act as, `namespace/name` with commas between.
+pub const MEMBER_IMPERSONATES: &str = "fleetctl.dev/impersonates";
+/// On a ManagedCluster: our account there, `namespace/name`.
+pub const MEMBER_ACCOUNT: &str = "fleetctl.dev/account";
+/// Label on what `cluster join` makes on a member: [`hub_hash`] of the hub it is for.
+pub const HUB: &str = "fleetctl.dev/hub";
 /// Label on a Secret that holds a member's credentials.
 pub const CREDENTIAL_TYPE: &str = "cluster.core.oam.dev/cluster-credential-type";
 /// The cluster claim that holds the UID of the member's kube-system namespace (OCM's well-known claim).
@@ -65,6 +79,11 @@ const LABEL_LIMIT: usize = 63;
 /// Identifies one Application of one hub on every member: a hash of the hub's kube-system UID, namespace and name.
 pub fn owner_hash(hub_uid: &str, namespace: &str, name: &str) -> String {
     ContentHash::of_value(&serde_json::json!([hub_uid, namespace, name])).short()
+}
+
+/// Identifies one hub on every member: a hash of its kube-system UID.
+pub fn hub_hash(hub_uid: &str) -> String {
+    ContentHash::of_value(&serde_json::json!([hub_uid])).short()
 }
 
 /// The field manager under which an Application's objects are applied.

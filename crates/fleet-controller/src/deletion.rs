@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use kube::ResourceExt as _;
 
 use crate::context::Context;
+use crate::revision::Loaded;
 use crate::walk::Walk;
 use crate::{held, prune, tenancy};
 
@@ -107,48 +108,73 @@ fn is_sending(walk: &Walk, target: &Target) -> bool {
     steps.iter().any(|step| walk.board.delivery(&(step.name.clone(), target.clone())) == Delivery::Running)
 }
 
-struct Clearing {
-    target: Target,
-    account: Option<Account>,
+/// What is to become of an Application's objects on one target.
+#[derive(Debug)]
+pub struct Clearing {
     owner: String,
-    manager: String,
     delete: Vec<ObjectId>,
     release: Vec<ObjectId>,
     namespaces: Vec<ObjectId>,
 }
 
-fn start(ctx: &Arc<Context>, walk: &Walk, entry: &TargetInventory, keep: bool) {
-    let mut clearing = Clearing {
-        target: entry.target.clone(),
-        account: tenancy::account(ctx, walk, &entry.target.cluster),
-        owner: walk.owner.clone(),
-        manager: walk.manager(),
-        delete: Vec::new(),
-        release: Vec::new(),
-        namespaces: Vec::new(),
-    };
-    for (id, owned) in &entry.objects {
-        let component_type = walk.revision.as_ref().and_then(|r| r.component_types.get(&owned.component));
-        let subject = Subject {
-            id,
-            component: &owned.component,
-            component_type: component_type.map_or("", String::as_str),
-        };
-        let never = walk.revision.as_ref().is_some_and(|r| r.policies.gc(&subject) == GcStrategy::Never);
-        if keep || never {
-            clearing.release.push(id.clone());
-        } else if owned.made_namespace {
-            clearing.namespaces.push(id.clone());
-        } else {
-            clearing.delete.push(id.clone());
+impl Clearing {
+    /// Everything that the inventory lists goes; it stays as nobody's where `keep` or its garbage-collect policy says
+    /// so. `owner` is the Application's [`names::owner_hash`].
+    pub fn of(entry: &TargetInventory, revision: Option<&Loaded>, owner: &str, keep: bool) -> Self {
+        let mut clearing =
+            Self { owner: owner.to_owned(), delete: Vec::new(), release: Vec::new(), namespaces: Vec::new() };
+        for (id, owned) in &entry.objects {
+            let component_type = revision.and_then(|r| r.component_types.get(&owned.component));
+            let subject = Subject {
+                id,
+                component: &owned.component,
+                component_type: component_type.map_or("", String::as_str),
+            };
+            let never = revision.is_some_and(|r| r.policies.gc(&subject) == GcStrategy::Never);
+            if keep || never {
+                clearing.release.push(id.clone());
+            } else if owned.made_namespace {
+                clearing.namespaces.push(id.clone());
+            } else {
+                clearing.delete.push(id.clone());
+            }
         }
+        clearing.delete.sort_by_key(|id| std::cmp::Reverse(wave(id)));
+        clearing
     }
-    clearing.delete.sort_by_key(|id| std::cmp::Reverse(wave(id)));
+
+    /// Does it, one object after another; what is there and isn't the Application's is left alone.
+    ///
+    /// # Errors
+    /// The first refusal; done again it goes on from there.
+    pub async fn carry_out(&self, member: &Acting) -> Result<(), MemberError> {
+        let manager = names::field_manager(&self.owner);
+        for id in &self.release {
+            let live = match member.metadata(id).await {
+                // Without the kind there is no object of it.
+                Err(MemberError::UnknownKind { .. }) => None,
+                other => other?,
+            };
+            if live.is_some_and(|live| live.owner() == Some(&self.owner)) {
+                member.release(id, &manager).await?;
+            }
+        }
+        prune::delete_each(member, &self.delete, &self.owner).await?;
+        for id in &self.namespaces {
+            delete_if_empty(member, id, &self.owner).await?;
+        }
+        Ok(())
+    }
+}
+
+fn start(ctx: &Arc<Context>, walk: &Walk, entry: &TargetInventory, keep: bool) {
+    let clearing = Clearing::of(entry, walk.revision.as_deref(), &walk.owner, keep);
     let (board, target, app) = (walk.board.clone(), entry.target.clone(), walk.key.clone());
     board.set_cleared(&target, Prune::Running);
+    let account = tenancy::account(ctx, walk, &target.cluster);
     let ctx = Arc::clone(ctx);
     walk.hold.spawn(async move {
-        let outcome = match clear(&ctx, &clearing).await {
+        let outcome = match clear(&ctx, &target.cluster, &clearing, account).await {
             Ok(()) => Prune::Done,
             Err(MemberError::Held { .. }) => Prune::Idle,
             Err(error) => Prune::Refused(prune::problem(&error)),
@@ -158,25 +184,17 @@ fn start(ctx: &Arc<Context>, walk: &Walk, entry: &TargetInventory, keep: bool) {
     });
 }
 
-async fn clear(ctx: &Context, clearing: &Clearing) -> Result<(), MemberError> {
-    let cluster = &clearing.target.cluster;
+async fn clear(
+    ctx: &Context,
+    cluster: &str,
+    clearing: &Clearing,
+    account: Option<Account>,
+) -> Result<(), MemberError> {
     let member = ctx
         .members
         .get(cluster)
-        .map_err(|error| MemberError::Unreachable { cluster: cluster.clone(), message: error.message })?;
-    let member = Acting::new(member, clearing.account.clone());
-    for id in &clearing.release {
-        let ours = member.metadata(id).await?.is_some_and(|live| live.owner() == Some(&clearing.owner));
-        if ours {
-            member.release(id, &clearing.manager).await?;
-        }
-    }
-    prune::delete_all(ctx, &clearing.target, &clearing.delete, &clearing.owner, clearing.account.clone())
-        .await?;
-    for id in &clearing.namespaces {
-        delete_if_empty(&member, id, &clearing.owner).await?;
-    }
-    Ok(())
+        .map_err(|error| MemberError::Unreachable { cluster: cluster.to_owned(), message: error.message })?;
+    clearing.carry_out(&Acting::new(member, account)).await
 }
 
 /// Deletes a namespace that we made, once what we deleted in it is gone; one that others use stays.

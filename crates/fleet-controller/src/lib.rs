@@ -51,10 +51,11 @@ mod watches;
 
 pub use context::{Clock, OnDrift, Options};
 pub use controller::{Controller, ControllerError};
+pub use deletion::Clearing;
 pub use health::Health;
 pub use kinds::known_kinds;
 pub use metrics::Metrics;
-pub use plans::{GatePlan, gate_plan};
+pub use plans::{GatePlan, gate_plan, read_revision};
 pub use problem::Problem;
 pub use replicas::{LeaseOptions, Shares};
 pub use revision::Loaded;

@@ -135,6 +135,18 @@ fn delivers_to(step: &StepState, target: &Target) -> bool {
     step.targets.iter().any(|state| state.target == *target && !state.cleared)
 }
 
+/// Reads a revision with all its parts.
+///
+/// # Errors
+/// In words: what isn't there or can't be read.
+pub async fn read_revision(
+    client: &kube::Client,
+    namespace: &str,
+    name: &str,
+) -> Result<Arc<crate::Loaded>, String> {
+    crate::records::read_revision(client, namespace, name).await.map_err(|error| error.to_string())
+}
+
 /// Reads everything from the hub and makes the plan of a gate: what `fleetctl plan` shows.
 ///
 /// # Errors

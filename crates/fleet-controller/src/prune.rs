@@ -63,9 +63,13 @@ pub(crate) async fn delete_all(
         cluster: target.cluster.clone(),
         message: error.message,
     })?;
-    let member = Acting::new(member, account);
+    delete_each(&Acting::new(member, account), gone, owner).await
+}
+
+/// Deletes those objects that are ours, one after another, in the order given.
+pub(crate) async fn delete_each(member: &Acting, gone: &[ObjectId], owner: &str) -> Result<(), MemberError> {
     for id in gone {
-        delete(&member, id, owner).await?;
+        delete(member, id, owner).await?;
     }
     Ok(())
 }

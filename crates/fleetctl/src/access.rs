@@ -138,6 +138,11 @@ impl Access {
         self.called
     }
 
+    /// Whether the user has a way of their own to a member.
+    pub(crate) fn knows(&self, name: &str, alias: Option<&str>) -> bool {
+        std::iter::once(name).chain(alias).any(|context| self.has(context))
+    }
+
     fn has(&self, context: &str) -> bool {
         self.kubeconfig.contexts.iter().any(|entry| entry.name == context)
     }
@@ -203,6 +208,20 @@ impl Cluster {
             user: String::new(),
             advice: HUB_ADVICE,
         })
+    }
+
+    /// A member by a client for it. `context` is what it is called in messages.
+    pub(crate) fn of_member(client: kube::Client, context: &str, server: &str, deadline: Duration) -> Self {
+        Self {
+            client,
+            context: context.to_owned(),
+            server: server.to_owned(),
+            deadline,
+            default_namespace: "default".to_owned(),
+            in_pod: false,
+            user: String::new(),
+            advice: MEMBER_ADVICE,
+        }
     }
 
     /// Makes a request within the deadline.

@@ -1,6 +1,7 @@
 //! The command line as it is typed.
 
 mod application;
+mod cluster;
 mod controller;
 mod diagnose;
 mod drift;
@@ -17,6 +18,11 @@ use clap::{Args, CommandFactory, FromArgMatches as _, Parser, Subcommand, ValueE
 pub use application::{
     AppArgs, ApprovalArgs, DeleteArgs, ListArgs, PlanArgs, StatusArgs, StepArgs, WorkflowArgs,
     WorkflowCommand,
+};
+pub use cluster::{
+    AdminArgs, AliasArgs, ClusterArgs, ClusterCommand, ClusterListArgs, ClusterStatusArgs, CordonArgs,
+    DetachArgs, JoinArgs, LabelArgs, ListOutput, ProbeArgs, ProfileName, RejoinArgs, RenameArgs, RotateArgs,
+    UncordonArgs,
 };
 pub use controller::{ControllerArgs, Drift, KeepArgs, LogFormat, TellArgs, WorkArgs};
 pub use diagnose::DiagnoseArgs;
@@ -79,7 +85,7 @@ pub enum Command {
     /// See, approve and steer the runs of applications
     #[command(visible_alias = "wf")]
     Workflow(WorkflowArgs),
-    /// See the members of the fleet
+    /// Join, see and look after the members of the fleet
     Cluster(ClusterArgs),
     /// Find the usual mistakes, and how to mend each
     Diagnose(DiagnoseArgs),
@@ -108,36 +114,6 @@ pub struct DemoArgs {
     /// Leave everything running at the end, and say how to reach it
     #[arg(long)]
     pub keep: bool,
-}
-
-/// `cluster`
-#[derive(Debug, Args)]
-#[command(after_help = "Example:\n  fleetctl cluster list")]
-pub struct ClusterArgs {
-    /// What to see.
-    #[command(subcommand)]
-    pub command: ClusterCommand,
-}
-
-/// `cluster …`
-#[derive(Debug, Subcommand)]
-pub enum ClusterCommand {
-    /// List the members, newest join first
-    #[command(visible_alias = "ls", after_help = "Example:\n  fleetctl cluster list")]
-    List(OutputArgs),
-    /// Show what is known of one member
-    #[command(after_help = "Example:\n  fleetctl cluster status cluster1-beijing")]
-    Status(ClusterStatusArgs),
-}
-
-/// `cluster status`
-#[derive(Debug, Args)]
-pub struct ClusterStatusArgs {
-    /// The member's name or alias
-    pub name: String,
-    /// How to write it.
-    #[command(flatten)]
-    pub output: OutputArgs,
 }
 
 /// `version`

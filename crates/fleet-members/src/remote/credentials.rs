@@ -106,7 +106,8 @@ impl Credentials {
     }
 
     /// The same, with the server's certificate held to another name than the endpoint's.
-    pub(super) fn named(mut self, server_name: Option<String>) -> Self {
+    #[must_use]
+    pub fn named(mut self, server_name: Option<String>) -> Self {
         self.server_name = server_name.filter(|name| !name.is_empty());
         self
     }

@@ -40,6 +40,27 @@ fn every_exit_code_is_in_the_help() {
     }
 }
 
+/// Taken for each other, a member would be joined to itself.
+#[test]
+fn the_hubs_and_a_members_kubeconfig_are_two() {
+    for line in [
+        "fleetctl --kubeconfig hub cluster join member --name m",
+        "fleetctl cluster rotate m member --keep-credentials --kubeconfig hub",
+        "fleetctl cluster rejoin m member --kubeconfig hub",
+    ] {
+        let cli = parsed(line).unwrap();
+        assert_eq!(cli.global.kubeconfig.as_deref(), Some(std::path::Path::new("hub")), "{line}");
+        let Command::Cluster(cluster) = cli.command else { panic!("{line}") };
+        let member = match cluster.command {
+            ClusterCommand::Join(join) => Some(join.kubeconfig),
+            ClusterCommand::Rotate(rotate) => rotate.admin.kubeconfig,
+            ClusterCommand::Rejoin(rejoin) => rejoin.admin.kubeconfig,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(member.as_deref(), Some(std::path::Path::new("member")), "{line}");
+    }
+}
+
 /// The lines of the manual.
 #[test]
 fn the_documented_lines_parse() {
@@ -57,6 +78,14 @@ fn the_documented_lines_parse() {
         "fleetctl delete web-demo --orphan --force",
         "fleetctl local down",
         "fleetctl completion bash",
+        "fleetctl cluster join ./a.kubeconfig --name mc-bj1 --alias cluster1-beijing --labels region=cn-north",
+        "fleetctl cluster join - --member-context a --profile namespaced --namespaces web,shop --dry-run",
+        "fleetctl cluster join ./a --profile impersonating --impersonate web/*,shop/deployer -o json",
+        "fleetctl cluster list -o wide -l region=cn-north",
+        "fleetctl cluster probe mc-bj1",
+        "fleetctl cluster label mc-bj1 region=cn-north tier-",
+        "fleetctl cluster cordon mc-bj1 --reason racks",
+        "fleetctl cluster detach mc-bj1 --delete-objects",
     ] {
         let cli = parsed(line);
         assert!(cli.is_ok(), "{line}: {}", cli.unwrap_err());

@@ -18,7 +18,7 @@ use crate::environment::Clock;
 use crate::exit::said;
 
 /// On a ManagedCluster: this process runs it.
-const EMBEDDED: &str = "fleetctl.dev/embedded";
+pub(crate) const EMBEDDED: &str = "fleetctl.dev/embedded";
 /// On a ManagedCluster that this process runs: it doesn't answer, on purpose.
 const STOPPED: &str = "fleetctl.dev/stopped";
 /// How many members are brought up at once.

@@ -14,7 +14,12 @@ use serde_json::Value;
 
 /// A fleet in memory that listens on a free port.
 pub(crate) async fn fleet_with(controller: bool) -> Embedded {
-    let mut options = EmbeddedOptions::in_memory(Arc::new(jiff::Timestamp::now), 7);
+    fleet_of(controller, 7).await
+}
+
+/// A fleet whose clusters are others than those of another seed.
+pub(crate) async fn fleet_of(controller: bool, seed: u64) -> Embedded {
+    let mut options = EmbeddedOptions::in_memory(Arc::new(jiff::Timestamp::now), seed);
     options.controller = controller;
     options.listen = Some("127.0.0.1:0".parse().unwrap());
     Embedded::start(options).await.unwrap()

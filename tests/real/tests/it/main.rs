@@ -2,6 +2,7 @@
 
 mod chart;
 mod install;
+mod join;
 mod noise;
 mod release;
 mod scenario;
