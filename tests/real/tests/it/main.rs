@@ -1,5 +1,7 @@
 //! What holds on real clusters.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may")]
+
 mod chart;
 mod install;
 mod join;
