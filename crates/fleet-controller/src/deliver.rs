@@ -11,6 +11,7 @@ use fleet_plan::{Desired, TargetPlan, desired, wave};
 use fleet_workflow::{Delivery, Problem};
 use futures::{FutureExt as _, StreamExt as _};
 use serde_json::Value;
+use tracing::Instrument as _;
 
 use crate::board::Board;
 use crate::context::Context;
@@ -51,8 +52,16 @@ pub(crate) fn start(ctx: &Arc<Context>, walk: &Walk, job: Job) {
     }
     job.board.set_delivery(&job.run, &key, Delivery::Running);
     let (ctx, app) = (Arc::clone(ctx), walk.key.clone());
+    let span = tracing::debug_span!(
+        "deliver",
+        namespace = job.namespace,
+        application = job.application,
+        run = job.run,
+        step = job.step,
+        cluster = job.target.cluster
+    );
     walk.hold.spawn(async move {
-        let outcome = deliver(&ctx, &job).await;
+        let outcome = deliver(&ctx, &job).instrument(span).await;
         job.board.set_delivery(&job.run, &key, outcome);
         ctx.due.wake(&app);
     });

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use tokio::time::error::Elapsed;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
 
 use crate::breaker::Breaker;
 use crate::budget::Budget;
@@ -311,7 +312,8 @@ impl Member {
         let permit = self.budget.enter().await.map_err(&busy)?;
         let deadline = self.shared.options.request_timeout;
         let began = Instant::now();
-        let outcome = tokio::time::timeout(deadline, request).await;
+        let span = tracing::debug_span!("member request", cluster = self.name, verb = what, about = %about);
+        let outcome = tokio::time::timeout(deadline, request).instrument(span).await;
         drop(permit);
         telemetry.asked(&self.name, what, answer_of(&outcome), began.elapsed());
         let error = match outcome {

@@ -3,6 +3,8 @@
 //! Lines carry fields (`namespace`, `application`, `run`, `step`, `cluster`) rather than sentences to be taken apart.
 //! Nothing writes a Secret's value: what fields carry are names, hashes, counts and what servers say.
 
+#[cfg(feature = "otlp")]
+mod otlp;
 mod repetition;
 
 use std::ffi::OsString;
@@ -31,6 +33,9 @@ pub struct Settings {
     pub filter: String,
     /// How.
     pub format: LogFormat,
+    /// Where traces go.
+    #[cfg(feature = "otlp")]
+    pub collector: Option<String>,
 }
 
 impl Settings {
@@ -38,15 +43,66 @@ impl Settings {
     pub fn of(called: Called, arguments: &[OsString], variable: Option<String>) -> Self {
         if let Ok(args::Cli { command: Command::Controller(controller), .. }) = args::parse(called, arguments)
         {
-            return Self { filter: controller.tell.log_level, format: controller.tell.log_format };
+            return Self {
+                #[cfg(feature = "otlp")]
+                collector: controller.tell.otlp_endpoint.clone(),
+                ..Self::new(&controller.tell.log_level, controller.tell.log_format)
+            };
         }
-        Self { filter: variable.unwrap_or_else(|| COMMAND.to_owned()), format: LogFormat::Text }
+        Self::new(&variable.unwrap_or_else(|| COMMAND.to_owned()), LogFormat::Text)
+    }
+
+    /// Lines only.
+    pub fn new(filter: &str, format: LogFormat) -> Self {
+        Self {
+            filter: filter.to_owned(),
+            format,
+            #[cfg(feature = "otlp")]
+            collector: None,
+        }
     }
 }
 
-/// Logs to stderr from now on, in the whole process.
-pub fn start(settings: &Settings) {
+/// What is written and sent, until it is ended.
+#[derive(Default)]
+pub struct Logging {
+    #[cfg(feature = "otlp")]
+    traces: Option<otlp::Traces>,
+}
+
+impl Logging {
+    /// Sends what is left; may block for a moment.
+    pub fn end(self) {
+        #[cfg(feature = "otlp")]
+        if let Some(traces) = self.traces {
+            traces.end();
+        }
+    }
+}
+
+/// Logs to stderr from now on, in the whole process. To be called within the runtime.
+///
+/// # Errors
+/// In words, where traces can't be sent.
+#[cfg(not(feature = "otlp"))]
+pub fn start(settings: &Settings) -> Result<Logging, String> {
     let _ = Registry::default().with(layer(settings, std::io::stderr)).try_init();
+    Ok(Logging::default())
+}
+
+/// Logs to stderr, and sends traces where that is asked for, from now on, in the whole process. To be called within
+/// the runtime.
+///
+/// # Errors
+/// In words, where traces can't be sent.
+#[cfg(feature = "otlp")]
+pub fn start(settings: &Settings) -> Result<Logging, String> {
+    let (spans, traces) = match &settings.collector {
+        Some(endpoint) => otlp::traces(endpoint).map(|(spans, traces)| (Some(spans), Some(traces)))?,
+        None => (None, None),
+    };
+    let _ = Registry::default().with(layer(settings, std::io::stderr)).with(spans).try_init();
+    Ok(Logging { traces })
 }
 
 /// What writes log lines.
@@ -92,7 +148,7 @@ mod tests {
     /// A log pipeline reads fields; if they were only in the text, nobody could ask for one Application's lines.
     #[test]
     fn json_lines_have_their_fields_at_the_top() {
-        let settings = Settings { filter: CONTROLLER.to_owned(), format: LogFormat::Json };
+        let settings = Settings::new(CONTROLLER, LogFormat::Json);
         let text = logged(&settings, || {
             tracing::info!(namespace = "demo", application = "web", run = "web-1", "the run has started");
             tracing::debug!("chatter");
@@ -112,7 +168,7 @@ mod tests {
             Settings::of(Called::Fleetctl, &words, variable.map(str::to_owned))
         };
         let json = of("fleetctl controller --log-format json --log-level debug", None);
-        assert_eq!(json, Settings { filter: "debug".to_owned(), format: LogFormat::Json });
+        assert_eq!(json, Settings::new("debug", LogFormat::Json));
         assert_eq!(of("fleetctl demo", None).filter, COMMAND);
         assert_eq!(of("fleetctl demo", Some("debug")).filter, "debug");
         assert_eq!(of("fleetctl nonsense", None).filter, COMMAND);

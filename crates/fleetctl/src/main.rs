@@ -21,7 +21,6 @@ fn main() -> ExitCode {
         arguments.push("fleetctl".into());
     }
     let environment = environment(&arguments);
-    log::start(&log::Settings::of(environment.called, &arguments, log_variable()));
     // kube and the listener would each choose a provider; one for all.
     let _ = rustls::crypto::ring::default_provider().install_default();
     // One connection for each member, and as many again where they are served from here: the usual soft limit of 1,024
@@ -35,7 +34,16 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    let logging = {
+        let _within = runtime.enter();
+        log::start(&log::Settings::of(environment.called, &arguments, log_variable()))
+    };
+    let logging = logging.unwrap_or_else(|why| {
+        environment.streams.note(&format!("warning: traces aren't sent: {why}"));
+        log::Logging::default()
+    });
     let exit = runtime.block_on(fleetctl::run(&environment, &arguments));
+    logging.end();
     // A question that nobody answered is still being read.
     runtime.shutdown_timeout(Duration::from_millis(100));
     ExitCode::from(exit.code())

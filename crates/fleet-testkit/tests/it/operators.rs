@@ -42,6 +42,21 @@ async fn told(
     Ok(told)
 }
 
+/// Waits until a scrape shows these lines: the controller's caches follow what a test sees by a watch of its own.
+async fn shows(metrics: &fleet_controller::Metrics, lines: &[&str]) -> anyhow::Result<()> {
+    let shown = tokio::time::timeout(Duration::from_secs(20), async {
+        let mut pause = tokio::time::interval(Duration::from_millis(20));
+        while !metrics.encode().is_ok_and(|text| lines.iter().all(|line| text.contains(line))) {
+            pause.tick().await;
+        }
+    });
+    let in_time = shown.await.is_ok();
+    let text = metrics.encode()?;
+    let missing: Vec<&&str> = lines.iter().filter(|line| !text.contains(**line)).collect();
+    anyhow::ensure!(in_time, "{missing:?} not in:\n{text}");
+    Ok(())
+}
+
 /// Whoever is on call reads `kubectl describe application` and the dashboard: each must show what happened, once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_is_told_and_counted() -> anyhow::Result<()> {
@@ -55,10 +70,9 @@ async fn a_run_is_told_and_counted() -> anyhow::Result<()> {
     let waiting = fleet.wait_phase("web", "workflowSuspending").await?;
     let said = told(&fleet, "demo", "web", &["WorkflowStarted", "WaitingForApproval"]).await?;
     assert!(said.iter().any(|told| told.contains("fleetctl workflow resume web -n demo")), "{said:#?}");
-    let text = metrics.encode()?;
-    for line in ["fleetctl_approvals_waiting 1.0", "fleetctl_applications{phase=\"workflowSuspending\"} 1"] {
-        assert!(text.contains(line), "{line} isn't in:\n{text}");
-    }
+    let waiting_there =
+        ["fleetctl_approvals_waiting 1.0", "fleetctl_applications{phase=\"workflowSuspending\"} 1"];
+    shows(&metrics, &waiting_there).await?;
     assert_eq!((health.waits_for(), health.ailments()), (vec![], vec![]));
 
     fleet.approve(&waiting).await?;
@@ -71,8 +85,7 @@ async fn a_run_is_told_and_counted() -> anyhow::Result<()> {
     let said = told(&fleet, "demo", "web", &["DriftRepaired"]).await?;
     assert!(said.contains("DriftRepaired: ConfigMap demo/settings on m1: data.key"), "{said:#?}");
 
-    let text = metrics.encode()?;
-    for line in [
+    let lines = [
         "fleetctl_runs_started_total{cause=\"Created\"} 1",
         "fleetctl_runs_ended_total{phase=\"succeeded\"} 1",
         "fleetctl_steps_total{type=\"deploy\",state=\"suspending\"} 1",
@@ -91,9 +104,8 @@ async fn a_run_is_told_and_counted() -> anyhow::Result<()> {
         "fleetctl_turns_total{outcome=\"failed\"} 0",
         "fleetctl_queue_length",
         "process_resident_memory_bytes",
-    ] {
-        assert!(text.contains(line), "{line} isn't in:\n{text}");
-    }
+    ];
+    shows(&metrics, &lines).await?;
     engine.stop().await?;
     Ok(())
 }
@@ -110,12 +122,12 @@ async fn a_member_that_goes_and_comes_back_is_told() -> anyhow::Result<()> {
     fleet.apply("hub", &app(&[CONFIG], &["m1", "m2"])).await?;
     told(&fleet, "demo", "web", &["TargetUnreachable"]).await?;
     told(&fleet, "default", "m2", &["Unreachable"]).await?;
-    assert!(metrics.encode()?.contains("fleetctl_member_breaker_open{cluster=\"m2\"} 1"));
+    shows(&metrics, &["fleetctl_member_breaker_open{cluster=\"m2\"} 1"]).await?;
     fleet.api().set_reachable("m2", true);
     fleet.wait_phase("web", "running").await?;
     told(&fleet, "demo", "web", &["TargetReachable", "WorkflowSucceeded"]).await?;
     told(&fleet, "default", "m2", &["ManagedClusterAvailable"]).await?;
-    assert!(metrics.encode()?.contains("fleetctl_member_reachable{cluster=\"m2\"} 1"));
+    shows(&metrics, &["fleetctl_member_reachable{cluster=\"m2\"} 1"]).await?;
     engine.stop().await?;
     Ok(())
 }
@@ -143,7 +155,7 @@ async fn only_listed_namespaces_are_watched() -> anyhow::Result<()> {
     told(&fleet, "third", "web", &["WorkflowSucceeded"]).await?;
     let others: Api<fleet_api::Application> = Api::namespaced(fleet.client("hub"), "other");
     assert_eq!(others.get("web").await?.status, None, "somebody else's");
-    assert!(metrics.encode()?.contains("fleetctl_runs_started_total{cause=\"Created\"} 2"));
+    shows(&metrics, &["fleetctl_runs_started_total{cause=\"Created\"} 2"]).await?;
     engine.stop().await?;
     Ok(())
 }
@@ -162,6 +174,48 @@ async fn drift_can_be_reported_by_default() -> anyhow::Result<()> {
     let said = told(&fleet, "demo", "web", &["DriftReported"]).await?;
     assert!(said.iter().any(|told| told.contains("left so (--drift report): data.key")), "{said:#?}");
     assert_eq!(crate::small::value(&fleet, "m1", "settings").await?, Some(json!("by hand")));
+    engine.stop().await?;
+    Ok(())
+}
+
+/// The hub's etcd must not fill with history; and what a member that was away for ten edits still holds must stay on
+/// record, or nobody could say what to delete there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn history_is_bounded_and_what_is_needed_stays() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one"), ("m2", "two")]).await?;
+    let mut options = fleet.options();
+    (options.kept_runs, options.kept_revisions) = (2, 2);
+    let engine = Engine::with(&fleet, Meter::new(), Meter::new(), options);
+    fleet.apply("hub", &config("settings", "0")).await?;
+    fleet.apply("hub", &app(&[CONFIG], &["m1", "m2"])).await?;
+    let first = fleet.wait_phase("web", "running").await?;
+    let first = first.status.and_then(|status| status.latest_revision).expect("there").name;
+    // From now on nothing newer reaches the second member: runs are superseded before it.
+    fleet.api().set_reachable("m2", false);
+    for edit in 1..=10 {
+        fleet.apply("hub", &config("settings", &edit.to_string())).await?;
+        fleet
+            .wait("web", |app| {
+                let latest = app.status.as_ref().and_then(|status| status.latest_revision.as_ref());
+                latest.is_some_and(|latest| latest.revision == edit + 1)
+            })
+            .await?;
+    }
+    let hub = fleet.client("hub");
+    let runs: Api<fleet_api::Run> = Api::namespaced(hub.clone(), "demo");
+    let revisions: Api<fleet_api::ApplicationRevision> = Api::namespaced(hub, "demo");
+    let runs = runs.list(&Default::default()).await?.items;
+    let revisions = revisions.list_metadata(&Default::default()).await?.items;
+    let revisions: BTreeSet<String> = revisions.iter().map(kube::ResourceExt::name_any).collect();
+    assert!((2..=4).contains(&runs.len()), "{} runs", runs.len());
+    assert!((3..=6).contains(&revisions.len()), "{revisions:?}");
+    assert!(revisions.contains(&first), "the second member still has {first}: {revisions:?}");
+    for run in &runs {
+        assert!(revisions.contains(&run.spec.revision), "{:?} is needed by a kept run", run.spec.revision);
+    }
+    fleet.api().set_reachable("m2", true);
+    fleet.wait_run("web", 11, "running").await?;
+    assert_eq!(crate::small::value(&fleet, "m2", "settings").await?, Some(json!("10")));
     engine.stop().await?;
     Ok(())
 }

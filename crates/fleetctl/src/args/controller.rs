@@ -103,6 +103,10 @@ pub struct TellArgs {
     /// Serve /metrics, /healthz and /readyz here, over plain HTTP; else nowhere. Port 0 takes a free one
     #[arg(long, env = "FLEETCTL_LISTEN", value_name = "ADDRESS:PORT", value_parser = address)]
     pub listen: Option<SocketAddr>,
+    /// Send traces to the collector at this base URL, over OTLP; else nowhere
+    #[cfg(feature = "otlp")]
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL", value_parser = collector)]
+    pub otlp_endpoint: Option<String>,
     /// How log lines are written to stderr
     #[arg(long, env = "FLEETCTL_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,
@@ -162,6 +166,18 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
         "write an IP address and a port, as in 127.0.0.1:8080, 0.0.0.0:8080 or [::]:8080".to_owned()
     })
+}
+
+#[cfg(feature = "otlp")]
+fn collector(text: &str) -> Result<String, String> {
+    let parsed: Result<http::Uri, _> = text.parse();
+    let fits =
+        parsed.is_ok_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some());
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        Err("write it as http://HOST:4318 or https://HOST:4318".to_owned())
+    }
 }
 
 fn filter(text: &str) -> Result<String, String> {

@@ -6,7 +6,6 @@ use fleet_api::{Application, ManagedCluster, ResourceTracker, crds, names};
 use fleet_controller::resolve::{ObjectReference, Selection, references};
 use fleet_members::Credentials;
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Node, Secret};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -23,8 +22,6 @@ use crate::exit::{Exit, Failure, Outcome};
 
 /// The Lease of Kubernetes' own workload controllers.
 const CONTROLLER_MANAGER: &str = "kube-controller-manager";
-/// Images of controllers that reconcile the same kinds.
-const RIVALS: [&str; 1] = ["vela-core"];
 /// The component type that refers to objects of the hub.
 const REF_OBJECTS: &str = "ref-objects";
 
@@ -152,10 +149,8 @@ impl Gathering<'_> {
         let nodes: Api<Node> = Api::all(client.clone());
         let listed = self.ask("nodes", nodes.list_metadata(&ListParams::default())).await;
         self.snapshot.nodes = listed.map_or(0, |listed| listed.items.len());
-        let deployments: Api<Deployment> = Api::all(client);
-        let deployments = self.all("deployments", &deployments, &ListParams::default()).await;
-        self.snapshot.rivals =
-            deployments.iter().filter(|deployment| is_rival(deployment)).map(place).collect();
+        let others = crate::beside::others(&client, self.hub.deadline, self.snapshot.now).await;
+        self.snapshot.rivals = others.into_iter().map(|other| other.evidence).collect();
     }
 
     async fn controller_manager(&mut self) {
@@ -301,20 +296,4 @@ fn holder(lease: &Lease) -> Holder {
         renewed: spec.renew_time.map(|time| time.0),
         seconds: spec.lease_duration_seconds.map_or(15, i64::from),
     }
-}
-
-fn is_rival(deployment: &Deployment) -> bool {
-    let pods = deployment.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
-    let images =
-        pods.iter().flat_map(|pods| &pods.containers).filter_map(|container| container.image.as_deref());
-    let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas) != Some(0);
-    let name = |image: &str| {
-        let last = image.rsplit('/').next().unwrap_or_default();
-        last.split([':', '@']).next().unwrap_or_default().to_owned()
-    };
-    wanted && images.into_iter().any(|image| RIVALS.contains(&name(image).as_str()))
-}
-
-fn place(deployment: &Deployment) -> String {
-    format!("{}/{}", deployment.namespace().unwrap_or_default(), deployment.name_any())
 }

@@ -19,7 +19,7 @@ pub struct Snapshot {
     pub definitions: Vec<Definition>,
     /// Controllers by their Leases.
     pub leases: Vec<Holder>,
-    /// Deployments of other controllers of the same kinds: namespace and name.
+    /// What there is of other controllers of the same kinds, in words.
     pub rivals: Vec<String>,
     /// Whether a kube-controller-manager holds its Lease.
     pub controller_manager: bool,

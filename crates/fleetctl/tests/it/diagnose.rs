@@ -11,6 +11,23 @@ fn codes(text: &str) -> Vec<String> {
     found.iter().map(|finding| finding["code"].as_str().unwrap().to_owned()).collect()
 }
 
+/// What `kubectl describe` says; nothing where there is no kubectl.
+fn describe(line: &CommandLine) -> Option<String> {
+    let described = std::process::Command::new("kubectl")
+        .args(["describe", "application", "web-demo", "-n", "demo"])
+        .env("KUBECONFIG", &line.kubeconfig)
+        .env("KUBECACHEDIR", line.kubeconfig.with_file_name("cache"))
+        .output();
+    let required = std::env::var("FLEETCTL_REQUIRE_KUBECTL").is_ok();
+    match described {
+        Ok(output) => Some(String::from_utf8_lossy(&output.stdout).into_owned()),
+        Err(error) => {
+            assert!(!required, "kubectl can't be run: {error}");
+            None
+        }
+    }
+}
+
 /// From a fresh fleet, where nothing is wrong, to one with three mistakes and a gate that waits.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_usual_mistakes_are_found() {
@@ -21,6 +38,16 @@ async fn the_usual_mistakes_are_found() {
 
     apply_example(&hub).await;
     in_phase(&hub, Phase::WorkflowSuspending).await;
+    // The same for who looks with kubectl: Events, with the command to go on with.
+    crate::support::eventually("described", async || {
+        describe(&line).is_none_or(|said| said.contains("WaitingForApproval"))
+    })
+    .await;
+    let described = describe(&line).unwrap_or_default();
+    assert!(
+        described.is_empty() || described.contains("fleetctl workflow resume web-demo -n demo"),
+        "{described}"
+    );
     let text = line.done("fleetctl diagnose web-demo -n demo").await;
     assert!(text.contains("note application demo/web-demo (WaitingForApproval)"), "{text}");
     assert!(text.contains("fleetctl workflow resume web-demo -n demo"), "{text}");

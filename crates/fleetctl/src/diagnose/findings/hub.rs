@@ -23,9 +23,11 @@ pub(super) fn findings(snapshot: &Snapshot) -> Vec<Finding> {
         all.push(Finding::new(
             Error,
             "AnotherController",
-            format!("deployment {rival}"),
-            "it is a controller of the same kinds: two that write one Application's status undo each other's work",
-            "let one of them go; docs/moving.md has the way to move over",
+            "the hub",
+            format!(
+                "another controller of the same kinds is there, and each would undo the other's work: {rival}"
+            ),
+            "let one of them go; docs/moving-over.md has the way to move over",
         ));
     }
     for (tracker, application) in &snapshot.lost_inventories {
@@ -89,7 +91,7 @@ fn of_definition(snapshot: &Snapshot, definition: &Definition) -> Option<Finding
             format!(
                 "it belongs to {owner} and differs from ours: another controller of the same kinds may run here"
             ),
-            "use another hub, or move over: docs/moving.md",
+            "use another hub, or move over: docs/moving-over.md",
         ),
         None => Finding::new(
             Warning,

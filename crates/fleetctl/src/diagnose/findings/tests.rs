@@ -116,7 +116,7 @@ fn definitions() {
             found["metadata"]["annotations"] = json!({"meta.helm.sh/release-name": "kubevela"});
         }
     };
-    one(theirs(0), Error, "DefinitionOfOthers", "docs/moving.md");
+    one(theirs(0), Error, "DefinitionOfOthers", "docs/moving-over.md");
     let members = well().definitions.iter().position(|d| d.name().starts_with("managedclusters.")).unwrap();
     one(theirs(members), Note, "DefinitionShared", "nothing to do");
 }
@@ -132,8 +132,8 @@ fn the_controller() {
     one(never, Error, "ControllerNotRunning", "fleetctl install");
     let behind = |s: &mut Snapshot| s.applications[0].status.as_mut().unwrap().observed_generation = 1;
     one(behind, Warning, "ControllerBehind", "/metrics");
-    let rival = |s: &mut Snapshot| s.rivals.push("vela-system/kubevela-vela-core".to_owned());
-    one(rival, Error, "AnotherController", "docs/moving.md");
+    let rival = |s: &mut Snapshot| s.rivals.push("Deployment vela-system/kubevela-vela-core".to_owned());
+    one(rival, Error, "AnotherController", "docs/moving-over.md");
     // An embedded hub has a controller without a Lease.
     assert_eq!(found(|s| s.leases.clear()), []);
     // One that was made a moment ago hasn't been missed yet.
