@@ -76,7 +76,19 @@ pub const LOCAL_CLUSTER: &str = "local";
 /// The longest label value, in bytes.
 const LABEL_LIMIT: usize = 63;
 
-/// Identifies one Application of one hub on every member: a hash of the hub's kube-system UID, namespace and name.
+/// On the hub's kube-system namespace: the identity of the hub that this one replaces (the UID of that one's
+/// kube-system). A hub that was made anew then owns what the other delivered.
+pub const HUB_ID: &str = "fleetctl.dev/hub-id";
+
+/// Tells a hub from any other, from the metadata of its kube-system namespace: its UID, or the identity that it took
+/// over. Nothing where it has neither.
+pub fn hub_identity(system: &kube::core::ObjectMeta) -> Option<&str> {
+    let taken_over = system.annotations.as_ref().and_then(|annotations| annotations.get(HUB_ID));
+    let taken_over = taken_over.map(|id| id.trim()).filter(|id| !id.is_empty());
+    taken_over.or(system.uid.as_deref())
+}
+
+/// Identifies one Application of one hub on every member: a hash of [`hub_identity`], namespace and name.
 pub fn owner_hash(hub_uid: &str, namespace: &str, name: &str) -> String {
     ContentHash::of_value(&serde_json::json!([hub_uid, namespace, name])).short()
 }

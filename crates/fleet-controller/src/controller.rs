@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fleet_api::{
     Application, Approval, ClusterAccessPolicy, ComponentDefinition, DriftHold, ManagedCluster, Policy,
-    TraitDefinition, Workflow,
+    TraitDefinition, Workflow, names,
 };
 use fleet_members::{MemberEvent, Members, Transport};
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -85,7 +85,7 @@ impl Controller {
         }
         let namespaces: Api<Namespace> = Api::all(self.hub.clone());
         let system = namespaces.get("kube-system").await.map_err(ControllerError::Hub)?;
-        let uid = system.uid().ok_or(ControllerError::NoIdentity)?;
+        let uid = names::hub_identity(&system.metadata).ok_or(ControllerError::NoIdentity)?.to_owned();
         let tasks = TaskTracker::new();
         let (due, woken) = Due::new();
         let due = Arc::new(due);

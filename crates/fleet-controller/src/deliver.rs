@@ -182,6 +182,7 @@ async fn send(member: &Acting, job: &Job, object: &Desired) -> Result<(), Refusa
             return Ok(());
         }
     }
+    let seen_ours = seen.is_some();
     let live = match seen {
         Some(_) => None,
         None => ours_or_absent(member, job, object, action.is_some_and(|action| action.take_over)).await?,
@@ -189,12 +190,16 @@ async fn send(member: &Acting, job: &Job, object: &Desired) -> Result<(), Refusa
     if action.is_some_and(|action| action.recreate) {
         recreate(member, id).await?;
     }
+    let was_ours = live.as_ref().map_or(seen_ours, |live| live.owner() == Some(&job.owner));
     let mut force = live.as_ref().is_some_and(|live| live.owner().is_none());
     let mut made_namespace = false;
     loop {
         let answer = member.apply(id, &object.object, &job.manager(), force).await;
         match answer {
             Ok(left) => {
+                if was_ours && left.before_first_apply {
+                    member.forget_unnamed(id).await.map_err(refuse)?;
+                }
                 job.board.expect(member.name(), id, left.managed);
                 return Ok(());
             }
@@ -253,9 +258,16 @@ async fn ours_or_absent(
         Some(_) => {
             let label = |name: &str| live.labels.get(name).map_or("?", String::as_str);
             let other = format!("{}/{}", label(names::APP_NAMESPACE), label(names::APP_NAME));
-            let message = format!(
-                "{id} on {cluster} belongs to the application {other}; deliver it from one application only, or under another name"
-            );
+            let advice = if other == format!("{}/{}", job.namespace, job.application) {
+                format!(
+                    " of another hub; deliver it from one hub only, or, where this hub replaces the other: kubectl annotate \
+                     namespace kube-system {}=UID (that of the other's kube-system), and start the controllers anew",
+                    names::HUB_ID
+                )
+            } else {
+                "; deliver it from one application only, or under another name".to_owned()
+            };
+            let message = format!("{id} on {cluster} belongs to the application {other}{advice}");
             Err(Refusal::Final(problem("OwnedByAnotherApplication", message)))
         }
         None if take_over => Ok(Some(live)),

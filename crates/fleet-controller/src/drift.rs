@@ -8,6 +8,7 @@ use fleet_api::{DriftState, ObjectId, StepPhase, Target, TargetPhase};
 use fleet_json::FieldPath;
 use fleet_members::{Acting, Live, Member, MemberError, Observed};
 use fleet_plan::{Desired, DriftMode, Subject};
+use serde_json::Value;
 
 use crate::board::{Board, Found};
 use crate::context::{AppKey, Context, Noted, OnDrift};
@@ -228,6 +229,15 @@ enum Next {
     LookAgain,
 }
 
+/// Whether the object says that we applied it.
+fn applied_by(live: &Value, manager: &str) -> bool {
+    let entries = live.pointer("/metadata/managedFields").and_then(Value::as_array);
+    entries.into_iter().flatten().any(|entry| {
+        let says = |key: &str, value: &str| entry.get(key).and_then(Value::as_str) == Some(value);
+        says("manager", manager) && says("operation", "Apply")
+    })
+}
+
 /// What differs, and who wrote there.
 struct Difference {
     /// Empty where the object was deleted.
@@ -268,6 +278,7 @@ impl Repair {
                     return Next::Tell;
                 }
                 let found = fleet_plan::drift(id, &self.desired.object, live);
+                let nothing_differs = found.is_empty();
                 let found: Vec<_> = found
                     .into_iter()
                     .map(|drift| drift.path)
@@ -276,11 +287,15 @@ impl Repair {
                         DriftMode::Repair | DriftMode::Report => true,
                     })
                     .collect();
-                if found.is_empty() {
+                if nothing_differs && self.mode == DriftMode::Repair && !applied_by(live, &self.manager) {
+                    // Somebody cleared them: what we send no more would stay, since nothing says that it was ours.
+                    Difference { fields: vec!["metadata.managedFields".to_owned()], manager: None }
+                } else if found.is_empty() {
                     return self.as_it_should_be(before.as_deref());
+                } else {
+                    let manager = writer::of(live, &found, &self.manager);
+                    Difference { fields: found.iter().map(FieldPath::to_dotted).collect(), manager }
                 }
-                let manager = writer::of(live, &found, &self.manager);
-                Difference { fields: found.iter().map(FieldPath::to_dotted).collect(), manager }
             }
         };
         self.tell(Drift::Found, "");
@@ -384,6 +399,11 @@ impl Repair {
         self.board.end_sending_repair(cluster);
         match outcome {
             Ok(left) => {
+                if left.before_first_apply
+                    && let Err(error) = self.member.forget_unnamed(id).await
+                {
+                    tracing::warn!(cluster, object = %id, %error, "fields stay owned by nobody in particular");
+                }
                 let differs = differs.words();
                 self.board.expect(cluster, id, left.managed);
                 self.board.repaired(cluster, id);

@@ -163,7 +163,8 @@ pub async fn gate_plan(
     let say = |error: crate::records::RecordError| error.to_string();
     let hub = Api::<k8s_openapi::api::core::v1::Namespace>::all(client.clone());
     let hub = hub.get("kube-system").await.map_err(|error| error.to_string())?;
-    let owner = fleet_api::names::owner_hash(&hub.uid().unwrap_or_default(), &namespace, &app.name_any());
+    let hub = fleet_api::names::hub_identity(&hub.metadata).unwrap_or_default();
+    let owner = fleet_api::names::owner_hash(hub, &namespace, &app.name_any());
     let revision =
         crate::records::read_revision(client, &namespace, &run.spec.revision).await.map_err(say)?;
     let trackers: Api<fleet_api::ResourceTracker> = Api::all(client.clone());

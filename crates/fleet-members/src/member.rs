@@ -9,7 +9,7 @@ use fleet_api::{ObjectId, names};
 use kube::api::{
     Api, DeleteParams, DynamicObject, ListParams, PartialObjectMeta, Patch, PatchParams, Preconditions,
 };
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::time::Instant;
 use tokio::time::error::Elapsed;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +25,10 @@ use crate::registry::{MemberEvent, Shared};
 use crate::resource::ResourcePath;
 use crate::{Answer, Hold, MemberError, Reachability};
 
+/// To whom an API server gives all fields of an object without managedFields when it is first applied to. It owns
+/// them beside the applier, so that nothing that the applier leaves out later would go.
+const BEFORE_FIRST_APPLY: &str = "before-first-apply";
+
 /// An object as the member has it now.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Live {
@@ -36,6 +40,8 @@ pub struct Live {
     pub labels: BTreeMap<String, String>,
     /// The names of its field managers, with `Apply` entries only.
     pub appliers: Vec<String>,
+    /// Whether fields are owned by nobody in particular: the object had no managedFields when it was applied to.
+    pub before_first_apply: bool,
     /// Whether it is being deleted.
     pub deleting: bool,
     /// Hash over the fields that our manager owns, with their values; known of the answer to an apply only.
@@ -44,13 +50,14 @@ pub struct Live {
 
 impl Live {
     pub(crate) fn of(metadata: &kube::core::ObjectMeta) -> Self {
-        let managers = metadata.managed_fields.iter().flatten();
-        let appliers = managers.filter(|entry| entry.operation.as_deref() == Some("Apply"));
+        let managers = || metadata.managed_fields.iter().flatten();
+        let appliers = managers().filter(|entry| entry.operation.as_deref() == Some("Apply"));
         Self {
             uid: metadata.uid.clone().unwrap_or_default(),
             resource_version: metadata.resource_version.clone().unwrap_or_default(),
             labels: metadata.labels.clone().unwrap_or_default(),
             appliers: appliers.filter_map(|entry| entry.manager.clone()).collect(),
+            before_first_apply: managers().any(|e| e.manager.as_deref() == Some(BEFORE_FIRST_APPLY)),
             deleting: metadata.deletion_timestamp.is_some(),
             managed: None,
         }
@@ -262,10 +269,28 @@ impl Member {
     /// # Errors
     /// Where the member doesn't answer or refuses.
     pub async fn release(self: &Arc<Self>, id: &ObjectId, manager: &str) -> Result<(), MemberError> {
+        self.disown(id, manager, &our_labels()).await
+    }
+
+    /// Takes away that fields of an object of ours belong to nobody in particular; see [`Live::before_first_apply`].
+    ///
+    /// # Errors
+    /// Where the member doesn't answer or refuses.
+    pub async fn forget_unnamed(self: &Arc<Self>, id: &ObjectId) -> Result<(), MemberError> {
+        self.disown(id, BEFORE_FIRST_APPLY, &Map::new()).await
+    }
+
+    /// Takes a manager's entries from an object, and sets labels; nothing else of it changes.
+    async fn disown(
+        self: &Arc<Self>,
+        id: &ObjectId,
+        manager: &str,
+        labels: &Map<String, Value>,
+    ) -> Result<(), MemberError> {
         self.may_write()?;
         let api = self.api(id).await?;
         let Some(object) = self.ask("read", id, api.get_metadata_opt(&id.name)).await? else { return Ok(()) };
-        let patch = released(object.metadata, manager);
+        let patch = without(object.metadata, manager, labels);
         self.ask("release", id, api.patch(&id.name, &PatchParams::default(), &Patch::Merge(&patch))).await?;
         Ok(())
     }
@@ -400,20 +425,28 @@ impl Member {
 
 /// The patch that gives an object up, if it still is as it was read.
 pub(crate) fn released(metadata: kube::core::ObjectMeta, manager: &str) -> Value {
+    without(metadata, manager, &our_labels())
+}
+
+/// What takes our labels away.
+fn our_labels() -> Map<String, Value> {
+    [names::APP_NAME, names::APP_NAMESPACE, names::APP_COMPONENT, names::OWNER, names::CONTENT]
+        .iter()
+        .map(|label| ((*label).to_owned(), Value::Null))
+        .collect()
+}
+
+/// The patch that takes a manager's entries from an object and sets labels, if it still is as it was read.
+fn without(metadata: kube::core::ObjectMeta, manager: &str, labels: &Map<String, Value>) -> Value {
     let kept: Vec<_> = metadata.managed_fields.unwrap_or_default();
     let mut kept: Vec<_> = kept.into_iter().filter(|e| e.manager.as_deref() != Some(manager)).collect();
     if kept.is_empty() {
         // An empty list would be read as "unchanged"; one empty entry clears it.
         kept.push(Default::default());
     }
-    let gone: serde_json::Map<String, Value> =
-        [names::APP_NAME, names::APP_NAMESPACE, names::APP_COMPONENT, names::OWNER, names::CONTENT]
-            .iter()
-            .map(|label| ((*label).to_owned(), Value::Null))
-            .collect();
     serde_json::json!({ "metadata": {
         "resourceVersion": metadata.resource_version,
-        "labels": gone,
+        "labels": labels,
         "managedFields": kept,
     }})
 }

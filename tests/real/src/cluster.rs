@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 use tokio::sync::Mutex;
 
+use crate::audit::Request;
 use crate::kubeconfig::{self, User};
 use crate::member::Living;
 use crate::pki::Pki;
@@ -280,16 +281,15 @@ impl Cluster {
         Ok(())
     }
 
-    /// Every request that was answered so far, in order, as audit events (`audit.k8s.io/v1`). Watches are there when
-    /// they end.
+    /// Every request that was answered so far, in order. Watches are there when they end.
     ///
     /// # Errors
     /// Where it isn't audited, or is the user's cluster.
-    pub fn audit(&self) -> Result<Vec<Value>> {
+    pub fn audit(&self) -> Result<Vec<Request>> {
         let text =
             std::fs::read_to_string(audit_log(&self.own()?.room, &self.name)).context("the audit log")?;
         // The last line may be half written.
-        Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+        Ok(text.lines().filter_map(Request::parse).collect())
     }
 
     /// Its etcd.

@@ -2,33 +2,25 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
 
-use crate::{Process, Room};
+use crate::{Process, Room, tools};
 
-/// A `fleetctl` of the user's own to test instead of the one that is built beside the tests.
+/// A `fleetctl` of the user's own to test instead of this workspace's.
 pub const PROGRAM: &str = "FLEETCTL_REAL_PROGRAM";
+
+static BUILT: OnceLock<std::result::Result<PathBuf, String>> = OnceLock::new();
 
 /// The program under test, under its own name.
 ///
 /// # Errors
 /// Where it isn't built.
 pub(crate) fn program(room: &Room) -> Result<PathBuf> {
-    let built = match std::env::var_os(PROGRAM) {
-        Some(said) => PathBuf::from(said),
-        // target/debug/deps/it-… and target/debug/fleetctl-real
-        None => {
-            let tests = std::env::current_exe()?;
-            tests.ancestors().nth(2).context("the target folder")?.join("fleetctl-real")
-        }
-    };
-    ensure!(
-        built.is_file(),
-        "{} isn't there: run `cargo test -p fleet-real --features real`",
-        built.display()
-    );
+    let built = built()?;
     let folder = room.path().join("bin");
     let named = folder.join("fleetctl");
     if !named.exists() {
@@ -36,6 +28,35 @@ pub(crate) fn program(room: &Room) -> Result<PathBuf> {
         std::os::unix::fs::symlink(built, &named)?;
     }
     Ok(named)
+}
+
+/// The program under test. It is built at the first call.
+///
+/// # Errors
+/// Where it can't be built, or isn't where [`PROGRAM`] says.
+pub fn built() -> Result<&'static Path> {
+    let built = BUILT.get_or_init(|| build().map_err(|error| format!("{error:#}")));
+    built.as_deref().map_err(|error| anyhow::anyhow!("{error}"))
+}
+
+fn build() -> Result<PathBuf> {
+    if let Some(said) = std::env::var_os(PROGRAM) {
+        let said = tools::root()?.join(said);
+        ensure!(said.is_file(), "{PROGRAM}: {} isn't there", said.display());
+        return Ok(said);
+    }
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["build", "--package", "fleetctl", "--bin", "fleetctl", "--message-format", "json"])
+        .current_dir(tools::root()?)
+        .stderr(Stdio::inherit())
+        .output()
+        .context("running cargo")?;
+    ensure!(output.status.success(), "fleetctl can't be built; cargo's own words stand above");
+    let said = String::from_utf8_lossy(&output.stdout);
+    let messages = said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let mut programs = messages.filter_map(|message| Some(message.get("executable")?.as_str()?.to_owned()));
+    programs.next().map(PathBuf::from).context("cargo names no program")
 }
 
 /// A controller process. Dropped, it is killed.

@@ -15,6 +15,7 @@ use kube::runtime::wait::conditions::is_crd_established;
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, MutexGuard};
 
+use crate::kubeconfig::User;
 use crate::pki::Pki;
 use crate::{
     Cluster, ClusterSpec, Controller, Etcd, Life, Room, controller, given, kubeconfig, tools, until,
@@ -39,6 +40,9 @@ pub struct Fleet {
 }
 
 impl Fleet {
+    /// The user that the controller is to hub and members.
+    pub const CONTROLLER: &str = "fleetctl-controller";
+
     /// Starts clusters, gives the hub our kinds, and registers the members there.
     ///
     /// # Errors
@@ -178,19 +182,29 @@ impl Fleet {
             "clusterClaims": [{ "name": names::CLUSTER_ID_CLAIM, "value": uid }],
         }});
         api.patch_status(name, &PatchParams::default(), &Patch::Merge(&status)).await?;
-        let secret = credentials(name, member.kubeconfig())?;
+        let secret = credentials(name, &as_controller(member)?)?;
         self.namespace(&self.hub, SYSTEM).await?;
         let api: Api<Secret> = Api::namespaced(hub, SYSTEM);
         api.patch(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&secret)).await?;
         Ok(())
     }
 
-    /// Starts the built `fleetctl controller` as the hub's administrator.
+    /// Starts the built `fleetctl controller`, which may do everything on the hub.
     ///
     /// # Errors
     /// Where it can't be started.
     pub fn controller(&self) -> Result<Controller> {
-        Controller::start(&self.room, "controller", self.hub.kubeconfig_path(), &[])
+        self.controller_with(&[])
+    }
+
+    /// [`Fleet::controller`] with further arguments.
+    ///
+    /// # Errors
+    /// Where it can't be started.
+    pub fn controller_with(&self, arguments: &[&str]) -> Result<Controller> {
+        let path = self.room.path().join("controller.kubeconfig");
+        kubeconfig::write(&path, &as_controller(&self.hub)?)?;
+        Controller::start(&self.room, "controller", &path, arguments)
     }
 
     /// Applies objects of YAML, server-side, as the user `kubectl` would.
@@ -270,6 +284,13 @@ impl Fleet {
             .output()
             .context("starting bash")
     }
+}
+
+/// How the controller reaches a cluster: on ours as one of its own name, so that a record of requests tells it from
+/// others.
+fn as_controller(cluster: &Cluster) -> Result<Value> {
+    let Ok(pki) = cluster.pki() else { return Ok(cluster.kubeconfig().clone()) };
+    Ok(cluster.kubeconfig_as(&User::Certificate(pki.client(Fleet::CONTROLLER, &["system:masters"])?)))
 }
 
 /// What the three-centre scenario calls its members.

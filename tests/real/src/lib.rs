@@ -11,6 +11,7 @@
 //! The programs come from `cargo xtask tools`. A test starts the fleet that it needs and may break it; nothing is
 //! shared. See README.md beside this crate's manifest.
 
+pub mod audit;
 pub mod chart;
 pub mod cluster;
 pub mod controller;
@@ -26,6 +27,7 @@ pub mod reaper;
 pub mod room;
 pub mod tools;
 pub mod wait;
+pub mod webhook;
 
 pub use cluster::{Cluster, ClusterSpec, Life};
 pub use controller::Controller;

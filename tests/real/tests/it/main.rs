@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may")]
 
 mod chart;
+mod faults;
 mod install;
 mod join;
 mod noise;

@@ -339,7 +339,7 @@ fn charted(sets: &[&str]) -> Result<Objects> {
 
 /// What `fleetctl install` would apply, without the namespace, which helm leaves to its user.
 fn ours(sets: &[&str]) -> Result<Objects> {
-    let mut program = Command::new(env!("CARGO_BIN_EXE_fleetctl-real"));
+    let mut program = Command::new(fleet_real::controller::built()?);
     program.args(["install", "--dry-run", "-o", "json"]);
     for set in sets {
         program.args(["--set", set]);

@@ -35,9 +35,9 @@ impl Contents {
         let content: RevisionContent = packed.unpack().ok()?;
         let revision = Loaded::new(name, &first.spec.hash, content).ok()?;
         let system: Api<Namespace> = Api::all(place.hub.client.clone());
-        let hub =
-            place.hub.ask("kube-system", system.get("kube-system")).await.ok()?.uid().unwrap_or_default();
-        let owner = names::owner_hash(&hub, &place.namespace, &app.name_any());
+        let hub = place.hub.ask("kube-system", system.get("kube-system")).await.ok()?;
+        let hub = names::hub_identity(&hub.metadata).unwrap_or_default();
+        let owner = names::owner_hash(hub, &place.namespace, &app.name_any());
         Some(Self { revision, application: app.name_any(), namespace: place.namespace.clone(), owner })
     }
 
