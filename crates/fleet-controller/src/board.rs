@@ -1,6 +1,6 @@
 //! What jobs report, per Application. Between a job and the next turn this is the only link.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -22,6 +22,8 @@ const BETWEEN_REFUSALS: Duration = Duration::from_secs(5);
 const UNREACHABLE: &str = "Unreachable";
 /// So many repairs in the window are made at once; after that each waits longer.
 const PATIENCE: u32 = 3;
+/// So many objects that were deleted are remembered: late writes arrive within minutes.
+const REMEMBERED: usize = 256;
 
 /// Drift of one object, and what becomes of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +60,8 @@ struct State {
     repairs: BTreeMap<(String, ObjectId), (u32, Instant)>,
     /// Objects that somebody keeps changing: shown between two repairs too.
     fights: BTreeMap<(String, ObjectId), Found>,
+    /// What was deleted by this process, the newest last.
+    collected: VecDeque<(String, ObjectId)>,
     /// Targets of a deletion: done, or why not.
     cleared: BTreeMap<Target, (Prune, Instant)>,
 }
@@ -264,6 +268,22 @@ impl Board {
             .collect();
         all.sort_by_key(|drift| drift.state);
         all
+    }
+
+    /// Objects were deleted on a member.
+    pub(crate) fn collected(&self, cluster: &str, gone: &[ObjectId]) {
+        let mut state = lock(&self.0);
+        for id in gone {
+            if state.collected.len() >= REMEMBERED {
+                state.collected.pop_front();
+            }
+            state.collected.push_back((cluster.to_owned(), id.clone()));
+        }
+    }
+
+    /// Whether an object of this name was deleted on a member.
+    pub(crate) fn was_collected(&self, cluster: &str, id: &ObjectId) -> bool {
+        lock(&self.0).collected.iter().any(|(place, gone)| place == cluster && gone == id)
     }
 
     pub(crate) fn cleared(&self, target: &Target) -> Prune {

@@ -152,9 +152,48 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// How long changes on members are gathered before a turn looks at them: an object that comes, is defaulted and becomes
+/// ready makes several within milliseconds. A fifth of what may pass between "ready" and "step done".
+const GATHERED: Duration = Duration::from_millis(20);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Urgency {
+    Soon,
+    Now,
+}
+
+/// The Applications that are due, one after another.
+pub(crate) struct Woken {
+    now: mpsc::UnboundedReceiver<AppKey>,
+    /// In the order of their times, since all wait equally long.
+    later: mpsc::UnboundedReceiver<(Instant, AppKey)>,
+    next: Option<(Instant, AppKey)>,
+}
+
+impl Woken {
+    /// The next, when it is due.
+    pub(crate) async fn next(&mut self, due: &Due) -> Option<ObjectRef<fleet_api::Application>> {
+        let key = loop {
+            let at = self.next.as_ref().map(|(at, _)| *at);
+            tokio::select! {
+                biased;
+                key = self.now.recv() => break key?,
+                () = tokio::time::sleep_until(at.unwrap_or_else(Instant::now)), if at.is_some() => {
+                    if let Some((_, key)) = self.next.take().filter(|(_, key)| due.is_gathered(key)) {
+                        break key;
+                    }
+                }
+                later = self.later.recv(), if at.is_none() => self.next = Some(later?),
+            }
+        };
+        Some(ObjectRef::new(&key.1).within(&key.0))
+    }
+}
+
 /// Which Applications are due, and why. Everything that sees a change only takes note here.
 pub(crate) struct Due {
-    wake: mpsc::UnboundedSender<ObjectRef<fleet_api::Application>>,
+    wake: mpsc::UnboundedSender<AppKey>,
+    gather: mpsc::UnboundedSender<(Instant, AppKey)>,
     state: Mutex<DueState>,
     /// Members whose status may not be true any more.
     pub(crate) touched: Touched,
@@ -162,8 +201,8 @@ pub(crate) struct Due {
 
 #[derive(Default)]
 struct DueState {
-    /// Woken and not yet taken: keeps the channel at one entry per Application.
-    woken: BTreeSet<AppKey>,
+    /// Woken and not yet taken: keeps the channels at one entry per Application.
+    woken: BTreeMap<AppKey, Urgency>,
     /// Since when each Application that is to be looked at waits.
     waiting: BTreeMap<AppKey, Instant>,
     /// What an Application was put together from has changed.
@@ -187,17 +226,19 @@ pub(crate) struct Noted {
 }
 
 impl Due {
-    pub(crate) fn new() -> (Self, mpsc::UnboundedReceiver<ObjectRef<fleet_api::Application>>) {
-        let (wake, woken) = mpsc::unbounded_channel();
-        (Self { wake, state: Mutex::default(), touched: Touched::default() }, woken)
+    pub(crate) fn new() -> (Self, Woken) {
+        let (wake, now) = mpsc::unbounded_channel();
+        let (gather, later) = mpsc::unbounded_channel();
+        let woken = Woken { now, later, next: None };
+        (Self { wake, gather, state: Mutex::default(), touched: Touched::default() }, woken)
     }
 
-    /// Asks for a turn.
+    /// Asks for a turn now.
     pub(crate) fn wake(&self, key: &AppKey) {
         self.note(key);
-        if lock(&self.state).woken.insert(key.clone()) {
+        if lock(&self.state).woken.insert(key.clone(), Urgency::Now) != Some(Urgency::Now) {
             // A closed channel means that the controller is stopping.
-            let _ = self.wake.send(ObjectRef::new(&key.1).within(&key.0));
+            let _ = self.wake.send(key.clone());
         }
     }
 
@@ -211,6 +252,27 @@ impl Due {
         let state = lock(&self.state);
         let oldest = state.waiting.values().min().map_or(Duration::ZERO, Instant::elapsed);
         (state.waiting.len(), oldest)
+    }
+
+    /// Asks for a turn within [`GATHERED`]: what else is seen until then goes into the same turn. It is never put off
+    /// further, however much there is to see.
+    fn wake_soon(&self, key: &AppKey) {
+        let mut state = lock(&self.state);
+        if !state.woken.contains_key(key) {
+            state.waiting.entry(key.clone()).or_insert_with(Instant::now);
+            state.woken.insert(key.clone(), Urgency::Soon);
+            let _ = self.gather.send((Instant::now() + GATHERED, key.clone()));
+        }
+    }
+
+    /// Whether nobody took a turn since it was asked for soon.
+    fn is_gathered(&self, key: &AppKey) -> bool {
+        let mut state = lock(&self.state);
+        let due = state.woken.get(key) == Some(&Urgency::Soon);
+        if due {
+            state.woken.insert(key.clone(), Urgency::Now);
+        }
+        due
     }
 
     pub(crate) fn inputs_changed(&self, keys: impl IntoIterator<Item = AppKey>) {
@@ -233,7 +295,7 @@ impl Due {
             state.objects.entry(key.clone()).or_default().insert((cluster, id));
             key
         };
-        self.wake(&key);
+        self.wake_soon(&key);
     }
 
     /// A member's state as a whole changed: everybody who has something there looks again.
@@ -272,5 +334,65 @@ impl Due {
         state.objects.remove(key);
         state.clusters.remove(key);
         state.owners.retain(|_, owner| owner != key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(name: &str) -> ObjectId {
+        let text = |text: &str| text.to_owned();
+        ObjectId {
+            api_version: text("v1"),
+            kind: text("ConfigMap"),
+            namespace: text("demo"),
+            name: text(name),
+        }
+    }
+
+    /// A stream of changes that never ends must not put a turn off for ever, nor ask for one each.
+    #[tokio::test(start_paused = true)]
+    async fn changes_are_gathered_for_a_bounded_time() {
+        let (due, mut woken) = Due::new();
+        let key: AppKey = ("demo".to_owned(), "web".to_owned());
+        due.own("owner", &key, BTreeSet::new());
+        let begun = Instant::now();
+        let changes = async {
+            for n in 0..10_u64 {
+                due.object_changed("m1".to_owned(), "owner", id(&format!("object-{n}")));
+                tokio::time::sleep(GATHERED / 4).await;
+            }
+        };
+        let turns = async {
+            let mut turns = Vec::new();
+            loop {
+                woken.next(&due).await;
+                let seen = due.take(&key).objects.len();
+                turns.push((begun.elapsed(), seen));
+                if turns.iter().map(|(_, seen)| seen).sum::<usize>() == 10 {
+                    return turns;
+                }
+            }
+        };
+        let (turns, ()) = tokio::join!(turns, changes);
+        assert!(turns[0].0 < GATHERED * 2 && turns[0].1 > 1, "{turns:?}");
+        assert!(turns.len() <= 4, "{turns:?}");
+    }
+
+    /// What a person or a job asks for waits for nothing, and isn't asked for again by what was gathered.
+    #[tokio::test(start_paused = true)]
+    async fn what_is_asked_for_now_comes_now() {
+        let (due, mut woken) = Due::new();
+        let key: AppKey = ("demo".to_owned(), "web".to_owned());
+        due.own("owner", &key, BTreeSet::new());
+        due.object_changed("m1".to_owned(), "owner", id("a"));
+        due.wake(&key);
+        let begun = Instant::now();
+        woken.next(&due).await;
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+        due.take(&key);
+        let again = tokio::time::timeout(GATHERED * 3, woken.next(&due)).await;
+        assert!(again.is_err(), "one turn was enough");
     }
 }

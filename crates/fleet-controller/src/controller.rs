@@ -239,8 +239,9 @@ impl Controller {
             .applied_objects()
             .predicate_filter(worth_a_turn, PredicateConfig::default())
             .inspect_ok(move |app| noting.due.note(&(app.namespace().unwrap_or_default(), app.name_any())));
-        let woken =
-            futures::stream::unfold(woken, |mut woken| async { woken.recv().await.map(|key| (key, woken)) });
+        let woken = futures::stream::unfold((woken, due), |(mut woken, due)| async move {
+            woken.next(&due).await.map(|key| (key, (woken, due)))
+        });
         let turns = kube::runtime::Controller::for_stream(trigger, applications)
             .with_config(Config::default().concurrency(concurrency))
             .reconcile_on(woken)

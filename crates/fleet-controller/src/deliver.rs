@@ -33,7 +33,7 @@ pub(crate) struct Job {
     pub(crate) account: Option<Account>,
     pub(crate) desired: Arc<Vec<Desired>>,
     /// What we delivered here before: fields of it that others took are drift and may be taken back.
-    pub(crate) previous: BTreeMap<ObjectId, Value>,
+    pub(crate) previous: BTreeMap<ObjectId, Arc<Value>>,
     pub(crate) plan: TargetPlan,
     pub(crate) parallelism: usize,
 }

@@ -97,7 +97,7 @@ fn targets(ctx: &Context, walk: &Walk) -> BTreeMap<(String, Target), TargetFact>
                 TargetFact { delivery: Delivery::Applied, done: others_done, ..TargetFact::default() }
             } else {
                 let desired = revision.desired(&step.name, &state.target.namespace, &walk.delivery());
-                observe(ctx, walk, &state.target, &desired)
+                observe(ctx, walk, &state.target, desired.iter())
             };
             if !state.cleared {
                 // What is known of an earlier try says nothing about the next one.
@@ -128,7 +128,12 @@ fn prune(walk: &Walk, step: &StepState, state: &TargetState) -> Prune {
 }
 
 /// Whether a target shows the desired content, observed and healthy; else what is waited for.
-pub(crate) fn observe(ctx: &Context, walk: &Walk, target: &Target, desired: &[Desired]) -> TargetFact {
+pub(crate) fn observe<'a>(
+    ctx: &Context,
+    walk: &Walk,
+    target: &Target,
+    desired: impl IntoIterator<Item = &'a Desired>,
+) -> TargetFact {
     let member = match ctx.members.get(&target.cluster) {
         Ok(member) => member,
         Err(error) => {

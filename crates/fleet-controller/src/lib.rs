@@ -29,6 +29,7 @@ mod health;
 mod held;
 mod hub;
 mod kinds;
+mod late;
 pub mod metrics;
 mod plans;
 mod problem;

@@ -33,7 +33,10 @@ pub(crate) fn start(
     let account = tenancy::account(&ctx, walk, &target.cluster);
     walk.hold.spawn(async move {
         let outcome = match delete_all(&ctx, &key.1, &gone, &owner, account).await {
-            Ok(()) => Prune::Done,
+            Ok(()) => {
+                board.collected(&key.1.cluster, &gone);
+                Prune::Done
+            }
             Err(MemberError::Held { .. }) => Prune::Idle,
             // It is tried again once the member answers.
             Err(error) if error.is_transient() => {

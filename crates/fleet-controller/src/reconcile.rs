@@ -13,6 +13,7 @@ mod show;
 mod start;
 mod worth;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use fleet_api::{Application, names};
@@ -30,7 +31,7 @@ use crate::context::{AppKey, Context, Noted};
 use crate::records::{self, RecordError};
 use crate::replicas::{Duty, Hold};
 use crate::walk::Walk;
-use crate::{deletion, drift, held};
+use crate::{deletion, drift, held, late};
 
 /// One turn, where the Application is this replica's.
 pub(crate) async fn reconcile(app: Arc<Application>, ctx: Arc<Context>) -> Result<Action, RecordError> {
@@ -110,7 +111,7 @@ async fn turn(
         return delete(ctx, app, walk).await;
     }
     // The answer to the finalizer's write comes back by the watch; until then this turn's object is older.
-    let app = &ensure_finalizer(ctx, app).await?;
+    let app = &*ensure_finalizer(ctx, app).await?;
     let intent = intent(ctx, app, walk, noted).await;
     let superseded = matches!(intent, Intent::Start { .. }) && walk.is_running();
     let mut wake = walk_on(ctx, app, walk, superseded).await?;
@@ -135,10 +136,18 @@ async fn turn(
             (Some(problem), false)
         }
     };
-    serve_joiners(ctx, app, walk).await?;
+    // Who joined shows by the inputs; what a run reached, by its end.
+    if walk.is_running() || noted.inputs {
+        walk.joiners_served = false;
+    }
+    if !walk.joiners_served {
+        serve_joiners(ctx, app, walk).await?;
+        walk.joiners_served = !walk.is_running();
+    }
     drift::check(ctx, walk, noted);
     let fights = walk.board.end_fights().and_then(|left| jiff::SignedDuration::try_from(left).ok());
     let fights = fights.and_then(|left| ctx.now().checked_add(left).ok()).unwrap_or(Timestamp::MAX);
+    late::take_back(ctx, walk, noted);
     let written = write_status(ctx, app, walk, problem.as_ref(), held_back, None).await?;
     Ok(Some(wake.min(written).min(hold_ends).min(fights)))
 }
@@ -147,9 +156,12 @@ fn is_reachable(ctx: &Context, cluster: &str) -> bool {
     ctx.members.get(cluster).is_ok_and(|member| member.reachability() == Reachability::Reachable)
 }
 
-async fn ensure_finalizer(ctx: &Context, app: &Application) -> Result<Application, RecordError> {
+async fn ensure_finalizer<'a>(
+    ctx: &Context,
+    app: &'a Application,
+) -> Result<Cow<'a, Application>, RecordError> {
     if app.finalizers().iter().any(|finalizer| finalizer == names::FINALIZER) {
-        return Ok(app.clone());
+        return Ok(Cow::Borrowed(app));
     }
     let mut finalizers = app.finalizers().to_vec();
     finalizers.push(names::FINALIZER.to_owned());
@@ -158,7 +170,7 @@ async fn ensure_finalizer(ctx: &Context, app: &Application) -> Result<Applicatio
         "resourceVersion": app.resource_version(),
     }});
     let api: Api<Application> = Api::namespaced(ctx.hub.client.clone(), &app.namespace().unwrap_or_default());
-    Ok(api.patch(&app.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await?)
+    Ok(Cow::Owned(api.patch(&app.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await?))
 }
 
 async fn delete(

@@ -39,6 +39,8 @@ pub(crate) struct Walk {
     pub(crate) draft: Option<(MadeFor, Result<String, Problem>)>,
     /// Plans by step, with the members that were gone when they were made.
     pub(crate) plans: BTreeMap<String, (BTreeSet<String>, StepPlans)>,
+    /// Whether clusters that joined have what runs, as far as known.
+    pub(crate) joiners_served: bool,
     /// When progress was last written to status.
     pub(crate) progress_at: Option<Timestamp>,
     /// What was last said about its deletion.
@@ -93,6 +95,7 @@ impl Walk {
             revisions: BTreeMap::new(),
             draft: None,
             plans: BTreeMap::new(),
+            joiners_served: false,
             progress_at: None,
             told: None,
             unchecked: true,

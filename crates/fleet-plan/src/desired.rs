@@ -1,6 +1,7 @@
 //! Objects as they are to stand on a target.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use fleet_api::{ObjectId, Target, names};
 use fleet_json::ContentHash;
@@ -14,7 +15,7 @@ pub struct Desired {
     /// The component it comes from.
     pub component: String,
     /// The whole object as it is sent, our labels included.
-    pub object: Value,
+    pub object: Arc<Value>,
     /// Hash of the object without our labels; also written on it as [`names::CONTENT`].
     pub content: ContentHash,
 }
@@ -58,7 +59,7 @@ pub fn prepare(
             continue;
         }
         label(&mut object, component, &content, delivery);
-        prepared.push(Desired { id, component: component.clone(), object, content });
+        prepared.push(Desired { id, component: component.clone(), object: Arc::new(object), content });
     }
     prepared
 }
@@ -75,7 +76,7 @@ pub fn namespace_object(target: &Target, delivery: &Delivery<'_>) -> Desired {
         namespace: String::new(),
         name: target.namespace.clone(),
     };
-    Desired { id, component: String::new(), object, content }
+    Desired { id, component: String::new(), object: Arc::new(object), content }
 }
 
 fn metadata_of(object: &mut Value) -> Option<&mut Map<String, Value>> {

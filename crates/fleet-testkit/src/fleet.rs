@@ -1,5 +1,6 @@
 //! Hub and members with everything but the controller.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,9 +36,18 @@ impl Fleet {
     /// # Errors
     /// Where it doesn't start.
     pub async fn start(members: &[(&str, &str)]) -> anyhow::Result<Self> {
+        Self::listening(members, None).await
+    }
+
+    /// The same, for other processes as well: by TLS at an address (port 0 takes a free one).
+    ///
+    /// # Errors
+    /// Where it doesn't start.
+    pub async fn listening(members: &[(&str, &str)], listen: Option<SocketAddr>) -> anyhow::Result<Self> {
         let mut options = EmbeddedOptions::in_memory(Arc::new(now), 7);
         options.members = members.iter().map(|(name, alias)| MemberSpec::new(name, alias)).collect();
         options.controller = false;
+        options.listen = listen;
         let embedded = Embedded::start(options).await?;
         let fleet = Self { embedded };
         for namespace in ["demo"] {

@@ -31,6 +31,15 @@ impl Count {
     }
 }
 
+/// Which requests are held back.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Stall {
+    #[default]
+    None,
+    Writes,
+    All,
+}
+
 #[derive(Debug, Default)]
 struct State {
     count: Count,
@@ -45,7 +54,7 @@ struct State {
 pub struct Meter {
     state: Arc<Mutex<State>>,
     killed: CancellationToken,
-    stalled: watch::Sender<bool>,
+    stalled: watch::Sender<Stall>,
 }
 
 impl Meter {
@@ -69,12 +78,17 @@ impl Meter {
     /// From now on requests are under way for as long as it pleases: none arrives before [`Self::wake`]. They arrive
     /// then even if whoever sent them has given up, as a packet does that was held back on its way.
     pub fn stall(&self) {
-        self.stalled.send_replace(true);
+        self.stalled.send_replace(Stall::All);
+    }
+
+    /// The same for writes only.
+    pub fn stall_writes(&self) {
+        self.stalled.send_replace(Stall::Writes);
     }
 
     /// Everything that was held back arrives.
     pub fn wake(&self) {
-        self.stalled.send_replace(false);
+        self.stalled.send_replace(Stall::None);
     }
 
     /// What was counted so far.
@@ -99,6 +113,14 @@ impl Meter {
     /// A client through this meter.
     pub fn client(&self, service: ClusterService) -> kube::Client {
         kube::Client::new(Metered { service, meter: self.clone() }, "default")
+    }
+
+    fn holds_back(&self, request: &Request<kube::client::Body>) -> bool {
+        match *self.stalled.borrow() {
+            Stall::None => false,
+            Stall::Writes => request.method() != Method::GET,
+            Stall::All => true,
+        }
     }
 
     /// What to do with a request.
@@ -174,7 +196,7 @@ impl tower::Service<Request<kube::client::Body>> for Metered {
         let (mut service, meter) = (self.service.clone(), self.meter.clone());
         Box::pin(async move {
             match meter.note(&request) {
-                Verdict::Pass if *meter.stalled.borrow() => {
+                Verdict::Pass if meter.holds_back(&request) => {
                     late(service, request, meter.stalled.subscribe()).await
                 }
                 Verdict::Pass => service.call(request).await,
@@ -198,12 +220,12 @@ impl tower::Service<Request<kube::client::Body>> for Metered {
 async fn late(
     mut service: ClusterService,
     request: Request<kube::client::Body>,
-    mut stalled: watch::Receiver<bool>,
+    mut stalled: watch::Receiver<Stall>,
 ) -> Result<Response<Body>, Infallible> {
     let (answer, answered) = oneshot::channel();
     #[expect(clippy::disallowed_methods, reason = "it must outlive its sender; it ends with the meter")]
     tokio::spawn(async move {
-        if stalled.wait_for(|stalled| !stalled).await.is_ok() {
+        if stalled.wait_for(|stalled| *stalled == Stall::None).await.is_ok() {
             let _ = answer.send(tower::Service::call(&mut service, request).await);
         }
     });

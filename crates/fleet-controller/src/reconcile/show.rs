@@ -25,7 +25,8 @@ pub(crate) async fn write_status(
     deleting: Option<String>,
 ) -> Result<Timestamp, RecordError> {
     let now = ctx.now();
-    let shown = app.status.clone().unwrap_or_default();
+    let unset = ApplicationStatus::default();
+    let shown = app.status.as_ref().unwrap_or(&unset);
     let status = derive(
         &Seen {
             app,
@@ -33,7 +34,7 @@ pub(crate) async fn write_status(
             revision: walk.revision.as_deref(),
             problem,
             held_back,
-            services: services(ctx, walk, &shown),
+            services: services(ctx, walk, shown),
             drift: drift(walk),
             held: held::shown(ctx, walk),
             progress: progress(ctx, walk),
@@ -42,10 +43,10 @@ pub(crate) async fn write_status(
         },
         now,
     );
-    if shown == status {
+    if *shown == status {
         return Ok(Timestamp::MAX);
     }
-    if !is_transition(&shown, &status) {
+    if !is_transition(shown, &status) {
         let due = walk.progress_at.and_then(|at| at.checked_add(ctx.options.progress_interval).ok());
         if let Some(due) = due.filter(|due| *due > now) {
             return Ok(due);
@@ -101,10 +102,10 @@ fn services(ctx: &Context, walk: &Walk, shown: &ApplicationStatus) -> Vec<Servic
         let wanted = walk.overlay(&walk.layers(&target), &target);
         let mut by_component: BTreeMap<&str, Vec<_>> = BTreeMap::new();
         for desired in &wanted {
-            by_component.entry(&desired.component).or_default().push(desired.clone());
+            by_component.entry(&desired.component).or_default().push(desired);
         }
         for (component, objects) in by_component {
-            let fact = facts::observe(ctx, walk, &target, &objects);
+            let fact = facts::observe(ctx, walk, &target, objects);
             let reason = fact.waiting_for.as_ref().map_or("", |problem| problem.reason.as_str());
             let message =
                 fact.waiting_for.as_ref().map(|problem| problem.message.clone()).unwrap_or_default();
@@ -149,9 +150,7 @@ fn progress(ctx: &Context, walk: &Walk) -> BTreeMap<(String, Target), (u64, u64)
                 TargetPhase::Succeeded | TargetPhase::Pruning => total,
                 TargetPhase::Pending => 0,
                 _ => {
-                    let done = |d: &&fleet_plan::Desired| {
-                        facts::observe(ctx, walk, &state.target, std::slice::from_ref(*d)).done
-                    };
+                    let done = |d: &&fleet_plan::Desired| facts::observe(ctx, walk, &state.target, [*d]).done;
                     desired.iter().filter(done).count() as u64
                 }
             };

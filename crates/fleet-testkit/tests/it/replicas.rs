@@ -243,6 +243,52 @@ async fn late_writes_of_a_stalled_replica_are_taken_back() -> anyhow::Result<()>
     Ok(())
 }
 
+/// A replica whose creation of an object hangs in the network: meanwhile another delivers that object and collects it
+/// again. When the creation arrives after all, the object doesn't stay.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_late_creation_of_what_was_collected_does_not_stay() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one")]).await?;
+    let one = Engine::replica(&fleet, "one", FIVE);
+    for name in ["settings", "extra"] {
+        fleet.apply("hub", &config(name, "1")).await?;
+    }
+    let small = app(&[("v1", "ConfigMap", "settings")], &["m1"]);
+    fleet.apply("hub", &small).await?;
+    fleet.wait_phase("web", "running").await?;
+    one.members.stall_writes();
+    fleet
+        .apply("hub", &app(&[("v1", "ConfigMap", "settings"), ("v1", "ConfigMap", "extra")], &["m1"]))
+        .await?;
+    fleet.wait_run("web", 2, "runningWorkflow").await?;
+    one.hub.stall();
+    let two = Engine::replica(&fleet, "two", -FIVE);
+    fleet.wait_run("web", 2, "running").await?;
+    fleet.apply("hub", &small).await?;
+    fleet.wait_run("web", 3, "running").await?;
+    assert_eq!(value(&fleet, "m1", "extra").await?, None);
+    let mut watch = std::pin::pin!(kube::runtime::watcher::watch_object(
+        fleet.resource("m1", &json!({"apiVersion": "v1", "kind": "ConfigMap"})).await?,
+        "extra"
+    ));
+    one.members.wake();
+    one.hub.wake();
+    let seen = async {
+        let mut late = false;
+        while let Some(object) = watch.next().await {
+            let there = object?.is_some();
+            if late && !there {
+                return anyhow::Ok(());
+            }
+            late |= there;
+        }
+        anyhow::bail!("the watch ended")
+    };
+    tokio::time::timeout(Duration::from_secs(30), seen).await??;
+    one.stop().await?;
+    two.stop().await?;
+    Ok(())
+}
+
 /// Both believe that they lead, at any time: what they write twice has one effect, gates hold, the end is the same.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_that_know_nothing_of_each_other_come_to_the_same_end() -> anyhow::Result<()> {

@@ -46,7 +46,7 @@ impl Contents {
         let by = Delivery { application: &self.application, namespace: &self.namespace, owner: &self.owner };
         let objects = self.revision.desired(step, &target.namespace, &by);
         let Some(found) = objects.iter().find(|desired| desired.id == *id) else { return Vec::new() };
-        let mut object = found.object.clone();
+        let mut object = Value::clone(&found.object);
         if let Some(fields) = object.as_object_mut() {
             for known in ["apiVersion", "kind", "metadata"] {
                 fields.remove(known);
