@@ -181,7 +181,7 @@ proptest! {
     fn what_was_delivered_has_not_drifted(object in object(), extra in "[a-z]{1,4}") {
         let object = prepared(std::slice::from_ref(&object), &here()).remove(0);
         prop_assert!(drift(&object.id, &object.object, &object.object).is_empty());
-        let mut live = object.object.clone();
+        let mut live = Value::clone(&object.object);
         live["status"] = json!({ "phase": &extra });
         live["metadata"]["uid"] = json!(extra);
         prop_assert!(drift(&object.id, &object.object, &live).is_empty(), "what we don't send is looked at");
