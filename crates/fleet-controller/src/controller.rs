@@ -84,7 +84,10 @@ impl Controller {
             self.options.members.request_timeout = self.options.members.request_timeout.min(bound);
         }
         let namespaces: Api<Namespace> = Api::all(self.hub.clone());
-        let system = namespaces.get("kube-system").await.map_err(ControllerError::Hub)?;
+        let system = tokio::select! {
+            system = namespaces.get("kube-system") => system.map_err(ControllerError::Hub)?,
+            () = stop.cancelled() => return Ok(()),
+        };
         let uid = names::hub_identity(&system.metadata).ok_or(ControllerError::NoIdentity)?.to_owned();
         let tasks = TaskTracker::new();
         let (due, woken) = Due::new();
@@ -223,6 +226,8 @@ impl Controller {
         ctx.tasks.spawn(crate::register::follow(Arc::clone(&ctx)));
 
         let lease = replica(&ctx);
+        let begun = CancellationToken::new();
+        let listed = begun.clone();
         let noting = Arc::clone(&ctx);
         let trigger = app_events
             .default_backoff()
@@ -234,6 +239,7 @@ impl Controller {
             .inspect_ok(move |event| {
                 if matches!(event, watcher::Event::InitDone) {
                     health.listed("Applications");
+                    listed.cancel();
                 }
             })
             .applied_objects()
@@ -247,7 +253,17 @@ impl Controller {
             .reconcile_on(woken)
             .graceful_shutdown_on(stop.clone().cancelled_owned())
             .run(turn, failed, Arc::clone(&ctx));
-        turns.for_each(|_| std::future::ready(())).await;
+        // kube's controller that is told to end before its first list waits for that list for ever.
+        let ended_before_the_first = async {
+            stop.cancelled().await;
+            if begun.is_cancelled() {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            () = turns.for_each(|_| std::future::ready(())) => {}
+            () = ended_before_the_first => {}
+        }
         stop.cancel();
         shares.end().await;
         tasks.close();

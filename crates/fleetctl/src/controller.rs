@@ -67,9 +67,11 @@ pub async fn run(environment: &Environment, global: &Global, arguments: &Control
     if !arguments.work.credentials_namespaces.is_empty() {
         remote.namespaces.clone_from(&arguments.work.credentials_namespaces);
     }
-    let remote = Remote::open(hub.clone(), remote, stop.child_token())
-        .await
-        .map_err(|error| Failure::kube(&format!("the members' credentials on {shown}"), &error))?;
+    let remote = tokio::select! {
+        remote = Remote::open(hub.clone(), remote, stop.child_token()) => remote
+            .map_err(|error| Failure::kube(&format!("the members' credentials on {shown}"), &error))?,
+        () = signals.wait() => return Ok(()),
+    };
     let controller = Controller::new(hub, Arc::new(remote.clone()), options);
     environment.streams.note(&format!("controller for {shown}; Ctrl-C ends it"));
     let mut running = std::pin::pin!(controller.run(stop.clone()));

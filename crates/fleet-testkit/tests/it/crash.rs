@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use fleet_api::Application;
-use fleet_testkit::{Engine, Fleet, manifests};
+use fleet_testkit::{Engine, Fleet, Meter, manifests};
 use kube::ResourceExt as _;
 use kube::api::{Api, ListParams};
 use serde_json::{Value, json};
@@ -85,5 +85,27 @@ async fn killed_between_any_two_writes_the_end_is_the_same() -> anyhow::Result<(
             outcome.map_err(|error| error.context(format!("killed {when} write {n} of {writes}")))?;
         assert_eq!(outcome, expected, "killed {when} write {n} of {writes}");
     }
+    Ok(())
+}
+
+/// A pod that doesn't end when told is killed, and its Applications wait until its Lease has run out.
+#[tokio::test]
+async fn a_controller_that_is_told_to_end_while_it_starts_ends() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one")]).await?;
+    let ends = |engine: Engine| async {
+        tokio::time::timeout(std::time::Duration::from_secs(20), engine.stop()).await
+    };
+    for moment in 0..40 {
+        let engine = Engine::start(&fleet);
+        for _ in 0..moment * 4 {
+            tokio::task::yield_now().await;
+        }
+        ends(engine).await.map_err(|_| anyhow::anyhow!("it still runs, told at moment {moment}"))??;
+    }
+    let silent = Meter::new();
+    silent.stall();
+    let engine = Engine::with(&fleet, silent, Meter::new(), fleet.options());
+    tokio::task::yield_now().await;
+    ends(engine).await.map_err(|_| anyhow::anyhow!("it waits for a hub that doesn't answer"))??;
     Ok(())
 }

@@ -73,7 +73,10 @@ async fn killed_at_any_moment_the_end_is_the_same() -> Result<()> {
             );
         }
     }
-    controller.kill();
+    ensure!(
+        controller.stop().await?.is_some_and(|status| status.success()),
+        "told to end, it doesn't end well"
+    );
     fleet.end();
     Ok(())
 }
