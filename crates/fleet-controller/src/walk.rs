@@ -16,6 +16,22 @@ use crate::context::{AppKey, Noted};
 use crate::replicas::Hold;
 use crate::revision::Loaded;
 
+/// An Application as our last write of its status left it. The cache may still show what stood there before, and the event
+/// of our own write asks for no turn: judged by the cache, a status that has changed back since would never be written.
+pub(crate) struct Written {
+    /// The resource versions that it covers.
+    pub(crate) over: Vec<String>,
+    /// What stands on the hub.
+    pub(crate) now: Application,
+}
+
+impl Written {
+    /// Whether it is newer than what the cache shows.
+    pub(crate) fn hides(&self, cached: &Application) -> bool {
+        cached.metadata.resource_version.as_ref().is_some_and(|version| self.over.contains(version))
+    }
+}
+
 /// The state of one Application.
 pub(crate) struct Walk {
     pub(crate) key: AppKey,
@@ -43,6 +59,8 @@ pub(crate) struct Walk {
     pub(crate) joiners_served: bool,
     /// When progress was last written to status.
     pub(crate) progress_at: Option<Timestamp>,
+    /// Our last write of status, until the cache shows it.
+    pub(crate) written: Option<Written>,
     /// What was last said about its deletion.
     pub(crate) told: Option<String>,
     /// Whether everything on the members is to be compared once.
@@ -97,6 +115,7 @@ impl Walk {
             plans: BTreeMap::new(),
             joiners_served: false,
             progress_at: None,
+            written: None,
             told: None,
             unchecked: true,
             postponed: Postponed::default(),

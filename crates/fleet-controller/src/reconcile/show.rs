@@ -13,7 +13,7 @@ use crate::held;
 use crate::problem::Problem;
 use crate::records::RecordError;
 use crate::status::{Seen, derive};
-use crate::walk::Walk;
+use crate::walk::{Walk, Written};
 
 /// Writes status where it differs: transitions at once, progress no more often than the interval.
 pub(crate) async fn write_status(
@@ -26,6 +26,8 @@ pub(crate) async fn write_status(
 ) -> Result<Timestamp, RecordError> {
     let now = ctx.now();
     let unset = ApplicationStatus::default();
+    let written = walk.written.take().filter(|written| written.hides(app));
+    let app = written.as_ref().map_or(app, |written| &written.now);
     let shown = app.status.as_ref().unwrap_or(&unset);
     let status = derive(
         &Seen {
@@ -44,11 +46,13 @@ pub(crate) async fn write_status(
         now,
     );
     if *shown == status {
+        walk.written = written;
         return Ok(Timestamp::MAX);
     }
     if !is_transition(shown, &status) {
         let due = walk.progress_at.and_then(|at| at.checked_add(ctx.options.progress_interval).ok());
         if let Some(due) = due.filter(|due| *due > now) {
+            walk.written = written;
             return Ok(due);
         }
     }
@@ -58,7 +62,13 @@ pub(crate) async fn write_status(
     new.meta_mut().managed_fields = None;
     let api: Api<Application> = Api::namespaced(ctx.hub.client.clone(), &walk.key.0);
     match api.replace_status(&walk.key.1, &PostParams::default(), &new).await {
-        Ok(_) => Ok(Timestamp::MAX),
+        Ok(now) => {
+            let before = app.metadata.resource_version.clone();
+            let mut over = written.map(|written| written.over).unwrap_or_default();
+            over.extend(before);
+            walk.written = Some(Written { over, now });
+            Ok(Timestamp::MAX)
+        }
         // An older object was looked at: the newer one is on its way and asks for a turn of its own.
         Err(kube::Error::Api(refusal)) if refusal.code == 409 => {
             Ok(now.checked_add(jiff::SignedDuration::from_millis(50)).unwrap_or(now))

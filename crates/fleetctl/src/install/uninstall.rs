@@ -48,7 +48,7 @@ pub(super) async fn run(environment: &Environment, global: &Global, arguments: &
         environment.streams.line(&format!("{} deleted", apply::title(&object)))?;
     }
     if arguments.delete_crds {
-        return definitions(environment, &hub).await;
+        return definitions(environment, &hub, arguments.timeout).await;
     }
     environment.streams.note(&format!(
         "the definitions of the kinds stay, and with them Applications, records and members; namespace {namespace} stays, it may hold members' credentials"
@@ -92,7 +92,7 @@ async fn stop(hub: &Cluster, namespace: &str, patience: Duration) -> Outcome {
         return Ok(());
     }
     let pods: Api<Pod> = Api::namespaced(hub.client.clone(), namespace);
-    let gone = tokio::time::timeout(patience, none_left(&pods)).await;
+    let gone = tokio::time::timeout(patience, none_left(&pods, PODS, "the controllers' pods")).await;
     gone.unwrap_or_else(|_| {
         Err(Failure::new(
             Exit::Waiting,
@@ -104,12 +104,15 @@ async fn stop(hub: &Cluster, namespace: &str, patience: Duration) -> Outcome {
     })
 }
 
-/// Follows the controllers' pods until there is none.
-async fn none_left(pods: &Api<Pod>) -> Outcome {
+/// Follows the objects of a label until there is none.
+async fn none_left<K>(all: &Api<K>, label: &str, what: &str) -> Outcome
+where
+    K: kube::Resource + Clone + std::fmt::Debug + Send + serde::de::DeserializeOwned + 'static,
+{
     use futures::TryStreamExt as _;
     use kube::runtime::WatchStreamExt as _;
-    let config = watcher::Config::default().labels(PODS);
-    let mut changes = std::pin::pin!(watcher::watcher(pods.clone(), config).default_backoff());
+    let config = watcher::Config::default().labels(label);
+    let mut changes = std::pin::pin!(watcher::watcher(all.clone(), config).default_backoff());
     let mut left = std::collections::BTreeSet::new();
     let mut listed = false;
     loop {
@@ -118,18 +121,18 @@ async fn none_left(pods: &Api<Pod>) -> Outcome {
             Ok(Some(event)) => event,
             Ok(None) => return Ok(()),
             Err(watcher::Error::InitialListFailed(error @ kube::Error::Api(_))) => {
-                return Err(Failure::kube("the controllers' pods", &error));
+                return Err(Failure::kube(what, &error));
             }
             Err(_) => continue,
         };
         match event {
             watcher::Event::Init => left.clear(),
-            watcher::Event::InitApply(pod) | watcher::Event::Apply(pod) => {
-                left.insert(pod.name_any());
+            watcher::Event::InitApply(one) | watcher::Event::Apply(one) => {
+                left.insert(one.name_any());
             }
             watcher::Event::InitDone => listed = true,
-            watcher::Event::Delete(pod) => {
-                left.remove(&pod.name_any());
+            watcher::Event::Delete(one) => {
+                left.remove(&one.name_any());
             }
         }
         if listed && left.is_empty() {
@@ -208,8 +211,8 @@ async fn one(hub: &Cluster, application: &Application) -> Outcome {
     )))
 }
 
-/// Deletes the definitions that are ours.
-async fn definitions(environment: &Environment, hub: &Cluster) -> Outcome {
+/// Deletes the definitions that are ours, and waits until they are gone: a next installation would meet them.
+async fn definitions(environment: &Environment, hub: &Cluster, patience: Duration) -> Outcome {
     let api: Api<CustomResourceDefinition> = Api::all(hub.client.clone());
     let all = fleet_api::crds::all().map_err(|error| Failure::failed(error.to_string()))?;
     for name in all.iter().map(super::manifests::name) {
@@ -222,5 +225,15 @@ async fn definitions(environment: &Environment, hub: &Cluster) -> Outcome {
         optional(hub, &doing, api.delete(name, &DeleteParams::background())).await?;
         environment.streams.line(&format!("customresourcedefinition/{name} deleted"))?;
     }
-    Ok(())
+    let label = format!("{NAME_LABEL}=fleetctl");
+    let gone = tokio::time::timeout(patience, none_left(&api, &label, "the definitions")).await;
+    gone.unwrap_or_else(|_| {
+        Err(Failure::new(
+            Exit::Waiting,
+            format!(
+                "definitions are still being deleted after {} s: objects of theirs have finalizers. See: kubectl get crd -l {label}",
+                patience.as_secs()
+            ),
+        ))
+    })
 }
