@@ -81,6 +81,9 @@ pub(super) fn make(values: &Values, namespace: &str, others_clusters: bool) -> R
     })];
     house.rights(&mut objects)?;
     house.workload(&mut objects);
+    if values.dashboard.enabled {
+        objects.push(house.dashboard());
+    }
     Ok(Manifests { definitions, objects })
 }
 

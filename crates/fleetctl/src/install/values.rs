@@ -48,7 +48,6 @@ values! {
         pod_disruption_budget: Enabled,
         network_policy: NetworkPolicy,
         metrics: Metrics,
-        #[expect(dead_code, reason = "for helm alone")]
         dashboard: Dashboard,
         uninstall_hook: UninstallHook,
     }
@@ -81,8 +80,6 @@ values! {
     Metrics { address: String, port: u16, service: Service, service_monitor: ServiceMonitor }
     Service { enabled: bool, annotations: Strings }
     ServiceMonitor { enabled: bool, interval: String, labels: Strings }
-    /// For helm alone.
-    #[expect(dead_code, reason = "taken and checked, as the chart's schema does")]
     Dashboard { enabled: bool, labels: Strings }
     /// For helm alone: `fleetctl uninstall` needs no hook.
     #[expect(dead_code, reason = "taken and checked, as the chart's schema does")]

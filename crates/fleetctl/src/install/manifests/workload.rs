@@ -32,6 +32,18 @@ impl House<'_> {
         }
     }
 
+    /// The Grafana dashboard, which stands beside the controller or without it.
+    pub(super) fn dashboard(&self) -> Value {
+        let labels = &self.values.dashboard.labels;
+        let data = json!({ "fleetctl.json": DASHBOARD.trim_end() });
+        let object = self.object("v1", "ConfigMap", "fleetctl-dashboard", json!({ "data": data }));
+        let mut object = self.within(self.namespace, object);
+        if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.insert("labels".to_owned(), self.labels_and(texts(labels)));
+        }
+        object
+    }
+
     fn here(&self, api_version: &str, kind: &str, rest: Value) -> Value {
         self.within(self.namespace, self.object(api_version, kind, CONTROLLER, rest))
     }
@@ -183,6 +195,7 @@ impl House<'_> {
     }
 }
 
+const DASHBOARD: &str = super::file!("dashboards/fleetctl.json");
 const COMPONENT: &str = "app.kubernetes.io/component";
 
 /// The labels of the controllers' pods that never change.
