@@ -237,15 +237,21 @@ impl Watching {
     }
 }
 
-/// A watch whose events get lost would leave us blind for ever: after two minutes of silence it is listed anew.
-#[tokio::test(start_paused = true)]
-async fn a_watch_that_silently_stops_is_listed_anew() {
+/// A server with one ConfigMap of this content, and a member on which it was seen.
+async fn at_rest(content: &str) -> (Server, Watching, ObjectId) {
     let server = Server::new();
-    server.put("demo", "settings", "one");
+    server.put("demo", "settings", content);
     let watching = member(&server);
     let settings = id("demo", "settings");
     watching.watch(&settings).await;
-    watching.until_content(&settings, "one").await;
+    watching.until_content(&settings, content).await;
+    (server, watching, settings)
+}
+
+/// A watch whose events get lost would leave us blind for ever: after two minutes of silence it is listed anew.
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_silently_stops_is_listed_anew() {
+    let (server, watching, settings) = at_rest("one").await;
     server.with(|script| script.mute = true);
     server.put("demo", "settings", "two");
     let began = tokio::time::Instant::now();
@@ -256,12 +262,7 @@ async fn a_watch_that_silently_stops_is_listed_anew() {
 /// Bookmarks tell that a quiet watch is alive; it must not be listed again and again.
 #[tokio::test(start_paused = true)]
 async fn a_quiet_watch_with_bookmarks_goes_on() {
-    let server = Server::new();
-    server.put("demo", "settings", "one");
-    let watching = member(&server);
-    let settings = id("demo", "settings");
-    watching.watch(&settings).await;
-    watching.until_content(&settings, "one").await;
+    let (server, _watching, _) = at_rest("one").await;
     let lists = server.count("GET /api/v1/configmaps");
     for _ in 0..4 {
         tokio::time::sleep(Duration::from_secs(60)).await;
@@ -301,12 +302,7 @@ async fn a_server_that_has_gone_backwards_is_believed() {
 /// A bookmark of a lower version tells it, too: the watch itself would be silent until the old versions are reached.
 #[tokio::test(start_paused = true)]
 async fn a_bookmark_of_a_lower_version_asks_for_a_list() {
-    let server = Server::new();
-    server.put("demo", "settings", "backed up");
-    let watching = member(&server);
-    let settings = id("demo", "settings");
-    watching.watch(&settings).await;
-    watching.until_content(&settings, "backed up").await;
+    let (server, watching, settings) = at_rest("backed up").await;
     let backup = server.with(|script| (script.version, script.objects.clone()));
     server.put("demo", "settings", "newer");
     watching.until_content(&settings, "newer").await;
@@ -354,12 +350,7 @@ async fn a_watch_that_closes_at_once_is_opened_less_and_less_often() {
 /// The values of ConfigMaps and Secrets have no business in our memory: their watches bring metadata only.
 #[tokio::test(start_paused = true)]
 async fn values_of_config_are_not_asked_for() {
-    let server = Server::new();
-    server.put("demo", "settings", "one");
-    let watching = member(&server);
-    let settings = id("demo", "settings");
-    watching.watch(&settings).await;
-    watching.until_content(&settings, "one").await;
+    let (server, watching, _) = at_rest("one").await;
     watching.until(|_| server.count("WATCH") == 1).await;
     assert_eq!(server.count("configmaps whole"), 0);
     assert_eq!(server.count("configmaps metadata"), 2);
@@ -399,12 +390,7 @@ async fn namespaces_are_watched_one_by_one_where_rights_demand_it() {
 /// What another cluster under the same name holds says nothing about ours, until it is said to be meant.
 #[tokio::test(start_paused = true)]
 async fn another_cluster_is_not_looked_at() {
-    let server = Server::new();
-    server.put("demo", "settings", "ours");
-    let watching = member(&server);
-    let settings = id("demo", "settings");
-    watching.watch(&settings).await;
-    watching.until_content(&settings, "ours").await;
+    let (server, watching, settings) = at_rest("ours").await;
     watching.members.upsert(cluster(Some("cluster-a")));
     let before = server.with(|script| {
         script.uid = "cluster-b".to_owned();
