@@ -247,17 +247,9 @@ fn unlistable(cache: &Mutex<Cache>, kind: &Kind, error: &watcher::Error) -> bool
         "the hub doesn't list {} of {}: {}; may the controller's account list and watch them?",
         kind.1,
         kind.0,
-        innermost(error)
+        fleet_members::innermost(error)
     ));
     before.is_none()
-}
-
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut deepest = error;
-    while let Some(source) = deepest.source() {
-        deepest = source;
-    }
-    deepest.to_string()
 }
 
 /// What an object says, without its namespace: the target has one of its own.

@@ -76,21 +76,13 @@ pub(crate) fn follow<K: Send + 'static>(
 /// A watch on the hub failed and begins anew.
 pub(crate) fn interrupted(ctx: &Context, kind: &'static str, error: &watcher::Error) {
     ctx.options.metrics.hub_watch_interrupted(kind);
-    let message = innermost(error);
+    let message = fleet_members::innermost(error);
     // A connection that ended is everyday; that nothing can be listed isn't.
     if matches!(error, watcher::Error::InitialListFailed(_)) {
         tracing::warn!(kind, error = message, "the hub doesn't list a kind; tried again");
     } else {
         tracing::debug!(kind, error = message, "a watch on the hub was interrupted");
     }
-}
-
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut deepest = error;
-    while let Some(source) = deepest.source() {
-        deepest = source;
-    }
-    deepest.to_string()
 }
 
 /// Caches whose first lists are waited for.

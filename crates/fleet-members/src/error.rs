@@ -138,8 +138,8 @@ impl MemberError {
     }
 }
 
-/// The cause at the bottom: what is above says "client error" and no more.
-fn innermost(error: &dyn std::error::Error) -> String {
+/// The end of an error's chain, the cause that a person can act on: what is above says "client error" and no more.
+pub fn innermost(error: &dyn std::error::Error) -> String {
     let mut deepest = error;
     while let Some(source) = deepest.source() {
         deepest = source;

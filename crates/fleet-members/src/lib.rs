@@ -28,7 +28,7 @@ pub mod telemetry;
 
 pub use acting::{Account, Acting};
 pub use breaker::Reachability;
-pub use error::{Conflict, MemberError};
+pub use error::{Conflict, MemberError, innermost};
 pub use facts::Capacity;
 pub use hold::Hold;
 pub use member::{Live, Member};

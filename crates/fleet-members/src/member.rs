@@ -467,10 +467,3 @@ pub(crate) fn answer_of<T>(outcome: &Result<Result<T, kube::Error>, Elapsed>) ->
         Err(_) => Answer::Timeout,
     }
 }
-
-pub(crate) fn innermost(error: &kube::Error) -> String {
-    match MemberError::from_kube("", error) {
-        MemberError::Unreachable { message, .. } => message,
-        other => other.to_string(),
-    }
-}

@@ -163,7 +163,7 @@ impl Member {
                 )));
             }
             Ok(Err(kube::Error::Api(status))) => return Err(unknown(&status.message)),
-            Ok(Err(error)) => return Err(crate::member::innermost(&error)),
+            Ok(Err(error)) => return Err(in_words(&error)),
             Err(_) => return Err(format!("no answer within {} s", deadline.as_secs_f32())),
         };
         let Some(uid) = found.metadata.uid else {
@@ -220,5 +220,12 @@ impl Member {
     /// Its standing may have changed: who waits for it looks again.
     pub(crate) fn turn(&self) {
         self.turned.notify_waiters();
+    }
+}
+
+fn in_words(error: &kube::Error) -> String {
+    match MemberError::from_kube("", error) {
+        MemberError::Unreachable { message, .. } => message,
+        other => other.to_string(),
     }
 }

@@ -71,7 +71,11 @@ impl Access {
                 )));
             }
             let one = Kubeconfig::read_from(path).map_err(|error| {
-                Failure::failed(format!("kubeconfig {}: {}", path.display(), crate::exit::innermost(&error)))
+                Failure::failed(format!(
+                    "kubeconfig {}: {}",
+                    path.display(),
+                    fleet_members::innermost(&error)
+                ))
             })?;
             let whole = match merged {
                 Some(before) => before.merge(one),
@@ -157,7 +161,7 @@ impl Access {
             |cause: String| Failure::failed(format!("context {context:?} in {}: {cause}", self.files));
         let mut config = kube::Config::from_custom_kubeconfig(self.kubeconfig.clone(), &options)
             .await
-            .map_err(|error| failed(crate::exit::innermost(&error)))?;
+            .map_err(|error| failed(fleet_members::innermost(&error)))?;
         config.connect_timeout = Some(deadline);
         // Whoever waits for an answer wants to hear of a refusal at once.
         config.default_retry = false;
@@ -165,7 +169,7 @@ impl Access {
         let user = entry.and_then(|entry| entry.context.as_ref()?.user.clone()).unwrap_or_default();
         let (server, default_namespace) = (config.cluster_url.to_string(), config.default_namespace.clone());
         let client =
-            kube::Client::try_from(config).map_err(|error| failed(crate::exit::innermost(&error)))?;
+            kube::Client::try_from(config).map_err(|error| failed(fleet_members::innermost(&error)))?;
         let server = server.trim_end_matches('/').to_owned();
         let context = context.to_owned();
         Ok(Cluster { client, context, server, deadline, default_namespace, in_pod: false, user, advice })
@@ -193,11 +197,12 @@ impl Cluster {
     /// Where it is no pod.
     pub fn around(global: &Global) -> Outcome<Self> {
         let no_pod = |why: String| Failure::failed(format!("this is no pod ({why})"));
-        let mut config = kube::Config::incluster().map_err(|error| no_pod(crate::exit::innermost(&error)))?;
+        let mut config =
+            kube::Config::incluster().map_err(|error| no_pod(fleet_members::innermost(&error)))?;
         config.connect_timeout = Some(global.request_timeout);
         let (server, default_namespace) = (config.cluster_url.to_string(), config.default_namespace.clone());
         let client =
-            kube::Client::try_from(config).map_err(|error| no_pod(crate::exit::innermost(&error)))?;
+            kube::Client::try_from(config).map_err(|error| no_pod(fleet_members::innermost(&error)))?;
         Ok(Self {
             client,
             context: "in the cluster".to_owned(),

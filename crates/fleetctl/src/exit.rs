@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use fleet_members::innermost;
+
 /// How a command ended. The numbers are part of the interface: scripts rely on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -146,15 +148,6 @@ pub fn said(error: &kube::Error) -> String {
         kube::Error::Api(status) => status.message.clone(),
         other => innermost(other),
     }
-}
-
-/// The end of an error's chain: the cause that a person can act on.
-pub fn innermost(error: &dyn std::error::Error) -> String {
-    let mut last: &dyn std::error::Error = error;
-    while let Some(source) = last.source() {
-        last = source;
-    }
-    last.to_string()
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use fleet_members::{Credentials, CredentialsError, Identity};
+use fleet_members::{Credentials, CredentialsError, Identity, innermost};
 use jiff::Timestamp;
 use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
 use serde_json::Value;
@@ -14,7 +14,7 @@ use x509_cert::der::DecodePem as _;
 
 use super::trouble::Door;
 use crate::access::Cluster;
-use crate::exit::{Failure, Outcome, innermost};
+use crate::exit::{Failure, Outcome};
 
 /// The largest kubeconfig, in bytes.
 const LARGEST: u64 = 4 * 1024 * 1024;

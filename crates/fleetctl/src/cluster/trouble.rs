@@ -2,10 +2,11 @@
 
 use std::error::Error;
 
+use fleet_members::innermost;
 use jiff::Timestamp;
 use rustls::{AlertDescription, CertificateError};
 
-use crate::exit::{Exit, Failure, innermost};
+use crate::exit::{Exit, Failure};
 
 /// Through which door it was tried.
 pub(crate) struct Door<'a> {

@@ -61,7 +61,7 @@ impl Sources {
         }
         let answer = match tokio::time::timeout(HUB_DEADLINE, self.hub.apiserver_version()).await {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(crate::exit::innermost(&error)),
+            Ok(Err(error)) => Err(fleet_members::innermost(&error)),
             Err(_) => Err(format!("no answer within {} s", HUB_DEADLINE.as_secs())),
         };
         *self.answered.lock().unwrap_or_else(PoisonError::into_inner) =
