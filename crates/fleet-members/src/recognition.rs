@@ -12,7 +12,7 @@ use crate::registry::MemberEvent;
 use crate::{Hold, Member, MemberError, Reachability};
 
 /// The namespace that every cluster has, whose UID tells clusters apart.
-const SYSTEM: &str = "kube-system";
+pub(crate) const SYSTEM: &str = "kube-system";
 
 #[derive(Debug, Default)]
 struct State {

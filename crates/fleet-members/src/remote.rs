@@ -22,6 +22,7 @@ mod body;
 mod connect;
 mod credentials;
 mod error;
+mod greeting;
 mod kubeconfig;
 mod link;
 mod plugin;

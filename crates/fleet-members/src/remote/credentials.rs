@@ -1,6 +1,7 @@
 //! How a member is reached, as a Secret says it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use fleet_api::names;
 use k8s_openapi::ByteString;
@@ -13,6 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use super::RemoteOptions;
 use super::bearer::Bearer;
+use super::greeting::Greeting;
 use super::link::{Link, Way};
 use super::plugin::{Plugin, Plugins};
 use super::wire::{Timing, Wire};
@@ -234,7 +236,7 @@ impl Credentials {
             Plugins::default().judge(exec).map_err(CredentialsError::Unusable)?;
         }
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        Ok(Link::new(Ok(self.way(Timing::default(), Bearer::None, tasks, stop)?)).client())
+        Ok(Link::new(Ok(self.way(Timing::default(), Bearer::None, None, tasks, stop)?)).client())
     }
 
     /// A client that goes by the same rules as the controller's, credential plugins included.
@@ -261,13 +263,15 @@ impl Credentials {
             }
             _ => Bearer::None,
         };
-        self.way(options.timing.clone(), bearer, tasks.clone(), stop.child_token())
+        let greeting = Some(Arc::default());
+        self.way(options.timing.clone(), bearer, greeting, tasks.clone(), stop.child_token())
     }
 
     fn way(
         &self,
         timing: Timing,
         mut bearer: Bearer,
+        greeting: Option<Arc<Greeting>>,
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Result<Way, CredentialsError> {
@@ -276,7 +280,7 @@ impl Credentials {
             bearer = Bearer::Fixed(super::bearer::header(token).ok_or_else(invalid)?);
         }
         let (answer, connectors) = (timing.answer, super::connect::connectors(self)?);
-        let wire = Wire::new(self.endpoint.clone(), connectors, timing, tasks, stop);
+        let wire = Wire::new(self.endpoint.clone(), connectors, timing, greeting, tasks, stop);
         Ok(Way::new(self.endpoint.clone(), wire, bearer, answer))
     }
 

@@ -25,6 +25,12 @@ pub enum LinkError {
         /// Why.
         why: String,
     },
+    /// A new connection leads to another cluster than the one before; nothing was sent to it.
+    #[error("another cluster than before answers at {endpoint}; which one is asked next")]
+    Replaced {
+        /// The member's address.
+        endpoint: String,
+    },
     /// It took the request and didn't answer.
     #[error("no answer from {endpoint} within {seconds} s")]
     Silent {

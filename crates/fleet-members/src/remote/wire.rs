@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
-use http::{Request, Response, Uri};
+use http::header::AUTHORIZATION;
+use http::{HeaderValue, Request, Response, Uri};
 use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper::rt::Executor;
@@ -22,6 +23,7 @@ use tower::ServiceExt as _;
 use super::body::Open;
 use super::connect::{Connect, Connectors};
 use super::error::{LinkError, address, cause};
+use super::greeting::Greeting;
 
 /// Times that hold for each member's connection.
 #[derive(Debug, Clone)]
@@ -62,6 +64,8 @@ pub(super) struct Wire {
     http1: legacy::Client<Connect, Body>,
     slots: Mutex<Vec<Attempt>>,
     timing: Timing,
+    /// Where somebody relies on the same cluster answering on every connection.
+    greeting: Option<Arc<Greeting>>,
     owned: Owned,
     _ends: DropGuard,
 }
@@ -87,6 +91,7 @@ impl Wire {
         endpoint: Uri,
         connectors: Connectors,
         timing: Timing,
+        greeting: Option<Arc<Greeting>>,
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Self {
@@ -102,6 +107,7 @@ impl Wire {
             http1,
             slots: Mutex::new(Vec::new()),
             timing,
+            greeting,
             owned,
             _ends: stop.drop_guard(),
         }
@@ -117,7 +123,7 @@ impl Wire {
     ) -> Result<(Response<Incoming>, Option<Open>), LinkError> {
         let mut last = false;
         loop {
-            match self.attempt().await? {
+            match self.attempt(request.headers().get(AUTHORIZATION)).await? {
                 Protocol::Http1 => {
                     let answer = self.http1.request(request).await;
                     let answer = answer.map_err(|error| LinkError::broken(&self.endpoint, &error))?;
@@ -141,7 +147,7 @@ impl Wire {
     }
 
     /// A connection with room, the one that is being made, or a new one.
-    fn attempt(&self) -> Attempt {
+    fn attempt(&self, authorization: Option<&HeaderValue>) -> Attempt {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         slots.retain(|attempt| !is_over(attempt));
         if let Some(found) = slots.iter().find(|attempt| has_room(attempt)) {
@@ -152,23 +158,31 @@ impl Wire {
         {
             return first.clone();
         }
-        let attempt = self.connect();
+        let attempt = self.connect(authorization.cloned());
         slots.push(attempt.clone());
         attempt
     }
 
-    fn connect(&self) -> Attempt {
+    fn connect(&self, authorization: Option<HeaderValue>) -> Attempt {
         let (connector, endpoint) = (self.connector.clone(), self.endpoint.clone());
-        let (timing, owned) = (self.timing.clone(), self.owned.clone());
-        let limit = timing.connect;
+        let (timing, owned, greeting) = (self.timing.clone(), self.owned.clone(), self.greeting.clone());
         let making = async move {
-            match tokio::time::timeout(limit, handshake(connector, endpoint.clone(), timing, owned)).await {
-                Ok(made) => made,
-                Err(_) => Err(LinkError::Connect {
-                    endpoint: address(&endpoint),
-                    why: format!("not within {} s", limit.as_secs_f32()),
-                }),
+            let (limit, answer, tasks) = (timing.connect, timing.answer, owned.clone());
+            let making = handshake(connector, endpoint.clone(), timing, owned);
+            let made = tokio::time::timeout(limit, making).await.map_err(|_| LinkError::Connect {
+                endpoint: address(&endpoint),
+                why: format!("not within {} s", limit.as_secs_f32()),
+            })??;
+            let (Protocol::Http2 { sender, .. }, Some(greeting)) = (&made, greeting) else { return Ok(made) };
+            let (sender, first) = (sender.clone(), greeting.is_first());
+            let meeting = async move { greeting.meet(sender, &endpoint, authorization, answer).await };
+            if first {
+                // There is nobody to mistake it for.
+                tasks.execute(async move { _ = meeting.await });
+            } else {
+                meeting.await?;
             }
+            Ok(made)
         };
         // A task of its own: who asked first may lose interest, the others still wait for it.
         let endpoint = address(&self.endpoint);

@@ -17,7 +17,7 @@ use kube::client::Body;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::support::config_map;
+use crate::support::{WHO, config_map};
 
 type Answer = BoxFuture<'static, Response<Body>>;
 type Behaviour = Arc<dyn Fn(Request<Body>) -> Answer + Send + Sync>;
@@ -27,7 +27,6 @@ type Behaviour = Arc<dyn Fn(Request<Body>) -> Answer + Send + Sync>;
 struct Told(Arc<Mutex<BTreeMap<String, Behaviour>>>, Arc<Mutex<BTreeSet<String>>>);
 
 /// Where it is asked which cluster answers. Members say that at once, unless they are silent.
-const WHO: &str = "/api/v1/namespaces/kube-system";
 
 impl Told {
     fn let_member(&self, name: &str, behaviour: impl Fn(Request<Body>) -> Answer + Send + Sync + 'static) {

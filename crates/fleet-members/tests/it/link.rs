@@ -180,6 +180,40 @@ async fn a_cut_connection_is_made_anew() {
     assert_eq!(fake.accepted(), 2);
 }
 
+/// Behind the address stands another cluster since the connection broke: what was meant for the one before must not
+/// reach it, not even the request that opens the new connection.
+#[tokio::test]
+async fn nothing_is_sent_to_a_cluster_that_took_anothers_place() {
+    let who = Arc::new(Mutex::new("before"));
+    let asked: Arc<Mutex<Vec<String>>> = Arc::default();
+    let (answering, kept) = (Arc::clone(&who), Arc::clone(&asked));
+    let handler = handler_of(move |request| {
+        let name = request.uri().path().rsplit('/').next().unwrap_or_default().to_owned();
+        let mut object = config_map(&name);
+        object["metadata"]["uid"] = json!(*answering.lock().unwrap());
+        assert_eq!(request.headers()["authorization"], "Bearer token", "{name}");
+        kept.lock().unwrap().push(name);
+        answer(200, &object)
+    });
+    let fake = Fake::start(Setup::default(), handler).await;
+    let maps: Api<ConfigMap> = Api::namespaced(fake.client(), "demo");
+    maps.get("settings").await.unwrap();
+    eventually("it is known who answers", || asked.lock().unwrap().contains(&"kube-system".to_owned())).await;
+    // The same cluster on a new connection: nothing is lost.
+    fake.cut();
+    eventually("the cut is seen", || fake.open() == 0).await;
+    maps.get("settings").await.unwrap();
+    fake.cut();
+    eventually("the cut is seen", || fake.open() == 0).await;
+    *who.lock().unwrap() = "after";
+    asked.lock().unwrap().clear();
+    let error = maps.get("settings").await.unwrap_err();
+    assert!(format!("{error:?}").contains("Replaced"), "{error:?}");
+    assert_eq!(*asked.lock().unwrap(), ["kube-system"]);
+    // Whoever heard that asks who it is before anything else.
+    maps.get("settings").await.unwrap();
+}
+
 /// What can be wrong with certificates, and the words that a person needs.
 #[tokio::test]
 async fn certificates_are_judged_in_words() {

@@ -28,6 +28,9 @@ use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
+/// What tells who a server is.
+pub(crate) const WHO: &str = "/api/v1/namespaces/kube-system";
+
 pub(crate) type Body = UnsyncBoxBody<Bytes, Infallible>;
 pub(crate) type Handler = Arc<dyn Fn(Request<Incoming>) -> BoxFuture<'static, Response<Body>> + Send + Sync>;
 
@@ -111,10 +114,14 @@ impl Fake {
         Self { address, authority, accepted, open, frozen, orders, _tasks: tasks }
     }
 
-    /// A server that answers every request with an object, and says which request it was.
+    /// A server that answers requests with objects. Who it is it says by itself: that is asked on each new connection.
     pub(crate) async fn answering(
         handler: impl Fn(&Request<Incoming>) -> Response<Body> + Send + Sync + 'static,
     ) -> Self {
+        let handler = move |request: &Request<Incoming>| match request.uri().path().ends_with(WHO) {
+            true => answer(200, &serde_json::json!({"metadata": {"name": "kube-system", "uid": "uid-1"}})),
+            false => handler(request),
+        };
         Self::start(Setup::default(), handler_of(handler)).await
     }
 
