@@ -64,7 +64,7 @@ impl Controller {
             Some(leases) => Shares::shared(&leases.replica, leases.timing),
             None => Shares::alone(),
         };
-        Self { hub, transport, options, shares }
+        Self { hub: crate::deadline::bounded(hub), transport, options, shares }
     }
 
     /// What this replica does, for others that share their work in the same way.

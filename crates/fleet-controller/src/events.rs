@@ -5,7 +5,6 @@
 //! count.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use fleet_api::{Application, Condition, ManagedCluster, ObjectId, Run, Target, conditions};
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -18,8 +17,6 @@ use crate::metrics::{Drift, Metrics};
 
 /// How many Events wait at most.
 const QUEUE: usize = 1024;
-/// How long the hub has for one.
-const DEADLINE: Duration = Duration::from_secs(10);
 /// The longest note that the API takes, in bytes (`events.k8s.io/v1`: 1 kB).
 const NOTE_LIMIT: usize = 1000;
 /// The longest action that the API takes.
@@ -67,13 +64,12 @@ impl Events {
 /// Publishes until nothing can be put any more, or the controller stops.
 pub(crate) async fn publish(recorder: Recorder, mut waiting: Waiting, metrics: Metrics) {
     while let Some((event, about)) = waiting.recv().await {
-        match tokio::time::timeout(DEADLINE, recorder.publish(&event, &about)).await {
-            Ok(Ok(())) => metrics.event_published(),
-            Ok(Err(error)) => {
+        match recorder.publish(&event, &about).await {
+            Ok(()) => metrics.event_published(),
+            Err(error) => {
                 metrics.event_lost();
                 tracing::warn!(reason = event.reason, %error, "an Event is lost; may this account create and patch events.events.k8s.io?");
             }
-            Err(_) => metrics.event_lost(),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use fleet_api::{
     Application, Approval, ClusterAccessPolicy, ComponentDefinition, DriftHold, ManagedCluster, Policy,
-    TraitDefinition, Workflow,
+    TraitDefinition, Workflow, names,
 };
 use fleet_render::Definitions;
 use k8s_openapi::api::core::v1::Namespace;
@@ -17,6 +17,9 @@ use crate::context::{AppKey, lock};
 use crate::readable::Answers;
 use crate::referenced::{DEFINITION, Referenced};
 use crate::resolve::{ObjectReference, Selection, Snapshot};
+
+/// Where definitions for all namespaces are; of two with one name, that of the later namespace counts.
+const ADMINISTRATORS: [&str; 2] = ["vela-system", names::SYSTEM_NAMESPACE];
 
 /// What an Application was put together from, as far as a change of it must wake the Application.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,7 +61,8 @@ pub(crate) struct Hub {
     /// What the hub said of the rights of accounts.
     pub(crate) answers: Answers,
     pub(crate) inputs: Inputs,
-    definitions: Mutex<Option<Arc<Definitions>>>,
+    /// By namespace; under the empty name for all that have none of their own.
+    definitions: Mutex<BTreeMap<String, Arc<Definitions>>>,
 }
 
 /// The stores that [`Hub`] is made of.
@@ -93,27 +97,33 @@ impl Hub {
             answers: Answers::default(),
             referenced,
             inputs: Inputs::default(),
-            definitions: Mutex::new(None),
+            definitions: Mutex::default(),
         }
     }
 
-    /// The definitions in force: those of the binary, overridden by objects on the hub.
-    pub(crate) fn definitions(&self) -> Arc<Definitions> {
+    /// The definitions in force in a namespace: those of the binary, overridden by the administrators', overridden by
+    /// its own. One tenant's definitions are nothing to another.
+    pub(crate) fn definitions(&self, namespace: &str) -> Arc<Definitions> {
+        let within = |namespace: &str| {
+            let traits = objects_in(&self.traits, namespace);
+            traits.into_iter().chain(objects_in(&self.components, namespace))
+        };
         let mut cached = lock(&self.definitions);
-        if let Some(definitions) = cached.as_ref() {
+        let mut own = within(namespace).peekable();
+        let key = if own.peek().is_some() { namespace } else { "" };
+        if let Some(definitions) = cached.get(key) {
             return Arc::clone(definitions);
         }
-        let traits = self.traits.state().into_iter().filter_map(|t| serde_json::to_value(&*t).ok());
-        let components = self.components.state().into_iter().filter_map(|c| serde_json::to_value(&*c).ok());
-        let objects: Vec<Value> = traits.chain(components).collect();
+        let shared = ADMINISTRATORS.into_iter().flat_map(within);
+        let objects: Vec<Value> = shared.chain(own).collect();
         let definitions = Arc::new(Definitions::builtin().with_overrides(&objects));
-        *cached = Some(Arc::clone(&definitions));
+        cached.insert(key.to_owned(), Arc::clone(&definitions));
         definitions
     }
 
     /// A definition changed on the hub.
     pub(crate) fn forget_definitions(&self) {
-        *lock(&self.definitions) = None;
+        lock(&self.definitions).clear();
     }
 
     /// The snapshot for an Application; notes what is asked for.
@@ -179,6 +189,16 @@ impl HubSnapshot<'_> {
     pub(crate) fn into_used(self) -> BTreeSet<Input> {
         self.used.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
+}
+
+/// A kind's objects in a namespace, as data.
+fn objects_in<K>(store: &Store<K>, namespace: &str) -> Vec<Value>
+where
+    K: kube::Resource<DynamicType = ()> + Clone + serde::Serialize + 'static,
+{
+    let all = store.state();
+    let mine = all.iter().filter(|object| object.meta().namespace.as_deref() == Some(namespace));
+    mine.filter_map(|object| serde_json::to_value(&**object).ok()).collect()
 }
 
 /// The names of a kind's objects in a namespace.

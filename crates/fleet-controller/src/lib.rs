@@ -20,6 +20,7 @@ mod board;
 mod clusters;
 mod context;
 mod controller;
+mod deadline;
 mod deletion;
 mod deliver;
 mod drift;

@@ -13,8 +13,6 @@ use kube::runtime::reflector::ObjectRef;
 
 use crate::context::Context;
 
-/// The longest that the hub may take to answer.
-const DEADLINE: Duration = Duration::from_secs(10);
 /// The first wait after a failure to register, doubled up to the longest.
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 /// The longest wait between tries.
@@ -68,14 +66,14 @@ async fn register(ctx: &Context, name: &str) -> bool {
     let Some(cluster) = registration(ctx.members.announced(name), registered) else { return true };
     let api: Api<ManagedCluster> = Api::all(ctx.hub.client.clone());
     let params = PostParams { field_manager: Some("fleetctl".to_owned()), ..PostParams::default() };
-    match tokio::time::timeout(DEADLINE, api.create(&params, &cluster)).await {
-        Ok(Ok(_)) => {
+    match api.create(&params, &cluster).await {
+        Ok(_) => {
             tracing::info!(cluster = name, "credentials of a member were found, and it is registered");
             true
         }
         // Somebody else was quicker: a person, or another replica.
-        Ok(Err(kube::Error::Api(status))) if status.code == 409 => true,
-        Ok(Err(kube::Error::Api(status))) if matches!(status.code, 400 | 403 | 404 | 422) => {
+        Err(kube::Error::Api(status)) if status.code == 409 => true,
+        Err(kube::Error::Api(status)) if matches!(status.code, 400 | 403 | 404 | 422) => {
             tracing::warn!(
                 cluster = name,
                 error = status.message,
@@ -83,12 +81,8 @@ async fn register(ctx: &Context, name: &str) -> bool {
             );
             true
         }
-        Ok(Err(error)) => {
+        Err(error) => {
             tracing::debug!(cluster = name, %error, "a member isn't registered yet");
-            false
-        }
-        Err(_) => {
-            tracing::debug!(cluster = name, "a member isn't registered yet: the hub doesn't answer");
             false
         }
     }

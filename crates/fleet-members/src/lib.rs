@@ -34,6 +34,6 @@ pub use hold::Hold;
 pub use member::{Live, Member};
 pub use observe::Observed;
 pub use registry::{Announced, MemberEvent, Members, Notify, Options, Transport, TransportError};
-pub use remote::{AllowedPlugin, Credentials, CredentialsError, Identity, Remote, RemoteOptions};
+pub use remote::{AllowedPlugin, Credentials, CredentialsError, Identity, Remote, RemoteOptions, is_watch};
 pub use resource::{KnownKinds, ResourcePath};
 pub use telemetry::{Answer, Telemetry};

@@ -31,6 +31,7 @@ mod wire;
 
 pub use credentials::{Credentials, CredentialsError, Identity};
 pub use error::LinkError;
+pub use link::is_watch;
 pub use plugin::{AllowedPlugin, Clock, Plugins};
 pub use wire::Timing;
 

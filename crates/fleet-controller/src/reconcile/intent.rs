@@ -50,7 +50,7 @@ pub(crate) async fn intent(ctx: &Arc<Context>, app: &Application, walk: &mut Wal
         Decision::Start(cause) => {
             // What is about to start takes up the definitions in force.
             let snapshot = ctx.hub.snapshot(&walk.key);
-            let current = resolve(app, &snapshot, &ctx.hub.definitions());
+            let current = resolve(app, &snapshot, &ctx.hub.definitions(&walk.key.0));
             // Rights may have gone since the draft was made.
             let current = match readable(ctx, app, walk, &snapshot.into_used()).await {
                 Ok(()) => current,
@@ -116,9 +116,9 @@ fn with_pinned_definitions(
             let pinned = fleet_render::Definitions::from_values(&revision.content.definitions);
             match resolve(app, snapshot, &pinned) {
                 Ok(draft) if draft.hash == revision.hash => Ok(draft),
-                _ => resolve(app, snapshot, &ctx.hub.definitions()),
+                _ => resolve(app, snapshot, &ctx.hub.definitions(&walk.key.0)),
             }
         }
-        None => resolve(app, snapshot, &ctx.hub.definitions()),
+        None => resolve(app, snapshot, &ctx.hub.definitions(&walk.key.0)),
     }
 }

@@ -136,8 +136,8 @@ impl Way {
     }
 }
 
-/// Whether the answer goes on for as long as anything happens.
-fn is_watch(uri: &Uri) -> bool {
+/// Whether the answer to a request goes on for as long as anything happens.
+pub fn is_watch(uri: &Uri) -> bool {
     let mut pairs = uri.query().into_iter().flat_map(|query| query.split('&'));
     pairs.any(|pair| matches!(pair, "watch=true" | "watch=1" | "follow=true"))
 }

@@ -22,11 +22,10 @@ use crate::support::{WHO, config_map};
 type Answer = BoxFuture<'static, Response<Body>>;
 type Behaviour = Arc<dyn Fn(Request<Body>) -> Answer + Send + Sync>;
 
-/// Members that behave as they are told, in process: time can be paused.
+/// Members that behave as they are told, in process: time can be paused. Who they are they say at once, unless told
+/// otherwise.
 #[derive(Clone, Default)]
 struct Told(Arc<Mutex<BTreeMap<String, Behaviour>>>, Arc<Mutex<BTreeSet<String>>>);
-
-/// Where it is asked which cluster answers. Members say that at once, unless they are silent.
 
 impl Told {
     fn let_member(&self, name: &str, behaviour: impl Fn(Request<Body>) -> Answer + Send + Sync + 'static) {

@@ -18,8 +18,8 @@ async fn runs(fleet: &Fleet) -> anyhow::Result<Vec<Run>> {
     Ok(runs)
 }
 
-fn trait_definition(replicas: &str) -> Value {
-    json!({"apiVersion": APPLICATION, "kind": "TraitDefinition", "metadata": {"name": "scaler", "namespace": "vela-system"},
+fn trait_definition(namespace: &str, replicas: &str) -> Value {
+    json!({"apiVersion": APPLICATION, "kind": "TraitDefinition", "metadata": {"name": "scaler", "namespace": namespace},
         "spec": {"appliesToWorkloads": ["deployments.apps"], "schematic": {"fleet": {
             "parameters": {"type": "object", "properties": {"replicas": {"type": "integer", "default": 1}}},
             "patchType": "merge", "patch": {"spec": {"replicas": replicas}}}}}})
@@ -42,7 +42,7 @@ async fn definitions_are_pinned_until_a_restart() -> anyhow::Result<()> {
     manifest["spec"]["components"][0]["traits"] = json!([{"type": "scaler", "properties": {"replicas": 3}}]);
     fleet.apply("hub", &manifest).await?;
     fleet.wait_phase("web", "running").await?;
-    fleet.apply("hub", &trait_definition("${parameter.replicas + 4}")).await?;
+    fleet.apply("hub", &trait_definition("vela-system", "${parameter.replicas + 4}")).await?;
     // Something that makes it look again, and renders the same.
     manifest["spec"]["policies"][0]["name"] = json!("renamed");
     manifest["spec"]["workflow"] = json!({"steps": [
@@ -70,6 +70,38 @@ async fn definitions_are_pinned_until_a_restart() -> anyhow::Result<()> {
     fleet.wait_phase("second", "running").await?;
     let mine: Vec<_> = runs(&fleet).await?.into_iter().filter(|run| run.spec.application == "web").collect();
     assert_eq!(mine.len(), 2, "the restart is answered once");
+    engine.stop().await?;
+    Ok(())
+}
+
+/// Definitions are the administrators' in their namespaces, a tenant's own in its own, and nobody else's: whoever may
+/// write one in some namespace doesn't decide what others deliver.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_definition_counts_in_its_own_namespace() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one")]).await?;
+    for namespace in ["elsewhere", "fleetctl-system"] {
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
+        fleet.apply("hub", &namespace).await?;
+    }
+    fleet.apply("hub", &trait_definition("elsewhere", "${parameter.replicas + 100}")).await?;
+    let mut engine = Engine::start(&fleet);
+    fleet.apply("hub", &deployment("web", "web:1")).await?;
+    let mut manifest = app(&[("apps/v1", "Deployment", "web")], &["m1"]);
+    manifest["spec"]["components"][0]["traits"] = json!([{"type": "scaler", "properties": {"replicas": 1}}]);
+    fleet.apply("hub", &manifest).await?;
+    fleet.wait_phase("web", "running").await?;
+    assert_eq!(replicas(&fleet).await?, Some(json!(1)), "a stranger's definition counts");
+    for (number, namespace, more) in [(2, "fleetctl-system", 1), (3, "demo", 2)] {
+        // Seen before the restart: two watches keep no order between them.
+        engine.stop().await?;
+        fleet
+            .apply("hub", &trait_definition(namespace, &format!("${{parameter.replicas + {more}}}")))
+            .await?;
+        annotate(&fleet, json!({names::RESTART: number.to_string()})).await?;
+        engine = Engine::start(&fleet);
+        fleet.wait_run("web", number, "running").await?;
+        assert_eq!(replicas(&fleet).await?, Some(json!(1 + more)), "{namespace}");
+    }
     engine.stop().await?;
     Ok(())
 }
