@@ -1,5 +1,6 @@
 //! The command line as it is typed.
 
+mod adopt;
 mod application;
 mod cluster;
 mod controller;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use clap::{Args, CommandFactory, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
+pub use adopt::AdoptArgs;
 pub use application::{
     AppArgs, ApprovalArgs, DeleteArgs, ListArgs, PlanArgs, StatusArgs, StepArgs, WorkflowArgs,
     WorkflowCommand,
@@ -89,6 +91,8 @@ pub enum Command {
     Cluster(ClusterArgs),
     /// Find the usual mistakes, and how to mend each
     Diagnose(DiagnoseArgs),
+    /// Make an Application of what runs on members, without touching a pod
+    Adopt(AdoptArgs),
     /// See what was changed on members by hand, and leave it for a time
     Drift(DriftArgs),
     /// Run the controller for a hub

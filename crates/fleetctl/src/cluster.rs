@@ -16,7 +16,7 @@ mod member;
 pub(crate) mod naming;
 mod probe;
 mod profile;
-mod question;
+pub(crate) mod question;
 mod record;
 mod rename;
 mod renew;
@@ -25,6 +25,8 @@ mod status;
 mod trouble;
 
 pub(crate) use list::table;
+pub(crate) use look_after::plural;
+pub(crate) use renew::Admin;
 
 use crate::access::{Access, Cluster};
 use crate::args::{ClusterArgs, ClusterCommand, Global};
@@ -32,11 +34,11 @@ use crate::environment::Environment;
 use crate::exit::Outcome;
 
 /// The hub, and the user's other ways.
-struct Hub {
-    cluster: Cluster,
-    access: Access,
+pub(crate) struct Hub {
+    pub(crate) cluster: Cluster,
+    pub(crate) access: Access,
     /// What the user types to call this program.
-    called: &'static str,
+    pub(crate) called: &'static str,
 }
 
 /// Does it.

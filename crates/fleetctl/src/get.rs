@@ -5,11 +5,11 @@
 //!                                                  what the cluster serves   tables or objects
 //! ```
 
-mod catalogue;
-mod fetch;
+pub(crate) mod catalogue;
+pub(crate) mod fetch;
 mod jsonpath;
 mod print;
-mod request;
+pub(crate) mod request;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

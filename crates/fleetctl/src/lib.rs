@@ -2,19 +2,21 @@
 //!
 //! ```text
 //!  main ─► run ─► args ─► demo, local, controller ──► embedded: hub and members in this process
-//!                   └───► get, status, plan, delete, workflow, cluster ──► access: the user's own kubeconfig
+//!                   └───► get, status, plan, delete, workflow, cluster, adopt ──► access: the user's own kubeconfig
 //! ```
 //!
 //! - [`embedded`]: a fleet in one process; what `demo`, `local` and tests run on
 //! - [`args`]: the command line, [`exit`]: its exit codes, [`output`], [`table`], [`yaml`]: what it writes
 //! - [`access`], [`roster`]: clusters by kubeconfig context, members by name or alias
 //! - [`install`]: the control plane on a hub, without helm; [`beside`]: other controllers of the same kinds
-//! - [`demo`], [`local`], [`diagnose`], [`controller`], [`get`], [`application`], [`cluster`]: the commands
+//! - [`demo`], [`local`], [`diagnose`], [`controller`], [`get`], [`application`], [`cluster`],
+//!   [`adopt`]: the commands
 //! - [`environment`]: what a command may know of the world, [`log`]: what it logs
 //!
 //! Commands answer a [`exit::Failure`] with one line (place, cause, next step) and an exit code.
 
 pub mod access;
+pub mod adopt;
 pub mod application;
 pub mod args;
 pub mod beside;

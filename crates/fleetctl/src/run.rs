@@ -6,7 +6,7 @@ use crate::args::{self, Cli, Command};
 use crate::environment::Environment;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::output::style::{BAD, paint};
-use crate::{application, cluster, controller, demo, diagnose, drift, get, install, local, version};
+use crate::{adopt, application, cluster, controller, demo, diagnose, drift, get, install, local, version};
 
 /// Runs one command line, the program's name first.
 pub async fn run(environment: &Environment, arguments: &[OsString]) -> Exit {
@@ -51,6 +51,7 @@ async fn dispatch(environment: &Environment, cli: &Cli) -> Outcome {
         Command::Workflow(arguments) => application::workflow(environment, global, arguments).await,
         Command::Diagnose(arguments) => diagnose::run(environment, global, arguments).await,
         Command::Cluster(arguments) => cluster::run(environment, global, arguments).await,
+        Command::Adopt(arguments) => adopt::run(environment, global, arguments).await,
         Command::Drift(arguments) => drift::run(environment, global, arguments).await,
         Command::Install(arguments) => install::run(environment, global, arguments).await,
         Command::Uninstall(arguments) => install::uninstall(environment, global, arguments).await,

@@ -122,7 +122,7 @@ fn names_cluster(value: &Value, word: &str) -> bool {
     }
 }
 
-pub(super) fn plural(count: usize, one: &str, many: &str) -> String {
+pub(crate) fn plural(count: usize, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 

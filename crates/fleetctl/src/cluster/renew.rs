@@ -25,8 +25,8 @@ use crate::exit::{Failure, Outcome};
 use crate::roster::{Roster, label};
 
 /// A way to a member with the rights of whoever asks, or else of the hub.
-pub(super) struct Admin {
-    pub(super) cluster: Cluster,
+pub(crate) struct Admin {
+    pub(crate) cluster: Cluster,
     pub(super) way: Option<Way>,
     shown: String,
 }
@@ -36,7 +36,7 @@ impl Admin {
     ///
     /// # Errors
     /// Where none of them can be used.
-    pub(super) async fn find(
+    pub(crate) async fn find(
         hub: &Hub,
         member: &ManagedCluster,
         kubeconfig: Option<&Path>,

@@ -12,20 +12,20 @@ const AGGREGATED: &str =
 
 /// One resource type.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Type {
-    pub(super) group: String,
-    pub(super) version: String,
-    pub(super) plural: String,
-    pub(super) singular: String,
-    pub(super) kind: String,
-    pub(super) short_names: Vec<String>,
-    pub(super) categories: Vec<String>,
-    pub(super) namespaced: bool,
+pub(crate) struct Type {
+    pub(crate) group: String,
+    pub(crate) version: String,
+    pub(crate) plural: String,
+    pub(crate) singular: String,
+    pub(crate) kind: String,
+    pub(crate) short_names: Vec<String>,
+    pub(crate) categories: Vec<String>,
+    pub(crate) namespaced: bool,
 }
 
 impl Type {
     /// The path of a list, or of one object.
-    pub(super) fn path(&self, namespace: Option<&str>, name: Option<&str>) -> String {
+    pub(crate) fn path(&self, namespace: Option<&str>, name: Option<&str>) -> String {
         let mut path = match self.group.as_str() {
             "" => format!("/api/{}", self.version),
             group => format!("/apis/{group}/{}", self.version),
@@ -43,13 +43,13 @@ impl Type {
     }
 
     /// `deployment.apps`, as kubectl names an object's type in front of its name.
-    pub(super) fn prefix(&self) -> String {
+    pub(crate) fn prefix(&self) -> String {
         let singular = self.kind.to_lowercase();
         if self.group.is_empty() { singular } else { format!("{singular}.{}", self.group) }
     }
 
     /// `deployments.apps`, as servers name the type of what isn't there.
-    pub(super) fn resource(&self) -> String {
+    pub(crate) fn resource(&self) -> String {
         if self.group.is_empty() { self.plural.clone() } else { format!("{}.{}", self.plural, self.group) }
     }
 
@@ -88,16 +88,16 @@ fn escape(segment: &str) -> String {
 }
 
 /// A query's value.
-pub(super) fn escape_value(value: &str) -> String {
+pub(crate) fn escape_value(value: &str) -> String {
     escape(value)
 }
 
 /// All types, core ones first, the preferred version of each group first.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Catalogue(Vec<Type>);
+pub(crate) struct Catalogue(Vec<Type>);
 
 impl Catalogue {
-    pub(super) async fn load(cluster: &Cluster) -> Outcome<Self> {
+    pub(crate) async fn load(cluster: &Cluster) -> Outcome<Self> {
         let mut types = Vec::new();
         for root in ["/api", "/apis"] {
             let answer = get(cluster, root, AGGREGATED).await?;
@@ -111,7 +111,7 @@ impl Catalogue {
     }
 
     /// The types of a word: one, or all of a category such as `all`.
-    pub(super) fn find(&self, word: &str) -> Outcome<Vec<&Type>> {
+    pub(crate) fn find(&self, word: &str) -> Outcome<Vec<&Type>> {
         let lower = word.to_lowercase();
         if let Some(found) = self.0.iter().find(|type_| type_.is_named(&lower)) {
             return Ok(vec![found]);

@@ -16,45 +16,45 @@ const PAGE: usize = 500;
 
 /// What a cluster has of one type.
 #[derive(Debug, Clone)]
-pub(super) struct Found {
-    pub(super) type_: Type,
+pub(crate) struct Found {
+    pub(crate) type_: Type,
     /// Tables or objects, as the format wants.
-    pub(super) parts: Vec<Value>,
+    pub(crate) parts: Vec<Value>,
 }
 
 /// What a cluster answered.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Answer {
-    pub(super) found: Vec<Found>,
+pub(crate) struct Answer {
+    pub(crate) found: Vec<Found>,
     /// Named objects that aren't there.
-    pub(super) missing: Vec<Missing>,
+    pub(crate) missing: Vec<Missing>,
 }
 
 /// A named object that isn't there.
 #[derive(Debug, Clone)]
-pub(super) struct Missing {
+pub(crate) struct Missing {
     /// `deployments.apps "web-demo"`
-    pub(super) object: String,
+    pub(crate) object: String,
     /// The server's words.
-    pub(super) said: String,
+    pub(crate) said: String,
 }
 
 impl Answer {
     /// Whether there is nothing to show.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.found
             .iter()
             .all(|found| found.parts.iter().all(|part| rows(part).is_none_or(<[Value]>::is_empty)))
     }
 
     /// The objects.
-    pub(super) fn into_objects(self) -> impl Iterator<Item = Value> {
+    pub(crate) fn into_objects(self) -> impl Iterator<Item = Value> {
         self.found.into_iter().flat_map(|found| found.parts)
     }
 }
 
 /// The rows of a table; `None` where it is none and so one object.
-pub(super) fn rows(part: &Value) -> Option<&[Value]> {
+pub(crate) fn rows(part: &Value) -> Option<&[Value]> {
     if part.get("kind").and_then(Value::as_str) != Some("Table") {
         return Some(std::slice::from_ref(part));
     }
@@ -62,7 +62,7 @@ pub(super) fn rows(part: &Value) -> Option<&[Value]> {
 }
 
 /// Asks for everything in turn: a cluster's own answers are quick, and the caller asks several clusters at once.
-pub(super) async fn fetch(cluster: &Cluster, request: &Request, namespace: &str) -> Outcome<Answer> {
+pub(crate) async fn fetch(cluster: &Cluster, request: &Request, namespace: &str) -> Outcome<Answer> {
     let catalogue = Catalogue::load(cluster).await?;
     let mut answer = Answer::default();
     for wanted in &request.wanted {

@@ -12,7 +12,7 @@ const DEEPEST: usize = 16;
 
 /// A compiled template.
 #[derive(Debug, Clone)]
-pub(super) struct Template(Vec<Part>);
+pub(crate) struct Template(Vec<Part>);
 
 #[derive(Debug, Clone)]
 enum Part {

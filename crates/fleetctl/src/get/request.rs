@@ -9,7 +9,7 @@ use super::jsonpath::Template;
 
 /// How it is to be written.
 #[derive(Debug, Clone)]
-pub(super) enum Format {
+pub(crate) enum Format {
     /// For people.
     Table {
         /// With the columns of lower priority.
@@ -67,36 +67,36 @@ impl Format {
         Ok(Self::Columns(columns))
     }
 
-    pub(super) fn is_for_programs(&self) -> bool {
+    pub(crate) fn is_for_programs(&self) -> bool {
         !matches!(self, Self::Table { .. } | Self::Name | Self::Columns(_))
     }
 }
 
 /// Objects of one type.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Wanted {
+pub(crate) struct Wanted {
     /// As typed: `deploy`, `deployments.apps`.
-    pub(super) type_: String,
+    pub(crate) type_: String,
     /// Names; empty for all.
-    pub(super) names: Vec<String>,
+    pub(crate) names: Vec<String>,
 }
 
 /// Everything that is asked of each cluster.
 #[derive(Debug, Clone)]
-pub(super) struct Request {
-    pub(super) wanted: Vec<Wanted>,
-    pub(super) all_namespaces: bool,
-    pub(super) labels: Option<String>,
-    pub(super) fields: Option<String>,
-    pub(super) format: Format,
-    pub(super) no_headers: bool,
-    pub(super) show_labels: bool,
+pub(crate) struct Request {
+    pub(crate) wanted: Vec<Wanted>,
+    pub(crate) all_namespaces: bool,
+    pub(crate) labels: Option<String>,
+    pub(crate) fields: Option<String>,
+    pub(crate) format: Format,
+    pub(crate) no_headers: bool,
+    pub(crate) show_labels: bool,
     /// One object is asked for by name, so that it is written alone, not as a list.
-    pub(super) single: bool,
+    pub(crate) single: bool,
 }
 
 impl Request {
-    pub(super) fn read(arguments: &GetArgs) -> Outcome<Self> {
+    pub(crate) fn read(arguments: &GetArgs) -> Outcome<Self> {
         let wanted = wanted(&arguments.resource, &arguments.names)?;
         let named = wanted.iter().any(|wanted| !wanted.names.is_empty());
         if named && (arguments.selector.is_some() || arguments.field_selector.is_some()) {
@@ -118,13 +118,28 @@ impl Request {
         })
     }
 
+    /// Whole objects of one namespace: `KIND/NAME …`, or `KIND,…` with labels.
+    pub(crate) fn objects(words: &[String], labels: Option<&str>) -> Outcome<Self> {
+        let (first, more) = words.split_first().ok_or_else(|| Failure::usage("no object is named"))?;
+        Ok(Self {
+            wanted: wanted(first, more)?,
+            all_namespaces: false,
+            labels: labels.map(str::to_owned),
+            fields: None,
+            format: Format::Json,
+            no_headers: false,
+            show_labels: false,
+            single: false,
+        })
+    }
+
     /// All names that are asked for.
-    pub(super) fn names(&self) -> Vec<&String> {
+    pub(crate) fn names(&self) -> Vec<&String> {
         self.wanted.iter().flat_map(|wanted| &wanted.names).collect()
     }
 
     /// Whether members themselves are asked for, for a person to read.
-    pub(super) fn is_members_table(&self) -> bool {
+    pub(crate) fn is_members_table(&self) -> bool {
         const WORDS: [&str; 6] = [
             "managedcluster",
             "managedclusters",

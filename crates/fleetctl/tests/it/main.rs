@@ -9,6 +9,7 @@
     reason = "tests may, and are the ones who hand clocks down"
 )]
 
+mod adopt;
 mod cluster;
 mod commands;
 mod diagnose;
