@@ -76,8 +76,12 @@ pub async fn run(environment: &Environment, global: &Global, arguments: &AdoptAr
     let application = manifest.read()?;
     // What the hub wouldn't take is said before anybody is asked.
     create(&place, &application, true).await?;
-    question::agree(environment, &format!("Make the Application {}/{}?", place.namespace, place.name), arguments.yes)
-        .await?;
+    question::agree(
+        environment,
+        &format!("Make the Application {}/{}?", place.namespace, place.name),
+        arguments.yes,
+    )
+    .await?;
     create(&place, &application, false).await?;
     environment.streams.print(&show::made(&place, &manifest))
 }
@@ -121,7 +125,9 @@ fn chosen<'r>(roster: &'r Roster, wanted: &[String]) -> Outcome<Vec<&'r ManagedC
         }
     }
     if members.is_empty() {
-        return Err(Failure::usage("--from names no member; write names or aliases with commas between, or all"));
+        return Err(Failure::usage(
+            "--from names no member; write names or aliases with commas between, or all",
+        ));
     }
     Ok(members)
 }

@@ -56,7 +56,9 @@ pub(super) fn request(arguments: &AdoptArgs) -> Outcome<Request> {
     if named && arguments.selector.is_some() {
         return Err(Failure::usage("names and -l exclude each other; give one of them"));
     }
-    if let Some(bare) = request.wanted.iter().find(|wanted| wanted.names.is_empty() && arguments.selector.is_none()) {
+    if let Some(bare) =
+        request.wanted.iter().find(|wanted| wanted.names.is_empty() && arguments.selector.is_none())
+    {
         return Err(Failure::usage(format!(
             "{:?} names no object; write {}/NAME, or choose by labels with -l",
             bare.type_, bare.type_
@@ -186,7 +188,9 @@ async fn here(member: &Member, request: &Request, owner: Option<&str>) -> Outcom
     let answer = answer.map_err(|failure| on(&member.label, failure))?;
     let named = request.labels.is_none();
     if named && answer.found.len() > request.wanted.len() {
-        return Err(Failure::usage("a category such as all has no objects of its own; write KIND/NAME with one kind"));
+        return Err(Failure::usage(
+            "a category such as all has no objects of its own; write KIND/NAME with one kind",
+        ));
     }
     let mut here = Here {
         objects: Vec::new(),

@@ -85,8 +85,12 @@ pub(super) async fn controlled(member: &Member, id: &ObjectId, by: OwnerReferenc
 /// The refusal of an object that an Application owns.
 pub(super) fn owned(member: &Member, id: &ObjectId, application: &str, foreign: bool) -> Failure {
     let what = match foreign {
-        true => "which another engine delivers; stop that one first and take over its Application (docs/moving-over.md)",
-        false => "leave it out, or delete that Application first and let its objects be: fleetctl delete --orphan",
+        true => {
+            "which another engine delivers; stop that one first and take over its Application (docs/moving-over.md)"
+        }
+        false => {
+            "leave it out, or delete that Application first and let its objects be: fleetctl delete --orphan"
+        }
     };
     Failure::refused(format!(
         "{id} on {} belongs to the application {application}{} {what}",
@@ -108,7 +112,8 @@ mod tests {
     /// Broken: what another application delivers is taken from it, or what was ours can't be had again.
     #[test]
     fn labels_say_whose_it_is() {
-        let of = |application: &str, foreign| Whose::Applications { application: application.to_owned(), foreign };
+        let of =
+            |application: &str, foreign| Whose::Applications { application: application.to_owned(), foreign };
         let ours = json!({ names::OWNER: "a", names::APP_NAME: "web", names::APP_NAMESPACE: "demo" });
         assert_eq!(whose(&labelled(ours.clone()), Some("a")), Whose::Nobodys);
         assert_eq!(whose(&labelled(ours.clone()), Some("b")), of("demo/web", false));

@@ -14,7 +14,8 @@ pub(super) fn plan(place: &Place, members: &[Member], manifest: &Manifest, tried
     let mut table = Table::new(["OBJECT", "CLUSTER", "DIFFERS", "LEFT TO OTHERS"]);
     for (at, id) in manifest.ids.iter().enumerate() {
         for (which, member) in members.iter().enumerate() {
-            let left = manifest.left.get(at).and_then(|of| of.get(which)).map(Vec::as_slice).unwrap_or_default();
+            let left =
+                manifest.left.get(at).and_then(|of| of.get(which)).map(Vec::as_slice).unwrap_or_default();
             let differs = some(manifest.differs(at, which));
             table.row([id.to_string(), member.label.clone(), differs, some(left)]);
         }
@@ -47,7 +48,10 @@ pub(super) fn made(place: &Place, manifest: &Manifest) -> String {
     let targets: usize = manifest.groups.iter().map(|group| group.members.len()).sum();
     let mut table = Table::bare();
     table.row(["  how far it is", &format!("{} -w", place.command("status"))]);
-    table.row(["  what differs", &format!("{} drift list {} -n {}", place.called, place.name, place.namespace)]);
+    table.row([
+        "  what differs",
+        &format!("{} drift list {} -n {}", place.called, place.name, place.namespace),
+    ]);
     if let Some(at) = manifest.policy(REPORT_ONLY) {
         table.row(["  let it be repaired", &without(place, at, REPORT_ONLY)]);
     }

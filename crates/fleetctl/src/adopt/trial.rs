@@ -38,8 +38,7 @@ pub(super) async fn run(
             trials.push(on_member(member, desired, owner));
         }
     }
-    let notes: Vec<Vec<String>> =
-        futures::stream::iter(trials).buffered(AT_ONCE).try_collect().await?;
+    let notes: Vec<Vec<String>> = futures::stream::iter(trials).buffered(AT_ONCE).try_collect().await?;
     Ok(notes.into_iter().flatten().collect())
 }
 
@@ -49,14 +48,16 @@ async fn on_member(member: &Member, desired: Vec<Desired>, owner: &str) -> Outco
     for object in &desired {
         let id = &object.id;
         let kind = format!("{}.{}.{}", id.kind.to_lowercase(), id.version(), id.group());
-        let types = catalogue.find(kind.trim_end_matches('.')).map_err(|failure| on(&member.label, failure))?;
+        let types =
+            catalogue.find(kind.trim_end_matches('.')).map_err(|failure| on(&member.label, failure))?;
         let Some(type_) = types.first() else { continue };
         let path = type_.path(Some(&member.namespace), Some(&id.name));
         match on_object(member, object, &path, owner).await {
             Ok(()) => {}
             // A webhook that has side effects refuses dry runs; that says nothing about the apply itself.
             Err(failure) if failure.message.contains("dry run") || failure.message.contains("dryRun") => {
-                untried.push(format!("warning: taking {id} over can't be tried on {}: {failure}", member.label));
+                untried
+                    .push(format!("warning: taking {id} over can't be tried on {}: {failure}", member.label));
             }
             Err(failure) => return Err(on(&member.label, failure)),
         }

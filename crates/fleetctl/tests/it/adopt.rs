@@ -61,7 +61,9 @@ async fn running(fleet: &Embedded, member: &str, replicas: i32, address: &str) -
     let deployments: Api<Deployment> = Api::namespaced(client.clone(), "demo");
     eventually("it is ready", async || {
         let status = deployments.get("web").await.unwrap().status;
-        status.is_some_and(|status| status.ready_replicas == Some(replicas) && status.observed_generation.is_some())
+        status.is_some_and(|status| {
+            status.ready_replicas == Some(replicas) && status.observed_generation.is_some()
+        })
     })
     .await;
     client
@@ -85,7 +87,14 @@ async fn fingerprint(member: &kube::Client) -> Fingerprint {
     let map = Api::<ConfigMap>::namespaced(member.clone(), "demo").get("web").await.unwrap();
     Fingerprint {
         pods: pods.list(&all).await.unwrap().items.iter().map(|pod| pod.uid()).collect(),
-        replica_sets: sets.list(&all).await.unwrap().items.iter().map(|set| (set.name_any(), set.uid())).collect(),
+        replica_sets: sets
+            .list(&all)
+            .await
+            .unwrap()
+            .items
+            .iter()
+            .map(|set| (set.name_any(), set.uid()))
+            .collect(),
         generations: [&deployment.metadata, &service.metadata].iter().map(|meta| meta.generation).collect(),
         said: vec![
             json!([deployment.spec, deployment.metadata.uid, deployment.metadata.annotations]),
@@ -159,10 +168,14 @@ async fn what_runs_becomes_an_application_without_a_touch() {
     let params = PatchParams { field_manager: Some("kubectl-edit".to_owned()), ..PatchParams::default() };
     let edit = json!({ "data": { "mode": "slow" } });
     maps.patch("web", &params, &Patch::Merge(&edit)).await.unwrap();
-    let mode = async || maps.get("web").await.unwrap().data.unwrap_or_default().get("mode").cloned().unwrap_or_default();
+    let mode = async || {
+        maps.get("web").await.unwrap().data.unwrap_or_default().get("mode").cloned().unwrap_or_default()
+    };
     eventually("the edit is reported", async || {
         let listed = line.run("fleetctl drift list web-demo -n demo").await.out;
-        listed.lines().any(|row| row.contains("Reported") && row.contains("kubectl-edit") && row.contains("data.mode"))
+        listed
+            .lines()
+            .any(|row| row.contains("Reported") && row.contains("kubectl-edit") && row.contains("data.mode"))
     })
     .await;
     assert_eq!(mode().await, "slow");
@@ -195,7 +208,8 @@ async fn what_can_not_be_adopted_is_told_apart() {
     namespace(&hub).await;
     let one = running(&fleet, "mc-bj1", 1, "bj1").await;
     running(&fleet, "mc-bj2", 1, "bj2").await;
-    make::<Secret>(&one, json!({ "metadata": { "name": "key" }, "stringData": { "password": "hunter2" } })).await;
+    make::<Secret>(&one, json!({ "metadata": { "name": "key" }, "stringData": { "password": "hunter2" } }))
+        .await;
     make::<ConfigMap>(&one, json!({ "metadata": { "name": "only-here" } })).await;
     let foreign = json!({ names::APP_NAME: "shop", names::APP_NAMESPACE: "prod" });
     make::<ConfigMap>(&one, json!({ "metadata": { "name": "velas", "labels": foreign } })).await;
@@ -206,10 +220,22 @@ async fn what_can_not_be_adopted_is_told_apart() {
     for (words, code, said) in [
         ("--from mc-bj9 deploy/web", 3, "no member \"mc-bj9\"; did you mean \"mc-bj1\"?"),
         ("--from , deploy/web", 2, "--from names no member"),
-        ("--from mc-bj1,mc-bj2 cm/web cm/only-here", 3, "mc-bj2 (cluster2-beijing) has no ConfigMap demo/only-here"),
+        (
+            "--from mc-bj1,mc-bj2 cm/web cm/only-here",
+            3,
+            "mc-bj2 (cluster2-beijing) has no ConfigMap demo/only-here",
+        ),
         ("--from mc-bj1 cm/nowhere", 3, "has no configmaps \"nowhere\""),
-        ("--from mc-bj1 deploymnt/web", 3, "mc-bj1 (cluster1-beijing): the server doesn't have a resource type"),
-        ("--from mc-bj1 deploy", 2, "\"deploy\" names no object; write deploy/NAME, or choose by labels with -l"),
+        (
+            "--from mc-bj1 deploymnt/web",
+            3,
+            "mc-bj1 (cluster1-beijing): the server doesn't have a resource type",
+        ),
+        (
+            "--from mc-bj1 deploy",
+            2,
+            "\"deploy\" names no object; write deploy/NAME, or choose by labels with -l",
+        ),
         ("--from mc-bj1 deploy/web -l app=web", 2, "names and -l exclude each other"),
         ("--from mc-bj1 deploy/web deployment/web", 2, "Deployment demo/web is named twice"),
         ("--from mc-bj1 deploy/web svc", 2, "isn't TYPE/NAME"),
@@ -235,7 +261,8 @@ async fn what_can_not_be_adopted_is_told_apart() {
     assert_eq!(owner(&one).await, None);
 
     // By labels: what controllers make is passed over.
-    let plan = line.run("fleetctl adopt web-demo -n demo --from mc-bj1 deploy,rs,pod,cm -l app=web --dry-run").await;
+    let plan =
+        line.run("fleetctl adopt web-demo -n demo --from mc-bj1 deploy,rs,pod,cm -l app=web --dry-run").await;
     assert_eq!(plan.code, 0, "{plan:?}");
     assert!(plan.err.contains("passed over, since others make them: ReplicaSet web-"), "{plan:?}");
     assert!(plan.out.contains("ConfigMap demo/web") && !plan.out.contains("only-here"), "{plan:?}");
