@@ -78,17 +78,25 @@ impl Fleet {
     /// # Errors
     /// Where a cluster doesn't come up.
     pub async fn three_centres() -> Result<Self> {
-        let hub = ClusterSpec::new("hub", Life::Inert);
         let Some((given_hub, given_members)) = given::clusters()? else {
-            return Self::start(hub, three_centres()).await;
+            return Self::start(ClusterSpec::new("hub", Life::Inert), three_centres()).await;
         };
         let turn = GIVEN.lock().await;
+        let fleet = Self::given(given_hub, given_members).await?;
+        Ok(Self { _turn: Some(turn), ..fleet })
+    }
+
+    /// A hub and the members of the scenario that somebody else runs, by their kubeconfigs. Dropped, they run on.
+    ///
+    /// # Errors
+    /// Where one makes no sense, or a cluster doesn't answer.
+    pub async fn given(hub: Value, members: Vec<Value>) -> Result<Self> {
         let room = Arc::new(Room::new("given")?);
-        let hub = Cluster::given(&hub, given_hub, &room)?;
-        let members = three_centres().into_iter().zip(given_members);
+        let hub = Cluster::given(&ClusterSpec::new("hub", Life::Inert), hub, &room)?;
+        let members = three_centres().into_iter().zip(members);
         let members =
             members.map(|(spec, config)| Cluster::given(&spec, config, &room)).collect::<Result<Vec<_>>>()?;
-        let fleet = Self { hub, members, room, _turn: Some(turn) };
+        let fleet = Self { hub, members, room, _turn: None };
         fleet.install_kinds().await?;
         fleet.register_all().await?;
         Ok(fleet)

@@ -1,6 +1,6 @@
 //! What is counted per member: 1,000 of them are a few thousand lines.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -44,6 +44,8 @@ struct Counts {
     requests: BTreeMap<(&'static str, Answer), u64>,
     latencies: Histogram,
     watches: u64,
+    /// Kinds that are watched in each namespace by itself.
+    narrowed: BTreeSet<String>,
     drift: BTreeMap<Drift, u64>,
 }
 
@@ -53,6 +55,7 @@ impl Default for Counts {
             requests: BTreeMap::new(),
             latencies: Histogram::new(LATENCIES),
             watches: 0,
+            narrowed: BTreeSet::new(),
             drift: BTreeMap::new(),
         }
     }
@@ -91,6 +94,10 @@ impl Telemetry for MemberCounts {
         self.count(cluster, |counts| counts.watches += 1);
     }
 
+    fn watch_narrowed(&self, cluster: &str, kind: &str) {
+        self.count(cluster, |counts| _ = counts.narrowed.insert(kind.to_owned()));
+    }
+
     fn left(&self, cluster: &str) {
         lock(&self.0).remove(cluster);
     }
@@ -121,6 +128,14 @@ impl Collector for MemberCounts {
         for (cluster, counts) in members.iter() {
             let labels = [("cluster", cluster.as_str())];
             watches.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&counts.watches, None)?;
+        }
+        let help = "Kinds that may not be watched in all of a member's namespaces and are in each by itself";
+        let mut narrowed =
+            encoder.encode_descriptor("member_watches_narrowed", help, None, MetricType::Gauge)?;
+        for (cluster, counts) in members.iter() {
+            let labels = [("cluster", cluster.as_str())];
+            let kinds = i64::try_from(counts.narrowed.len()).unwrap_or(i64::MAX);
+            narrowed.encode_family(&labels)?.encode_gauge(&kinds)?;
         }
         for (drift, name, help) in Drift::ALL {
             let mut drifted = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;

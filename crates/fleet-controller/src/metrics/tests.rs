@@ -22,6 +22,8 @@ fn counted() -> Metrics {
     metrics.members().asked("m1", "apply", Answer::Status(200), Duration::from_millis(12));
     metrics.members().asked("m1", "apply", Answer::NotAsked, Duration::ZERO);
     metrics.members().watch_restarted("m1");
+    metrics.members().watch_narrowed("m1", "Secret");
+    metrics.members().watch_narrowed("m1", "Secret");
     metrics.members().drifted("m1", Drift::Repaired);
     metrics
 }
@@ -45,6 +47,7 @@ fn what_is_counted_shows() {
         "fleetctl_member_requests_total{cluster=\"m1\",verb=\"apply\",code=\"not-asked\"} 1",
         "fleetctl_member_request_duration_seconds_count{cluster=\"m1\"} 1",
         "fleetctl_member_watch_interruptions_total{cluster=\"m1\"} 1",
+        "fleetctl_member_watches_narrowed{cluster=\"m1\"} 1",
         "fleetctl_drift_repaired_total{cluster=\"m1\"} 1",
         "fleetctl_drift_fights_total{cluster=\"m1\"} 0",
         "fleetctl_hub_watch_interruptions_total{kind=\"Policies\"} 1",
