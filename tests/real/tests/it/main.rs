@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may")]
 
+mod adopt;
 mod chart;
 mod faults;
 mod install;
