@@ -271,13 +271,13 @@ impl Board {
     }
 
     /// Objects were deleted on a member.
-    pub(crate) fn collected(&self, cluster: &str, gone: &[ObjectId]) {
+    pub(crate) fn collected(&self, cluster: &str, gone: impl Iterator<Item = ObjectId>) {
         let mut state = lock(&self.0);
         for id in gone {
             if state.collected.len() >= REMEMBERED {
                 state.collected.pop_front();
             }
-            state.collected.push_back((cluster.to_owned(), id.clone()));
+            state.collected.push_back((cluster.to_owned(), id));
         }
     }
 

@@ -209,6 +209,8 @@ struct DueState {
     inputs: BTreeSet<AppKey>,
     /// Objects on members that changed.
     objects: BTreeMap<AppKey, BTreeSet<(String, ObjectId)>>,
+    /// Who looks at objects of others: by member and object.
+    lookers: BTreeMap<(String, ObjectId), BTreeSet<AppKey>>,
     /// Owner labels of known Applications.
     owners: BTreeMap<String, AppKey>,
     /// The members that something of an Application is on.
@@ -289,13 +291,26 @@ impl Due {
     }
 
     pub(crate) fn object_changed(&self, cluster: String, owner: &str, id: ObjectId) {
-        let key = {
+        let place = (cluster, id);
+        let keys: Vec<AppKey> = {
             let mut state = lock(&self.state);
-            let Some(key) = state.owners.get(owner).cloned() else { return };
-            state.objects.entry(key.clone()).or_default().insert((cluster, id));
-            key
+            let lookers = state.lookers.get(&place).into_iter().flatten();
+            let keys: Vec<AppKey> = state.owners.get(owner).into_iter().chain(lookers).cloned().collect();
+            for key in &keys {
+                state.objects.entry(key.clone()).or_default().insert(place.clone());
+            }
+            keys
         };
-        self.wake_soon(&key);
+        keys.iter().for_each(|key| self.wake_soon(key));
+    }
+
+    /// An Application wants to hear of these objects, whosever they are, and of no others that aren't its own.
+    pub(crate) fn look(&self, key: &AppKey, at: impl IntoIterator<Item = (String, ObjectId)>) {
+        let mut state = lock(&self.state);
+        state.end_looks(key);
+        for place in at {
+            state.lookers.entry(place).or_default().insert(key.clone());
+        }
     }
 
     /// A member's state as a whole changed: everybody who has something there looks again.
@@ -334,6 +349,16 @@ impl Due {
         state.objects.remove(key);
         state.clusters.remove(key);
         state.owners.retain(|_, owner| owner != key);
+        state.end_looks(key);
+    }
+}
+
+impl DueState {
+    fn end_looks(&mut self, key: &AppKey) {
+        self.lookers.retain(|_, lookers| {
+            lookers.remove(key);
+            !lookers.is_empty()
+        });
     }
 }
 

@@ -6,15 +6,16 @@ use std::time::Duration;
 
 use fleet_api::{Application, ObjectId, Target, TargetInventory, names};
 use fleet_members::{Account, Acting, MemberError};
-use fleet_plan::{GcStrategy, Subject, wave};
+use fleet_plan::{Claim, GcStrategy, wave};
 use fleet_workflow::{Delivery, Prune};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 
 use crate::context::Context;
+use crate::prune::{self, Parting};
 use crate::revision::Loaded;
 use crate::walk::Walk;
-use crate::{held, prune, tenancy};
+use crate::{held, tenancy};
 
 /// What may be in a namespace and still leave it empty.
 const LEFT_BY_KUBERNETES: [&str; 2] = ["kube-root-ca.crt", "default"];
@@ -112,35 +113,33 @@ fn is_sending(walk: &Walk, target: &Target) -> bool {
 #[derive(Debug)]
 pub struct Clearing {
     owner: String,
-    delete: Vec<ObjectId>,
-    release: Vec<ObjectId>,
+    /// What is released, then what is deleted.
+    partings: Vec<Parting>,
     namespaces: Vec<ObjectId>,
 }
 
 impl Clearing {
-    /// Everything that the inventory lists goes; it stays as nobody's where `keep` or its garbage-collect policy says
-    /// so. `owner` is the Application's [`names::owner_hash`].
+    /// Everything that the inventory lists goes; it stays as nobody's where `keep`, its garbage-collect policy or a
+    /// read-only policy says so. `owner` is the Application's [`names::owner_hash`].
     pub fn of(entry: &TargetInventory, revision: Option<&Loaded>, owner: &str, keep: bool) -> Self {
-        let mut clearing =
-            Self { owner: owner.to_owned(), delete: Vec::new(), release: Vec::new(), namespaces: Vec::new() };
+        let (mut delete, mut namespaces, mut partings) = (Vec::new(), Vec::new(), Vec::new());
         for (id, owned) in &entry.objects {
-            let component_type = revision.and_then(|r| r.component_types.get(&owned.component));
-            let subject = Subject {
-                id,
-                component: &owned.component,
-                component_type: component_type.map_or("", String::as_str),
-            };
-            let never = revision.is_some_and(|r| r.policies.gc(&subject) == GcStrategy::Never);
-            if keep || never {
-                clearing.release.push(id.clone());
+            let stays = revision.is_some_and(|revision| {
+                let subject = revision.subject(id, &owned.component);
+                revision.policies.gc(&subject) == GcStrategy::Never
+                    || revision.policies.claim(&subject) == Claim::Observe
+            });
+            if keep || stays {
+                partings.push(Parting::Release(id.clone()));
             } else if owned.made_namespace {
-                clearing.namespaces.push(id.clone());
+                namespaces.push(id.clone());
             } else {
-                clearing.delete.push(id.clone());
+                delete.push(id.clone());
             }
         }
-        clearing.delete.sort_by_key(|id| std::cmp::Reverse(wave(id)));
-        clearing
+        delete.sort_by_key(|id| std::cmp::Reverse(wave(id)));
+        partings.extend(delete.into_iter().map(Parting::Delete));
+        Self { owner: owner.to_owned(), partings, namespaces }
     }
 
     /// Does it, one object after another; what is there and isn't the Application's is left alone.
@@ -148,18 +147,7 @@ impl Clearing {
     /// # Errors
     /// The first refusal; done again it goes on from there.
     pub async fn carry_out(&self, member: &Acting) -> Result<(), MemberError> {
-        let manager = names::field_manager(&self.owner);
-        for id in &self.release {
-            let live = match member.metadata(id).await {
-                // Without the kind there is no object of it.
-                Err(MemberError::UnknownKind { .. }) => None,
-                other => other?,
-            };
-            if live.is_some_and(|live| live.owner() == Some(&self.owner)) {
-                member.release(id, &manager).await?;
-            }
-        }
-        prune::delete_each(member, &self.delete, &self.owner).await?;
+        prune::part_with_each(member, &self.partings, &self.owner).await?;
         for id in &self.namespaces {
             delete_if_empty(member, id, &self.owner).await?;
         }

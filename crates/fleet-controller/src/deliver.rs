@@ -7,7 +7,7 @@ use std::time::Duration;
 use fleet_api::{ObjectId, Target, names};
 use fleet_json::FieldPath;
 use fleet_members::{Account, Acting, Conflict, Live, Member, MemberError};
-use fleet_plan::{Desired, TargetPlan, desired, wave};
+use fleet_plan::{Claim, Desired, TargetPlan, desired, wave};
 use fleet_workflow::{Delivery, Problem};
 use futures::{FutureExt as _, StreamExt as _};
 use serde_json::Value;
@@ -90,7 +90,7 @@ async fn deliver(ctx: &Context, job: &Job) -> Delivery {
             return refusal.into_delivery();
         }
         if wave == fleet_plan::Wave::Definitions {
-            for object in objects {
+            for object in objects.into_iter().filter(|object| object.claim == Claim::Own) {
                 if let Err(refusal) = established(&member, object).await {
                     return refusal.into_delivery();
                 }
@@ -172,6 +172,13 @@ impl Refusal {
 async fn send(member: &Acting, job: &Job, object: &Desired) -> Result<(), Refusal> {
     let id = &object.id;
     let refuse = |error: MemberError| Refusal::of(id, &error);
+    if object.claim == Claim::Observe {
+        // It is watched as ours to look at. Who delivers as somebody else must be able to read it as such.
+        if member.account().is_some() {
+            member.metadata(id).await.map_err(refuse)?;
+        }
+        return Ok(());
+    }
     let path = member.path(id).await.map_err(refuse)?;
     member.watch(id, &path);
     let action = job.plan.actions.iter().find(|action| action.id == *id);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use fleet_api::{DriftState, ObjectId, StepPhase, Target, TargetPhase};
 use fleet_json::FieldPath;
 use fleet_members::{Acting, Live, Member, MemberError, Observed};
-use fleet_plan::{Desired, DriftMode, Subject};
+use fleet_plan::{Claim, Desired, DriftMode};
 use serde_json::Value;
 
 use crate::board::{Board, Found};
@@ -68,7 +68,7 @@ pub(crate) fn check(ctx: &Arc<Context>, walk: &mut Walk, noted: &Noted) {
 }
 
 /// Every target that something of ours is on, or goes to.
-fn targets(walk: &Walk) -> Vec<Target> {
+pub(crate) fn targets(walk: &Walk) -> Vec<Target> {
     let mut targets: Vec<Target> = walk.inventory.targets.iter().map(|entry| entry.target.clone()).collect();
     let steps = walk.run_status().map(|status| status.steps.as_slice()).unwrap_or_default();
     for state in steps.iter().flat_map(|step| &step.targets) {
@@ -102,6 +102,7 @@ fn wanted(walk: &Walk, member: &Member, target: &Target) -> Vec<Desired> {
         wanted.retain(|older| older.id.versionless() != begun.id.versionless());
         wanted.push(begun);
     }
+    wanted.retain(|desired| desired.claim == Claim::Own);
     wanted
 }
 
@@ -144,7 +145,7 @@ pub(crate) fn seal_left(board: &Board, cluster: &str, wanted: &[Desired]) -> Opt
 /// Hash over what we own of each object.
 fn seal(wanted: &[Desired], owned: impl Fn(&ObjectId) -> Option<u64>) -> Option<String> {
     let mut parts = Vec::with_capacity(wanted.len());
-    for desired in wanted {
+    for desired in wanted.iter().filter(|desired| desired.claim == Claim::Own) {
         parts.push((&desired.id, owned(&desired.id)?));
     }
     parts.sort();
@@ -168,10 +169,8 @@ fn look(ctx: &Arc<Context>, walk: &Walk, member: &Arc<Member>, desired: &Desired
         }
     }
     let Some(revision) = walk.revision.as_ref() else { return };
-    let component_type = revision.component_types.get(&desired.component).map_or("", String::as_str);
-    let subject = Subject { id, component: &desired.component, component_type };
     let mode = match ctx.options.on_drift {
-        OnDrift::Repair => revision.policies.drift_mode(&subject),
+        OnDrift::Repair => revision.policies.drift_mode(&revision.subject(id, &desired.component)),
         OnDrift::Report => DriftMode::Report,
     };
     if !walk.board.begin_repair(member.name(), id) {

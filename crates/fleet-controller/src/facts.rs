@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use fleet_api::{Application, Run, StepPhase, StepState, Target, TargetPhase, TargetState, names};
 use fleet_health::HealthStatus;
 use fleet_members::Reachability;
-use fleet_plan::Desired;
+use fleet_plan::{Claim, Desired};
 use fleet_workflow::{ApprovalFact, Delivery, Facts, PlanFact, Problem, Prune, TargetFact};
 use kube::ResourceExt as _;
 
 use crate::context::Context;
-use crate::held;
 use crate::walk::Walk;
+use crate::{held, looks};
 
 /// Gathers the facts for a turn.
 pub(crate) fn gather(ctx: &Context, app: &Application, walk: &Walk, superseded: bool) -> Facts {
@@ -122,7 +122,7 @@ fn prune(walk: &Walk, step: &StepState, state: &TargetState) -> Prune {
     let plans = walk.plans.get(&step.name).map(|(_, plans)| plans.plans.as_slice()).unwrap_or_default();
     let plan = plans.iter().find(|plan| plan.step == step.name).and_then(|plan| plan.target(&state.target));
     match plan {
-        Some(plan) if plan.deletes().next().is_some() => Prune::Idle,
+        Some(plan) if plan.leaves().next().is_some() => Prune::Idle,
         _ => Prune::NotNeeded,
     }
 }
@@ -152,6 +152,12 @@ pub(crate) fn observe<'a>(
         return waits("Unreachable", format!("cluster {} doesn't answer: {message}", target.cluster));
     }
     for object in desired {
+        if object.claim == Claim::Observe {
+            match looks::judge(&member, &object.id) {
+                None => continue,
+                Some((reason, message)) => return waits(reason, message),
+            }
+        }
         let blind = || member.blind(&object.id).map(|why| format!("{}: {why}", object.id));
         let Some(seen) = member.observed(&object.id) else {
             if let Some(why) = blind() {

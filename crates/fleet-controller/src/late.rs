@@ -9,8 +9,9 @@ use std::sync::Arc;
 use fleet_api::Target;
 
 use crate::context::{Context, Noted};
+use crate::prune::{self, Parting};
+use crate::tenancy;
 use crate::walk::Walk;
-use crate::{prune, tenancy};
 
 /// Takes away what came back after it was collected.
 pub(crate) fn take_back(ctx: &Arc<Context>, walk: &Walk, noted: &Noted) {
@@ -30,7 +31,7 @@ pub(crate) fn take_back(ctx: &Arc<Context>, walk: &Walk, noted: &Noted) {
         let (ctx, owner, id) = (Arc::clone(ctx), walk.owner.clone(), id.clone());
         let account = tenancy::account(&ctx, walk, cluster);
         walk.hold.spawn(async move {
-            match prune::delete_all(&ctx, &target, std::slice::from_ref(&id), &owner, account).await {
+            match prune::part_with_all(&ctx, &target, &[Parting::Delete(id.clone())], &owner, account).await {
                 Ok(()) => {
                     tracing::info!(cluster = target.cluster, object = %id, "a late write is taken back")
                 }

@@ -31,6 +31,7 @@ mod held;
 mod hub;
 mod kinds;
 mod late;
+mod looks;
 pub mod metrics;
 mod plans;
 mod problem;

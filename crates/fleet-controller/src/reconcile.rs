@@ -31,7 +31,7 @@ use crate::context::{AppKey, Context, Noted};
 use crate::records::{self, RecordError};
 use crate::replicas::{Duty, Hold};
 use crate::walk::Walk;
-use crate::{deletion, drift, held, late};
+use crate::{deletion, drift, held, late, looks};
 
 /// One turn, where the Application is this replica's.
 pub(crate) async fn reconcile(app: Arc<Application>, ctx: Arc<Context>) -> Result<Action, RecordError> {
@@ -66,6 +66,7 @@ async fn held(
                 walk.unchecked = before.unchecked;
                 walk.postponed = before.postponed;
                 walk.held = before.held;
+                walk.looks = before.looks;
             }
             walk
         }
@@ -114,6 +115,7 @@ async fn turn(
     let app = &*ensure_finalizer(ctx, app).await?;
     let intent = intent(ctx, app, walk, noted).await;
     let superseded = matches!(intent, Intent::Start { .. }) && walk.is_running();
+    looks::settle(ctx, walk);
     let mut wake = walk_on(ctx, app, walk, superseded).await?;
     let (problem, held_back) = match intent {
         Intent::Start { cause, draft, placed } if !walk.is_running() => {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use fleet_api::{ObjectId, RevisionContent, Target};
 use fleet_placement::Topology;
-use fleet_plan::{Delivery, Desired, ResourcePolicies, prepare};
+use fleet_plan::{Delivery, Desired, ResourcePolicies, Subject, prepare};
 use fleet_workflow::Graph;
 
 use crate::Problem;
@@ -66,9 +66,16 @@ impl Loaded {
         let scoped = |id: &ObjectId| kinds::is_cluster_scoped(&id.api_version, &id.kind);
         let content = self.content.steps.iter().find(|content| content.step.name == step);
         let objects = content.map_or(&[][..], |content| content.objects.as_slice());
-        let prepared = Arc::new(prepare(objects, &target, delivery, &scoped));
+        let claim = |id: &ObjectId, component: &str| self.policies.claim(&self.subject(id, component));
+        let prepared = Arc::new(prepare(objects, &target, delivery, &scoped, &claim));
         lock(&self.prepared).insert(key, Arc::clone(&prepared));
         prepared
+    }
+
+    /// What policies are asked about an object of a component.
+    pub(crate) fn subject<'a>(&'a self, id: &'a ObjectId, component: &'a str) -> Subject<'a> {
+        let component_type = self.component_types.get(component).map_or("", String::as_str);
+        Subject { id, component, component_type }
     }
 
     /// The topologies of a step.

@@ -9,7 +9,7 @@ use fleet_api::{
     names,
 };
 use fleet_placement::Cluster;
-use fleet_plan::{Delivery, desired};
+use fleet_plan::{Claim, Delivery, desired};
 use fleet_workflow::StepKind;
 use kube::ResourceExt as _;
 
@@ -148,7 +148,8 @@ pub(crate) fn list_in_inventory(
             let target = &target.target;
             let entry = inventory.target_mut(target);
             let mut namespaced = false;
-            for desired in revision.desired(&step.name, &target.namespace, by).iter() {
+            let desired = revision.desired(&step.name, &target.namespace, by);
+            for desired in desired.iter().filter(|desired| desired.claim != Claim::Observe) {
                 namespaced |= !desired.id.namespace.is_empty();
                 let owned = Owned { component: desired.component.clone(), made_namespace: false };
                 entry.objects.insert(desired.id.clone(), owned);

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use crate::Problem;
 use crate::board::Board;
 use crate::context::{AppKey, Noted};
+use crate::looks::Looks;
 use crate::replicas::Hold;
 use crate::revision::Loaded;
 
@@ -67,6 +68,8 @@ pub(crate) struct Walk {
     pub(crate) unchecked: bool,
     /// What changed on targets while something was sent there; looked at afterwards.
     pub(crate) postponed: Postponed,
+    /// Objects of others that it looks at.
+    pub(crate) looks: Looks,
     /// Clusters that were held at the last turn.
     pub(crate) held: BTreeSet<String>,
     /// A write failed or lost a race: everything is read again at the next turn.
@@ -119,6 +122,7 @@ impl Walk {
             told: None,
             unchecked: true,
             postponed: Postponed::default(),
+            looks: Looks::default(),
             held: BTreeSet::new(),
             stale: false,
         }
@@ -235,7 +239,8 @@ impl Walk {
             layers.extend(sent);
             self.inventory.target_mut(&target).layers = layers;
         }
-        self.inventory.targets.retain(|entry| !entry.objects.is_empty());
+        // A target on which everything is only looked at has layers and no objects.
+        self.inventory.targets.retain(|entry| !entry.objects.is_empty() || !entry.layers.is_empty());
     }
 }
 

@@ -19,7 +19,7 @@ use tracing::Instrument as _;
 use crate::breaker::Breaker;
 use crate::budget::Budget;
 use crate::discovery::Discovered;
-use crate::observe::{Observations, Observed, Sight, Watched, by_metadata, sight};
+use crate::observe::{Looks, Observations, Observed, Sight, Watched, by_metadata, sight};
 use crate::recognition::Recognition;
 use crate::registry::{MemberEvent, Shared};
 use crate::resource::ResourcePath;
@@ -80,6 +80,7 @@ pub struct Member {
     pub(crate) discovered: Discovered,
     pub(crate) observations: Observations,
     pub(crate) watched: Watched,
+    pub(crate) looks: Looks,
     pub(crate) shared: Arc<Shared>,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
@@ -108,6 +109,7 @@ impl Member {
             discovered: Discovered::default(),
             observations: Observations::default(),
             watched: Watched::default(),
+            looks: Looks::default(),
             outages: AtomicU64::new(0),
             shared,
             stop,

@@ -6,10 +6,11 @@
 //!
 //! Objects aren't kept: only what decides whether they are done, healthy and as we left them. Kinds whose health
 //! doesn't come from their status are watched by their metadata alone, so that the values of Secrets and the like
-//! never get here.
+//! never get here. What somebody looks at without owning it is watched object by object (`look`).
 
 mod follow;
 mod kinds;
+mod look;
 mod sight;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ use crate::registry::MemberEvent;
 
 pub(crate) use follow::by_metadata;
 pub(crate) use kinds::Watched;
+pub(crate) use look::Looks;
 pub(crate) use sight::{Sight, sight};
 
 /// What is known of one object on a member.
@@ -50,26 +52,47 @@ pub struct Observed {
 /// A kind, by apiVersion and name.
 pub(crate) type Kind = (String, String);
 
-/// What one watch covers: a kind everywhere, or in one namespace.
+/// What one watch covers: what is ours of a kind, everywhere or in one namespace; or one object, whosever it is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Place {
     pub(crate) kind: Kind,
     pub(crate) namespace: Option<String>,
+    /// The one object that it covers.
+    pub(crate) name: Option<String>,
 }
 
 impl Place {
+    /// What is ours of a kind, everywhere or in a namespace.
+    pub(crate) fn ours(kind: &Kind, namespace: Option<String>) -> Self {
+        Self { kind: kind.clone(), namespace, name: None }
+    }
+
+    /// One object.
+    pub(crate) fn of(id: &ObjectId) -> Self {
+        Self {
+            kind: (id.api_version.clone(), id.kind.clone()),
+            namespace: Some(id.namespace.clone()).filter(|namespace| !namespace.is_empty()),
+            name: Some(id.name.clone()),
+        }
+    }
+
     fn covers(&self, id: &ObjectId) -> bool {
         self.kind.0 == id.api_version
             && self.kind.1 == id.kind
             && self.namespace.as_ref().is_none_or(|namespace| *namespace == id.namespace)
+            && self.name.as_ref().is_none_or(|name| *name == id.name)
     }
 }
 
 impl std::fmt::Display for Place {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.kind.0, self.kind.1)?;
+        if let Some(name) = &self.name {
+            write!(f, " {name}")?;
+        }
         match &self.namespace {
-            None => write!(f, "{} {}", self.kind.0, self.kind.1),
-            Some(namespace) => write!(f, "{} {} in namespace {namespace}", self.kind.0, self.kind.1),
+            None => Ok(()),
+            Some(namespace) => write!(f, " in namespace {namespace}"),
         }
     }
 }
@@ -107,15 +130,20 @@ struct State {
     eras: u64,
     /// The last list that was begun.
     rounds: u64,
+    /// Whether each place is one object.
+    by_name: bool,
 }
 
 impl State {
     fn ground(&self, id: &ObjectId) -> Option<&Ground> {
+        if self.by_name {
+            return self.places.get(&Place::of(id));
+        }
         let kind = (id.api_version.clone(), id.kind.clone());
-        let wide = Place { kind: kind.clone(), namespace: None };
+        let wide = Place { kind, namespace: None, name: None };
         self.places
             .get(&wide)
-            .or_else(|| self.places.get(&Place { kind, namespace: Some(id.namespace.clone()) }))
+            .or_else(|| self.places.get(&Place { namespace: Some(id.namespace.clone()), ..wide }))
     }
 }
 
@@ -129,6 +157,11 @@ pub(crate) struct Listing {
 }
 
 impl Observations {
+    /// Of single objects.
+    fn by_name() -> Self {
+        Self(Mutex::new(State { by_name: true, ..State::default() }))
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -156,6 +189,13 @@ impl Observations {
 
     fn leave(&self, place: &Place) {
         self.lock().places.remove(place);
+    }
+
+    /// Leaves a place and forgets what was seen there.
+    fn forget(&self, place: &Place) {
+        let mut state = self.lock();
+        state.places.remove(place);
+        state.objects.retain(|id, _| !place.covers(id));
     }
 
     fn set_blind(&self, place: &Place, why: &str) {
@@ -253,8 +293,12 @@ impl Observations {
         let round = round.or_else(|| state.objects.get(id).map(|known| known.round)).unwrap_or(0);
         state.objects.insert(id.clone(), Entry { seen, era, round });
         let kind = (id.api_version.clone(), id.kind.clone());
-        for namespace in [None, Some(id.namespace.clone())] {
-            if let Some(ground) = state.places.get_mut(&Place { kind: kind.clone(), namespace }) {
+        let places = match state.by_name {
+            true => vec![Place::of(id)],
+            false => [None, Some(id.namespace.clone())].map(|namespace| Place::ours(&kind, namespace)).into(),
+        };
+        for place in places {
+            if let Some(ground) = state.places.get_mut(&place) {
                 ground.highest = ground.highest.max(version);
             }
         }
@@ -277,9 +321,26 @@ fn is_older(a: &str, b: &str) -> bool {
 }
 
 impl Member {
+    /// Where it is kept what is seen at a place.
+    fn seen_at(&self, place: &Place) -> &Observations {
+        if place.name.is_some() { &self.looks.observations } else { &self.observations }
+    }
+
+    /// Tells of an object at a place. Who looks at a single one knows of it; whose it is hears of it by its owner label.
+    fn tell_of(&self, place: &Place, owner: String, id: &ObjectId) {
+        self.tell(if place.name.is_some() { String::new() } else { owner }, id);
+    }
+
     fn tell(&self, owner: String, id: &ObjectId) {
         self.changed.notify_waiters();
         self.shared.send(MemberEvent::Object { cluster: self.name().to_owned(), owner, id: id.clone() });
+    }
+
+    /// Takes in what is seen at a place.
+    fn note_at(&self, place: &Place, id: &ObjectId, seen: Observed, era: u64, listing: Option<Listing>) {
+        if let Some(owner) = self.seen_at(place).put(id, seen, era, listing) {
+            self.tell_of(place, owner, id);
+        }
     }
 
     /// Takes in an object as the member has it.

@@ -7,6 +7,16 @@ use fleet_api::{ObjectId, Target, names};
 use fleet_json::ContentHash;
 use serde_json::{Map, Value, json};
 
+/// Whose an object is on its target.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Claim {
+    /// Ours: it is written, kept as it was delivered, and deleted.
+    #[default]
+    Own,
+    /// Somebody else's: it is waited for and looked at, and never written (policy `read-only`).
+    Observe,
+}
+
 /// One object for one target.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Desired {
@@ -14,7 +24,9 @@ pub struct Desired {
     pub id: ObjectId,
     /// The component it comes from.
     pub component: String,
-    /// The whole object as it is sent, our labels included.
+    /// Whose it is.
+    pub claim: Claim,
+    /// The whole object as it is sent, our labels included; of an object that is only looked at, its identity.
     pub object: Arc<Value>,
     /// Hash of the object without our labels; also written on it as [`names::CONTENT`].
     pub content: ContentHash,
@@ -33,12 +45,13 @@ pub struct Delivery<'a> {
 
 /// Puts rendered objects into a target: sets the namespace of namespaced ones and our labels.
 ///
-/// `cluster_scoped` says which kinds have no namespace.
+/// `cluster_scoped` says which kinds have no namespace, `claim` whose an object of a component is.
 pub fn prepare(
     objects: &[(String, Value)],
     target: &Target,
     delivery: &Delivery<'_>,
     cluster_scoped: &dyn Fn(&ObjectId) -> bool,
+    claim: &dyn Fn(&ObjectId, &str) -> Claim,
 ) -> Vec<Desired> {
     let mut seen = BTreeSet::new();
     let mut prepared = Vec::with_capacity(objects.len());
@@ -54,12 +67,19 @@ pub fn prepare(
             metadata.insert("namespace".to_owned(), json!(target.namespace));
             id.namespace.clone_from(&target.namespace);
         }
-        let content = ContentHash::of_value(&object);
         if !seen.insert(id.clone()) {
             continue;
         }
-        label(&mut object, component, &content, delivery);
-        prepared.push(Desired { id, component: component.clone(), object: Arc::new(object), content });
+        let claim = claim(&id, component);
+        if claim == Claim::Observe {
+            // What the hub says of it is never sent, so it doesn't even get near a request.
+            object = identity(&id);
+        }
+        let content = ContentHash::of_value(&object);
+        if claim != Claim::Observe {
+            label(&mut object, component, &content, delivery);
+        }
+        prepared.push(Desired { id, component: component.clone(), claim, object: Arc::new(object), content });
     }
     prepared
 }
@@ -76,7 +96,15 @@ pub fn namespace_object(target: &Target, delivery: &Delivery<'_>) -> Desired {
         namespace: String::new(),
         name: target.namespace.clone(),
     };
-    Desired { id, component: String::new(), object: Arc::new(object), content }
+    Desired { id, component: String::new(), claim: Claim::Own, object: Arc::new(object), content }
+}
+
+fn identity(id: &ObjectId) -> Value {
+    let mut metadata = json!({ "name": id.name });
+    if let Some(metadata) = metadata.as_object_mut().filter(|_| !id.namespace.is_empty()) {
+        metadata.insert("namespace".to_owned(), json!(id.namespace));
+    }
+    json!({ "apiVersion": id.api_version, "kind": id.kind, "metadata": metadata })
 }
 
 fn metadata_of(object: &mut Value) -> Option<&mut Map<String, Value>> {

@@ -4,7 +4,7 @@
 //!  Desired objects ─┐
 //!  TargetInventory ─┼──► plan ──► Plan { hash, per target: Actions }     shown, approved, carried out
 //!  previous content ┘               creates, changes, deletes
-//!  ResourcePolicies ────────────► take-over, recreate, keep, report-only
+//!  ResourcePolicies ────────────► take-over, recreate, keep, report-only, read-only
 //!
 //!  desired + live ──► drift ──► fields that differ
 //! ```
@@ -19,7 +19,7 @@ pub mod order;
 pub mod plan;
 pub mod policies;
 
-pub use desired::{Delivery, Desired, namespace_object, prepare};
+pub use desired::{Claim, Delivery, Desired, namespace_object, prepare};
 pub use drift::{Drift, drift};
 pub use order::{Wave, wave};
 pub use plan::{Action, ActionKind, FieldChange, Plan, PlanInput, TargetInput, TargetPlan, plan};

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fleet_api::{ObjectId, Owned, Target, TargetInventory};
+use fleet_api::{ObjectId, Target, TargetInventory};
 use fleet_json::{ChangeKind, ContentHash, FieldPath, Segment, diff_by_name};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::{Desired, GcStrategy, ResourcePolicies, Subject};
+use crate::{Claim, Desired, GcStrategy, ResourcePolicies, Subject};
 
 /// What a plan is made from.
 #[derive(Debug)]
@@ -98,8 +98,12 @@ pub enum ActionKind {
     Change,
     /// It is ours and stays as it is.
     Keep,
+    /// It isn't ours: it must be there, and is only looked at.
+    Observe,
     /// It is ours and the revision no longer has it.
     Delete,
+    /// It is ours and is only looked at from now on: it stays, as nobody's.
+    Release,
 }
 
 /// One field of a change.
@@ -134,6 +138,7 @@ impl Plan {
             (ActionKind::Create, "to create"),
             (ActionKind::Change, "to change"),
             (ActionKind::Delete, "to delete"),
+            (ActionKind::Release, "to release"),
         ];
         let words: Vec<String> = counts
             .iter()
@@ -155,10 +160,30 @@ impl Plan {
     }
 }
 
+impl Action {
+    fn new(id: &ObjectId, component: &str, kind: ActionKind) -> Self {
+        Self {
+            id: id.clone(),
+            component: component.to_owned(),
+            kind,
+            changes: Vec::new(),
+            take_over: false,
+            recreate: false,
+            content: String::new(),
+        }
+    }
+}
+
 impl TargetPlan {
     /// The objects to delete.
     pub fn deletes(&self) -> impl Iterator<Item = &Action> {
         self.actions.iter().filter(|action| action.kind == ActionKind::Delete)
+    }
+
+    /// What is ours no longer after the step: deleted, or released.
+    pub fn leaves(&self) -> impl Iterator<Item = &Action> {
+        let leaves = [ActionKind::Delete, ActionKind::Release];
+        self.actions.iter().filter(move |action| leaves.contains(&action.kind))
     }
 }
 
@@ -187,7 +212,7 @@ fn plan_target(input: &PlanInput<'_>, target: &TargetInput<'_>) -> TargetPlan {
     actions.extend(namespace(target));
     actions.sort_by_key(|action| crate::wave(&action.id));
     if target.last {
-        actions.extend(deletes(input, target));
+        actions.extend(leaves(input, target));
     }
     TargetPlan { target: target.target.clone(), actions }
 }
@@ -195,29 +220,30 @@ fn plan_target(input: &PlanInput<'_>, target: &TargetInput<'_>) -> TargetPlan {
 /// The namespace that a first delivery may have to make.
 fn namespace(target: &TargetInput<'_>) -> Option<Action> {
     let name = &target.target.namespace;
-    let needed = target.desired.iter().any(|desired| desired.id.namespace == *name);
+    let written = |desired: &&Desired| desired.claim != Claim::Observe;
+    let needed = target.desired.iter().filter(written).any(|desired| desired.id.namespace == *name);
     let delivered =
         target.desired.iter().any(|desired| desired.id.kind == "Namespace" && desired.id.name == *name);
-    (needed && !delivered && target.previous.is_empty()).then(|| Action {
-        id: ObjectId {
-            api_version: "v1".to_owned(),
-            kind: "Namespace".to_owned(),
-            namespace: String::new(),
-            name: name.clone(),
-        },
-        component: String::new(),
-        kind: ActionKind::Ensure,
-        changes: Vec::new(),
-        take_over: false,
-        recreate: false,
-        content: String::new(),
-    })
+    let id = ObjectId {
+        api_version: "v1".to_owned(),
+        kind: "Namespace".to_owned(),
+        namespace: String::new(),
+        name: name.clone(),
+    };
+    let stands = target.previous.iter().any(|previous| previous.claim != Claim::Observe);
+    (needed && !delivered && !stands).then(|| Action::new(&id, "", ActionKind::Ensure))
 }
 
 fn plan_object(input: &PlanInput<'_>, target: &TargetInput<'_>, desired: &Desired) -> Action {
+    if desired.claim == Claim::Observe {
+        return Action::new(&desired.id, &desired.component, ActionKind::Observe);
+    }
     let subject = subject(input, &desired.id, &desired.component);
-    let before =
-        target.previous.iter().find(|previous| previous.id.versionless() == desired.id.versionless());
+    let before = target
+        .previous
+        .iter()
+        .filter(|previous| previous.claim != Claim::Observe)
+        .find(|previous| previous.id.versionless() == desired.id.versionless());
     let changes: Vec<FieldChange> = before.map_or_else(Vec::new, |before| changes(before, desired));
     let recreate_fields = input.policies.recreate_fields(&subject);
     let recreate = changes.iter().any(|change| recreate_fields.iter().any(|field| change.touches(field)));
@@ -237,34 +263,40 @@ fn plan_object(input: &PlanInput<'_>, target: &TargetInput<'_>, desired: &Desire
     }
 }
 
-/// What is owned and no longer wanted, in the order of deletion.
-fn deletes(input: &PlanInput<'_>, target: &TargetInput<'_>) -> Vec<Action> {
+/// What is owned and no longer wanted as ours, in the order of deletion.
+fn leaves(input: &PlanInput<'_>, target: &TargetInput<'_>) -> Vec<Action> {
     // What has no namespace may be delivered by way of another target of the same cluster.
-    let here = input.targets.iter().filter(|other| other.target.cluster == target.target.cluster);
-    let mut wanted: BTreeSet<_> =
-        here.flat_map(|other| other.desired.iter().map(|desired| desired.id.versionless())).collect();
+    let here = || input.targets.iter().filter(|other| other.target.cluster == target.target.cluster);
+    let desired = || here().flat_map(|other| other.desired.iter());
+    let mut wanted: BTreeSet<_> = desired().map(|desired| desired.id.versionless()).collect();
     wanted.extend(target.kept.iter().map(ObjectId::versionless));
+    let looked_at: BTreeSet<_> =
+        desired().filter(|d| d.claim == Claim::Observe).map(|d| d.id.versionless()).collect();
     let owned = target.inventory.map(|inventory| &inventory.objects);
-    let mut gone: Vec<(&ObjectId, &Owned)> = owned
+    let mut gone: Vec<Action> = owned
         .into_iter()
         .flatten()
-        .filter(|(id, owned)| !owned.made_namespace && !wanted.contains(&id.versionless()))
-        .filter(|(id, owned)| {
-            input.policies.gc(&subject(input, id, &owned.component)) == GcStrategy::OnAppUpdate
+        .filter(|(_, owned)| !owned.made_namespace)
+        .filter_map(|(id, owned)| {
+            let subject = subject(input, id, &owned.component);
+            let kind = if looked_at.contains(&id.versionless())
+                || input.policies.claim(&subject) == Claim::Observe
+            {
+                ActionKind::Release
+            } else if !wanted.contains(&id.versionless())
+                && input.policies.gc(&subject) == GcStrategy::OnAppUpdate
+            {
+                ActionKind::Delete
+            } else {
+                return None;
+            };
+            Some(Action::new(id, &owned.component, kind))
         })
         .collect();
-    gone.sort_by_key(|(id, _)| (std::cmp::Reverse(crate::wave(id)), *id));
-    gone.into_iter()
-        .map(|(id, owned)| Action {
-            id: id.clone(),
-            component: owned.component.clone(),
-            kind: ActionKind::Delete,
-            changes: Vec::new(),
-            take_over: false,
-            recreate: false,
-            content: String::new(),
-        })
-        .collect()
+    gone.sort_by(|a, b| {
+        (std::cmp::Reverse(crate::wave(&a.id)), &a.id).cmp(&(std::cmp::Reverse(crate::wave(&b.id)), &b.id))
+    });
+    gone
 }
 
 fn subject<'a>(input: &'a PlanInput<'_>, id: &'a ObjectId, component: &'a str) -> Subject<'a> {
@@ -321,7 +353,11 @@ fn hash(step: &str, targets: &[TargetPlan]) -> String {
                 .actions
                 .iter()
                 .filter(|action| action.kind != ActionKind::Ensure)
-                .map(|a| json!([a.id, a.kind == ActionKind::Delete, a.content, a.take_over, a.recreate]))
+                .map(|a| match a.kind {
+                    ActionKind::Observe => json!([a.id, "observe"]),
+                    ActionKind::Release => json!([a.id, "release"]),
+                    kind => json!([a.id, kind == ActionKind::Delete, a.content, a.take_over, a.recreate]),
+                })
                 .collect();
             json!([plan.target, actions])
         })

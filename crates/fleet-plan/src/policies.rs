@@ -1,6 +1,6 @@
-//! Policies about single objects: garbage-collect, take-over, apply-once, resource-update.
+//! Policies about single objects: garbage-collect, take-over, apply-once, resource-update, read-only.
 //!
-//! All four select objects by the same rule: lists of component names and types, kinds and names; a list
+//! All of them select objects by the same rule: lists of component names and types, kinds and names; a list
 //! that is given must match, and at least one must be given.
 
 use fleet_api::ObjectId;
@@ -8,8 +8,10 @@ use fleet_json::FieldPath;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::Claim;
+
 /// The policy types that this module reads.
-pub const TYPES: [&str; 4] = ["garbage-collect", "take-over", "apply-once", "resource-update"];
+pub const TYPES: [&str; 5] = ["garbage-collect", "take-over", "apply-once", "resource-update", "read-only"];
 
 /// Why a policy can't be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -67,6 +69,7 @@ pub struct ResourcePolicies {
     apply_once: Vec<(Selector, Vec<FieldPath>)>,
     apply_once_all: bool,
     recreate: Vec<(Selector, Vec<FieldPath>)>,
+    read_only: Vec<Selector>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -109,6 +112,7 @@ struct Selecting {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SelectRule {
+    #[serde(default)]
     selector: Selector,
 }
 
@@ -212,12 +216,8 @@ impl ResourcePolicies {
                     self.gc.push((checked(rule.selector).map_err(refuse)?, strategy));
                 }
             }
-            "take-over" => {
-                let read: Selecting = read(properties).map_err(refuse)?;
-                for rule in read.rules {
-                    self.take_over.push(checked(rule.selector).map_err(refuse)?);
-                }
-            }
+            "take-over" => self.take_over.extend(selectors(properties).map_err(refuse)?),
+            "read-only" => self.read_only.extend(selectors(properties).map_err(refuse)?),
             "apply-once" => {
                 let read: ApplyOnce = read(properties).map_err(refuse)?;
                 self.apply_once_all |= read.enable && read.rules.is_empty();
@@ -269,6 +269,19 @@ impl ResourcePolicies {
         !self.take_over.is_empty()
     }
 
+    /// Whose an object is.
+    pub fn claim(&self, subject: &Subject<'_>) -> Claim {
+        match self.read_only.iter().any(|selector| selector.matches(subject)) {
+            true => Claim::Observe,
+            false => Claim::Own,
+        }
+    }
+
+    /// Whether any object may be somebody else's.
+    pub fn concerns_others(&self) -> bool {
+        !self.read_only.is_empty()
+    }
+
     /// What happens to drift of an object.
     pub fn drift_mode(&self, subject: &Subject<'_>) -> DriftMode {
         if self.apply_once_all {
@@ -299,6 +312,12 @@ fn read<T: for<'de> Deserialize<'de> + Default>(properties: &Value) -> Result<T,
         return Ok(T::default());
     }
     T::deserialize(properties).map_err(|e| e.to_string())
+}
+
+/// The selectors of a policy that has nothing but `rules[].selector`.
+fn selectors(properties: &Value) -> Result<Vec<Selector>, String> {
+    let read: Selecting = read(properties)?;
+    read.rules.into_iter().map(|rule| checked(rule.selector)).collect()
 }
 
 fn checked(selector: Selector) -> Result<Selector, String> {

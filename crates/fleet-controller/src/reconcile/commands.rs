@@ -7,6 +7,7 @@ use fleet_api::Target;
 use fleet_workflow::{Command, StepKind};
 
 use crate::context::Context;
+use crate::prune::Parting;
 use crate::walk::Walk;
 use crate::{deliver, prune};
 
@@ -17,7 +18,7 @@ pub(crate) fn carry_out(ctx: &Arc<Context>, walk: &Walk, command: Command) {
         Command::Prune { step, target } => {
             let plans = walk.plans.get(&step).map(|(_, plans)| plans.plans.as_slice()).unwrap_or_default();
             let plan = plans.iter().find(|plan| plan.step == step).and_then(|plan| plan.target(&target));
-            let gone = plan.iter().flat_map(|plan| plan.deletes()).map(|action| action.id.clone()).collect();
+            let gone = plan.iter().flat_map(|plan| plan.leaves()).map(Parting::of).collect();
             prune::start(ctx, walk, walk.board.clone(), &step, &target, gone);
         }
     }

@@ -120,23 +120,28 @@ async fn take_pruned_off_inventory(ctx: &Context, walk: &mut Walk) -> Result<(),
             }
             let plan =
                 plans.iter().find(|plan| plan.step == step.name).and_then(|plan| plan.target(&state.target));
-            let deleted = plan.iter().flat_map(|plan| plan.deletes()).map(|action| action.id.clone());
-            gone.push((state.target.clone(), state.cleared, deleted.collect::<Vec<_>>()));
+            let left = plan.iter().flat_map(|plan| plan.leaves()).map(|action| action.id.clone());
+            gone.push((state.target.clone(), state.cleared, left.collect::<Vec<_>>()));
         }
     }
     if gone.is_empty() {
         return Ok(());
     }
-    for (target, cleared, deleted) in gone {
+    let mut cleared_whole = Vec::new();
+    for (target, cleared, left) in gone {
         let entry = walk.inventory.target_mut(&target);
-        for id in deleted {
+        for id in left {
             entry.objects.remove(&id);
         }
         if cleared {
             entry.layers.clear();
+            cleared_whole.push(target);
         }
     }
-    walk.inventory.targets.retain(|entry| !entry.objects.is_empty());
+    // One that is reached stays, though everything there may be only looked at.
+    walk.inventory
+        .targets
+        .retain(|entry| !entry.objects.is_empty() || !cleared_whole.contains(&entry.target));
     records::write_tracker(ctx, walk).await
 }
 

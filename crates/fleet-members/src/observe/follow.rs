@@ -57,7 +57,7 @@ struct Pace {
 impl Pace {
     fn new(member: &str, place: &Place) -> Self {
         let mut hasher = DefaultHasher::new();
-        (member, &place.kind, &place.namespace).hash(&mut hasher);
+        (member, &place.kind, &place.namespace, &place.name).hash(&mut hasher);
         let spread = 0.75 + f64::from(u32::try_from(hasher.finish() % 1000).unwrap_or(0)) / 2000.0;
         Self { breaks: 0, spread }
     }
@@ -75,12 +75,24 @@ impl Pace {
 }
 
 impl Member {
-    /// Follows a place until there is a reason not to.
-    pub(super) async fn follow<K: Sight>(self: &Arc<Self>, place: &Place, path: &ResourcePath) -> End {
-        let api: Api<K> = match &place.namespace {
+    pub(super) fn api_at<K: Sight>(&self, place: &Place, path: &ResourcePath) -> Api<K> {
+        match &place.namespace {
             Some(namespace) => Api::namespaced_with(self.client(), namespace, &path.resource),
             None => Api::all_with(self.client(), &path.resource),
-        };
+        }
+    }
+
+    /// A place was listed.
+    fn tell_listed(&self, place: &Place) {
+        match &place.name {
+            None => self.shared.send(MemberEvent::Synced { cluster: self.name().to_owned() }),
+            Some(_) => self.tell_looked(place),
+        }
+    }
+
+    /// Follows a place until there is a reason not to.
+    pub(super) async fn follow<K: Sight>(self: &Arc<Self>, place: &Place, path: &ResourcePath) -> End {
+        let api: Api<K> = self.api_at(place, path);
         let mut pace = Pace::new(self.name(), place);
         loop {
             self.at_hand().await;
@@ -99,20 +111,24 @@ impl Member {
     }
 
     /// Takes in everything that is there. Answers the version that it shows.
-    async fn list<K: Sight>(
+    pub(super) async fn list<K: Sight>(
         self: &Arc<Self>,
         place: &Place,
         api: &Api<K>,
     ) -> Result<(Listing, String), MemberError> {
-        self.observations.enter(place);
-        let before = self.observations.highest(place);
-        let mut params = ListParams::default().labels(names::OWNER).limit(PAGE);
+        self.seen_at(place).enter(place);
+        let before = self.seen_at(place).highest(place);
+        let params = match &place.name {
+            None => ListParams::default().labels(names::OWNER),
+            Some(name) => ListParams::default().fields(&named(name)),
+        };
+        let mut params = params.limit(PAGE);
         let mut opened = None;
         loop {
             let page = self.ask("list", place, api.list(&params)).await?;
             let version = page.metadata.resource_version.unwrap_or_default();
             let (listing, version) = opened.get_or_insert_with(|| {
-                let listing = self.observations.open(place, &version, self.found_uid(), before);
+                let listing = self.seen_at(place).open(place, &version, self.found_uid(), before);
                 if listing.anew {
                     let cluster = self.name();
                     tracing::warn!(cluster, %place, version, before, "the server has gone backwards; compared anew");
@@ -121,16 +137,16 @@ impl Member {
             });
             for object in page.items {
                 if let Some((id, seen)) = sight(&place.kind, object) {
-                    self.note(&id, seen, listing.era, Some(*listing));
+                    self.note_at(place, &id, seen, listing.era, Some(*listing));
                 }
             }
             match page.metadata.continue_.filter(|token| !token.is_empty()) {
                 Some(token) => params = params.continue_token(&token),
                 None => {
-                    for (id, owner) in self.observations.close(place, *listing, version) {
-                        self.tell(owner, &id);
+                    for (id, owner) in self.seen_at(place).close(place, *listing, version) {
+                        self.tell_of(place, owner, &id);
                     }
-                    self.shared.send(MemberEvent::Synced { cluster: self.name().to_owned() });
+                    self.tell_listed(place);
                     return Ok((*listing, version.clone()));
                 }
             }
@@ -154,7 +170,11 @@ impl Member {
                 pace.breaks = 0;
             }
             match pause {
-                Pause::Due if place.namespace.is_some() && self.observations.is_empty(place) => {
+                Pause::Due
+                    if place.namespace.is_some()
+                        && place.name.is_none()
+                        && self.seen_at(place).is_empty(place) =>
+                {
                     return Err(End::Deserted);
                 }
                 Pause::Due => {}
@@ -182,7 +202,11 @@ impl Member {
         version: &mut String,
         seconds: u32,
     ) -> Pause {
-        let params = WatchParams::default().labels(names::OWNER).timeout(seconds);
+        let params = match &place.name {
+            None => WatchParams::default().labels(names::OWNER),
+            Some(name) => WatchParams::default().fields(&named(name)),
+        };
+        let params = params.timeout(seconds);
         let began = Instant::now();
         let events = match self.ask("watch", place, api.watch(&params, version)).await {
             Ok(events) => events,
@@ -215,7 +239,7 @@ impl Member {
                     if !is_backwards(version, &now)
                         && let Some((id, seen)) = sight(&place.kind, object)
                     {
-                        self.note(&id, seen, listing.era, None);
+                        self.note_at(place, &id, seen, listing.era, None);
                     }
                     now
                 }
@@ -223,9 +247,9 @@ impl Member {
                     let now = object.meta().resource_version.clone().unwrap_or_default();
                     if !is_backwards(version, &now)
                         && let Some((id, seen)) = sight(&place.kind, object)
-                        && let Some(owner) = self.observations.remove(&id, &seen.uid)
+                        && let Some(owner) = self.seen_at(place).remove(&id, &seen.uid)
                     {
-                        self.tell(owner, &id);
+                        self.tell_of(place, owner, &id);
                     }
                     now
                 }
@@ -239,11 +263,16 @@ impl Member {
                 return Pause::Anew(format!("the server has gone backwards, from {version} to {now}"));
             }
             if let Ok(number) = now.parse() {
-                self.observations.progress(place, number);
+                self.seen_at(place).progress(place, number);
             }
             *version = now;
         }
     }
+}
+
+/// The field selector of one object.
+fn named(name: &str) -> String {
+    format!("metadata.name={name}")
 }
 
 /// Within one watch versions only grow.

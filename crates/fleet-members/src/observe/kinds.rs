@@ -19,7 +19,7 @@ use crate::registry::MemberEvent;
 use crate::resource::ResourcePath;
 
 /// Rights may have been given since: when to look.
-const AFTER_REFUSAL: Duration = Duration::from_secs(30);
+pub(super) const AFTER_REFUSAL: Duration = Duration::from_secs(30);
 /// The same for rights over all namespaces, where each is followed by itself.
 const TRY_EVERYWHERE: Duration = Duration::from_secs(600);
 
@@ -69,13 +69,13 @@ impl Member {
     pub fn watch(self: &Arc<Self>, id: &ObjectId, path: &ResourcePath) {
         let kind = (id.api_version.clone(), id.kind.clone());
         let Some(grown) = self.watched.want(&kind, &id.namespace) else { return };
-        self.observations.enter(&Place { kind: kind.clone(), namespace: None });
+        self.observations.enter(&Place::ours(&kind, None));
         let follow = Arc::clone(self).follow_kind(kind, path.clone(), grown);
         self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(follow));
     }
 
     async fn follow_kind(self: Arc<Self>, kind: Kind, path: ResourcePath, grown: Arc<Notify>) {
-        let everywhere = Place { kind: kind.clone(), namespace: None };
+        let everywhere = Place::ours(&kind, None);
         let mut told = false;
         loop {
             self.observations.enter(&everywhere);
@@ -97,7 +97,7 @@ impl Member {
         }
     }
 
-    async fn follow_as(self: &Arc<Self>, place: &Place, path: &ResourcePath) -> End {
+    pub(super) async fn follow_as(self: &Arc<Self>, place: &Place, path: &ResourcePath) -> End {
         match by_metadata(&place.kind) {
             true => self.follow::<PartialObjectMeta<DynamicObject>>(place, path).await,
             false => self.follow::<DynamicObject>(place, path).await,
@@ -113,7 +113,7 @@ impl Member {
             for namespace in self.watched.namespaces(kind) {
                 if !there.contains(&namespace) {
                     there.insert(namespace.clone());
-                    let place = Place { kind: kind.clone(), namespace: Some(namespace) };
+                    let place = Place::ours(kind, Some(namespace));
                     self.observations.enter(&place);
                     following.push(self.follow_after(Duration::ZERO, place, path).boxed());
                 }
@@ -147,7 +147,7 @@ impl Member {
             }
         }
         for namespace in there {
-            self.observations.leave(&Place { kind: kind.clone(), namespace: Some(namespace) });
+            self.observations.leave(&Place::ours(kind, Some(namespace)));
         }
     }
 
@@ -163,6 +163,6 @@ impl Member {
     }
 }
 
-fn missing(why: &str) -> String {
+pub(super) fn missing(why: &str) -> String {
     format!("{why}; give the account that fleetctl uses there list and watch")
 }

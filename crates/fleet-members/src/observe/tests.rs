@@ -445,8 +445,7 @@ fn an_older_observation_never_covers_a_newer_one() {
 /// went backwards says nothing about it afterwards.
 #[test]
 fn lists_and_answers_that_cross_are_told_apart() {
-    let (id, place) =
-        (id("demo", "settings"), Place { kind: ("v1".to_owned(), "ConfigMap".to_owned()), namespace: None });
+    let (id, place) = (id("demo", "settings"), Place::ours(&("v1".to_owned(), "ConfigMap".to_owned()), None));
     let observations = Observations::default();
     observations.enter(&place);
     let era = observations.era(&id);

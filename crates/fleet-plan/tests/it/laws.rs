@@ -60,6 +60,25 @@ proptest! {
         prop_assert_eq!(deleted, expected);
     }
 
+    // Broken: an object that a read-only policy selects is written or deleted, whatever else is known of it.
+    #[test]
+    fn what_is_read_only_is_neither_written_nor_deleted(
+        rendered in objects(), owned in objects(), delivered in objects(), name in prop::sample::select(vec!["a", "b"]),
+    ) {
+        let rule = json!({ "selector": { "resourceNames": [name] } });
+        let all = ["read-only", "take-over"].map(|type_| (type_, json!({ "rules": [rule] })));
+        let policies = policies(&all);
+        let site = Site { rendered: rendered.clone(), delivered, owned: ids(&owned), ..Site::default() };
+        let plan = plan_here(site, &policies);
+        for action in plan.targets.iter().flat_map(|target| &target.actions).filter(|a| a.id.name == name) {
+            prop_assert!(matches!(action.kind, ActionKind::Observe | ActionKind::Release), "{:?}", action);
+            prop_assert!(!action.take_over && !action.recreate);
+        }
+        let released: BTreeSet<_> = plan.targets[0].leaves().filter(|a| a.kind == ActionKind::Release).map(|a| a.id.clone()).collect();
+        let expected: BTreeSet<_> = ids(&owned).into_iter().filter(|id| id.name == name).collect();
+        prop_assert_eq!(released, expected);
+    }
+
     // Broken: one target's garbage is deleted on another, or what stands in another namespace of the cluster.
     #[test]
     fn targets_delete_their_own(first in objects(), second in objects(), owned in objects()) {
@@ -120,6 +139,9 @@ proptest! {
         let selector = json!({ "resourceTypes": [&first.kind], "resourceNames": [&first.name] });
         let take_over = policies(&[("take-over", json!({ "rules": [{ "selector": selector }] }))]);
         prop_assert_ne!(&before.plan_hash, &plan_here(site(&rendered), &take_over).plan_hash, "take-over");
+
+        let read_only = policies(&[("read-only", json!({ "rules": [{ "selector": selector }] }))]);
+        prop_assert_ne!(&before.plan_hash, &plan_here(site(&rendered), &read_only).plan_hash, "looking only");
 
         let again = |policies: &ResourcePolicies| {
             plan_here(Site { delivered: other.clone(), ..site(&rendered) }, policies).plan_hash

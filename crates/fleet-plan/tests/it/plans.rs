@@ -1,11 +1,17 @@
 //! One behaviour of plans and of drift at a time.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use fleet_api::{Target, names};
-use fleet_plan::{Action, ActionKind, Wave, drift, namespace_object, wave};
+use fleet_plan::{
+    Action, ActionKind, Claim, PlanInput, ResourcePolicies, TargetInput, Wave, drift, namespace_object, plan,
+    wave,
+};
 use serde_json::{Value, json};
 
 use crate::site::{
-    DELIVERY, Site, config, crd, deployment, here, id, plan_here, plan_of, policies, prepared, role, secret,
+    DELIVERY, Site, config, crd, deployment, here, id, plan_here, plan_of, policies, prepared, prepared_with,
+    role, secret,
 };
 
 fn names_of(actions: &[Action]) -> Vec<(ActionKind, String)> {
@@ -248,4 +254,71 @@ fn garbage_collection_policies_hold_deletes_back() {
         let plan = plan_here(site, &policies(&[("garbage-collect", json!({ "rules": [rule] }))]));
         assert_eq!(plan.count(ActionKind::Delete), expected, "{strategy}");
     }
+}
+
+fn read_only(selector: Value) -> ResourcePolicies {
+    policies(&[("read-only", json!({ "rules": [{ "selector": selector }] }))])
+}
+
+// Broken: what somebody else owns is sent, or makes a namespace.
+#[test]
+fn what_is_read_only_is_looked_at() {
+    let site = Site { rendered: vec![config("theirs", "x")], ..Site::default() };
+    let plan = plan_here(site, &read_only(json!({ "resourceNames": ["theirs"] })));
+    let looked_at = (ActionKind::Observe, "ConfigMap demo/theirs".to_owned());
+    assert_eq!(names_of(&plan.targets[0].actions), [looked_at]);
+    assert_eq!(plan.summary(), "nothing to change on mc-bj1/demo");
+    let desired =
+        prepared_with(&[config("theirs", "x")], &here(), &read_only(json!({ "resourceNames": ["theirs"] })));
+    let identity = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "theirs", "namespace": "demo" } });
+    assert_eq!((desired[0].claim, &*desired[0].object), (Claim::Observe, &identity));
+}
+
+// Broken: an object is deleted that somebody just said is to be left alone.
+#[test]
+fn what_becomes_read_only_is_released() {
+    for rendered in [vec![config("theirs", "x")], vec![]] {
+        let owned = vec![id("v1", "ConfigMap", "demo", "theirs"), id("v1", "ConfigMap", "demo", "old")];
+        let delivered = vec![config("theirs", "x"), config("old", "x")];
+        let still_there = rendered.len();
+        let site = Site { rendered, delivered, owned, ..Site::default() };
+        let plan = plan_here(site, &read_only(json!({ "resourceNames": ["theirs"] })));
+        let leaves: Vec<_> = plan.targets[0].leaves().cloned().collect();
+        assert_eq!(
+            names_of(&leaves),
+            [
+                (ActionKind::Delete, "ConfigMap demo/old".to_owned()),
+                (ActionKind::Release, "ConfigMap demo/theirs".to_owned())
+            ]
+        );
+        assert_eq!(plan.count(ActionKind::Observe), still_there);
+        assert_eq!(plan.summary(), "1 to delete, 1 to release on mc-bj1/demo");
+    }
+}
+
+// Broken: an object of somebody else's counts as delivered before, and its first delivery as a change.
+#[test]
+fn what_was_read_only_is_created() {
+    let rendered = vec![config("mine", "x")];
+    let site = Site { rendered: rendered.clone(), delivered: rendered, ..Site::default() };
+    let before = read_only(json!({ "resourceNames": ["mine"] }));
+    let previous = prepared_with(&site.delivered, &here(), &before);
+    assert_eq!(previous[0].claim, Claim::Observe);
+    let desired = prepared(&site.rendered, &here());
+    let input = TargetInput {
+        target: here(),
+        desired: &desired,
+        previous: &previous,
+        inventory: None,
+        last: true,
+        kept: &BTreeSet::new(),
+    };
+    let policies = ResourcePolicies::default();
+    let made = plan(&PlanInput {
+        step: "ship",
+        targets: vec![input],
+        policies: &policies,
+        component_types: &BTreeMap::new(),
+    });
+    assert_eq!((made.count(ActionKind::Create), made.count(ActionKind::Ensure)), (1, 1));
 }

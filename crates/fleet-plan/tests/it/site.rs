@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fleet_api::{ObjectId, Owned, Target, TargetInventory};
-use fleet_plan::{Delivery, Desired, Plan, PlanInput, ResourcePolicies, TargetInput, plan, prepare};
+use fleet_plan::{
+    Claim, Delivery, Desired, Plan, PlanInput, ResourcePolicies, Subject, TargetInput, plan, prepare,
+};
 use serde_json::{Value, json};
 
 pub(crate) const DELIVERY: Delivery<'static> =
@@ -51,11 +53,19 @@ pub(crate) fn crd(name: &str) -> Value {
 }
 
 pub(crate) fn prepared(objects: &[Value], target: &Target) -> Vec<Desired> {
+    prepared_with(objects, target, &ResourcePolicies::default())
+}
+
+/// The same, with policies that say whose each object is.
+pub(crate) fn prepared_with(objects: &[Value], target: &Target, policies: &ResourcePolicies) -> Vec<Desired> {
     let objects: Vec<(String, Value)> =
         objects.iter().map(|object| ("web".to_owned(), object.clone())).collect();
     let scoped =
         |id: &ObjectId| matches!(id.kind.as_str(), "ClusterRole" | "CustomResourceDefinition" | "Namespace");
-    prepare(&objects, target, &DELIVERY, &scoped)
+    let claim = |id: &ObjectId, component: &str| -> Claim {
+        policies.claim(&Subject { id, component, component_type: "ref-objects" })
+    };
+    prepare(&objects, target, &DELIVERY, &scoped, &claim)
 }
 
 pub(crate) fn policies(list: &[(&str, Value)]) -> ResourcePolicies {
@@ -85,7 +95,7 @@ pub(crate) fn plan_of(sites: &[(Target, Site)], policies: &ResourcePolicies) -> 
                 objects.insert(id("v1", "Namespace", "", &target.namespace), made);
             }
             Parts {
-                desired: prepared(&site.rendered, target),
+                desired: prepared_with(&site.rendered, target, policies),
                 previous: prepared(&site.delivered, target),
                 inventory: TargetInventory { target: target.clone(), layers: Vec::new(), objects },
                 kept: site.kept.iter().cloned().collect(),

@@ -19,6 +19,7 @@ mod identity;
 mod members;
 mod operators;
 mod policies;
+mod read_only;
 mod replicas;
 mod requests;
 mod revisions;

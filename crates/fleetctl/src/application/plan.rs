@@ -117,7 +117,9 @@ fn action_lines(action: &Action, out: &mut String) {
         ActionKind::Change if action.recreate => ("±", "delete and create anew", style::BAD),
         ActionKind::Change => ("~", "change", style::WAITING),
         ActionKind::Keep => ("=", "keep", style::FAINT),
+        ActionKind::Observe => ("?", "look at: it must be there", style::FAINT),
         ActionKind::Delete => ("-", "delete", style::BAD),
+        ActionKind::Release => ("○", "release: it stays, as nobody's", style::WAITING),
     };
     let take_over = if action.take_over { ", taken over if it stands there already" } else { "" };
     let line = format!("{mark} {} {}", action.id.kind, action.id.name);
