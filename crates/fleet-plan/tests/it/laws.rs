@@ -68,7 +68,7 @@ proptest! {
         let rule = json!({ "selector": { "resourceNames": [name] } });
         let all = ["read-only", "take-over"].map(|type_| (type_, json!({ "rules": [rule] })));
         let policies = policies(&all);
-        let site = Site { rendered: rendered.clone(), delivered, owned: ids(&owned), ..Site::default() };
+        let site = Site { rendered, delivered, owned: ids(&owned), ..Site::default() };
         let plan = plan_here(site, &policies);
         for action in plan.targets.iter().flat_map(|target| &target.actions).filter(|a| a.id.name == name) {
             prop_assert!(matches!(action.kind, ActionKind::Observe | ActionKind::Release), "{:?}", action);

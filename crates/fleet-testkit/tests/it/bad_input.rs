@@ -69,6 +69,10 @@ refusals! {
         => ["scalar", "scaler"];
     an_unknown_policy_type:
         |app| app["spec"]["policies"][0]["type"] = json!("topologie") => ["where", "topologie"];
+    a_read_only_rule_without_a_selector:
+        |app| app["spec"]["policies"].as_array_mut().expect("a list").push(json!(
+            {"name": "reads", "type": "read-only", "properties": {"rules": [{"selector": {}}]}}))
+        => ["reads", "read-only", "a selector is empty", "resourceNames"];
     an_unknown_step_type:
         |app| app["spec"]["workflow"] = json!({"steps": [{"name": "one", "type": "depoly"}]})
         => ["one", "depoly", "deploy"];
