@@ -34,7 +34,9 @@ pub(super) async fn run(
     for group in &manifest.groups {
         for member in group.members.iter().filter_map(|at| members.get(*at)) {
             let target = Target::new(member.name.as_str(), member.namespace.as_str());
-            let desired = fleet_plan::prepare(&group.objects, &target, &delivery, &|_| false);
+            let desired = fleet_plan::prepare(&group.objects, &target, &delivery, &|_| false, &|_, _| {
+                fleet_plan::Claim::Own
+            });
             trials.push(on_member(member, desired, owner));
         }
     }
