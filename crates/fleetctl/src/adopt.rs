@@ -55,10 +55,7 @@ pub async fn run(environment: &Environment, global: &Global, arguments: &AdoptAr
     let chosen = chosen(&roster, &arguments.from)?;
     let inside = arguments.namespace_on_member.as_deref().unwrap_or(&place.namespace);
     let owner = owner(&place).await?;
-    let mut members = Vec::with_capacity(chosen.len());
-    for cluster in chosen {
-        members.push(Member::reach(&hub, cluster, inside).await?);
-    }
+    let members = Member::reach_all(&hub, &chosen, inside).await?;
     let Found { objects, notes } = found::read(&members, &request, owner.as_deref()).await?;
     let manifest = Manifest::of(&place, inside, &members, &objects)?;
     let manager = owner.unwrap_or_else(|| names::owner_hash("", &place.namespace, &place.name));
@@ -76,12 +73,12 @@ pub async fn run(environment: &Environment, global: &Global, arguments: &AdoptAr
     let application = manifest.read()?;
     // What the hub wouldn't take is said before anybody is asked.
     create(&place, &application, true).await?;
-    question::agree(
-        environment,
-        &format!("Make the Application {}/{}?", place.namespace, place.name),
-        arguments.yes,
-    )
-    .await?;
+    let question = format!("Make the Application {}/{}?", place.namespace, place.name);
+    question::agree(environment, &question, arguments.yes).await?;
+    if !arguments.yes {
+        // Whoever was asked may have thought about it for long.
+        trial::run(&members, &manifest, &place, &manager).await?;
+    }
     create(&place, &application, false).await?;
     environment.streams.print(&show::made(&place, &manifest))
 }

@@ -1,6 +1,6 @@
 //! The live objects that were asked for, on every member.
 
-use fleet_api::{ManagedCluster, ObjectId};
+use fleet_api::{ManagedCluster, ObjectId, names};
 use futures::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::ResourceExt as _;
@@ -8,7 +8,7 @@ use kube::api::Api;
 use serde_json::Value;
 
 use super::owners::{self, Whose};
-use super::said::{Said, said};
+use super::said::{Said, agree, said};
 use crate::access::Cluster;
 use crate::args::AdoptArgs;
 use crate::cluster::{Admin, Hub};
@@ -31,6 +31,8 @@ pub(super) struct Member {
     pub(super) cluster: Cluster,
     /// The namespace there.
     pub(super) namespace: String,
+    /// Why nothing is delivered to it for now.
+    cordoned: Option<String>,
 }
 
 /// One object, as it is on every member.
@@ -68,11 +70,24 @@ pub(super) fn request(arguments: &AdoptArgs) -> Outcome<Request> {
 }
 
 impl Member {
+    /// Finds the ways to all of them.
+    ///
+    /// # Errors
+    /// Where there is none to one of them.
+    pub(super) async fn reach_all(
+        hub: &Hub,
+        members: &[&ManagedCluster],
+        namespace: &str,
+    ) -> Outcome<Vec<Self>> {
+        let ways = futures::stream::iter(members).map(|member| Self::reach(hub, member, namespace));
+        ways.buffered(AT_ONCE).try_collect().await
+    }
+
     /// Finds a way to a member that leads to the cluster that joined.
     ///
     /// # Errors
     /// Where there is none.
-    pub(super) async fn reach(hub: &Hub, member: &ManagedCluster, namespace: &str) -> Outcome<Self> {
+    async fn reach(hub: &Hub, member: &ManagedCluster, namespace: &str) -> Outcome<Self> {
         let (name, shown) = (member.name_any(), label(member));
         let cluster = Admin::find(hub, member, None, None).await?.cluster;
         let namespaces: Api<Namespace> = Api::all(cluster.client.clone());
@@ -90,7 +105,8 @@ impl Member {
             Err(failure) if failure.exit == Exit::Refused => {}
             Err(failure) => return Err(on(&shown, failure)),
         }
-        Ok(Self { name, label: shown, cluster, namespace: namespace.to_owned() })
+        let cordoned = member.annotations().get(names::CORDONED).cloned();
+        Ok(Self { name, label: shown, cluster, namespace: namespace.to_owned(), cordoned })
     }
 }
 
@@ -137,7 +153,7 @@ pub(super) async fn read(members: &[Member], request: &Request, owner: Option<&s
     }
     let mut objects = Vec::with_capacity(ids.len());
     for id in ids {
-        let mut of_it = Vec::with_capacity(members.len());
+        let (mut of_it, mut lives) = (Vec::with_capacity(members.len()), Vec::with_capacity(members.len()));
         for (member, here) in members.iter().zip(&all) {
             let Some((found, live)) = here.get(&id) else { continue };
             if found.api_version != id.api_version {
@@ -147,11 +163,19 @@ pub(super) async fn read(members: &[Member], request: &Request, owner: Option<&s
                 )));
             }
             of_it.push(said(&id, live));
+            lives.push(live);
         }
+        agree(&mut of_it, &lives);
         objects.push(Object { id, said: of_it });
     }
     let mut notes: Vec<String> = Vec::new();
     for (member, here) in members.iter().zip(&all) {
+        if member.cordoned.is_some() {
+            notes.push(format!(
+                "warning: {} is cordoned: nothing is taken over there until: fleetctl cluster uncordon {}",
+                member.label, member.name
+            ));
+        }
         if !here.passed_over.is_empty() {
             notes.push(format!(
                 "{}: passed over, since others make them: {}",

@@ -18,6 +18,8 @@ use crate::exit::{Failure, Outcome};
 pub(super) const REPORT_ONLY: &str = "report-only";
 /// The policy that leaves the objects there when the Application goes.
 pub(super) const KEEP: &str = "keep-on-delete";
+/// The longest Application, in bytes: etcd takes 1.5 MiB, and status and bookkeeping need room too.
+const LONGEST: usize = 1_048_576;
 /// The policy that allows to take the objects over.
 const TAKE_OVER: &str = "take-over";
 
@@ -96,6 +98,14 @@ impl Manifest {
 
     /// The engine itself says what it would deliver; that must be what is there.
     fn prove(&self) -> Outcome {
+        let length = self.application.to_string().len();
+        if length > LONGEST {
+            return Err(Failure::refused(format!(
+                "the Application would have {} KiB, more than the {} KiB that a hub keeps in one; adopt the objects in several Applications",
+                length / 1024,
+                LONGEST / 1024
+            )));
+        }
         let draft = resolve(&self.read()?, &Nothing, &Definitions::builtin()).map_err(|problem| {
             Failure::failed(format!("these objects make no Application: {}", problem.message))
         })?;

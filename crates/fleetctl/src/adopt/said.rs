@@ -1,6 +1,7 @@
 //! What a running object says, such that delivering it changes no field of it.
 
 use fleet_api::{ObjectId, names};
+use fleet_json::{ChangeKind, diff_by_name};
 use fleet_schema::behaviour::referenced_content;
 use serde_json::{Map, Value};
 
@@ -37,6 +38,30 @@ pub(super) fn said(id: &ObjectId, live: &Value) -> Said {
         left.push("spec.replicas".to_owned());
     }
     Said { object, left }
+}
+
+/// Makes a default that somebody decided on one member a decision on every member that has the same there: what is alike
+/// everywhere isn't to look different because one manifest was more explicit. `lives` are in the order of `said`.
+pub(super) fn agree(said: &mut [Said], lives: &[&Value]) {
+    let Some(first) = said.first() else { return };
+    let mut decided = first.object.clone();
+    for other in said.iter().skip(1) {
+        for change in diff_by_name(&decided.clone(), &other.object) {
+            if let ChangeKind::Added(value) = change.change {
+                // What is in the way is of another shape, and no default.
+                let _ = change.path.set(&mut decided, value);
+            }
+        }
+    }
+    for (said, live) in said.iter_mut().zip(lives) {
+        for change in diff_by_name(&said.object.clone(), &decided) {
+            let ChangeKind::Added(value) = change.change else { continue };
+            let is_there = change.path.get(live) == Some(&value);
+            if is_there && !said.left.contains(&change.path.to_dotted()) {
+                let _ = change.path.set(&mut said.object, value);
+            }
+        }
+    }
 }
 
 /// Takes away the labels that delivery sets.
@@ -126,5 +151,35 @@ mod tests {
         // The same without a manifest on record.
         live["metadata"]["annotations"] = json!({});
         assert_eq!(said(&id(&live), &live).left, ["spec.replicas"]);
+    }
+
+    /// Broken: two members with the same object differ by an override, because one was made by an explicit manifest.
+    #[test]
+    fn a_default_that_one_manifest_names_is_no_difference() {
+        let (mut explicit, plain, other) = (deployment(3), deployment(3), deployment(3));
+        let applied = explicit.to_string();
+        explicit["metadata"]["annotations"]["kubectl.kubernetes.io/last-applied-configuration"] =
+            json!(applied);
+        let mut changed = other;
+        changed["spec"]["revisionHistoryLimit"] = json!(4);
+        let lives = [&plain, &explicit, &changed];
+        let mut all: Vec<Said> = lives.iter().map(|live| said(&id(live), live)).collect();
+        assert!(all[0].object["spec"].get("revisionHistoryLimit").is_none());
+        agree(&mut all, &lives);
+        let limits: Vec<&Value> =
+            all.iter().map(|said| &said.object["spec"]["revisionHistoryLimit"]).collect();
+        assert_eq!(limits, [&json!(10), &json!(10), &json!(4)]);
+        assert_eq!(all[0], all[1]);
+    }
+
+    /// Broken: a number that an autoscaler chose becomes a decision, because another member's manifest says the same.
+    #[test]
+    fn what_is_left_to_others_stays_left() {
+        let live = deployment(3);
+        let mut all = vec![said(&id(&live), &live), said(&id(&live), &live)];
+        all[1].object["spec"].as_object_mut().unwrap().remove("replicas");
+        all[1].left.push("spec.replicas".to_owned());
+        agree(&mut all, &[&live, &live]);
+        assert!(all[1].object["spec"].get("replicas").is_none(), "{:?}", all[1]);
     }
 }

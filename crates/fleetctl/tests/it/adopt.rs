@@ -260,11 +260,44 @@ async fn what_can_not_be_adopted_is_told_apart() {
     assert!(apps.list(&ListParams::default()).await.unwrap().items.is_empty());
     assert_eq!(owner(&one).await, None);
 
+    // A whole Application has to fit into one object of the hub.
+    for name in ["large-1", "large-2"] {
+        make::<ConfigMap>(
+            &one,
+            json!({ "metadata": { "name": name }, "data": { "text": "x".repeat(700_000) } }),
+        )
+        .await;
+    }
+    let told =
+        line.fails("fleetctl adopt web-demo -n demo --from mc-bj1 cm/large-1 cm/large-2 --yes", 4).await;
+    assert!(told.contains("adopt the objects in several Applications"), "{told}");
+
+    // The hub's namespace needn't be the member's.
+    let apart = line
+        .done(
+            "fleetctl adopt web-demo -n default --namespace-on-member demo --from mc-bj1 deploy/web -o json",
+        )
+        .await;
+    let apart: Value = serde_json::from_str(&apart).unwrap();
+    assert_eq!(apart["metadata"]["namespace"], "default");
+    assert_eq!(
+        apart["spec"]["policies"][0]["properties"],
+        json!({ "clusters": ["mc-bj1"], "namespace": "demo" })
+    );
+
     // By labels: what controllers make is passed over.
     let plan =
         line.run("fleetctl adopt web-demo -n demo --from mc-bj1 deploy,rs,pod,cm -l app=web --dry-run").await;
     assert_eq!(plan.code, 0, "{plan:?}");
     assert!(plan.err.contains("passed over, since others make them: ReplicaSet web-"), "{plan:?}");
     assert!(plan.out.contains("ConfigMap demo/web") && !plan.out.contains("only-here"), "{plan:?}");
+
+    // A member that doesn't answer is named; one that is held is warned about.
+    line.done("fleetctl cluster cordon mc-bj2 --reason racks").await;
+    let held = line.run("fleetctl adopt web-demo -n demo --from mc-bj2 deploy/web --dry-run").await;
+    assert!(held.err.contains("mc-bj2 (cluster2-beijing) is cordoned"), "{held:?}");
+    fleet.fleet().set_running("mc-bj2", false).await.unwrap();
+    let told = line.fails("fleetctl adopt web-demo -n demo --from all deploy/web --yes", 6).await;
+    assert!(told.contains("mc-bj2 (cluster2-beijing): its identity"), "{told}");
     fleet.shutdown().await;
 }
