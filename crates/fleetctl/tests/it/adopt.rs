@@ -297,7 +297,9 @@ async fn what_can_not_be_adopted_is_told_apart() {
     let held = line.run("fleetctl adopt web-demo -n demo --from mc-bj2 deploy/web --dry-run").await;
     assert!(held.err.contains("mc-bj2 (cluster2-beijing) is cordoned"), "{held:?}");
     fleet.fleet().set_running("mc-bj2", false).await.unwrap();
-    let told = line.fails("fleetctl adopt web-demo -n demo --from all deploy/web --yes", 6).await;
+    let told = line
+        .fails("fleetctl adopt web-demo -n demo --from all deploy/web --yes --request-timeout 2s", 6)
+        .await;
     assert!(told.contains("mc-bj2 (cluster2-beijing): its identity"), "{told}");
     fleet.shutdown().await;
 }
