@@ -22,6 +22,8 @@ pub enum Life {
     Bare,
     /// Those that no workload has: namespaces, garbage collection, ServiceAccounts. A hub that is inert.
     Inert,
+    /// As [`Life::Inert`], and Deployments get their ReplicaSets. There is no node: those of no replicas become ready.
+    Nodeless,
     /// All, with a scheduler, a node by kwok, and addresses for Ingresses and load balancers.
     Living,
 }
@@ -411,8 +413,14 @@ fn controllers(spec: &ClusterSpec, pki: &Pki, room: &Room, path: &std::path::Pat
             format!("--root-ca-file={}", pki.file("ca.crt").display()).into(),
             format!("--service-account-private-key-file={}", pki.file("accounts.key").display()).into(),
         ];
-        if spec.life == Life::Inert {
-            flags.push(format!("--controllers={}", INERT.join(",")).into());
+        let deployments = ["deployment-controller", "replicaset-controller"];
+        let chosen = match spec.life {
+            Life::Nodeless => Some([INERT.as_slice(), &deployments].concat()),
+            Life::Inert => Some(INERT.to_vec()),
+            Life::Bare | Life::Living => None,
+        };
+        if let Some(chosen) = chosen {
+            flags.push(format!("--controllers={}", chosen.join(",")).into());
         }
         let program = tools::kubernetes(spec.version, "kube-controller-manager")?;
         all.push(own("kube-controller-manager", program, flags));

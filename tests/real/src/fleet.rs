@@ -1,5 +1,6 @@
 //! A hub and members that know each other.
 
+use std::ffi::OsString;
 use std::process::{Command, Output};
 use std::sync::Arc;
 
@@ -213,6 +214,18 @@ impl Fleet {
         let path = self.room.path().join("controller.kubeconfig");
         kubeconfig::write(&path, &as_controller(&self.hub)?)?;
         Controller::start(&self.room, "controller", &path, arguments)
+    }
+
+    /// [`Fleet::controller_with`], with the log that the program writes by itself: it costs what it costs a user.
+    ///
+    /// # Errors
+    /// Where it can't be started.
+    pub fn shipped_controller(&self, arguments: &[&str]) -> Result<Controller> {
+        let path = self.room.path().join("controller.kubeconfig");
+        kubeconfig::write(&path, &as_controller(&self.hub)?)?;
+        let mut all: Vec<OsString> = vec!["controller".into(), "--kubeconfig".into(), path.into()];
+        all.extend(arguments.iter().map(Into::into));
+        Controller::run(&self.room, "controller", all, [])
     }
 
     /// Applies objects of YAML, server-side, as the user `kubectl` would.
