@@ -36,6 +36,7 @@ pub struct ClusterSpec {
     life: Life,
     version: Version,
     own_etcd: bool,
+    quota: Option<u64>,
     audited: bool,
     flags: Vec<String>,
 }
@@ -44,7 +45,16 @@ impl ClusterSpec {
     /// A cluster with the newest version.
     pub fn new(name: &str, life: Life) -> Self {
         let (name, flags) = (name.to_owned(), Vec::new());
-        Self { name, alias: None, life, version: Version::Newest, own_etcd: false, audited: false, flags }
+        Self {
+            name,
+            alias: None,
+            life,
+            version: Version::Newest,
+            own_etcd: false,
+            quota: None,
+            audited: false,
+            flags,
+        }
     }
 
     /// The human name under which it is registered.
@@ -66,6 +76,13 @@ impl ClusterSpec {
     pub fn own_etcd(mut self) -> Self {
         self.own_etcd = true;
         self
+    }
+
+    /// With an etcd of its own that refuses more than so many bytes.
+    #[must_use]
+    pub fn quota(mut self, bytes: u64) -> Self {
+        self.quota = Some(bytes);
+        self.own_etcd()
     }
 
     /// With a record of every request, for [`Cluster::audit`].
@@ -127,7 +144,7 @@ impl Cluster {
     ) -> Result<Self> {
         let etcd = match shared {
             Some(etcd) if !spec.own_etcd => etcd,
-            _ => Arc::new(Mutex::new(Etcd::start(&room, &format!("etcd-{}", spec.name)).await?)),
+            _ => Arc::new(Mutex::new(Etcd::start(&room, &format!("etcd-{}", spec.name), spec.quota).await?)),
         };
         let path = room.path().join(format!("{}.kubeconfig", spec.name));
         let mut refused = None;

@@ -13,6 +13,9 @@ use crate::{Process, Room, tools};
 /// A `fleetctl` of the user's own to test instead of this workspace's.
 pub const PROGRAM: &str = "FLEETCTL_REAL_PROGRAM";
 
+/// What a controller under test says.
+const LOG: &str = "info,fleet_controller=debug,fleet_members=debug,kube_client=off";
+
 static BUILT: OnceLock<std::result::Result<PathBuf, String>> = OnceLock::new();
 
 /// The program under test, under its own name.
@@ -76,8 +79,27 @@ impl Controller {
     pub fn start(room: &Room, name: &str, kubeconfig: &Path, arguments: &[&str]) -> Result<Self> {
         let mut all: Vec<OsString> = vec!["controller".into(), "--kubeconfig".into(), kubeconfig.into()];
         all.extend(arguments.iter().map(Into::into));
-        let log = "info,fleet_controller=debug,fleet_members=debug,kube_client=off";
-        Self::run(room, name, all, [("FLEETCTL_LOG".to_owned(), log.to_owned())])
+        Self::run(room, name, all, [("FLEETCTL_LOG".to_owned(), LOG.to_owned())])
+    }
+
+    /// Starts one whose clock is ahead by so many seconds. `shifted` is this crate's program of that name.
+    ///
+    /// # Errors
+    /// Where it can't be started.
+    pub fn shifted(
+        room: &Room,
+        name: &str,
+        kubeconfig: &Path,
+        (shifted, seconds): (&Path, i64),
+        arguments: &[&str],
+    ) -> Result<Self> {
+        let mut all: Vec<OsString> = vec![seconds.to_string().into()];
+        all.extend(["controller".into(), "--kubeconfig".into(), kubeconfig.into()]);
+        all.extend(arguments.iter().map(Into::into));
+        let process = Process::new(name, shifted, all, room.log(name)).env("FLEETCTL_LOG", LOG);
+        let mut controller = Self { process };
+        controller.process.start()?;
+        Ok(controller)
     }
 
     /// Starts one with all its arguments, and its environment.

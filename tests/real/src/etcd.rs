@@ -2,7 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
+use http::Request;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Bytes;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use serde_json::{Value, json};
 
 use crate::process::Process;
 use crate::{Room, eventually, ports, tools};
@@ -16,11 +22,11 @@ pub struct Etcd {
 }
 
 impl Etcd {
-    /// Starts one, and returns when it answers.
+    /// Starts one, and returns when it answers. `quota` is how many bytes it holds before it refuses more.
     ///
     /// # Errors
     /// Where it doesn't come up.
-    pub async fn start(room: &Room, name: &str) -> Result<Self> {
+    pub async fn start(room: &Room, name: &str, quota: Option<u64>) -> Result<Self> {
         let program = tools::program("etcd", "server")?;
         let mut refused = None;
         for attempt in 0..3 {
@@ -41,6 +47,7 @@ impl Etcd {
                 ]
                 .map(Into::into),
             );
+            arguments.extend(quota.map(|bytes| format!("--quota-backend-bytes={bytes}").into()));
             let process = Process::new(name, &program, arguments, room.log(name));
             let mut etcd = Self { process, data, port };
             etcd.process.start()?;
@@ -94,6 +101,31 @@ impl Etcd {
         self.process.kill();
         self.process.start()?;
         self.ready().await
+    }
+
+    /// Frees what was deleted and lifts the alarm of a full one, as its administrator does: compaction,
+    /// defragmentation, `etcdctl alarm disarm`.
+    ///
+    /// # Errors
+    /// Where it refuses.
+    pub async fn make_room(&self) -> Result<()> {
+        let range = self.post("kv/range", &json!({ "key": "AA==" })).await?;
+        let revision = range.pointer("/header/revision").context("a revision")?;
+        self.post("kv/compaction", &json!({ "revision": revision, "physical": true })).await?;
+        self.post("maintenance/defragment", &json!({})).await?;
+        self.post("maintenance/alarm", &json!({ "action": "DEACTIVATE", "alarm": "NOSPACE" })).await?;
+        Ok(())
+    }
+
+    /// Its gRPC API as JSON: <https://etcd.io/docs/v3.6/dev-guide/api_grpc_gateway/>.
+    async fn post(&self, path: &str, body: &Value) -> Result<Value> {
+        let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
+        let request = Request::post(format!("{}/v3/{path}", self.url())).body(body.to_string().into())?;
+        let answer = client.request(request).await?;
+        let status = answer.status();
+        let said = answer.into_body().collect().await?.to_bytes();
+        ensure!(status.is_success(), "etcd, {path}: {status} {}", String::from_utf8_lossy(&said));
+        Ok(serde_json::from_slice(&said)?)
     }
 
     /// Copies its data folder while it is stopped, and starts it again.

@@ -1,6 +1,7 @@
 //! A hub and members that know each other.
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
 
@@ -64,7 +65,7 @@ impl Fleet {
             std::thread::current().name().unwrap_or("fleet").rsplit("::").next().unwrap_or("fleet"),
         )?);
         let pki = Arc::new(Pki::new(&room.path().join("pki"))?);
-        let etcd = Arc::new(Mutex::new(Etcd::start(&room, "etcd").await?));
+        let etcd = Arc::new(Mutex::new(Etcd::start(&room, "etcd", None).await?));
         let one = |spec: ClusterSpec| {
             Cluster::start(spec, Arc::clone(&pki), Arc::clone(&room), Some(Arc::clone(&etcd)))
         };
@@ -214,6 +215,18 @@ impl Fleet {
         let path = self.room.path().join("controller.kubeconfig");
         kubeconfig::write(&path, &as_controller(&self.hub)?)?;
         Controller::start(&self.room, "controller", &path, arguments)
+    }
+
+    /// A replica of the controller with a name and log of its own, whose clock is ahead by so many seconds. `shifted` is
+    /// this crate's program of that name.
+    ///
+    /// # Errors
+    /// Where it can't be started.
+    pub fn replica(&self, name: &str, shifted: &Path, seconds: i64) -> Result<Controller> {
+        let path = self.room.path().join("controller.kubeconfig");
+        kubeconfig::write(&path, &as_controller(&self.hub)?)?;
+        let named = format!("--replica-name={name}");
+        Controller::shifted(&self.room, name, &path, (shifted, seconds), &["--member-timeout=2s", &named])
     }
 
     /// [`Fleet::controller_with`], with the log that the program writes by itself: it costs what it costs a user.

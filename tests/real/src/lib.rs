@@ -4,6 +4,7 @@
 //!  Fleet ── hub and members, registered; YAML, waiting, kubectl, fleetctl
 //!    ├── Cluster ── kube-apiserver, and as its Life says: controllers, scheduler, kwok, load balancers
 //!    │     └── Process ── a child with a log; paused, killed, started anew; ended with us whatever happens
+//!    ├── Gateway ── before a member: slow, refusing, mute, keeping writes back, with watches that fall silent
 //!    ├── Etcd ── one for all, or a cluster's own
 //!    └── Controller ── the built program, as a person or a Deployment runs it
 //! ```
@@ -17,6 +18,7 @@ pub mod cluster;
 pub mod controller;
 pub mod etcd;
 pub mod fleet;
+pub mod gateway;
 pub mod given;
 pub mod kubeconfig;
 pub mod member;

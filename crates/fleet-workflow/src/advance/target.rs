@@ -112,7 +112,9 @@ impl Turn<'_> {
     }
 
     fn pending(&mut self, node: &Node, state: &mut TargetState) {
-        if let Some(at) = state.retry_at.filter(|at| *at > self.now) {
+        // Further away than any wait, it was noted by a replica whose clock is ahead of this one: its wait is over.
+        let latest = self.now.checked_add(backoff(state.attempts)).unwrap_or(self.now);
+        if let Some(at) = state.retry_at.filter(|at| *at > self.now && *at <= latest) {
             self.wake(at);
             return;
         }

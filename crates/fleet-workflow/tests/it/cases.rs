@@ -127,6 +127,19 @@ fn tries_are_counted_across_crashes_and_end() {
     );
 }
 
+// Broken: whoever takes over from a replica whose clock was ahead waits until its own clock is there.
+#[test]
+fn a_try_that_was_noted_by_a_clock_ahead_is_made_at_once() {
+    let mut world = run(&[deploy("ship", true)], &[vec!["mc-bj1"]]);
+    world.settle();
+    world.deliver("ship", "mc-bj1", refused(true));
+    world.turn();
+    let at = world.state("ship", "mc-bj1").retry_at.unwrap();
+    world.crash();
+    world.now = at - jiff::SignedDuration::from_secs(300);
+    assert_eq!(world.turn().commands, [Command::Deliver { step: "ship".into(), target: target("mc-bj1") }]);
+}
+
 // Broken: one member's refusal stops the others of the same step.
 #[test]
 fn a_refusal_fails_its_target_and_the_others_go_on() {

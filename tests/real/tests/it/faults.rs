@@ -3,7 +3,12 @@
 mod admission;
 mod backup;
 mod controller;
+mod credentials;
 mod hub;
+mod leaving;
 mod objects;
 mod reach;
+mod replicas;
+mod storage;
+mod weather;
 mod web;

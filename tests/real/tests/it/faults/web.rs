@@ -5,6 +5,7 @@ use fleet_api::{Application, Phase};
 use fleet_real::{Controller, Fleet, until};
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use kube::Api;
+use kube::api::{Patch, PatchParams};
 
 /// Where it is, on the hub and on members.
 pub(super) const NAMESPACE: &str = "demo";
@@ -88,6 +89,46 @@ pub(super) async fn until_status(
         Some(status.observed_generation) == app.metadata.generation && wanted(status.status, &text)
     });
     app.await?.context("it is there")
+}
+
+/// What the status says of a member: its phase, and why.
+pub(super) fn told(app: &Application, member: &str) -> Option<(String, String)> {
+    let steps = &app.status.as_ref()?.workflow.as_ref()?.steps;
+    let mut targets = steps.iter().flat_map(|step| &step.targets);
+    let target = targets.find(|target| target.cluster == member)?;
+    Some((target.phase.clone(), format!("{}: {}", target.reason, target.message)))
+}
+
+/// Waits until the status says of members what is wanted: the phase, and a part of why.
+pub(super) async fn until_told(fleet: &Fleet, wanted: &[(&str, &str)]) -> Result<Application> {
+    let what = format!("told of {wanted:?}");
+    let app = until(apps(fleet).await?, "web", &what, |app| {
+        let Some(app) = app else { return false };
+        let said = |member: &str| told(app, member).map(|(_, why)| why).unwrap_or_default();
+        wanted.iter().all(|(member, why)| said(member).contains(why))
+    });
+    app.await?.context("it is there")
+}
+
+/// How often the controller has written the ConfigMap to a member, which is audited.
+pub(super) fn writes(fleet: &Fleet, member: &str) -> Result<usize> {
+    let requests = fleet.member(member)?.audit()?;
+    let ours = requests.iter().filter(|request| {
+        request.user == Fleet::CONTROLLER
+            && request.verb == "patch"
+            && request.resource == "configmaps"
+            && request.object == "demo/web"
+            && request.code < 300
+    });
+    Ok(ours.count())
+}
+
+/// Somebody else changes the colour on a member.
+pub(super) async fn repaint(fleet: &Fleet, member: &str, colour: &str) -> Result<()> {
+    let api: Api<ConfigMap> = Api::namespaced(fleet.member(member)?.client().await?, NAMESPACE);
+    let other = serde_json::json!({ "data": { "colour": colour } });
+    api.patch("web", &PatchParams::default(), &Patch::Merge(&other)).await?;
+    Ok(())
 }
 
 /// Waits until it is delivered everywhere and healthy.
