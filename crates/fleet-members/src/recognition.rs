@@ -162,8 +162,9 @@ impl Member {
                     status.message
                 )));
             }
-            Ok(Err(kube::Error::Api(status))) => return Err(unknown(&status.message)),
-            Ok(Err(error)) => return Err(in_words(&error)),
+            // Whatever asks first learns what to do about credentials that hold no longer.
+            Ok(Err(kube::Error::Api(status))) if status.code != 401 => return Err(unknown(&status.message)),
+            Ok(Err(error)) => return Err(in_words(self.name(), &error)),
             Err(_) => return Err(format!("no answer within {} s", deadline.as_secs_f32())),
         };
         let Some(uid) = found.metadata.uid else {
@@ -223,8 +224,8 @@ impl Member {
     }
 }
 
-fn in_words(error: &kube::Error) -> String {
-    match MemberError::from_kube("", error) {
+fn in_words(cluster: &str, error: &kube::Error) -> String {
+    match MemberError::from_kube(cluster, error) {
         MemberError::Unreachable { message, .. } => message,
         other => other.to_string(),
     }

@@ -113,7 +113,12 @@ impl Etcd {
         let revision = range.pointer("/header/revision").context("a revision")?;
         self.post("kv/compaction", &json!({ "revision": revision, "physical": true })).await?;
         self.post("maintenance/defragment", &json!({})).await?;
-        self.post("maintenance/alarm", &json!({ "action": "DEACTIVATE", "alarm": "NOSPACE" })).await?;
+        let raised = self.post("maintenance/alarm", &json!({ "action": "GET" })).await?;
+        for alarm in raised.get("alarms").and_then(Value::as_array).into_iter().flatten() {
+            let (member, kind) = (alarm.get("memberID"), alarm.get("alarm"));
+            let disarm = json!({ "action": "DEACTIVATE", "memberID": member, "alarm": kind });
+            self.post("maintenance/alarm", &disarm).await?;
+        }
         Ok(())
     }
 

@@ -3,7 +3,6 @@
 mod admission;
 mod backup;
 mod controller;
-mod credentials;
 mod hub;
 mod leaving;
 mod objects;
