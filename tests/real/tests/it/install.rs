@@ -3,7 +3,7 @@
 use anyhow::Result;
 use fleet_api::{Application, names};
 use fleet_real::fleet::SYSTEM as NAMESPACE;
-use fleet_real::{Fleet, until};
+use fleet_real::{ClusterSpec, Fleet, Life, until};
 use kube::ResourceExt as _;
 use kube::api::Api;
 
@@ -18,10 +18,11 @@ fn fails(fleet: &Fleet, line: &str, code: i32) -> Result<String> {
 }
 
 /// Broken: what `install` puts on the hub doesn't let the controller work, running it again isn't an upgrade, or
-/// `uninstall` takes somebody's applications along.
+/// `uninstall` takes somebody's applications along; or what is installed needs more than the oldest version has.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_installation_lives_and_goes() -> Result<()> {
-    let fleet = bare().await?;
+    let hub = ClusterSpec::new("hub", Life::Bare).oldest();
+    let fleet = Fleet::clusters(hub, [ClusterSpec::new("m1", Life::Bare)]).await?;
     assert!(fleet.fleetctl("install")?.contains("clusterrole/fleetctl-controller created"));
     join(&fleet).await?;
     let controller = fleet.installed_controller("controller").await?;
