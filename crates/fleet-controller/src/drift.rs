@@ -165,6 +165,7 @@ fn look(ctx: &Arc<Context>, walk: &Walk, member: &Arc<Member>, desired: &Desired
         }
         if is_as_left(walk, member, desired, seen) {
             walk.board.report_drift(member.name(), id, None);
+            member.watch_closely(id, false);
             return;
         }
     }
@@ -286,8 +287,9 @@ impl Repair {
                         DriftMode::Repair | DriftMode::Report => true,
                     })
                     .collect();
-                if nothing_differs && self.mode == DriftMode::Repair && !applied_by(live, &self.manager) {
-                    // Somebody cleared them: what we send no more would stay, since nothing says that it was ours.
+                if nothing_differs && self.mode == DriftMode::Repair && self.is_dispossessed(live) {
+                    // What we send no more would stay, since nothing says that it was ours; and the next change of a
+                    // field that isn't ours any more would show nowhere.
                     Difference { fields: vec!["metadata.managedFields".to_owned()], manager: None }
                 } else if found.is_empty() {
                     return self.as_it_should_be(before.as_deref());
@@ -305,12 +307,23 @@ impl Repair {
             };
             let message = format!("{id} on {cluster} differs and is left so ({why}): {}", differs.words());
             self.report(DriftState::Reported, &differs, message);
-            return Next::Tell;
+            return self.left_as_it_is(before.as_deref());
         }
         if let Some(next) = self.left_by_hold(&differs) {
-            return next;
+            return match next {
+                Next::Tell => self.left_as_it_is(before.as_deref()),
+                other => other,
+            };
         }
         self.repair(&differs).await
+    }
+
+    /// Whether somebody cleared our entry in managedFields, or took fields from it; they may have given back the values.
+    fn is_dispossessed(&self, live: &Value) -> bool {
+        let (cluster, id) = (self.member.name(), &self.desired.id);
+        let left = self.board.expected(cluster, id);
+        let seen = self.member.observed(id).and_then(|seen| seen.managed);
+        !applied_by(live, &self.manager) || left.is_some_and(|left| Some(left) != seen)
     }
 
     fn report(&self, state: DriftState, differs: &Difference, message: String) {
@@ -350,6 +363,14 @@ impl Repair {
         Some(Next::Tell)
     }
 
+    /// What is reported stays until it differs no more: that must be seen, also where it happened meanwhile.
+    fn left_as_it_is(&self, before: Option<&str>) -> Next {
+        let id = &self.desired.id;
+        self.member.watch_closely(id, true);
+        let seen = self.member.observed(id).map(|seen| seen.resource_version);
+        if seen.as_deref() == before { Next::Tell } else { Next::LookAgain }
+    }
+
     /// Nothing differs: what is seen now is how it should be.
     fn as_it_should_be(&self, before: Option<&str>) -> Next {
         let (cluster, id) = (self.member.name(), &self.desired.id);
@@ -357,7 +378,12 @@ impl Repair {
         if before != Some(seen.resource_version.as_str()) {
             return Next::LookAgain;
         }
-        self.board.expect(cluster, id, seen.managed);
+        // What is only reported isn't taken back either: fields may be somebody else's by now, and change again.
+        let theirs = self.mode == DriftMode::Report;
+        if !theirs {
+            self.board.expect(cluster, id, seen.managed);
+        }
+        self.member.watch_closely(id, theirs);
         self.board.report_drift(cluster, id, None);
         Next::Tell
     }
@@ -406,6 +432,7 @@ impl Repair {
                 let differs = differs.words();
                 self.board.expect(cluster, id, left.managed);
                 self.board.repaired(cluster, id);
+                self.member.watch_closely(id, false);
                 self.tell(Drift::Repaired, &format!("{id} on {cluster}: {differs}"));
                 Next::Tell
             }

@@ -90,8 +90,11 @@ fn targets(ctx: &Context, walk: &Walk) -> BTreeMap<(String, Target), TargetFact>
                 .iter()
                 .all(|t| t.cleared || matches!(t.phase, TargetPhase::Succeeded | TargetPhase::Removed))
     });
-    for step in status.steps.iter().filter(|step| step.phase == StepPhase::Running) {
-        for state in step.targets.iter().filter(|state| !state.phase.is_over()) {
+    for step in status.steps.iter().filter(|step| !step.phase.is_over()) {
+        // A step may begin in this very turn, and what it only clears may have nothing to wait for.
+        let running = step.phase == StepPhase::Running;
+        let open = step.targets.iter().filter(|state| !state.phase.is_over() && (running || state.cleared));
+        for state in open {
             let key = (step.name.clone(), state.target.clone());
             let mut fact = if state.cleared {
                 TargetFact { delivery: Delivery::Applied, done: others_done, ..TargetFact::default() }

@@ -15,7 +15,7 @@ mod sight;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use fleet_api::ObjectId;
@@ -126,6 +126,8 @@ pub(crate) struct Observations(Mutex<State>);
 struct State {
     objects: BTreeMap<ObjectId, Entry>,
     places: BTreeMap<Place, Ground>,
+    /// Objects of which every change is news.
+    closely: BTreeSet<ObjectId>,
     /// The last era that was begun.
     eras: u64,
     /// The last list that was begun.
@@ -275,7 +277,7 @@ impl Observations {
             return None;
         }
         let round = listing.map(|listing| listing.round);
-        let mut news = true;
+        let (mut news, closely) = (true, state.closely.contains(id));
         if let Some(known) = state.objects.get_mut(id) {
             if known.era > era {
                 return None;
@@ -285,8 +287,13 @@ impl Observations {
                 known.round = round.unwrap_or(known.round);
                 return None;
             }
-            let known_version = known.seen.resource_version.clone();
-            news = Observed { resource_version: known_version, ..seen.clone() } != known.seen;
+            news = match closely {
+                true => seen != known.seen,
+                false => {
+                    let known_version = known.seen.resource_version.clone();
+                    Observed { resource_version: known_version, ..seen.clone() } != known.seen
+                }
+            };
         }
         let version = seen.resource_version.parse().unwrap_or(0);
         let owner = seen.owner.clone();
@@ -329,6 +336,17 @@ impl Member {
     /// Tells of an object at a place. Who looks at a single one knows of it; whose it is hears of it by its owner label.
     fn tell_of(&self, place: &Place, owner: String, id: &ObjectId) {
         self.tell(if place.name.is_some() { String::new() } else { owner }, id);
+    }
+
+    /// From now on every change of an object is told, or only what decides whether it is as we left it. Whoever took a
+    /// field of ours may give back its value, and nothing of ours would show it.
+    pub fn watch_closely(&self, id: &ObjectId, closely: bool) {
+        let mut state = self.observations.lock();
+        if closely {
+            state.closely.insert(id.clone());
+        } else {
+            state.closely.remove(id);
+        }
     }
 
     fn tell(&self, owner: String, id: &ObjectId) {

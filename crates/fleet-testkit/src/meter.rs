@@ -1,5 +1,7 @@
 //! A layer that counts requests and can end its user at a chosen write.
 
+mod events;
+
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future::Future;
@@ -11,6 +13,8 @@ use fleet_apiserver::{Body, ClusterService};
 use http::{Method, Request, Response};
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
+
+use events::{Events, Silence};
 
 /// How many requests of each kind were made.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -55,6 +59,7 @@ pub struct Meter {
     state: Arc<Mutex<State>>,
     killed: CancellationToken,
     stalled: watch::Sender<Stall>,
+    silence: Silence,
 }
 
 impl Meter {
@@ -89,6 +94,16 @@ impl Meter {
     /// Everything that was held back arrives.
     pub fn wake(&self) {
         self.stalled.send_replace(Stall::None);
+    }
+
+    /// From now on watches of a resource (`applications`) bring nothing, until [`Self::hear`].
+    pub fn hush(&self, resource: &str) {
+        self.silence.set(Some(resource));
+    }
+
+    /// What watches held back arrives.
+    pub fn hear(&self) {
+        self.silence.set(None);
     }
 
     /// What was counted so far.
@@ -184,9 +199,9 @@ struct Metered {
 }
 
 impl tower::Service<Request<kube::client::Body>> for Metered {
-    type Response = Response<Body>;
+    type Response = Response<Events>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Events>, Infallible>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
@@ -194,8 +209,10 @@ impl tower::Service<Request<kube::client::Body>> for Metered {
 
     fn call(&mut self, request: Request<kube::client::Body>) -> Self::Future {
         let (mut service, meter) = (self.service.clone(), self.meter.clone());
+        let watched = kind_of(&request).strip_prefix("WATCH ").map(str::to_owned);
+        let watched = watched.map(|resource| (resource, meter.silence.clone()));
         Box::pin(async move {
-            match meter.note(&request) {
+            let answer = match meter.note(&request) {
                 Verdict::Pass if meter.holds_back(&request) => {
                     late(service, request, meter.stalled.subscribe()).await
                 }
@@ -211,7 +228,8 @@ impl tower::Service<Request<kube::client::Body>> for Metered {
                     meter.killed.cancel();
                     std::future::pending().await
                 }
-            }
+            };
+            answer.map(|answer| answer.map(|body| Events { body, watched }))
         })
     }
 }

@@ -26,6 +26,12 @@ pub(crate) fn carry_out(ctx: &Arc<Context>, walk: &Walk, command: Command) {
 
 fn send(ctx: &Arc<Context>, walk: &Walk, step: String, target: Target) {
     let Some(revision) = walk.revision.as_ref() else { return };
+    let steps = walk.run_status().map(|status| status.steps.as_slice()).unwrap_or_default();
+    let states = steps.iter().filter(|state| state.name == step).flat_map(|state| &state.targets);
+    if states.into_iter().any(|state| state.target == target && state.cleared) {
+        // What the revision no longer reaches gets nothing, whoever asks.
+        return;
+    }
     let desired = revision.desired(&step, &target.namespace, &walk.delivery());
     let plans = walk.plans.get(&step).map(|(_, plans)| plans.plans.as_slice()).unwrap_or_default();
     let plan = plans.iter().find(|plan| plan.step == step).and_then(|plan| plan.target(&target));

@@ -54,10 +54,11 @@ async fn a_failed_run_is_not_rolled_back_by_drift_repair() -> anyhow::Result<()>
     fleet.apply("hub", &deployment("web", "web:1")).await?;
     let mut manifest = app(&[CONFIG, ("apps/v1", "Deployment", "web")], &["m1"]);
     manifest["metadata"]["annotations"] = json!({"app.oam.dev/publishVersion": "v1"});
-    manifest["spec"]["workflow"] = json!({"steps": [{"name": "go", "type": "deploy", "timeout": "2s",
+    manifest["spec"]["workflow"] = json!({"steps": [{"name": "go", "type": "deploy",
         "properties": {"policies": ["where"]}}]});
     fleet.apply("hub", &manifest).await?;
     fleet.wait_phase("web", "running").await?;
+    manifest["spec"]["workflow"]["steps"][0]["timeout"] = json!("2s");
     let mut bad = deployment("web", "web:2");
     bad["spec"]["template"]["metadata"]["annotations"] = json!({"sim.fleetctl.dev/hold": "true"});
     manifest["metadata"]["annotations"] = json!({"app.oam.dev/publishVersion": "v2"});

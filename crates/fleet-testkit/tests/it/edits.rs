@@ -10,6 +10,90 @@ use crate::small::{app, config, deployment, gated, message, value};
 
 const CONFIG: (&str, &str, &str) = ("v1", "ConfigMap", "settings");
 
+/// What is taken out of the topology loses what it has and gets nothing on the way out: not the new content, not what is
+/// meant for another cluster, not at a gate and not behind another step.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_on_the_way_out_gets_nothing() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one"), ("m2", "two"), ("m3", "three")]).await?;
+    let engine = Engine::start(&fleet);
+    for name in ["settings", "other"] {
+        fleet.apply("hub", &config(name, "1")).await?;
+    }
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "elsewhere"}});
+    fleet.apply("m2", &namespace).await?;
+    let deploy = |name: &str, gated: bool, policies: &[&str]| json!({"name": name, "type": "deploy", "properties": {"auto": !gated, "policies": policies}});
+    let topology = |name: &str, clusters: &[&str], namespace: &str| json!({"name": name, "type": "topology", "properties": {"clusters": clusters, "namespace": namespace}});
+    let one = json!([deploy("go", true, &["where"])]);
+    let two = json!([deploy("go", false, &["where"]), deploy("then", false, &["there", "differs"])]);
+    let gated_two = json!([deploy("go", true, &["where"]), deploy("then", true, &["there", "differs"])]);
+    let mut number = 0;
+    for steps in [one, two, gated_two] {
+        for (clusters, namespace) in [(["m1"], "demo"), (["m2"], "demo"), (["m2"], "elsewhere")] {
+            let mut manifest = app(&[CONFIG], &[]);
+            manifest["spec"]["workflow"] = json!({ "steps": steps });
+            let differs = json!({"name": "differs", "type": "override", "properties": {"components": [
+                {"name": "main", "traits": [{"type": "annotations", "properties": {"for": "m3"}}]}]}});
+            let policies = |first| json!([first, topology("there", &["m3"], "demo"), differs]);
+            manifest["spec"]["policies"] = policies(topology("where", &["m1", "m2"], "demo"));
+            number += 1;
+            manifest["metadata"]["annotations"] = json!({"app.oam.dev/publishVersion": format!("v{number}")});
+            fleet.apply("hub", &manifest).await?;
+            through(&fleet, number).await?;
+            assert!(value(&fleet, "m2", "settings").await?.is_some());
+            fleet.apply("hub", &config("settings", &format!("{clusters:?} {namespace}"))).await?;
+            // The same edit brings new content, a new object, and takes a place away.
+            manifest["spec"]["components"][0]["properties"]["objects"]
+                .as_array_mut()
+                .expect("a list")
+                .push(json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "other"}));
+            manifest["spec"]["policies"] = policies(topology("where", &clusters, namespace));
+            engine.members.reset();
+            number += 1;
+            manifest["metadata"]["annotations"] = json!({"app.oam.dev/publishVersion": format!("v{number}")});
+            fleet.apply("hub", &manifest).await?;
+            through(&fleet, number).await?;
+            let said = format!("{steps} to {clusters:?} {namespace}: {:?}", engine.members.count());
+            let targets = if steps.as_array().is_some_and(|steps| steps.len() == 2) { 2 } else { 1 };
+            assert_eq!(engine.members.count().sum(|kind| kind == "PATCH configmaps"), 2 * targets, "{said}");
+            let left = if clusters == ["m1"] { "m2" } else { "m1" };
+            for name in ["settings", "other"] {
+                assert_eq!(value(&fleet, left, name).await?, None, "{name} stands on {left} after {said}");
+            }
+            let api: Api<Application> = Api::namespaced(fleet.client("hub"), "demo");
+            api.delete("web", &DeleteParams::default()).await?;
+            fleet
+                .wait_object("hub", "core.oam.dev/v1beta1", "Application", "web", |app| app.is_none())
+                .await?;
+            number = 0;
+        }
+    }
+    engine.stop().await?;
+    Ok(())
+}
+
+/// Opens every gate of the run of this number until it is through.
+async fn through(fleet: &Fleet, number: i64) -> anyhow::Result<()> {
+    loop {
+        let app = fleet
+            .wait("web", |app| {
+                let Some(status) = &app.status else { return false };
+                let phase = status.status.as_str();
+                status.latest_revision.as_ref().is_some_and(|revision| revision.revision == number)
+                    && matches!(phase, "running" | "workflowSuspending")
+            })
+            .await?;
+        if app.status.as_ref().is_some_and(|status| status.status.as_str() == "running") {
+            return Ok(());
+        }
+        fleet.approve(&app).await?;
+        let gate = |app: &Application| {
+            app.status.as_ref().and_then(|status| status.workflow.as_ref()).and_then(|w| w.gate.clone())
+        };
+        let before = gate(&app);
+        fleet.wait("web", |app| gate(app) != before).await?;
+    }
+}
+
 /// Nothing that A has may go when A becomes B and A again before B is through (kubevela#7278).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_to_b_to_a_deletes_nothing_of_a() -> anyhow::Result<()> {

@@ -103,6 +103,26 @@ async fn a_held_edit_is_shown_and_left_until_the_release() -> anyhow::Result<()>
     Ok(())
 }
 
+/// Broken: a field that somebody took, and whose value they gave back themselves, stays theirs, and the next edit shows
+/// nowhere.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_value_that_was_given_back_is_ours_again() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one"), ("m2", "two")]).await?;
+    let engine = Engine::start(&fleet);
+    running(&fleet).await?;
+    hold(&fleet, "m1", Duration::from_secs(3600)).await?;
+    fleet.wait("web", held).await?;
+    edit(&fleet, "m1", "ada", "by hand").await?;
+    fleet.wait("web", |app| !drift(app).is_empty()).await?;
+    edit(&fleet, "m1", "ada", "1").await?;
+    holds(&fleet).delete("night", &DeleteParams::default()).await?;
+    fleet.wait("web", |app| drift(app).is_empty() && !held(app)).await?;
+    edit(&fleet, "m1", "ada", "by hand again").await?;
+    wait_value(&fleet, "1").await?;
+    engine.stop().await?;
+    Ok(())
+}
+
 /// Broken: a hold lasts longer than its end, and drift with it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hold_ends_by_its_time() -> anyhow::Result<()> {

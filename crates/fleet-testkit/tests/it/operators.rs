@@ -178,6 +178,31 @@ async fn drift_can_be_reported_by_default() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A status that changes and changes back while the hub's watch is late must end as it is, not as it was in between:
+/// what the cache shows then is what is to be shown, and not what stands on the hub.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_status_that_changes_back_is_written_though_the_watch_is_late() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one")]).await?;
+    let mut options = fleet.options();
+    options.on_drift = fleet_controller::OnDrift::Report;
+    let engine = Engine::with(&fleet, Meter::new(), Meter::new(), options);
+    fleet.apply("hub", &config("settings", "1")).await?;
+    fleet.apply("hub", &app(&[CONFIG], &["m1"])).await?;
+    fleet.wait_phase("web", "running").await?;
+    // The cache shows all that was written so far.
+    engine.hub.hush("applications");
+    for (data, drifted) in [("by hand", true), ("1", false), ("again", true), ("1", false)] {
+        fleet.merge("m1", "v1", "ConfigMap", "settings", &json!({"data": {"key": data}})).await?;
+        let shown = |app: &fleet_api::Application| {
+            app.status.as_ref().is_some_and(|status| status.drift.is_empty() != drifted)
+        };
+        fleet.wait("web", shown).await?;
+    }
+    engine.hub.hear();
+    engine.stop().await?;
+    Ok(())
+}
+
 /// The hub's etcd must not fill with history; and what a member that was away for ten edits still holds must stay on
 /// record, or nobody could say what to delete there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,4 +1,5 @@
-//! One target of a step that acts: pending → delivering → waiting → (pruning →) succeeded.
+//! One target of a step that acts: pending → delivering → waiting → (pruning →) succeeded. To one that the revision no
+//! longer reaches nothing is delivered.
 
 use fleet_api::{StepState, TargetPhase, TargetState};
 use jiff::SignedDuration;
@@ -53,6 +54,10 @@ impl Turn<'_> {
         match state.phase {
             // Sending begins once the intent is on record, with the command of this turn.
             TargetPhase::Pending if out_of_time => {}
+            TargetPhase::Pending if state.cleared => {
+                self.clear(state);
+                self.under_way(node, state, &fact);
+            }
             TargetPhase::Pending => self.pending(node, state),
             _ => self.under_way(node, state, &fact),
         }
@@ -126,6 +131,16 @@ impl Turn<'_> {
         state.retry_at = None;
         state.started_at = state.started_at.or(Some(self.now));
         self.commands.push(Command::Deliver { step: node.name.clone(), target: state.target.clone() });
+    }
+
+    /// What is owned there goes, and nothing comes.
+    fn clear(&self, state: &mut TargetState) {
+        if self.halted() {
+            return;
+        }
+        state.phase = TargetPhase::Waiting;
+        state.started_at = state.started_at.or(Some(self.now));
+        put(state, "WaitingForOthers", "what is owned here goes once the other targets are done");
     }
 
     fn delivering(&mut self, node: &Node, state: &mut TargetState, fact: &TargetFact) {

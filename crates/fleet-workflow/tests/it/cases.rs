@@ -79,6 +79,24 @@ fn a_gate_opened_by_hand_is_unidentified() {
     assert_eq!((record.approver.as_str(), record.proven), ("unidentified", false));
 }
 
+// Broken: a cluster that is taken out of the topology first gets what is meant for the others.
+#[test]
+fn what_is_no_longer_reached_gets_nothing_and_goes_last() {
+    let mut world = run(&[deploy("ship", false)], &[vec!["mc-bj1", "mc-hz1"]]);
+    world.status.steps[0].targets[1].cleared = true;
+    world.settle();
+    world.approve("ship", "a");
+    // Nothing is known of either yet: the step begins in this very turn.
+    let turned = world.settle();
+    assert_eq!(turned.commands, [Command::Deliver { step: "ship".into(), target: target("mc-bj1") }]);
+    assert_eq!(world.state("ship", "mc-hz1").reason, "WaitingForOthers");
+    world.finish("ship", "mc-bj1");
+    world.fact("ship", &target("mc-hz1")).done = true;
+    world.fact("ship", &target("mc-hz1")).prune = Prune::Idle;
+    let turned = world.turn();
+    assert_eq!(turned.commands, [Command::Prune { step: "ship".into(), target: target("mc-hz1") }]);
+}
+
 #[test]
 fn a_suspend_step_opens_when_its_time_is_up() {
     let steps =

@@ -17,6 +17,8 @@ struct StepSeed {
     kind: u8,
     ask: bool,
     clusters: [bool; 3],
+    /// Whether its last target is one that the revision no longer reaches.
+    clears: bool,
     after: Vec<Index>,
     rank: u16,
     timeout: u16,
@@ -25,8 +27,17 @@ struct StepSeed {
 fn step_seed() -> impl Strategy<Value = StepSeed> {
     let flag = prop::bool::weighted(0.15);
     let after = prop::collection::vec(any::<Index>(), 0..3);
-    (0..4_u8, flag, any::<[bool; 3]>(), after, any::<u16>(), 5..3600_u16).prop_map(
-        |(kind, ask, clusters, after, rank, timeout)| StepSeed { kind, ask, clusters, after, rank, timeout },
+    let clusters = (any::<[bool; 3]>(), prop::bool::weighted(0.3));
+    (0..4_u8, flag, clusters, after, any::<u16>(), 5..3600_u16).prop_map(
+        |(kind, ask, (clusters, clears), after, rank, timeout)| StepSeed {
+            kind,
+            ask,
+            clusters,
+            clears,
+            after,
+            rank,
+            timeout,
+        },
     )
 }
 
@@ -109,6 +120,9 @@ fn world(dag: bool, seeds: &[StepSeed]) -> World {
     let mut world = World::new(Graph::read(&steps, dag).unwrap(), &targets);
     for (state, seed) in world.status.steps.iter_mut().zip(seeds) {
         state.ask = seed.ask && seed.kind == 0;
+        if let Some(last) = state.targets.last_mut() {
+            last.cleared = seed.clears;
+        }
     }
     world
 }
@@ -202,6 +216,7 @@ fn checked_turn(world: &mut World) -> Result<Advance, TestCaseError> {
     over_is_over(world, &turned)?;
     gates_hold(world, &turned)?;
     order_holds(world, &turned)?;
+    clears(&turned)?;
     halts(world, &turned)?;
     holds(world, &turned)?;
     never_stuck(world, &turned)?;
@@ -292,6 +307,17 @@ fn order_holds(world: &World, turned: &Advance) -> Result<(), TestCaseError> {
             }
         });
         prop_assert!(ready || !asked, "commands for step {} come too early", node.name);
+    }
+    Ok(())
+}
+
+/// What the revision no longer reaches gets nothing.
+fn clears(turned: &Advance) -> Result<(), TestCaseError> {
+    for step in &turned.status.steps {
+        for state in step.targets.iter().filter(|state| state.cleared) {
+            let deliver = Command::Deliver { step: step.name.clone(), target: state.target.clone() };
+            prop_assert!(!turned.commands.contains(&deliver), "{} is left, and gets objects", state.target);
+        }
     }
     Ok(())
 }
