@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::Problem;
 
+mod inline;
 mod references;
 
 pub use references::{ObjectReference, Selection, references};
@@ -64,6 +65,7 @@ pub fn resolve(
     let (steps, dag) = steps(spec, snapshot, &inline)?;
     let graph = Graph::read(&steps, dag)?;
     let policies = used_policies(&graph, snapshot, &inline)?;
+    inline::refuse_foreign_namespaces(&components, namespace, &policies)?;
     let mut resource_policies = ResourcePolicies::default();
     for (policy, (type_, properties)) in &policies {
         resource_policies.add(policy, type_, properties)?;

@@ -53,6 +53,11 @@ refusals! {
     a_selector_that_matches_none:
         |app| app["spec"]["policies"][0]["properties"] = json!({"clusterLabelSelector": {"region": "mars"}})
         => ["where", "region"];
+    an_object_of_a_namespace_where_no_target_is:
+        |app| *component(app) = json!({"name": "raw", "type": "k8s-objects", "properties": {"objects": [
+            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "first", "namespace": "demo"}},
+            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings", "namespace": "kube-system"}}]}})
+        => ["raw", "objects[1]", "ConfigMap settings", "kube-system", "\"demo\"", "topology"];
     no_topology_at_all: |app| app["spec"]["policies"] = json!([]) => ["topology"];
     the_hub_as_a_target:
         |app| app["spec"]["policies"][0]["properties"]["clusters"] = json!(["local"]) => ["where", "local"];
