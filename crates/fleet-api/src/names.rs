@@ -17,6 +17,9 @@ pub const APP_COMPONENT: &str = "app.oam.dev/component";
 pub const OWNER: &str = "fleetctl.dev/owner";
 /// On a delivered object: hash of what was delivered, which tells a late write from a current one.
 pub const CONTENT: &str = "fleetctl.dev/content";
+/// On a delivered object that several Applications share: one label each, this prefix with [`owner_hash`] behind it, see
+/// [`shared_by`]. A label, since a changed annotation moves a Deployment's generation.
+pub const SHARED_BY: &str = "shared-by.fleetctl.dev/";
 /// On an Application: what happens to delivered objects when it is deleted (`orphan` keeps them).
 pub const ON_DELETE: &str = "fleetctl.dev/on-delete";
 /// On an Application: the ServiceAccount of its namespace as which it reads on the hub and is delivered on members.
@@ -101,6 +104,16 @@ pub fn hub_hash(hub_uid: &str) -> String {
 /// The field manager under which an Application's objects are applied.
 pub fn field_manager(owner: &str) -> String {
     format!("fleetctl:{owner}")
+}
+
+/// The label by which an Application says that it shares an object.
+pub fn shared_by(owner: &str) -> String {
+    format!("{SHARED_BY}{owner}")
+}
+
+/// Whose label it is, where it is one of [`shared_by`].
+pub fn sharer(label: &str) -> Option<&str> {
+    label.strip_prefix(SHARED_BY)
 }
 
 /// A label value for a name that may be longer than label values can be: cut, with a hash of the whole.

@@ -17,6 +17,8 @@ use crate::board::Board;
 use crate::context::Context;
 use crate::walk::Walk;
 
+mod sharing;
+
 /// How long to wait for a definition to be established, or for a deleted object to be gone.
 const SETTLE: Duration = Duration::from_secs(30);
 
@@ -90,7 +92,7 @@ async fn deliver(ctx: &Context, job: &Job) -> Delivery {
             return refusal.into_delivery();
         }
         if wave == fleet_plan::Wave::Definitions {
-            for object in objects.into_iter().filter(|object| object.claim == Claim::Own) {
+            for object in objects.into_iter().filter(|object| object.claim != Claim::Observe) {
                 if let Err(refusal) = established(&member, object).await {
                     return refusal.into_delivery();
                 }
@@ -101,7 +103,7 @@ async fn deliver(ctx: &Context, job: &Job) -> Delivery {
 }
 
 /// Why an object wasn't taken.
-enum Refusal {
+pub(crate) enum Refusal {
     /// Somebody holds the target: nothing was sent, and the state machine knows why.
     Held,
     Unreachable(Problem),
@@ -169,7 +171,8 @@ impl Refusal {
     }
 }
 
-async fn send(member: &Acting, job: &Job, object: &Desired) -> Result<(), Refusal> {
+/// Sends one object.
+pub(crate) async fn send(member: &Acting, job: &Job, object: &Desired) -> Result<(), Refusal> {
     let id = &object.id;
     let refuse = |error: MemberError| Refusal::of(id, &error);
     if object.claim == Claim::Observe {
@@ -185,14 +188,23 @@ async fn send(member: &Acting, job: &Job, object: &Desired) -> Result<(), Refusa
     let seen = member.observed(id).filter(|seen| seen.owner == job.owner && !seen.deleting);
     if let Some(seen) = &seen {
         let untouched = seen.managed.is_some() && job.board.expected(member.name(), id) == seen.managed;
-        if seen.content == object.content.short() && untouched {
+        let marked = seen.sharers.contains(&job.owner) == (object.claim == Claim::Share);
+        if seen.content == object.content.short() && untouched && marked {
             return Ok(());
         }
     }
+    let take_over = action.is_some_and(|action| action.take_over);
     let seen_ours = seen.is_some();
-    let live = match seen {
-        Some(_) => None,
-        None => ours_or_absent(member, job, object, action.is_some_and(|action| action.take_over)).await?,
+    let live = match (seen, object.claim) {
+        (Some(_), _) => None,
+        (None, Claim::Share) => match sharing::enter(member, job, object, take_over).await? {
+            sharing::Entered::Owns(live) => live,
+            sharing::Entered::Shares => return Ok(()),
+        },
+        (None, Claim::Own | Claim::Observe) => {
+            let live = member.metadata(id).await.map_err(refuse)?;
+            live.map(|live| ours_or_free(member, job, id, live, take_over)).transpose()?
+        }
     };
     if action.is_some_and(|action| action.recreate) {
         recreate(member, id).await?;
@@ -200,6 +212,7 @@ async fn send(member: &Acting, job: &Job, object: &Desired) -> Result<(), Refusa
     let was_ours = live.as_ref().map_or(seen_ours, |live| live.owner() == Some(&job.owner));
     let mut force = live.as_ref().is_some_and(|live| live.owner().is_none());
     let mut made_namespace = false;
+    let mut entries = 0;
     loop {
         let answer = member.apply(id, &object.object, &job.manager(), force).await;
         match answer {
@@ -212,6 +225,16 @@ async fn send(member: &Acting, job: &Job, object: &Desired) -> Result<(), Refusa
             }
             Err(MemberError::Conflicts { conflicts, .. }) if !force && job.is_drift(object, &conflicts) => {
                 force = true;
+            }
+            // Who shares it was faster.
+            Err(MemberError::Conflicts { .. })
+                if object.claim == Claim::Share && !was_ours && entries < sharing::TRIES =>
+            {
+                entries += 1;
+                match sharing::enter(member, job, object, take_over).await? {
+                    sharing::Entered::Owns(live) => force = live.is_some_and(|live| live.owner().is_none()),
+                    sharing::Entered::Shares => return Ok(()),
+                }
             }
             Err(MemberError::Refused { code: 404, message, .. })
                 if !made_namespace && !id.namespace.is_empty() && message.contains("namespaces") =>
@@ -244,16 +267,14 @@ impl Job {
     }
 }
 
-/// The one read before the first delivery: the object must be absent, ours, or free to be taken over.
-async fn ours_or_absent(
+/// What the one read before the first delivery finds must be ours, or free to be taken over.
+fn ours_or_free(
     member: &Acting,
     job: &Job,
-    object: &Desired,
+    id: &ObjectId,
+    live: Live,
     take_over: bool,
-) -> Result<Option<Live>, Refusal> {
-    let id = &object.id;
-    let live = member.metadata(id).await.map_err(|error| Refusal::of(id, &error))?;
-    let Some(live) = live else { return Ok(None) };
+) -> Result<Live, Refusal> {
     let cluster = member.name();
     let problem = |reason: &str, message: String| Problem { reason: reason.to_owned(), message };
     if live.deleting {
@@ -261,7 +282,7 @@ async fn ours_or_absent(
         return Err(Refusal::Later(problem("BeingDeleted", message)));
     }
     match live.owner() {
-        Some(owner) if owner == job.owner => Ok(Some(live)),
+        Some(owner) if owner == job.owner => Ok(live),
         Some(_) => {
             let label = |name: &str| live.labels.get(name).map_or("?", String::as_str);
             let other = format!("{}/{}", label(names::APP_NAMESPACE), label(names::APP_NAME));
@@ -272,12 +293,14 @@ async fn ours_or_absent(
                     names::HUB_ID
                 )
             } else {
-                "; deliver it from one application only, or under another name".to_owned()
+                "; deliver it from one application only, or under another name; or let both share it with a \
+                 shared-resource policy each"
+                    .to_owned()
             };
             let message = format!("{id} on {cluster} belongs to the application {other}{advice}");
             Err(Refusal::Final(problem("OwnedByAnotherApplication", message)))
         }
-        None if take_over => Ok(Some(live)),
+        None if take_over => Ok(live),
         None => {
             let message = format!(
                 "{id} is on {cluster} already and no application owns it; delete it there, or add a take-over policy that selects it"

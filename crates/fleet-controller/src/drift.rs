@@ -18,6 +18,7 @@ use crate::tenancy;
 use crate::walk::Walk;
 use crate::{deliver, events};
 
+mod share;
 mod writer;
 
 /// How long to wait after a member refused a repair before looking again.
@@ -102,7 +103,7 @@ fn wanted(walk: &Walk, member: &Member, target: &Target) -> Vec<Desired> {
         wanted.retain(|older| older.id.versionless() != begun.id.versionless());
         wanted.push(begun);
     }
-    wanted.retain(|desired| desired.claim == Claim::Own);
+    wanted.retain(|desired| desired.claim != Claim::Observe);
     wanted
 }
 
@@ -174,9 +175,20 @@ fn look(ctx: &Arc<Context>, walk: &Walk, member: &Arc<Member>, desired: &Desired
         OnDrift::Repair => revision.policies.drift_mode(&revision.subject(id, &desired.component)),
         OnDrift::Report => DriftMode::Report,
     };
+    let part = match desired.claim {
+        Claim::Share => share::part(seen.as_ref(), &walk.owner),
+        Claim::Own | Claim::Observe => share::Part::Owner,
+    };
+    if part == share::Part::Sharer {
+        walk.board.report_drift(member.name(), id, None);
+        return;
+    }
     if !walk.board.begin_repair(member.name(), id) {
         return;
     }
+    // What was deleted by hand and is only to be reported is compared like anything else.
+    let enters = part == share::Part::Outside && (seen.is_some() || mode != DriftMode::Report);
+    let target = Target::new(member.name(), id.namespace.as_str());
     let repair = Repair {
         ctx: Arc::clone(ctx),
         board: walk.board.clone(),
@@ -190,7 +202,10 @@ fn look(ctx: &Arc<Context>, walk: &Walk, member: &Arc<Member>, desired: &Desired
     };
     let (ctx, app) = (Arc::clone(ctx), walk.key.clone());
     walk.hold.spawn(async move {
-        let again = repair.carry_out().await;
+        let again = match enters {
+            true => repair.enter(target).await,
+            false => repair.carry_out().await,
+        };
         repair.board.end_repair(repair.member.name(), &repair.desired.id);
         match again {
             Next::Settled => {}

@@ -171,7 +171,12 @@ pub(crate) fn observe<'a>(
             }
             return waits("NotObserved", format!("{} isn't seen on the member yet", object.id));
         };
-        if seen.owner != walk.owner || seen.content != object.content.short() || seen.deleting {
+        let shared = object.claim == Claim::Share;
+        let entered = !shared || seen.sharers.iter().any(|sharer| *sharer == walk.owner);
+        // What another owns shows what that one delivered.
+        let shows = seen.owner == walk.owner && seen.content == object.content.short()
+            || shared && !seen.owner.is_empty() && seen.owner != walk.owner;
+        if !entered || !shows || seen.deleting {
             return waits("NotObserved", format!("{} doesn't show this revision yet", object.id));
         }
         let why = || format!("{}: {}", object.id, seen.health.message);

@@ -1,4 +1,5 @@
-//! Objects that an Application only reads: each is looked at by its name on the member, and waited for.
+//! Objects of others: what an Application only reads is looked at by its name on the member, and waited for; of what it
+//! shares it hears, whoever owns it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,6 +18,8 @@ use crate::walk::Walk;
 pub(crate) struct Looks {
     looker: String,
     at: BTreeMap<String, (Arc<Member>, BTreeSet<ObjectId>)>,
+    /// Those of which others' watches bring what changes.
+    shared: BTreeSet<(String, ObjectId)>,
 }
 
 impl Drop for Looks {
@@ -27,23 +30,34 @@ impl Drop for Looks {
     }
 }
 
-/// Looks at what was delivered, or is being delivered, as read-only; and no longer at anything else.
+/// Looks at what was delivered, or is being delivered, as read-only or shared; and no longer at anything else.
 pub(crate) fn settle(ctx: &Context, walk: &mut Walk) {
     let loaded = walk.revision.iter().chain(walk.revisions.values());
     let concerned = loaded.into_iter().any(|revision| revision.policies.concerns_others());
-    if !concerned && walk.looks.at.is_empty() {
+    if !concerned && walk.looks.at.is_empty() && walk.looks.shared.is_empty() {
         return;
     }
     let mut wanted: BTreeMap<String, BTreeSet<ObjectId>> = BTreeMap::new();
+    let mut shared = BTreeSet::new();
     for target in drift::targets(walk) {
         let mut layers = walk.layers(&target);
         layers.extend(walk.sent(&target));
         layers.extend(walk.begun(&target));
-        let read = walk.overlay(&layers, &target).into_iter().filter(|d| d.claim == Claim::Observe);
-        wanted.entry(target.cluster).or_default().extend(read.map(|desired| desired.id));
+        for desired in walk.overlay(&layers, &target) {
+            match desired.claim {
+                Claim::Own => {}
+                Claim::Observe => {
+                    wanted.entry(target.cluster.clone()).or_default().insert(desired.id);
+                }
+                Claim::Share => {
+                    shared.insert((target.cluster.clone(), desired.id));
+                }
+            }
+        }
     }
     wanted.retain(|_, ids| !ids.is_empty());
-    let mut changed = false;
+    let mut changed = walk.looks.shared != shared;
+    walk.looks.shared = shared;
     walk.looks.looker.clone_from(&walk.owner);
     walk.looks.at.retain(|cluster, (member, _)| {
         let stays = wanted.contains_key(cluster);
@@ -69,7 +83,7 @@ pub(crate) fn settle(ctx: &Context, walk: &mut Walk) {
             .at
             .iter()
             .flat_map(|(cluster, (_, ids))| ids.iter().map(|id| (cluster.clone(), id.clone())));
-        ctx.due.look(&walk.key, at);
+        ctx.due.look(&walk.key, at.chain(walk.looks.shared.iter().cloned()));
     }
 }
 

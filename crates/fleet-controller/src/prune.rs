@@ -1,11 +1,11 @@
 //! Parting with what is owned and no longer wanted: deleted, with UID and resource version as precondition, or
-//! released.
+//! released; or left to those who share it.
 
 use std::sync::Arc;
 
 use fleet_api::{ObjectId, Target, names};
 use fleet_members::{Account, Acting, MemberError};
-use fleet_plan::{Action, ActionKind};
+use fleet_plan::{Action, ActionKind, Exit, Standing, sharing};
 use fleet_workflow::{Problem, Prune};
 
 use crate::board::Board;
@@ -13,7 +13,7 @@ use crate::context::Context;
 use crate::tenancy;
 use crate::walk::Walk;
 
-/// How often a delete is tried when the object changes meanwhile.
+/// How often it is tried when the object changes meanwhile.
 const TRIES: u32 = 5;
 
 /// What becomes of an object that is ours no longer.
@@ -101,46 +101,34 @@ pub(crate) async fn part_with_each(
     owner: &str,
 ) -> Result<(), MemberError> {
     for parting in gone {
-        match parting {
-            Parting::Delete(id) => delete(member, id, owner).await?,
-            Parting::Release(id) => release(member, id, owner).await?,
-        }
+        part_with(member, parting, owner).await?;
     }
     Ok(())
 }
 
-/// Gives one object up if it is ours: it stays as it is.
-async fn release(member: &Acting, id: &ObjectId, owner: &str) -> Result<(), MemberError> {
-    let live = match member.metadata(id).await {
-        // Without the kind there is no object of it.
-        Err(MemberError::UnknownKind { .. }) => None,
-        other => other?,
-    };
-    if live.is_some_and(|live| live.owner() == Some(owner)) {
-        member.release(id, &names::field_manager(owner)).await?;
-    }
-    Ok(())
-}
-
-/// Deletes one object if it is ours.
-async fn delete(member: &Acting, id: &ObjectId, owner: &str) -> Result<(), MemberError> {
+/// Parts with one object, if it is ours or we share it. What others share passes to one of them and stays.
+async fn part_with(member: &Acting, parting: &Parting, owner: &str) -> Result<(), MemberError> {
+    let (Parting::Delete(id) | Parting::Release(id)) = parting;
+    let manager = names::field_manager(owner);
     let mut tries = 0;
     loop {
         let live = match member.metadata(id).await {
-            Ok(live) => live,
             // Without the kind there is no object of it.
-            Err(MemberError::UnknownKind { .. }) => return Ok(()),
-            Err(error) => return Err(error),
+            Err(MemberError::UnknownKind { .. }) => None,
+            other => other?,
         };
-        let Some(live) = live.filter(|live| live.owner() == Some(owner)) else { return Ok(()) };
-        if live.deleting {
-            return Ok(());
-        }
+        let Some(live) = live else { return Ok(()) };
+        let exit = Standing::of(&live.labels).leave(owner);
+        let outcome = match (&exit, parting) {
+            (Exit::None, _) => return Ok(()),
+            _ if live.deleting => return Ok(()),
+            (Exit::Last, Parting::Delete(_)) => member.delete(id, &live).await,
+            _ => member.give_up(id, &live, &manager, &sharing::parting(owner, &exit)).await,
+        };
         tries += 1;
-        match member.delete(id, &live).await {
-            Ok(()) => return Ok(()),
-            Err(MemberError::Refused { code: 409, .. } | MemberError::Conflicts { .. }) if tries < TRIES => {}
-            Err(error) => return Err(error),
+        match outcome {
+            Err(error) if error.is_overtaken() && tries < TRIES => {}
+            other => return other,
         }
     }
 }

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use fleet_api::{
-    Application, ApplicationSpec, Policy, RevisionContent, Step, StepContent, Workflow, WorkflowMode, names,
+    Application, ApplicationSpec, ObjectId, Policy, RevisionContent, Step, StepContent, Workflow,
+    WorkflowMode, names,
 };
 use fleet_json::{ContentHash, LabelSelector};
 use fleet_placement::Topology;
-use fleet_plan::ResourcePolicies;
+use fleet_plan::{ResourcePolicies, Subject};
 use fleet_render::{Component, Definitions, Override, RenderInput, Trait, check, render};
 use fleet_workflow::{Graph, StepKind, graph};
 use serde_json::{Value, json};
@@ -97,6 +98,7 @@ pub fn resolve(
                 snapshot,
                 definitions,
             })?;
+            agree(&content.objects, &components, &resource_policies)?;
         }
         contents.push(content);
     }
@@ -109,6 +111,28 @@ pub fn resolve(
         service_account: service_account(app)?,
     };
     Ok(Draft { hash: hash(&content), content })
+}
+
+/// No object may be both only read and shared.
+fn agree(
+    objects: &[(String, Value)],
+    components: &[Component],
+    policies: &ResourcePolicies,
+) -> Result<(), Problem> {
+    for (component, object) in objects {
+        let Some(id) = ObjectId::of(object) else { continue };
+        let component_type =
+            components.iter().find(|c| c.name == *component).map_or("", |c| c.type_.as_str());
+        let subject = Subject { id: &id, component, component_type };
+        if let Some((reads, shares)) = policies.contradiction(&subject) {
+            let message = format!(
+                "policies {reads:?} (read-only) and {shares:?} (shared-resource) both select {} {} of component {component:?}: it is either only read or shared; narrow one of the selectors",
+                id.kind, id.name
+            );
+            return Err(Problem::wrong("ContradictingPolicies", message));
+        }
+    }
+    Ok(())
 }
 
 /// The definitions of the types that components and overrides name: what a revision pins.

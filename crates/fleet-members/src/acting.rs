@@ -15,7 +15,7 @@ use kube::api::{DeleteParams, DynamicObject, PartialObjectMeta, Patch, PatchPara
 use kube::core::Request;
 use kube::core::params::GetParams;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::observe::{Sight, by_metadata};
 use crate::{Live, Member, MemberError};
@@ -147,12 +147,20 @@ impl Acting {
         }
     }
 
-    /// As [`Member::release`].
+    /// As [`Member::give_up`].
     ///
     /// # Errors
     /// As there.
-    pub async fn release(&self, id: &ObjectId, manager: &str) -> Result<(), MemberError> {
-        let Some(account) = &self.account else { return self.member.release(id, manager).await };
+    pub async fn give_up(
+        &self,
+        id: &ObjectId,
+        seen: &Live,
+        manager: &str,
+        labels: &Map<String, Value>,
+    ) -> Result<(), MemberError> {
+        let Some(account) = &self.account else {
+            return self.member.give_up(id, seen, manager, labels).await;
+        };
         self.member.may_write()?;
         let request = self.at(id).await?.get_metadata(&id.name, &GetParams::default());
         let found = self.ask::<PartialObjectMeta<DynamicObject>>("read", id, account, request).await;
@@ -161,7 +169,8 @@ impl Acting {
             Err(MemberError::Refused { code: 404, .. }) => return Ok(()),
             Err(error) => return Err(error),
         };
-        let patch = crate::member::released(object.metadata, manager);
+        self.member.still_as(id, Some(seen), &object.metadata)?;
+        let patch = crate::member::without(object.metadata, manager, labels);
         let request = self.at(id).await?.patch(&id.name, &PatchParams::default(), &Patch::Merge(&patch));
         self.ask::<Value>("release", id, account, request).await?;
         Ok(())

@@ -86,6 +86,11 @@ impl MemberError {
         matches!(self, Self::Unreachable { .. } | Self::Busy { .. })
     }
 
+    /// Whether the object has changed, come or gone since it was looked at: look again, decide again.
+    pub fn is_overtaken(&self) -> bool {
+        matches!(self, Self::Conflicts { .. } | Self::Refused { code: 404 | 409, .. })
+    }
+
     /// A code that a script can match.
     pub fn reason(&self) -> &str {
         match self {

@@ -266,12 +266,19 @@ impl Member {
         }
     }
 
-    /// Gives an object up without touching what it says: our labels and our field-manager entry go.
+    /// Gives up what we own of an object, if it still is as it was seen: our field-manager entry goes, and labels are set,
+    /// or taken away (null). What it says stays.
     ///
     /// # Errors
-    /// Where the member doesn't answer or refuses.
-    pub async fn release(self: &Arc<Self>, id: &ObjectId, manager: &str) -> Result<(), MemberError> {
-        self.disown(id, manager, &our_labels()).await
+    /// Where the member doesn't answer or refuses; as a conflict (409) where the object is another or has changed.
+    pub async fn give_up(
+        self: &Arc<Self>,
+        id: &ObjectId,
+        seen: &Live,
+        manager: &str,
+        labels: &Map<String, Value>,
+    ) -> Result<(), MemberError> {
+        self.disown(id, Some(seen), manager, labels).await
     }
 
     /// Takes away that fields of an object of ours belong to nobody in particular; see [`Live::before_first_apply`].
@@ -279,22 +286,44 @@ impl Member {
     /// # Errors
     /// Where the member doesn't answer or refuses.
     pub async fn forget_unnamed(self: &Arc<Self>, id: &ObjectId) -> Result<(), MemberError> {
-        self.disown(id, BEFORE_FIRST_APPLY, &Map::new()).await
+        self.disown(id, None, BEFORE_FIRST_APPLY, &Map::new()).await
     }
 
     /// Takes a manager's entries from an object, and sets labels; nothing else of it changes.
     async fn disown(
         self: &Arc<Self>,
         id: &ObjectId,
+        seen: Option<&Live>,
         manager: &str,
         labels: &Map<String, Value>,
     ) -> Result<(), MemberError> {
         self.may_write()?;
         let api = self.api(id).await?;
         let Some(object) = self.ask("read", id, api.get_metadata_opt(&id.name)).await? else { return Ok(()) };
+        self.still_as(id, seen, &object.metadata)?;
         let patch = without(object.metadata, manager, labels);
         self.ask("release", id, api.patch(&id.name, &PatchParams::default(), &Patch::Merge(&patch))).await?;
         Ok(())
+    }
+
+    /// What was decided by how an object was seen says nothing about another, or about how it is now.
+    pub(crate) fn still_as(
+        &self,
+        id: &ObjectId,
+        seen: Option<&Live>,
+        now: &kube::core::ObjectMeta,
+    ) -> Result<(), MemberError> {
+        match seen {
+            Some(seen) if now.resource_version.as_deref() != Some(&seen.resource_version) => {
+                Err(MemberError::Refused {
+                    cluster: self.name.clone(),
+                    code: 409,
+                    reason: "Conflict".to_owned(),
+                    message: format!("{id} has changed since it was looked at"),
+                })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether a namespace holds nothing of the given kinds.
@@ -425,21 +454,8 @@ impl Member {
     }
 }
 
-/// The patch that gives an object up, if it still is as it was read.
-pub(crate) fn released(metadata: kube::core::ObjectMeta, manager: &str) -> Value {
-    without(metadata, manager, &our_labels())
-}
-
-/// What takes our labels away.
-fn our_labels() -> Map<String, Value> {
-    [names::APP_NAME, names::APP_NAMESPACE, names::APP_COMPONENT, names::OWNER, names::CONTENT]
-        .iter()
-        .map(|label| ((*label).to_owned(), Value::Null))
-        .collect()
-}
-
 /// The patch that takes a manager's entries from an object and sets labels, if it still is as it was read.
-fn without(metadata: kube::core::ObjectMeta, manager: &str, labels: &Map<String, Value>) -> Value {
+pub(crate) fn without(metadata: kube::core::ObjectMeta, manager: &str, labels: &Map<String, Value>) -> Value {
     let kept: Vec<_> = metadata.managed_fields.unwrap_or_default();
     let mut kept: Vec<_> = kept.into_iter().filter(|e| e.manager.as_deref() != Some(manager)).collect();
     if kept.is_empty() {

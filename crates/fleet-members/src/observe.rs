@@ -43,6 +43,8 @@ pub struct Observed {
     /// Hash over our manager's entry in `managedFields`: which fields it owns, and since when. `None` where it owns
     /// none. Whoever changes a field that we own takes it from us, and whoever writes in our name leaves the time.
     pub managed: Option<u64>,
+    /// The Applications whose labels say that they share it, by [`fleet_api::names::shared_by`].
+    pub sharers: Box<[String]>,
     /// Whether it is being deleted.
     pub deleting: bool,
     /// Its health, with the controller's observation of this generation included.

@@ -7,6 +7,8 @@ use fleet_api::{ObjectId, Target, names};
 use fleet_json::ContentHash;
 use serde_json::{Map, Value, json};
 
+use crate::sharing;
+
 /// Whose an object is on its target.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Claim {
@@ -15,6 +17,8 @@ pub enum Claim {
     Own,
     /// Somebody else's: it is waited for and looked at, and never written (policy `read-only`).
     Observe,
+    /// The first Application's who delivers it; others say on it that they share it (policy `shared-resource`).
+    Share,
 }
 
 /// One object for one target.
@@ -78,6 +82,11 @@ pub fn prepare(
         let content = ContentHash::of_value(&object);
         if claim != Claim::Observe {
             label(&mut object, component, &content, delivery);
+        }
+        if claim == Claim::Share
+            && let Some(labels) = object.pointer_mut("/metadata/labels").and_then(Value::as_object_mut)
+        {
+            labels.extend(sharing::joining(delivery.owner, delivery.namespace, delivery.application));
         }
         prepared.push(Desired { id, component: component.clone(), claim, object: Arc::new(object), content });
     }

@@ -4,7 +4,7 @@
 //!  Desired objects ─┐
 //!  TargetInventory ─┼──► plan ──► Plan { hash, per target: Actions }     shown, approved, carried out
 //!  previous content ┘               creates, changes, deletes
-//!  ResourcePolicies ────────────► take-over, recreate, keep, report-only, read-only
+//!  ResourcePolicies ────────────► take-over, recreate, keep, report-only, read-only, shared
 //!
 //!  desired + live ──► drift ──► fields that differ
 //! ```
@@ -18,9 +18,11 @@ pub mod drift;
 pub mod order;
 pub mod plan;
 pub mod policies;
+pub mod sharing;
 
 pub use desired::{Claim, Delivery, Desired, namespace_object, prepare};
 pub use drift::{Drift, drift};
 pub use order::{Wave, wave};
 pub use plan::{Action, ActionKind, FieldChange, Plan, PlanInput, TargetInput, TargetPlan, plan};
 pub use policies::{DriftMode, GcStrategy, PolicyError, ResourcePolicies, Subject};
+pub use sharing::{Entry, Exit, Standing};

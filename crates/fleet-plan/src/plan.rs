@@ -81,6 +81,9 @@ pub struct Action {
     /// The change is carried out by deleting and creating anew.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub recreate: bool,
+    /// Others may own it, too: then only our label is put on it, or taken away.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shared: bool,
     /// Hash of the object as rendered; empty for deletes.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub content: String,
@@ -169,6 +172,7 @@ impl Action {
             changes: Vec::new(),
             take_over: false,
             recreate: false,
+            shared: false,
             content: String::new(),
         }
     }
@@ -246,7 +250,9 @@ fn plan_object(input: &PlanInput<'_>, target: &TargetInput<'_>, desired: &Desire
         .find(|previous| previous.id.versionless() == desired.id.versionless());
     let changes: Vec<FieldChange> = before.map_or_else(Vec::new, |before| changes(before, desired));
     let recreate_fields = input.policies.recreate_fields(&subject);
-    let recreate = changes.iter().any(|change| recreate_fields.iter().any(|field| change.touches(field)));
+    // Others have a part in what is shared.
+    let recreate = desired.claim == Claim::Own
+        && changes.iter().any(|change| recreate_fields.iter().any(|field| change.touches(field)));
     let kind = match before {
         None => ActionKind::Create,
         Some(before) if before.content == desired.content => ActionKind::Keep,
@@ -259,6 +265,7 @@ fn plan_object(input: &PlanInput<'_>, target: &TargetInput<'_>, desired: &Desire
         changes,
         take_over: input.policies.takes_over(&subject),
         recreate,
+        shared: desired.claim == Claim::Share,
         content: desired.content.long(),
     }
 }
@@ -290,7 +297,8 @@ fn leaves(input: &PlanInput<'_>, target: &TargetInput<'_>) -> Vec<Action> {
             } else {
                 return None;
             };
-            Some(Action::new(id, &owned.component, kind))
+            let shared = input.policies.claim(&subject) == Claim::Share;
+            Some(Action { shared, ..Action::new(id, &owned.component, kind) })
         })
         .collect();
     gone.sort_by(|a, b| {
@@ -356,6 +364,9 @@ fn hash(step: &str, targets: &[TargetPlan]) -> String {
                 .map(|a| match a.kind {
                     ActionKind::Observe => json!([a.id, "observe"]),
                     ActionKind::Release => json!([a.id, "release"]),
+                    kind if a.shared => {
+                        json!([a.id, kind == ActionKind::Delete, a.content, a.take_over, "shared"])
+                    }
                     kind => json!([a.id, kind == ActionKind::Delete, a.content, a.take_over, a.recreate]),
                 })
                 .collect();

@@ -1,4 +1,5 @@
-//! Policies about single objects: garbage-collect, take-over, apply-once, resource-update, read-only.
+//! Policies about single objects: garbage-collect, take-over, apply-once, resource-update, read-only,
+//! shared-resource.
 //!
 //! All of them select objects by the same rule: lists of component names and types, kinds and names; a list
 //! that is given must match, and at least one must be given.
@@ -11,7 +12,8 @@ use serde_json::Value;
 use crate::Claim;
 
 /// The policy types that this module reads.
-pub const TYPES: [&str; 5] = ["garbage-collect", "take-over", "apply-once", "resource-update", "read-only"];
+pub const TYPES: [&str; 6] =
+    ["garbage-collect", "take-over", "apply-once", "resource-update", "read-only", "shared-resource"];
 
 /// Why a policy can't be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -69,7 +71,9 @@ pub struct ResourcePolicies {
     apply_once: Vec<(Selector, Vec<FieldPath>)>,
     apply_once_all: bool,
     recreate: Vec<(Selector, Vec<FieldPath>)>,
-    read_only: Vec<Selector>,
+    /// With the names of the policies.
+    read_only: Vec<(String, Selector)>,
+    shared: Vec<(String, Selector)>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -217,7 +221,11 @@ impl ResourcePolicies {
                 }
             }
             "take-over" => self.take_over.extend(selectors(properties).map_err(refuse)?),
-            "read-only" => self.read_only.extend(selectors(properties).map_err(refuse)?),
+            "read-only" | "shared-resource" => {
+                let read = selectors(properties).map_err(refuse)?.into_iter();
+                let rules = if type_ == "read-only" { &mut self.read_only } else { &mut self.shared };
+                rules.extend(read.map(|selector| (name.to_owned(), selector)));
+            }
             "apply-once" => {
                 let read: ApplyOnce = read(properties).map_err(refuse)?;
                 self.apply_once_all |= read.enable && read.rules.is_empty();
@@ -271,15 +279,21 @@ impl ResourcePolicies {
 
     /// Whose an object is.
     pub fn claim(&self, subject: &Subject<'_>) -> Claim {
-        match self.read_only.iter().any(|selector| selector.matches(subject)) {
-            true => Claim::Observe,
-            false => Claim::Own,
+        match (first(&self.read_only, subject), first(&self.shared, subject)) {
+            (Some(_), _) => Claim::Observe,
+            (None, Some(_)) => Claim::Share,
+            (None, None) => Claim::Own,
         }
+    }
+
+    /// The read-only and the shared-resource policy that both select an object; only one may.
+    pub fn contradiction(&self, subject: &Subject<'_>) -> Option<(&str, &str)> {
+        first(&self.read_only, subject).zip(first(&self.shared, subject))
     }
 
     /// Whether any object may be somebody else's.
     pub fn concerns_others(&self) -> bool {
-        !self.read_only.is_empty()
+        !self.read_only.is_empty() || !self.shared.is_empty()
     }
 
     /// What happens to drift of an object.
@@ -312,6 +326,11 @@ fn read<T: for<'de> Deserialize<'de> + Default>(properties: &Value) -> Result<T,
         return Ok(T::default());
     }
     T::deserialize(properties).map_err(|e| e.to_string())
+}
+
+/// The name of the first policy that selects an object.
+fn first<'a>(rules: &'a [(String, Selector)], subject: &Subject<'_>) -> Option<&'a str> {
+    rules.iter().find(|(_, selector)| selector.matches(subject)).map(|(name, _)| name.as_str())
 }
 
 /// The selectors of a policy that has nothing but `rules[].selector`.

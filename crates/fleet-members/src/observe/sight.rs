@@ -52,6 +52,12 @@ pub(crate) fn sight(kind: &Kind, object: impl Sight) -> Option<(ObjectId, Observ
         resource_version: metadata.resource_version.clone().unwrap_or_default(),
         content: label(names::CONTENT),
         managed: ours(&metadata, &names::field_manager(&owner)),
+        sharers: metadata
+            .labels
+            .iter()
+            .flatten()
+            .filter_map(|(l, _)| names::sharer(l).map(str::to_owned))
+            .collect(),
         deleting: metadata.deletion_timestamp.is_some(),
         health: health(kind, &metadata, rest),
         owner,

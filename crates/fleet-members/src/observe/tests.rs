@@ -418,6 +418,7 @@ fn seen(uid: &str, version: &str, content: &str) -> Observed {
         owner: "us".to_owned(),
         content: content.to_owned(),
         managed: Some(1),
+        sharers: [].into(),
         deleting: false,
         health: fleet_health::assess(&json!({"kind": "ConfigMap", "apiVersion": "v1"})),
     }

@@ -5,4 +5,5 @@
 mod laws;
 mod plans;
 mod policies;
+mod sharing;
 mod site;

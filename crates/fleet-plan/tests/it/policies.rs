@@ -145,6 +145,8 @@ fn what_can_not_be_used_is_refused_in_words() {
             json!({ "rules": [{ "selector": {}, "strategy": "never" }] }),
             "unknown field `strategy`",
         ),
+        ("shared-resource", json!({ "rules": [{}] }), "a selector is empty"),
+        ("shared-resource", json!({ "enable": true }), "unknown field `enable`, expected `rules`"),
         ("read-only", json!({ "selector": {} }), "unknown field `selector`, expected `rules`"),
         ("take-over", json!({ "rule": [] }), "unknown field `rule`, expected `rules`"),
         ("take-over", json!({ "rules": [{ "selector": { "names": ["x"] } }] }), "unknown field `names`"),

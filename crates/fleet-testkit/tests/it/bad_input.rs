@@ -78,6 +78,12 @@ refusals! {
         |app| app["spec"]["policies"].as_array_mut().expect("a list").push(json!(
             {"name": "reads", "type": "read-only", "properties": {"rules": [{"selector": {}}]}}))
         => ["reads", "read-only", "a selector is empty", "resourceNames"];
+    an_object_both_read_only_and_shared:
+        |app| for (name, type_) in [("reads", "read-only"), ("shares", "shared-resource")] {
+            app["spec"]["policies"].as_array_mut().expect("a list").push(json!({"name": name, "type": type_,
+                "properties": {"rules": [{"selector": {"resourceTypes": ["ConfigMap"]}}]}}));
+        }
+        => ["reads", "shares", "ConfigMap settings", "main", "narrow"];
     an_unknown_step_type:
         |app| app["spec"]["workflow"] = json!({"steps": [{"name": "one", "type": "depoly"}]})
         => ["one", "depoly", "deploy"];

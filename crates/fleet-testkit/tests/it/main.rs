@@ -25,5 +25,6 @@ mod requests;
 mod revisions;
 mod rollout;
 mod secrets;
+mod sharing;
 mod small;
 mod tenancy;

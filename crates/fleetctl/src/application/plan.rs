@@ -122,6 +122,11 @@ fn action_lines(action: &Action, out: &mut String) {
         ActionKind::Release => ("○", "release: it stays, as nobody's", style::WAITING),
     };
     let take_over = if action.take_over { ", taken over if it stands there already" } else { "" };
+    let take_over = match action.kind {
+        ActionKind::Delete if action.shared => ", or left to who else shares it",
+        _ if action.shared => ", or shared as it is if another application owns it",
+        _ => take_over,
+    };
     let line = format!("{mark} {} {}", action.id.kind, action.id.name);
     out.push_str(&format!("  {} ({word}{take_over})\n", paint(look, &line)));
     for change in &action.changes {
