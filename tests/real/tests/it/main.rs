@@ -10,5 +10,6 @@ mod join;
 mod noise;
 mod release;
 mod scenario;
+mod sharing;
 mod smoke;
 mod tenancy;
