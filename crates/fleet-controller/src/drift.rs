@@ -130,7 +130,7 @@ fn trust_seal(walk: &Walk, member: &Arc<Member>, target: &Target, wanted: &[Desi
     let Some(sealed) = sealed else { return };
     let seen = seal(wanted, |id| member.observed(id).and_then(|seen| seen.managed));
     if seen.as_deref() == Some(&sealed.seal) {
-        for desired in wanted {
+        for desired in wanted.iter().filter(|desired| desired.claim == Claim::Own) {
             let managed = member.observed(&desired.id).and_then(|seen| seen.managed);
             walk.board.expect(member.name(), &desired.id, managed);
         }
@@ -143,7 +143,7 @@ pub(crate) fn seal_left(board: &Board, cluster: &str, wanted: &[Desired]) -> Opt
     seal(wanted, |id| board.expected(cluster, id))
 }
 
-/// Hash over what we own of each object.
+/// Hash over what we own of each object that is ours alone; who owns what is shared may change at any time.
 fn seal(wanted: &[Desired], owned: impl Fn(&ObjectId) -> Option<u64>) -> Option<String> {
     let mut parts = Vec::with_capacity(wanted.len());
     for desired in wanted.iter().filter(|desired| desired.claim == Claim::Own) {
