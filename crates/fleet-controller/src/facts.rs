@@ -172,7 +172,7 @@ pub(crate) fn observe<'a>(
             return waits("NotObserved", format!("{} isn't seen on the member yet", object.id));
         };
         let shared = object.claim == Claim::Share;
-        let entered = !shared || seen.sharers.iter().any(|sharer| *sharer == walk.owner);
+        let entered = !shared || seen.sharers.contains(&walk.owner);
         // What another owns shows what that one delivered.
         let shows = seen.owner == walk.owner && seen.content == object.content.short()
             || shared && !seen.owner.is_empty() && seen.owner != walk.owner;
