@@ -31,6 +31,12 @@ pub enum LinkError {
         /// The member's address.
         endpoint: String,
     },
+    /// On a new connection it refuses our credentials; nothing else was sent.
+    #[error("{endpoint} refuses our credentials on a new connection; they are tried anew")]
+    Refused {
+        /// The member's address.
+        endpoint: String,
+    },
     /// It took the request and didn't answer.
     #[error("no answer from {endpoint} within {seconds} s")]
     Silent {

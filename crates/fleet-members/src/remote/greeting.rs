@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use http::header::{ACCEPT, AUTHORIZATION};
-use http::{HeaderValue, Request, Uri};
+use http::{HeaderValue, Request, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::client::conn::http2::SendRequest;
 use kube::client::{Body, ConfigExt as _};
@@ -37,8 +37,13 @@ enum Met {
 }
 
 impl Greeting {
-    /// Whether no connection was made before; from now on one was.
+    /// Whether nobody answered yet: there is nobody to mistake another one for.
     pub(super) fn is_first(&self) -> bool {
+        matches!(*self.0.lock().unwrap_or_else(PoisonError::into_inner), Met::Nobody)
+    }
+
+    /// Somebody has answered; true where it is the first time.
+    pub(super) fn answered(&self) -> bool {
         let mut met = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let first = matches!(*met, Met::Nobody);
         if first {
@@ -50,8 +55,9 @@ impl Greeting {
     /// Asks who answers.
     ///
     /// # Errors
-    /// [`LinkError::Replaced`], once, where it is another cluster than on the connection before; [`LinkError::Silent`]
-    /// and [`LinkError::Broken`] where the connection is of no use.
+    /// [`LinkError::Replaced`], once, where it is another cluster than on the connection before; [`LinkError::Refused`]
+    /// where our credentials hold no longer; [`LinkError::Silent`] and [`LinkError::Broken`] where the connection is of no
+    /// use.
     pub(super) async fn meet(
         &self,
         sender: SendRequest<Body>,
@@ -61,7 +67,17 @@ impl Greeting {
     ) -> Result<(), LinkError> {
         let silent = |_| LinkError::Silent { endpoint: address(endpoint), seconds: limit.as_secs() };
         let asked = tokio::time::timeout(limit, who(sender, endpoint, authorization)).await;
-        let Some(found) = asked.map_err(silent)?? else { return Ok(()) };
+        let found = match asked.map_err(silent)? {
+            Ok(Some(found)) => found,
+            Ok(None) => return Ok(()),
+            Err(refused @ LinkError::Refused { .. }) => {
+                // An API server closes a connection after a 401. The next request learns it by itself: only so are
+                // tokens fetched anew.
+                *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Met::Nobody;
+                return Err(refused);
+            }
+            Err(error) => return Err(error),
+        };
         let mut met = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let replaced = matches!(&*met, Met::Cluster(before) if *before != found);
         *met = Met::Cluster(found);
@@ -85,6 +101,9 @@ async fn who(
     let base = kube::Config::new(endpoint.clone()).base_uri_layer();
     let send = base.layer(tower::service_fn(|request| sender.send_request(request)));
     let answer = send.oneshot(request).await.map_err(|error| LinkError::broken(endpoint, &error))?;
+    if answer.status() == StatusCode::UNAUTHORIZED {
+        return Err(LinkError::Refused { endpoint: address(endpoint) });
+    }
     if !answer.status().is_success() {
         return Ok(None);
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
 use http::header::AUTHORIZATION;
-use http::{HeaderValue, Request, Response, Uri};
+use http::{HeaderValue, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper::rt::Executor;
@@ -131,8 +131,14 @@ impl Wire {
                 }
                 Protocol::Http2 { mut sender, open, .. } => {
                     let open = Open::on(&open);
+                    let authorization = request.headers().get(AUTHORIZATION).cloned();
                     let mut error = match sender.try_send_request(request).await {
-                        Ok(answer) => return Ok((answer, Some(open))),
+                        Ok(answer) => {
+                            if answer.status() != StatusCode::UNAUTHORIZED {
+                                self.met(sender, authorization);
+                            }
+                            return Ok((answer, Some(open)));
+                        }
                         Err(error) => error,
                     };
                     match error.take_message() {
@@ -144,6 +150,13 @@ impl Wire {
                 }
             }
         }
+    }
+
+    /// Somebody has answered on a connection: for the later ones it is found out who.
+    fn met(&self, sender: http2::SendRequest<Body>, authorization: Option<HeaderValue>) {
+        let Some(greeting) = self.greeting.clone().filter(|greeting| greeting.answered()) else { return };
+        let (endpoint, limit) = (self.endpoint.clone(), self.timing.answer);
+        self.owned.execute(async move { _ = greeting.meet(sender, &endpoint, authorization, limit).await });
     }
 
     /// A connection with room, the one that is being made, or a new one.
@@ -167,20 +180,16 @@ impl Wire {
         let (connector, endpoint) = (self.connector.clone(), self.endpoint.clone());
         let (timing, owned, greeting) = (self.timing.clone(), self.owned.clone(), self.greeting.clone());
         let making = async move {
-            let (limit, answer, tasks) = (timing.connect, timing.answer, owned.clone());
+            let (limit, answer) = (timing.connect, timing.answer);
             let making = handshake(connector, endpoint.clone(), timing, owned);
             let made = tokio::time::timeout(limit, making).await.map_err(|_| LinkError::Connect {
                 endpoint: address(&endpoint),
                 why: format!("not within {} s", limit.as_secs_f32()),
             })??;
             let (Protocol::Http2 { sender, .. }, Some(greeting)) = (&made, greeting) else { return Ok(made) };
-            let (sender, first) = (sender.clone(), greeting.is_first());
-            let meeting = async move { greeting.meet(sender, &endpoint, authorization, answer).await };
-            if first {
-                // There is nobody to mistake it for.
-                tasks.execute(async move { _ = meeting.await });
-            } else {
-                meeting.await?;
+            // The first is met by its first request: were that refused, the connection would be closed under it.
+            if !greeting.is_first() {
+                greeting.meet(sender.clone(), &endpoint, authorization, answer).await?;
             }
             Ok(made)
         };

@@ -1,5 +1,6 @@
 //! The connection to a member.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use futures::{AsyncBufReadExt as _, AsyncReadExt as _, TryStreamExt as _};
@@ -212,6 +213,45 @@ async fn nothing_is_sent_to_a_cluster_that_took_anothers_place() {
     assert_eq!(*asked.lock().unwrap(), ["kube-system"]);
     // Whoever heard that asks who it is before anything else.
     maps.get("settings").await.unwrap();
+}
+
+/// An API server closes a connection after a 401. Each request must still learn that it was refused, and not that the
+/// connection broke: else nobody is told to renew credentials, and no plugin is asked for new ones.
+#[tokio::test]
+async fn credentials_that_are_refused_are_told_to_every_request() {
+    let refuses = Arc::new(AtomicBool::new(false));
+    let asked: Arc<Mutex<Vec<String>>> = Arc::default();
+    let (refusing, kept) = (Arc::clone(&refuses), Arc::clone(&asked));
+    let handler = handler_of(move |request| {
+        let name = request.uri().path().rsplit('/').next().unwrap_or_default().to_owned();
+        kept.lock().unwrap().push(name.clone());
+        if refusing.load(Ordering::SeqCst) {
+            return answer(
+                401,
+                &json!({"kind": "Status", "status": "Failure", "reason": "Unauthorized", "code": 401}),
+            );
+        }
+        let mut object = config_map(&name);
+        object["metadata"]["uid"] = json!("one");
+        answer(200, &object)
+    });
+    let fake = Fake::start(Setup::default(), handler).await;
+    let maps: Api<ConfigMap> = Api::namespaced(fake.client(), "demo");
+    maps.get("settings").await.unwrap();
+    eventually("it is known who answers", || asked.lock().unwrap().contains(&"kube-system".to_owned())).await;
+    refuses.store(true, Ordering::SeqCst);
+    fake.cut();
+    eventually("the cut is seen", || fake.open() == 0).await;
+    let error = maps.get("settings").await.unwrap_err();
+    assert!(format!("{error:?}").contains("Refused"), "{error:?}");
+    for _ in 0..2 {
+        fake.cut();
+        eventually("the cut is seen", || fake.open() == 0).await;
+        asked.lock().unwrap().clear();
+        let error = maps.get("settings").await.unwrap_err();
+        assert!(matches!(&error, kube::Error::Api(status) if status.code == 401), "{error:?}");
+        assert_eq!(*asked.lock().unwrap(), ["settings"], "a question before it had closed the connection");
+    }
 }
 
 /// What can be wrong with certificates, and the words that a person needs.

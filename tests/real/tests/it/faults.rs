@@ -3,6 +3,7 @@
 mod admission;
 mod backup;
 mod controller;
+mod credentials;
 mod hub;
 mod leaving;
 mod objects;
