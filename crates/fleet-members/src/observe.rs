@@ -156,6 +156,8 @@ impl State {
 pub(crate) struct Listing {
     era: u64,
     round: u64,
+    /// The version that it shows, where that can be read.
+    version: Option<u64>,
     /// Whether the server is another one, or one that has gone backwards.
     pub(crate) anew: bool,
 }
@@ -222,7 +224,8 @@ impl Observations {
     /// A list has arrived, of this version. Lists are consistent reads, so one that shows less than was seen before it
     /// was asked for comes from a server that has gone backwards: from then on another era counts.
     fn open(&self, place: &Place, version: &str, cluster: Option<String>, before: u64) -> Listing {
-        let version = version.parse::<u64>().unwrap_or(u64::MAX);
+        let said = version.parse::<u64>().ok();
+        let version = said.unwrap_or(u64::MAX);
         let mut state = self.lock();
         let known = state.places.get(place).cloned().unwrap_or_default();
         let other = known.cluster.is_some() && known.cluster != cluster;
@@ -236,7 +239,7 @@ impl Observations {
         let round = state.rounds;
         let ground = Ground { era, highest, cluster, synced: known.synced, blind: None };
         state.places.insert(place.clone(), ground);
-        Listing { era, round, anew }
+        Listing { era, round, version: said, anew }
     }
 
     /// The list is complete: what it doesn't show is gone, unless it is younger. Answers what went, with its owner.
@@ -285,7 +288,11 @@ impl Observations {
                 return None;
             }
             let same_object = known.era == era && known.seen.uid == seen.uid;
-            if same_object && is_older(&seen.resource_version, &known.seen.resource_version) {
+            // A list that shows a later version than ours would show ours: the server was set back and has caught up.
+            let set_back = listing.and_then(|listing| listing.version).is_some_and(|listed| {
+                known.seen.resource_version.parse::<u64>().is_ok_and(|known| known <= listed)
+            });
+            if same_object && !set_back && is_older(&seen.resource_version, &known.seen.resource_version) {
                 known.round = round.unwrap_or(known.round);
                 return None;
             }

@@ -442,6 +442,24 @@ fn an_older_observation_never_covers_a_newer_one() {
     assert!(observations.remove(&id, "b").is_some());
 }
 
+/// A server that was set back and has written so much since that its version is higher than before: what it lists is what
+/// is there, and what we knew isn't.
+#[test]
+fn a_server_that_was_set_back_and_has_caught_up_is_believed() {
+    let (id, place) = (id("demo", "settings"), Place::ours(&("v1".to_owned(), "ConfigMap".to_owned()), None));
+    let observations = Observations::default();
+    observations.enter(&place);
+    let era = observations.era(&id);
+    assert!(observations.put(&id, seen("a", "20", "green"), era, None).is_some());
+    let listing = observations.open(&place, "30", None, observations.highest(&place));
+    assert!(observations.put(&id, seen("a", "10", "blue"), listing.era, Some(listing)).is_some());
+    assert_eq!(observations.get(&id).map(|seen| seen.content), Some("blue".to_owned()));
+    // What was written after the list was read is younger than it.
+    let listing = observations.open(&place, "40", None, observations.highest(&place));
+    assert!(observations.put(&id, seen("a", "41", "green"), era, None).is_some());
+    assert_eq!(observations.put(&id, seen("a", "10", "blue"), listing.era, Some(listing)), None);
+}
+
 /// What was applied while a list was under way isn't in it and yet is there; what was asked of a server before it
 /// went backwards says nothing about it afterwards.
 #[test]
