@@ -106,6 +106,12 @@ async fn a_release_lives_and_goes() -> Result<()> {
     let said = String::from_utf8_lossy(&said.stderr).into_owned();
     assert!(said.contains("installed by release \"fleetctl\" in namespace \"fleetctl-system\""), "{said}");
 
+    let over = "--take-ownership --set takeOver=true";
+    let said =
+        fleet.try_shell(&format!("helm install other charts/fleetctl -n other --create-namespace {over}"))?;
+    let said = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert!(said.contains("still runs in namespace fleetctl-system"), "{said}");
+
     // The next version has another column.
     let next = fleet.room().path().join("chart");
     let (next, file) = (next.display(), "files/crds/approvals.fleetctl.dev.yaml");
