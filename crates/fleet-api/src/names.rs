@@ -54,6 +54,8 @@ pub const REGISTERED_FROM: &str = "fleetctl.dev/registered-from";
 pub const JOINING: &str = "fleetctl.dev/joining";
 /// On a ManagedCluster: it is being taken out of the fleet, with its objects `kept` or `deleted`.
 pub const DETACHING: &str = "fleetctl.dev/detaching";
+/// How the reason of a cordon begins ([`CORDONED`]) that `cluster detach` set: uncordoning doesn't end it.
+pub const BEING_DETACHED: &str = "being detached";
 /// On a ManagedCluster: what our account there may do (`cluster`, `cluster+rbac`, `namespaced`, `impersonating`).
 pub const MEMBER_PROFILE: &str = "fleetctl.dev/profile";
 /// On a ManagedCluster: the only namespaces that our account there reaches, with commas between.

@@ -118,6 +118,15 @@ pub struct Clearing {
     namespaces: Vec<ObjectId>,
 }
 
+/// What became of the objects of a [`Clearing`].
+#[derive(Debug, Default)]
+pub struct Cleared {
+    /// Those that were the Application's and were deleted or released.
+    pub done: Vec<ObjectId>,
+    /// Those about which the member refused to answer or to act, and why.
+    pub refused: Vec<(ObjectId, MemberError)>,
+}
+
 impl Clearing {
     /// Everything that the inventory lists goes; it stays as nobody's where `keep`, its garbage-collect policy or a
     /// read-only policy says so. `owner` is the Application's [`names::owner_hash`].
@@ -142,16 +151,38 @@ impl Clearing {
         Self { owner: owner.to_owned(), partings, namespaces }
     }
 
+    /// Does what can be done, whatever is refused between; what is there and isn't the Application's is left alone.
+    pub async fn attempt(&self, member: &Acting) -> Cleared {
+        let mut cleared = Cleared::default();
+        for parting in &self.partings {
+            cleared.note(parting.id(), prune::part_with(member, parting, &self.owner).await);
+        }
+        for id in &self.namespaces {
+            cleared.note(id, delete_if_empty(member, id, &self.owner).await);
+        }
+        cleared
+    }
+
     /// Does it, one object after another; what is there and isn't the Application's is left alone.
     ///
     /// # Errors
     /// The first refusal; done again it goes on from there.
-    pub async fn carry_out(&self, member: &Acting) -> Result<(), MemberError> {
+    async fn carry_out(&self, member: &Acting) -> Result<(), MemberError> {
         prune::part_with_each(member, &self.partings, &self.owner).await?;
         for id in &self.namespaces {
             delete_if_empty(member, id, &self.owner).await?;
         }
         Ok(())
+    }
+}
+
+impl Cleared {
+    fn note(&mut self, id: &ObjectId, outcome: Result<bool, MemberError>) {
+        match outcome {
+            Ok(true) => self.done.push(id.clone()),
+            Ok(false) => {}
+            Err(error) => self.refused.push((id.clone(), error)),
+        }
     }
 }
 
@@ -185,11 +216,12 @@ async fn clear(
     clearing.carry_out(&Acting::new(member, account)).await
 }
 
-/// Deletes a namespace that we made, once what we deleted in it is gone; one that others use stays.
-async fn delete_if_empty(member: &Acting, id: &ObjectId, owner: &str) -> Result<(), MemberError> {
+/// Deletes a namespace that we made, once what we deleted in it is gone; one that others use stays. Answers whether
+/// it was deleted.
+async fn delete_if_empty(member: &Acting, id: &ObjectId, owner: &str) -> Result<bool, MemberError> {
     for look in 0..LOOKS {
         let live = member.metadata(id).await?.filter(|live| live.owner() == Some(owner) && !live.deleting);
-        let Some(live) = live else { return Ok(()) };
+        let Some(live) = live else { return Ok(false) };
         let mut held = BTreeSet::new();
         for (api_version, kind) in KINDS_IN_NAMESPACES {
             let kind_in = ObjectId {
@@ -205,8 +237,8 @@ async fn delete_if_empty(member: &Acting, id: &ObjectId, owner: &str) -> Result<
         }
         if held.is_empty() {
             return match member.delete(id, &live).await {
-                Err(MemberError::Refused { code: 409, .. }) => Ok(()),
-                other => other,
+                Err(MemberError::Refused { code: 409, .. }) => Ok(false),
+                other => other.map(|()| true),
             };
         }
         if look + 1 < LOOKS {
@@ -214,5 +246,5 @@ async fn delete_if_empty(member: &Acting, id: &ObjectId, owner: &str) -> Result<
         }
     }
     tracing::info!(cluster = member.name(), namespace = id.name, "the namespace stays: others use it");
-    Ok(())
+    Ok(false)
 }

@@ -54,7 +54,7 @@ mod watches;
 
 pub use context::{Clock, OnDrift, Options};
 pub use controller::{Controller, ControllerError};
-pub use deletion::Clearing;
+pub use deletion::{Cleared, Clearing};
 pub use health::Health;
 pub use kinds::known_kinds;
 pub use metrics::Metrics;

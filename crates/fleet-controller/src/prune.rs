@@ -26,6 +26,13 @@ pub(crate) enum Parting {
 }
 
 impl Parting {
+    /// The object.
+    pub(crate) fn id(&self) -> &ObjectId {
+        match self {
+            Self::Delete(id) | Self::Release(id) => id,
+        }
+    }
+
     /// What an action of a plan means.
     pub(crate) fn of(action: &Action) -> Self {
         match action.kind {
@@ -106,8 +113,9 @@ pub(crate) async fn part_with_each(
     Ok(())
 }
 
-/// Parts with one object, if it is ours or we share it. What others share passes to one of them and stays.
-async fn part_with(member: &Acting, parting: &Parting, owner: &str) -> Result<(), MemberError> {
+/// Parts with one object, if it is ours or we share it. What others share passes to one of them and stays. Answers
+/// whether there was anything to part with.
+pub(crate) async fn part_with(member: &Acting, parting: &Parting, owner: &str) -> Result<bool, MemberError> {
     let (Parting::Delete(id) | Parting::Release(id)) = parting;
     let manager = names::field_manager(owner);
     let mut tries = 0;
@@ -117,18 +125,18 @@ async fn part_with(member: &Acting, parting: &Parting, owner: &str) -> Result<()
             Err(MemberError::UnknownKind { .. }) => None,
             other => other?,
         };
-        let Some(live) = live else { return Ok(()) };
+        let Some(live) = live else { return Ok(false) };
         let exit = Standing::of(&live.labels).leave(owner);
         let outcome = match (&exit, parting) {
-            (Exit::None, _) => return Ok(()),
-            _ if live.deleting => return Ok(()),
+            (Exit::None, _) => return Ok(false),
+            _ if live.deleting => return Ok(false),
             (Exit::Last, Parting::Delete(_)) => member.delete(id, &live).await,
             _ => member.give_up(id, &live, &manager, &sharing::parting(owner, &exit)).await,
         };
         tries += 1;
         match outcome {
             Err(error) if error.is_overtaken() && tries < TRIES => {}
-            other => return other,
+            other => return other.map(|()| true),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Holds: why nothing is written to a member for now, whoever asks.
 
+use fleet_api::names;
+
 /// Why a member is held. What is on its way there ends; nothing is sent, repaired or deleted until the hold ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Hold {
@@ -38,6 +40,9 @@ impl Hold {
     /// What holds the member, and which command ends it.
     pub fn message(&self, cluster: &str) -> String {
         match self {
+            Self::Cordoned { reason } if reason.starts_with(names::BEING_DETACHED) => format!(
+                "cluster {cluster} is {reason}, so nothing is sent there; complete that with: fleetctl cluster detach {cluster}"
+            ),
             Self::Cordoned { reason } => {
                 let why = if reason.is_empty() || reason == "true" {
                     String::new()

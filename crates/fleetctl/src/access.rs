@@ -89,7 +89,7 @@ impl Access {
         let called = environment.called.as_str();
         match merged {
             Some(kubeconfig) => Ok(Self { kubeconfig, files, global: global.clone(), called }),
-            None => Err(Failure::failed(format!(
+            None => Err(Failure::not_found(format!(
                 "there is no kubeconfig ({files}); name one with --kubeconfig or $KUBECONFIG, or start a fleet here: {called} local up --detach"
             ))),
         }
@@ -103,6 +103,12 @@ impl Access {
         let named = self.global.context.clone().or_else(|| self.kubeconfig.current_context.clone());
         let named = named.filter(|name| !name.is_empty());
         let Some(context) = named else {
+            if self.kubeconfig.contexts.is_empty() {
+                return Err(Failure::usage(format!(
+                    "{} has no contexts; is it a kubeconfig? name another one with --kubeconfig",
+                    self.files
+                )));
+            }
             return Err(Failure::usage(format!(
                 "no current context in {}; choose one with --context ({})",
                 self.files,

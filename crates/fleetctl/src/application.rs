@@ -5,6 +5,7 @@ mod delete;
 pub(crate) mod follow;
 mod list;
 pub(crate) mod live;
+mod notable;
 pub(crate) mod plan;
 mod show;
 mod steer;
@@ -66,6 +67,22 @@ impl Place {
             "no Application {:?} in namespace {}{advice}",
             self.name, self.namespace
         )))
+    }
+
+    /// The Application, where something can still be asked of it.
+    ///
+    /// # Errors
+    /// Where it is being deleted: a decision about it would count for nothing.
+    pub(crate) async fn lasting(&self, verb: &str) -> Outcome<Application> {
+        let app = self.application().await?;
+        match notable::deletion(&app) {
+            None => Ok(app),
+            Some(said) => Err(Failure::refused(format!(
+                "Application {} is {said}; there is nothing to {verb}; look at it: {}",
+                self.name,
+                self.command("status")
+            ))),
+        }
     }
 
     /// The run that its status is about.

@@ -8,6 +8,7 @@
 mod apply;
 mod definitions;
 mod manifests;
+mod record;
 mod uninstall;
 mod values;
 
@@ -27,18 +28,28 @@ use manifests::Manifests;
 /// # Errors
 /// See the exit codes.
 pub async fn run(environment: &Environment, global: &Global, arguments: &InstallArgs) -> Outcome {
-    let values = values::read(arguments)?;
+    let given = values::given(arguments)?;
+    // What makes no sense by itself is refused before a hub is asked.
+    let alone = values::complete(&given)?;
     let namespace = namespace(global)?;
     let broken = |error: String| Failure::failed(format!("what is to be installed can't be made: {error}"));
     if arguments.dry_run {
-        let made = manifests::make(&values, &namespace, false).map_err(broken)?;
+        let made = manifests::make(&alone, &namespace, false).map_err(broken)?;
         return show(environment, &made, arguments.output.output);
     }
     let hub = Access::load(environment, global)?.hub().await?;
+    let before = if arguments.reset_values { json!({}) } else { record::read(&hub, &namespace).await? };
+    let (given, kept) = record::join(before, &given);
+    let values = values::complete(&given)?;
     let found = apply::look(&hub, &namespace, values.take_over).await?;
     beside::refuse(&beside::others(&hub.client, hub.deadline, environment.now()).await, &hub.context)?;
-    let made = manifests::make(&values, &namespace, found.others_clusters).map_err(broken)?;
+    record::namespaces_are_there(&hub, &values, &namespace).await?;
+    let mut made = manifests::make(&values, &namespace, found.others_clusters).map_err(broken)?;
+    made.objects.push(record::object(&given, &namespace));
     let streams = &environment.streams;
+    if !kept.is_empty() {
+        streams.note(&format!("kept from before: {}; --reset-values forgets them", kept.join(", ")));
+    }
     if let Some(owner) = &found.clusters_owner {
         streams.note(&format!("the definition of ManagedCluster belongs to {owner}; it is used as it is"));
     }

@@ -21,7 +21,7 @@ use crate::exit::{Exit, Failure, Outcome};
 const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(environment: &Environment, place: &Place, arguments: &ApprovalArgs) -> Outcome {
-    let app = place.application().await?;
+    let app = place.lasting("resume").await?;
     let run = place.run(&app).await?;
     let by_person = is_suspended_by_person(&app, &run);
     // What was asked for is looked at first: where it is refused, the run stays suspended.

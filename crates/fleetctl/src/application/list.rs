@@ -31,6 +31,9 @@ impl Line {
         let gate =
             waiting(run).first().map(|step| (step.name.clone(), step.gate.clone().unwrap_or_default()));
         let by_person = is_suspended_by_person(app, run) && !phase_of(run).is_over();
+        // A deletion waits for nobody's word.
+        let deleting = app.metadata.deletion_timestamp.is_some();
+        let (gate, by_person) = (gate.filter(|_| !deleting), by_person && !deleting);
         let (waits, plan, since) = match gate {
             Some((step, gate)) => {
                 let also = if by_person { "; suspended by a person" } else { "" };

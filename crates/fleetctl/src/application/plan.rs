@@ -1,6 +1,7 @@
 //! `fleetctl plan`: what a gate would change, and its hash.
 
 mod contents;
+mod shown;
 
 use fleet_api::{Application, Run};
 use fleet_controller::{GatePlan, gate_plan};
@@ -127,12 +128,11 @@ fn action_lines(action: &Action, out: &mut String) {
         _ if action.shared => ", or shared as it is if another application owns it",
         _ => take_over,
     };
-    let line = format!("{mark} {} {}", action.id.kind, action.id.name);
+    let line = format!("{mark} {} {}", action.id.kind, shown::visible(&action.id.name));
     out.push_str(&format!("  {} ({word}{take_over})\n", paint(look, &line)));
     for change in &action.changes {
-        let shown = |value: &Option<serde_json::Value>| {
-            value.as_ref().map_or_else(|| "nothing".to_owned(), contents::short)
-        };
-        out.push_str(&format!("      {}: {} → {}\n", change.path, shown(&change.from), shown(&change.to)));
+        let (from, to) = (change.from.as_ref(), change.to.as_ref());
+        let path = shown::visible(&change.path.to_string());
+        out.push_str(&format!("      {path}: {}\n", shown::change(from, to)));
     }
 }

@@ -1,11 +1,11 @@
 //! `fleetctl status`: how far an application is, in words.
 
-use fleet_api::{Application, StepStatus, names};
+use fleet_api::{Application, StepPhase, StepStatus, names};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 use serde_json::json;
 
-use super::{Place, tree};
+use super::{Place, notable, tree};
 use crate::args::Output;
 use crate::exit::{Failure, Outcome};
 use crate::output::style::{self, paint};
@@ -43,13 +43,12 @@ pub(super) fn for_people(place: &Place, app: &Application, roster: &Roster, whol
         text.push('\n');
         let mut table = Table::new(["STEP", "TYPE", "PHASE", "TARGETS", "MESSAGE"]);
         for step in steps {
-            table.row([
-                step.name.clone(),
-                step.type_.clone(),
-                painted(&step.phase),
-                targets(step),
-                step.message.clone(),
-            ]);
+            let asks = step.phase == StepPhase::Suspending.as_str();
+            let message = match app.metadata.deletion_timestamp.is_some() && asks {
+                true => tree::NOT_ASKED.to_owned(),
+                false => step.message.clone(),
+            };
+            table.row([step.name.clone(), step.type_.clone(), painted(&step.phase), targets(step), message]);
         }
         text.push_str(&table.to_string());
     }
@@ -61,6 +60,10 @@ fn head(place: &Place, app: &Application) -> Table {
     let status = app.status.clone().unwrap_or_default();
     table.row(["Application".to_owned(), format!("{}/{}", place.namespace, app.name_any())]);
     table.row(["Phase".to_owned(), painted(status.status.as_str())]);
+    for one in notable::of(app) {
+        table.row([paint(style::WAITING, &one.what), one.said]);
+    }
+    let deleting = app.metadata.deletion_timestamp.is_some();
     if let Some(revision) = &status.latest_revision {
         let version = app.annotations().get(names::PUBLISH_VERSION);
         let version = version.map(|version| format!(" (publishVersion {version})")).unwrap_or_default();
@@ -68,16 +71,18 @@ fn head(place: &Place, app: &Application) -> Table {
     }
     if let Some(workflow) = &status.workflow {
         table.row(["Run".to_owned(), format!("{} {}", workflow.run, workflow.status)]);
-        if !workflow.message.is_empty() {
+        // Whatever the run waited for: the deletion doesn't.
+        if !workflow.message.is_empty() && !deleting {
             table.row(["Message".to_owned(), workflow.message.clone()]);
         }
-        let by_person = !workflow.finished && app.annotations().get(names::SUSPEND) == Some(&workflow.run);
+        let by_person =
+            !workflow.finished && !deleting && app.annotations().get(names::SUSPEND) == Some(&workflow.run);
         if by_person {
             table.row(["Suspended", "suspended by a person"]);
         }
         if by_person && workflow.gate.is_none() {
             table.row(["Go on".to_owned(), place.command("workflow resume")]);
-        } else if workflow.suspend || workflow.gate.is_some() {
+        } else if !deleting && (workflow.suspend || workflow.gate.is_some()) {
             table.row(["Look".to_owned(), place.command("plan")]);
             table.row(["Approve".to_owned(), place.command("workflow resume")]);
         }
@@ -85,7 +90,7 @@ fn head(place: &Place, app: &Application) -> Table {
     let said = status.workflow.as_ref().map(|workflow| workflow.message.as_str()).unwrap_or_default();
     let troubles =
         status.conditions.iter().filter(|condition| !condition.is_true() && !condition.message.is_empty());
-    for condition in troubles.filter(|condition| condition.message != said) {
+    for condition in troubles.filter(|condition| condition.message != said && !deleting) {
         table.row([condition.type_.clone(), format!("{}: {}", condition.reason, condition.message)]);
     }
     let unhealthy = status.services.iter().filter(|service| !service.healthy && !service.cluster.is_empty());

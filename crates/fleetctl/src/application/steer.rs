@@ -16,7 +16,7 @@ pub(super) async fn mark_run(
     annotation: &str,
     verb: &str,
 ) -> Outcome {
-    let app = place.application().await?;
+    let app = place.lasting(verb).await?;
     let run = place.run(&app).await?;
     let name = run.name_any();
     if phase_of(&run).is_over() {
@@ -38,7 +38,7 @@ pub(super) async fn mark_run(
 
 /// Asks for a new run of what the hub holds now.
 pub(super) async fn restart(environment: &Environment, place: &Place) -> Outcome {
-    let app = place.application().await?;
+    let app = place.lasting("restart").await?;
     annotate(place, &app, names::RESTART, json!(environment.now().to_string())).await?;
     environment.streams.line(&format!("Successfully restart workflow: {}", place.name))
 }

@@ -1,8 +1,9 @@
 //! The tree of a rollout: run, step, target, object.
 
-use fleet_api::{Application, AppliedResource, StepStatus, TargetStatus};
+use fleet_api::{Application, ApplicationStatus, AppliedResource, DriftStatus, StepStatus, TargetStatus};
 use kube::ResourceExt as _;
 
+use super::notable;
 use crate::output::style::{BAD, FAINT, GOOD, STRONG, WAITING, paint};
 use crate::roster::Roster;
 
@@ -15,11 +16,16 @@ pub(crate) enum Mark {
     Busy,
     /// A person is waited for.
     Gate,
+    /// Done, and not as it should be.
+    Notable,
     /// Done.
     Good,
     /// Failed.
     Bad,
 }
+
+/// What a gate says during a deletion: it waits for nobody's approval.
+pub(super) const NOT_ASKED: &str = "approval isn't asked for any more";
 
 /// The pictures of the spinner.
 const SPINNER: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
@@ -41,6 +47,7 @@ impl Mark {
             Self::Good => paint(GOOD, "✔"),
             Self::Bad => paint(BAD, "✘"),
             Self::Gate => paint(WAITING, "‖"),
+            Self::Notable => paint(WAITING, "!"),
             Self::Busy => {
                 let picture = frame.and_then(|frame| SPINNER.get(frame % SPINNER.len())).unwrap_or(&"…");
                 paint(WAITING, picture)
@@ -56,6 +63,8 @@ pub(crate) struct Node {
     name: String,
     note: String,
     below: Vec<Node>,
+    /// What it is, where its name alone is told.
+    word: &'static str,
 }
 
 impl Node {
@@ -85,14 +94,31 @@ impl Node {
 pub(crate) fn of(app: &Application, roster: &Roster) -> Node {
     let status = app.status.clone().unwrap_or_default();
     let workflow = status.workflow.clone().unwrap_or_default();
-    let below = workflow.steps.iter().map(|step| of_step(step, &status.applied_resources, roster)).collect();
+    let told = notable::of(app);
+    let mut below: Vec<Node> = told.iter().map(of_notable).collect();
+    let deleting = app.metadata.deletion_timestamp.is_some();
+    below.extend(workflow.steps.iter().map(|step| match of_step(step, &status, roster) {
+        gate if deleting && gate.mark == Mark::Gate => {
+            Node { mark: Mark::Idle, note: NOT_ASKED.to_owned(), ..gate }
+        }
+        node => node,
+    }));
     let run = if workflow.run.is_empty() { "no run yet".to_owned() } else { format!("run {}", workflow.run) };
-    let mark = if workflow.run.is_empty() { Mark::Busy } else { Mark::of(&workflow.status) };
-    Node { mark, name: app.name_any(), note: format!("{run}, {}", status.status.as_str()), below }
+    let mark = match Mark::of(&workflow.status) {
+        _ if deleting || workflow.run.is_empty() => Mark::Busy,
+        Mark::Good if !told.is_empty() => Mark::Notable,
+        mark => mark,
+    };
+    Node { mark, name: app.name_any(), note: format!("{run}, {}", status.status.as_str()), below, word: "" }
 }
 
-fn of_step(step: &StepStatus, applied: &[AppliedResource], roster: &Roster) -> Node {
-    let below: Vec<Node> = step.targets.iter().map(|target| of_target(target, applied, roster)).collect();
+fn of_notable(told: &notable::Notable) -> Node {
+    let (name, note) = (told.what.clone(), told.said.clone());
+    Node { mark: Mark::Notable, name, note, below: Vec::new(), word: "" }
+}
+
+fn of_step(step: &StepStatus, status: &ApplicationStatus, roster: &Roster) -> Node {
+    let below: Vec<Node> = step.targets.iter().map(|target| of_target(target, status, roster)).collect();
     let note = match step.phase.as_str() {
         "suspending" => {
             // The commands that it names are said by whoever shows the gate.
@@ -106,23 +132,40 @@ fn of_step(step: &StepStatus, applied: &[AppliedResource], roster: &Roster) -> N
         phase if step.message.is_empty() || phase == "skipped" => phase.to_owned(),
         phase => format!("{phase}: {}", step.message),
     };
-    Node { mark: Mark::of(&step.phase), name: step.name.clone(), note, below }
+    Node { mark: Mark::of(&step.phase), name: step.name.clone(), note, below, word: "step " }
 }
 
-fn of_target(target: &TargetStatus, applied: &[AppliedResource], roster: &Roster) -> Node {
+fn of_target(target: &TargetStatus, status: &ApplicationStatus, roster: &Roster) -> Node {
     let mark = Mark::of(&target.phase);
     let mut note = target.phase.clone();
     if target.total > 0 {
         note.push_str(&format!(", {}/{} objects", target.applied, target.total));
     }
-    let objects = objects_of(target, applied);
+    let objects = objects_of(target, &status.applied_resources);
     let named = objects.iter().any(|object| about(object, &target.message).is_some());
     if !target.message.is_empty() && !named {
         note.push_str(&format!(": {}", target.message));
     }
-    let below = objects.into_iter().map(|object| of_object(object, target, mark, named)).collect();
+    let of_one = |object: &AppliedResource| match drift_of(object, &status.drift) {
+        Some(drift) if mark == Mark::Good => of_drift(object, drift),
+        _ => of_object(object, target, mark, named),
+    };
+    let below = objects.into_iter().map(of_one).collect();
     let name = format!("{}, namespace {}", roster.label(&target.cluster), target.namespace);
-    Node { mark, name, note, below }
+    Node { mark, name, note, below, word: "" }
+}
+
+fn drift_of<'d>(object: &AppliedResource, drift: &'d [DriftStatus]) -> Option<&'d DriftStatus> {
+    let place = (&object.cluster, &object.kind, &object.namespace, &object.name);
+    drift.iter().find(|drift| (&drift.cluster, &drift.kind, &drift.namespace, &drift.name) == place)
+}
+
+/// An object that was delivered and isn't as it was.
+fn of_drift(object: &AppliedResource, drift: &DriftStatus) -> Node {
+    let fields = if drift.fields.is_empty() { "it was deleted".to_owned() } else { drift.fields.join(", ") };
+    let name = format!("{} {}", object.kind, object.name);
+    let note = format!("differs ({}): {fields}", drift.state.as_str());
+    Node { mark: Mark::Notable, name, note, below: Vec::new(), word: "" }
 }
 
 /// What stands on a target. Before its turn that is nothing of its step.
@@ -154,7 +197,7 @@ fn of_object(object: &AppliedResource, target: &TargetStatus, of_target: Mark, n
         (_, None) => (Mark::Busy, ""),
     };
     let note = note.to_owned();
-    Node { mark, name: format!("{} {}", object.kind, object.name), note, below: Vec::new() }
+    Node { mark, name: format!("{} {}", object.kind, object.name), note, below: Vec::new(), word: "" }
 }
 
 /// What a target's message says about an object, if it is the one that it names.
@@ -195,7 +238,7 @@ impl Changes {
         if node.mark == Mark::Idle && node.note.starts_with("pending") {
             return;
         }
-        let word = if depth == 0 { "step " } else { "" };
+        let word = node.word;
         let state = match (node.mark, node.note.as_str()) {
             (Mark::Good, "") => "done",
             (Mark::Bad, "") => "failed",
@@ -287,6 +330,46 @@ mod tests {
             "    Deployment web: done",
         ];
         assert_eq!(second, expected);
+    }
+
+    /// Whoever looks at a cordoned or changed member, or at a deletion, must not see that all is well.
+    #[test]
+    fn what_holds_or_differs_is_said() {
+        let mut app = app("succeeded", "");
+        let status = app.status.as_mut().unwrap();
+        status.workflow.as_mut().unwrap().status = "succeeded".to_owned();
+        status.workflow.as_mut().unwrap().steps[0].phase = "suspending".to_owned();
+        for (type_, reason) in [("Held", "Cordoned"), ("Drifted", "Reported")] {
+            let condition = fleet_api::Condition::new(type_, true, reason, format!("{type_} in words"));
+            status.conditions.push(condition);
+        }
+        status.drift = serde_json::from_value(json!([{
+            "cluster": "mc-1", "apiVersion": "v1", "kind": "Service", "name": "web", "namespace": "demo",
+            "state": "Reported", "fields": [".spec.type"],
+        }]))
+        .unwrap();
+        let text = |app: &Application| plain(&of(app, &Roster::default()).lines(None));
+        let seen = text(&app);
+        let lines: Vec<&str> = seen.lines().take(3).collect();
+        assert!(lines[0].starts_with("! web"), "{seen}");
+        assert_eq!(lines[1], "├─ ! Held  Cordoned: Held in words");
+        assert_eq!(lines[2], "├─ ! Drifted  Reported: Drifted in words");
+        assert!(seen.contains("! Service web  differs (Reported): .spec.type"), "{seen}");
+        assert!(seen.contains("‖ first"), "{seen}");
+        let now = jiff::Timestamp::UNIX_EPOCH;
+        app.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now));
+        let status = app.status.as_mut().unwrap();
+        status.status = fleet_api::Phase::Deleting;
+        status.services = serde_json::from_value(json!([
+            { "name": "web", "healthy": false, "message": "deleting: mc-1/demo: no answer" },
+        ]))
+        .unwrap();
+        let seen = text(&app);
+        assert!(seen.starts_with("… web") && !seen.contains('‖'), "{seen}");
+        assert!(
+            seen.contains("! Deleting  being deleted since 1970-01-01T00:00:00Z: mc-1/demo: no answer"),
+            "{seen}"
+        );
     }
 
     /// What was never sent, or isn't known to have arrived, must not look done.

@@ -13,7 +13,8 @@ use super::OutputArgs;
     fleetctl install --set referenced.secrets=true --set members.credentialsNamespaces=[vela-system]\n  \
     fleetctl install --no-controller          # for: fleetctl controller --kubeconfig HUB\n  \
     fleetctl install --dry-run -o yaml        # what would be applied; asks no hub\n\n\
-    Does what the Helm chart does, and takes its values. Again on an installation it upgrades. \
+    Does what the Helm chart does, and takes its values. Again on an installation it upgrades, and keeps the values \
+    that were given before, but for those given now. \
     Without -n it is the namespace fleetctl-system.")]
 pub struct InstallArgs {
     /// A value of the chart, such as referenced.secrets=true; repeatable
@@ -28,6 +29,9 @@ pub struct InstallArgs {
     /// How many controllers run
     #[arg(long, value_name = "N")]
     pub replicas: Option<u32>,
+    /// Forget the values that were given to earlier installations here; without it they count on
+    #[arg(long)]
+    pub reset_values: bool,
     /// Leave out the Deployment: the controller runs elsewhere
     #[arg(long)]
     pub no_controller: bool,

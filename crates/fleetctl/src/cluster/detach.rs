@@ -1,11 +1,11 @@
 //! `fleetctl cluster detach`: a member leaves the fleet, and what happens to its objects is said.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use fleet_api::{ApplicationRevision, ManagedCluster, names};
+use fleet_api::{ApplicationRevision, ManagedCluster, ObjectId, names};
 use fleet_controller::{Clearing, Loaded, known_kinds, read_revision};
-use fleet_members::{Acting, Members, Options, Transport, TransportError};
+use fleet_members::{Acting, MemberError, Members, Options, Transport, TransportError};
 use kube::ResourceExt as _;
 use kube::api::Api;
 use serde_json::json;
@@ -85,21 +85,23 @@ pub(super) async fn run(environment: &Environment, hub: &Hub, arguments: &Detach
         }
     };
     // From here on the controller leaves it alone, and the list says why.
-    let why = format!("being detached, its objects are {}", fate.as_str());
+    let why = format!("{}, its objects are {}", names::BEING_DETACHED, fate.as_str());
     let marked =
         json!({ "metadata": { "annotations": { names::CORDONED: why, names::DETACHING: fate.as_str() } } });
     record::patch(&hub.cluster, &name, &marked).await?;
     let hub_uid = record::hub_uid(&hub.cluster).await?;
     let objects: usize = held.iter().map(Holding::objects).sum();
+    let mut done = 0;
     if let Some(way) = &way {
-        if objects > 0 {
-            note(&format!(
-                "{}: {} of its applications are {}",
-                label(member),
-                plural(objects, "object", "objects"),
-                fate.as_str()
-            ));
-            clear(hub, way, member, &held, &hub_uid, fate).await?;
+        if held.iter().any(|holding| holding.entry.is_some()) {
+            note(&format!("{}: what its applications have there is {}", label(member), fate.as_str()));
+            let cleared = clear(hub, way, member, &held, &hub_uid, fate).await?;
+            done = cleared.done.len();
+            for (id, why) in &cleared.left {
+                note(&format!(
+                    "warning: {id}: {why}; where it is there, it stays as it is, our labels included"
+                ));
+            }
         }
         let hub_hash = names::hub_hash(&hub_uid);
         if let Some(account) = Account::recorded(member, &hub_hash) {
@@ -114,10 +116,10 @@ pub(super) async fn run(environment: &Environment, hub: &Hub, arguments: &Detach
     }
     record::forget(&hub.cluster, &name).await?;
     let end = match (objects, &way) {
-        (0, _) => String::new(),
-        (_, Some(_)) => {
-            format!("; {} {} there", plural(objects, "object was", "objects were"), fate.as_str())
+        (_, Some(_)) if done > 0 => {
+            format!("; {} {} there", plural(done, "object was", "objects were"), fate.as_str())
         }
+        (0, _) | (_, Some(_)) => String::new(),
         (_, None) => format!("; {} there, unreached", plural(objects, "object stays", "objects stay")),
     };
     environment.streams.line(&format!("managedcluster {} detached{end}", label(member)))
@@ -147,7 +149,7 @@ async fn fate(
     all.dedup();
     let of = if all.is_empty() { String::new() } else { format!(" of {}", all.join(", ")) };
     let question = format!(
-        "{} has {}{of}: keep or delete them, or give up? [k/d/N]",
+        "{} has up to {}{of}: keep or delete them, or give up? [k/d/N]",
         label(member),
         plural(objects, "object", "objects"),
     );
@@ -191,6 +193,13 @@ impl Transport for Only {
     }
 }
 
+/// What became of what is on record there.
+struct Cleared {
+    done: BTreeSet<ObjectId>,
+    /// What the member lets nobody read or change, and why: it can't be kept from that, and needn't be deleted.
+    left: Vec<(ObjectId, MemberError)>,
+}
+
 async fn clear(
     hub: &Hub,
     way: &Admin,
@@ -198,7 +207,7 @@ async fn clear(
     held: &[Holding],
     hub_uid: &str,
     fate: Fate,
-) -> Outcome {
+) -> Outcome<Cleared> {
     let stop = CancellationToken::new();
     let _ends = stop.clone().drop_guard();
     let transport = Arc::new(Only(way.cluster.client.clone()));
@@ -216,28 +225,53 @@ async fn clear(
             free.insert(revision(hub, &holding.namespace, &holding.revision).await?);
         }
     }
+    let clearings: Vec<(String, Clearing)> = held
+        .iter()
+        .filter_map(|holding| {
+            let owner = names::owner_hash(hub_uid, &holding.namespace, &holding.application);
+            let revision = revisions.get(&(holding.namespace.clone(), holding.revision.clone()));
+            let revision = revision.and_then(Option::as_deref);
+            let clearing = Clearing::of(holding.entry.as_ref()?, revision, &owner, fate == Fate::Keep);
+            Some((holding.shown(), clearing))
+        })
+        .collect();
+    carry_out(&member, &clearings, fate).await.map_err(|why| {
+        let or_leave = match fate {
+            Fate::Delete => ", or leave what is there with --keep-objects",
+            Fate::Keep => "",
+        };
+        Failure::failed(format!(
+            "not everything was {} on {}: {why}; it is cordoned until then: repeat this{or_leave}",
+            fate.as_str(),
+            label(cluster)
+        ))
+    })
+}
+
+/// Does what can be done.
+///
+/// # Errors
+/// What must be tried again.
+async fn carry_out(member: &Acting, clearings: &[(String, Clearing)], fate: Fate) -> Result<Cleared, String> {
+    let mut all = Cleared { done: BTreeSet::new(), left: Vec::new() };
     let mut refused = None;
     for _ in 0..ROUNDS {
         refused = None;
-        for holding in held {
-            let Some(entry) = &holding.entry else { continue };
-            let owner = names::owner_hash(hub_uid, &holding.namespace, &holding.application);
-            let revision = revisions.get(&(holding.namespace.clone(), holding.revision.clone()));
-            let clearing =
-                Clearing::of(entry, revision.and_then(Option::as_deref), &owner, fate == Fate::Keep);
-            if let Err(error) = clearing.carry_out(&member).await {
-                refused = Some(format!("{}: {error}", holding.shown()));
+        all.left.clear();
+        for (shown, clearing) in clearings {
+            let cleared = clearing.attempt(member).await;
+            all.done.extend(cleared.done);
+            for (id, error) in cleared.refused {
+                // What stays anyway holds nobody up, unless the member may answer when asked again.
+                if fate == Fate::Keep && !error.is_transient() {
+                    all.left.push((id, error));
+                } else {
+                    refused = Some(format!("{shown}: {id}: {error}"));
+                }
             }
         }
     }
-    match refused {
-        None => Ok(()),
-        Some(why) => Err(Failure::failed(format!(
-            "not everything was {} on {}: {why}; it is cordoned until then: repeat this, or leave what is there with --keep-objects",
-            fate.as_str(),
-            label(cluster)
-        ))),
-    }
+    refused.map_or(Ok(all), Err)
 }
 
 /// The revision that is there, for its garbage-collect policies; without one everything goes.
@@ -252,4 +286,89 @@ async fn revision(hub: &Hub, namespace: &str, name: &str) -> Outcome<Option<Arc<
     }
     let read = read_revision(&hub.cluster.client, namespace, name).await;
     read.map(Some).map_err(|why| Failure::failed(format!("{doing}: {why}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use fleet_api::{ManagedClusterSpec, Owned, Target, TargetInventory};
+    use kube::client::Body;
+
+    use super::*;
+
+    /// A member that knows `web/kept`, refuses everything in `default`, and answers `code` for the rest.
+    fn member(code: u16) -> Acting {
+        let answer = move |path: &str| match path {
+            "/api/v1/namespaces/web/configmaps/kept" => (
+                200,
+                json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "kept", "namespace": "web",
+                    "uid": "u", "resourceVersion": "1", "labels": {names::OWNER: "owner"}}}),
+            ),
+            "/api/v1/namespaces/kube-system" if code == 404 => (
+                200,
+                json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-system", "uid": "k"}}),
+            ),
+            path => {
+                let code = if path.contains("/default/") { 403 } else { code };
+                (
+                    code,
+                    json!({"kind": "Status", "status": "Failure", "code": code, "message": "forbidden", "reason": "x"}),
+                )
+            }
+        };
+        let service = tower::service_fn(move |request: http::Request<Body>| {
+            let (code, body) = answer(request.uri().path());
+            let answer =
+                http::Response::builder().status(code).body(Body::from(body.to_string().into_bytes()));
+            async move { Ok::<_, Infallible>(answer.unwrap()) }
+        });
+        let client = kube::Client::new(service, "default");
+        let stop = CancellationToken::new();
+        let members =
+            Members::new(Arc::new(Only(client)), known_kinds(), Options::default(), stop, Box::new(|_| {}));
+        members.upsert(ManagedCluster::new("mb", ManagedClusterSpec::default()));
+        Acting::new(members.get("mb").unwrap(), None)
+    }
+
+    fn clearing(namespaces: &[&str], keep: bool) -> Vec<(String, Clearing)> {
+        let entry = TargetInventory {
+            target: Target { cluster: "mb".to_owned(), namespace: "web".to_owned() },
+            layers: Vec::new(),
+            objects: namespaces
+                .iter()
+                .map(|namespace| {
+                    let id = ObjectId {
+                        api_version: "v1".to_owned(),
+                        kind: "ConfigMap".to_owned(),
+                        namespace: (*namespace).to_owned(),
+                        name: "kept".to_owned(),
+                    };
+                    (id, Owned::default())
+                })
+                .collect(),
+        };
+        vec![("demo/web".to_owned(), Clearing::of(&entry, None, "owner", keep))]
+    }
+
+    /// Broken: a member whose account may not look everywhere can never leave.
+    #[tokio::test]
+    async fn what_may_not_be_read_holds_up_no_keeping() {
+        let member = member(404);
+        let cleared = carry_out(&member, &clearing(&["default", "web"], true), Fate::Keep).await.unwrap();
+        assert_eq!((cleared.done.len(), cleared.left.len()), (1, 1));
+        let (id, why) = &cleared.left[0];
+        assert_eq!((id.namespace.as_str(), why.is_transient()), ("default", false), "{why}");
+        // To be deleted it would have to be read, and nothing is counted that wasn't there.
+        let why = carry_out(&member, &clearing(&["default"], false), Fate::Delete).await.err().unwrap();
+        assert!(why.contains("ConfigMap default/kept") && why.contains("forbidden"), "{why}");
+        let none = carry_out(&member, &clearing(&["elsewhere"], true), Fate::Keep).await.unwrap();
+        assert!(none.done.is_empty() && none.left.is_empty());
+    }
+
+    /// What may answer later is asked again, not left with our labels.
+    #[tokio::test]
+    async fn a_busy_member_is_asked_again() {
+        assert!(carry_out(&member(429), &clearing(&["elsewhere"], true), Fate::Keep).await.is_err());
+    }
 }

@@ -141,9 +141,19 @@ impl Holding {
         format!("{}/{}", self.namespace, self.application)
     }
 
-    /// How many objects may be there.
+    /// How many objects may be there, without the namespace that was made for them.
     pub(crate) fn objects(&self) -> usize {
-        self.entry.as_ref().map_or(0, |entry| entry.objects.len())
+        let listed = self.entry.iter().flat_map(|entry| entry.objects.values());
+        listed.filter(|owned| !owned.made_namespace).count()
+    }
+
+    /// The same in words. What is listed before a delivery is done may never have been made.
+    pub(crate) fn objects_in_words(&self) -> String {
+        match self.objects() {
+            0 => "0".to_owned(),
+            some if self.revision.is_empty() => format!("up to {some}"),
+            some => some.to_string(),
+        }
     }
 
     /// For programs.

@@ -1,8 +1,12 @@
 //! `fleetctl cluster join`: everything is checked before anything is written anywhere.
 
+use std::time::Duration;
+
 use fleet_api::names;
 use fleet_members::Identity as Shown;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
+use kube::ResourceExt as _;
 use kube::api::Api;
 use serde_json::{Value, json};
 
@@ -14,9 +18,11 @@ use super::naming::{self, Claim};
 use super::profile::{DELIVER, Profile};
 use super::record::{self, Registration};
 use super::rights::{self, Need, Right};
+use super::trouble::Door;
+use crate::access::Cluster;
 use crate::args::JoinArgs;
 use crate::environment::Environment;
-use crate::exit::{Failure, Outcome};
+use crate::exit::{Exit, Failure, Outcome};
 use crate::roster::Roster;
 use crate::version::write;
 
@@ -49,19 +55,42 @@ pub(super) async fn run(environment: &Environment, hub: &Hub, arguments: &JoinAr
     if arguments.dry_run {
         return tell(environment, arguments, &plan, &[]);
     }
-    let note = |text: String| environment.streams.note(&text);
-    let now = environment.now();
     let shown = match &plan.access {
         How::Own(shown) => shown.clone(),
         How::Account(account, _) => {
             if !plan.make.is_empty() {
-                note(format!("making account {} on {}", account.shown(), plan.endpoint));
-                member::make(&way.cluster, &plan.hub, &plan.make).await?;
+                let text = format!("making account {} on {}", account.shown(), plan.endpoint);
+                environment.streams.note(&text);
             }
-            let token = account.token_name(&plan.hub);
-            Shown::Token(member::issue(&way.cluster, &plan.hub, account, &token).await?.into())
+            let made = async {
+                if !plan.make.is_empty() {
+                    member::make(&way.cluster, &plan.hub, &plan.make).await?;
+                }
+                member::issue(&way.cluster, &plan.hub, account, &account.token_name(&plan.hub)).await
+            };
+            Shown::Token(made.await.map_err(|failure| plan.stays(failure))?.into())
         }
     };
+    let missing = admit(environment, hub, arguments, &way, &plan, shown);
+    let missing = missing.await.map_err(|failure| plan.stays(failure))?;
+    if let How::Account(account, _) = &plan.access {
+        let keep = account.token_name(&plan.hub);
+        member::revoke(&way.cluster, &plan.hub, account, Some(&keep)).await?;
+    }
+    tell(environment, arguments, &plan, &missing)
+}
+
+/// Tries the credentials and registers the member with them; answers which rights they lack.
+async fn admit(
+    environment: &Environment,
+    hub: &Hub,
+    arguments: &JoinArgs,
+    way: &Way,
+    plan: &Plan,
+    shown: Shown,
+) -> Outcome<Vec<Right>> {
+    let note = |text: String| environment.streams.note(&text);
+    let now = environment.now();
     let plugin = matches!(shown, Shown::Plugin(_));
     let credentials = way.credentials(&plan.endpoint, shown)?;
     let (needs, patient) = plan.access.expected(&plan.hub);
@@ -78,7 +107,7 @@ pub(super) async fn run(environment: &Environment, hub: &Hub, arguments: &JoinAr
     };
     if patient && !missing.is_empty() {
         return Err(Failure::refused(format!(
-            "the account was made, and still may not: {}; does something on the member refuse it? The same command again goes on from here",
+            "the account was made, and still may not: {}; does something on the member refuse it?",
             list(&missing)
         )));
     }
@@ -94,11 +123,56 @@ pub(super) async fn run(environment: &Environment, hub: &Hub, arguments: &JoinAr
     // Read again: somebody may have joined meanwhile.
     let roster = Roster::load(&hub.cluster).await?;
     record::register(&hub.cluster, &roster, &registration, now).await?;
-    if let How::Account(account, _) = &plan.access {
-        let keep = account.token_name(&plan.hub);
-        member::revoke(&way.cluster, &plan.hub, account, Some(&keep)).await?;
+    Ok(missing)
+}
+
+impl Plan {
+    /// What is left on the member by a join that was cut short, said with why it was.
+    fn stays(&self, failure: Failure) -> Failure {
+        let How::Account(account, _) = &self.access else { return failure };
+        let made = if account.given { "a token of" } else { "the account" };
+        Failure::new(
+            failure.exit,
+            format!(
+                "{}; {made} {} stays on the member: the same command again goes on from here, or take it away there: {}",
+                failure.message,
+                account.shown(),
+                account::removal(account, &self.hub)
+            ),
+        )
     }
-    tell(environment, arguments, &plan, &missing)
+}
+
+/// Whether the cluster answers at the address that the controller will use, before anything is made on it. Whether it
+/// lets the kubeconfig's own credentials in there is another matter.
+async fn answers(
+    way: &Way,
+    endpoint: &str,
+    identity: &Identity,
+    deadline: Duration,
+    now: Timestamp,
+) -> Outcome {
+    if endpoint == way.server {
+        return Ok(());
+    }
+    let shown = match member::own_identity(way) {
+        Ok(Shown::Plugin(_)) | Err(_) => Shown::Token(String::new().into()),
+        Ok(shown) => shown,
+    };
+    let client = way.credentials(endpoint, shown)?.client();
+    let client = client.map_err(|error| Failure::usage(format!("--endpoint {endpoint}: {error}")))?;
+    let cluster = Cluster::of_member(client, "the member", endpoint, deadline);
+    let door = Door { server: endpoint, ..way.door() };
+    match member::identify(&cluster, &door, now).await {
+        Ok(found) if found.uid != identity.uid => Err(Failure::refused(format!(
+            "{endpoint} is another cluster (UID {}) than the one that was checked (UID {}); check --endpoint; nothing was made",
+            found.uid, identity.uid
+        ))),
+        Err(failure) if failure.exit != Exit::Refused => {
+            Err(Failure::new(failure.exit, format!("--endpoint {failure}; nothing was made")))
+        }
+        _ => Ok(()),
+    }
 }
 
 async fn check(
@@ -120,6 +194,7 @@ async fn check(
     way.credentials(&endpoint, Shown::Token(String::new().into()))?;
     let identity = member::identify(&way.cluster, &way.door(), environment.now()).await?;
     let warning = member::supported(&identity.version)?;
+    answers(way, &endpoint, &identity, hub.cluster.deadline, environment.now()).await?;
     let roster = Roster::load(&hub.cluster).await?;
     let hub_uid = record::hub_uid(&hub.cluster).await?;
     let claim = Claim {
@@ -129,7 +204,13 @@ async fn check(
         hub_uid: &hub_uid,
         called: hub.called,
     };
-    claim.judge(&roster)?;
+    let known = claim.judge(&roster)?;
+    if known.is_some_and(|member| member.annotations().contains_key(names::DETACHING)) {
+        return Err(Failure::refused(format!(
+            "member {name} is being detached; complete that first: {} cluster detach {name}; then join it anew",
+            hub.called
+        )));
+    }
     record::secret_is_free(&hub.cluster, &name).await?;
     let lacking = rights::missing(&hub.cluster, &record::needs()).await?;
     if !lacking.is_empty() {
@@ -154,6 +235,13 @@ async fn check(
         ));
     }
     Ok(Plan { name, alias: arguments.alias.clone(), endpoint, identity, hub: hub_hash, access, make })
+}
+
+/// `kubectl create namespace` takes one name.
+fn creating(namespaces: &[String]) -> String {
+    let each: Vec<String> =
+        namespaces.iter().map(|name| format!("kubectl create namespace {name}")).collect();
+    each.join("; ")
 }
 
 fn how(arguments: &JoinArgs, way: &Way, hub: &str, profile: Profile) -> Outcome<How> {
@@ -184,9 +272,9 @@ pub(super) async fn prepare(
     }
     if !absent.is_empty() {
         return Err(Failure::not_found(format!(
-            "the member has no namespace {}; an account for a few namespaces can't make them: kubectl create namespace {}",
+            "the member has no namespace {}; an account for a few namespaces can't make them: {}",
             absent.join(", "),
-            absent.join(" ")
+            creating(&absent)
         )));
     }
     if account.given {

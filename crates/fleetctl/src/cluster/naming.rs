@@ -113,7 +113,7 @@ pub(crate) fn free(roster: &Roster, name: &str, alias: Option<&str>, own: &str) 
 
 fn taken(what: &str, word: &str, by: &ManagedCluster) -> Failure {
     Failure::refused(format!(
-        "the {what} {word:?} is taken: it means member {}; choose another one with --{what}",
+        "the {what} {word:?} is taken: it means member {}; choose another {what}",
         shown(by)
     ))
 }

@@ -88,7 +88,7 @@ fn applications(holdings: &[Holding]) -> String {
             holding.shown(),
             holding.target.clone(),
             or_dash(&holding.revision),
-            holding.objects().to_string(),
+            holding.objects_in_words(),
             or_dash(&holding.pends),
         ]);
     }

@@ -20,6 +20,9 @@ const LONGEST: SignedDuration = SignedDuration::from_hours(24 * 31);
 
 pub(super) async fn hold(environment: &Environment, global: &Global, arguments: &DriftHoldArgs) -> Outcome {
     let lasts = SignedDuration::try_from(arguments.lasts).unwrap_or(SignedDuration::MAX);
+    if lasts <= SignedDuration::ZERO {
+        return Err(Failure::usage("--for is no time at all; write how long, as in 2h"));
+    }
     if lasts > LONGEST {
         return Err(Failure::usage("--for is more than 31 days; a hold is for work by hand: give its end"));
     }
@@ -27,7 +30,7 @@ pub(super) async fn hold(environment: &Environment, global: &Global, arguments: 
         return Err(Failure::usage("--reason is empty; say why, others will wonder"));
     }
     let place = Place::find(environment, global, &arguments.app).await?;
-    let app = place.application().await?;
+    let app = place.lasting("hold").await?;
     let roster = Roster::load(&place.hub).await?;
     let chosen = roster.select(&arguments.members)?;
     let until = environment.now().checked_add(lasts).map_err(|error| Failure::usage(error.to_string()))?;
@@ -65,6 +68,7 @@ pub(super) async fn release(
     arguments: &DriftReleaseArgs,
 ) -> Outcome {
     let place = Place::find(environment, global, &arguments.app).await?;
+    let found = place.application().await;
     let members: Vec<String> = match arguments.members.members.as_slice() {
         [] => Vec::new(),
         wanted => {
@@ -95,6 +99,8 @@ pub(super) async fn release(
         }
     }
     if released.is_empty() {
+        // A hold may outlast its Application; a name that means nothing is a mistake.
+        found?;
         environment.streams.note(&format!("nobody holds {}{}", place.name, where_(&members)));
         return Ok(());
     }

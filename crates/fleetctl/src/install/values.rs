@@ -104,11 +104,9 @@ pub(super) enum ManagedClusters {
     Never,
 }
 
-/// The values that a command line asks for.
-pub(super) fn read(arguments: &InstallArgs) -> Outcome<Values> {
-    let mut tree: Value = serde_saphyr::from_str(DEFAULTS).map_err(|error| {
-        Failure::failed(format!("the chart's values can't be read: {error}; this is a defect"))
-    })?;
+/// What a command line says of the values.
+pub(super) fn given(arguments: &InstallArgs) -> Outcome<Value> {
+    let mut tree = Value::Object(Map::new());
     for path in &arguments.values {
         let text = std::fs::read_to_string(path).map_err(|error| Failure::file(path, &error))?;
         let place = path.display();
@@ -131,6 +129,15 @@ pub(super) fn read(arguments: &InstallArgs) -> Outcome<Values> {
     if arguments.take_over {
         merge(&mut tree, serde_json::json!({ "takeOver": true }));
     }
+    Ok(tree)
+}
+
+/// The chart's defaults with what was given.
+pub(super) fn complete(given: &Value) -> Outcome<Values> {
+    let mut tree: Value = serde_saphyr::from_str(DEFAULTS).map_err(|error| {
+        Failure::failed(format!("the chart's values can't be read: {error}; this is a defect"))
+    })?;
+    merge(&mut tree, given.clone());
     let values = Values::deserialize(&tree).map_err(|error| {
         Failure::usage(format!("the values make no sense: {error}; charts/fleetctl/values.yaml lists them"))
     })?;
@@ -222,7 +229,7 @@ pub(super) fn is_name(text: &str) -> bool {
 }
 
 /// Maps are merged, everything else is replaced; as helm does.
-fn merge(into: &mut Value, from: Value) {
+pub(super) fn merge(into: &mut Value, from: Value) {
     match (into, from) {
         (Value::Object(into), Value::Object(from)) => {
             for (key, value) in from {
@@ -272,14 +279,14 @@ fn setting_of(setting: &str) -> Outcome<Value> {
 
 fn image_of(image: &str) -> Outcome<Value> {
     if let Some((repository, digest)) = image.split_once('@') {
-        return Ok(serde_json::json!({ "repository": repository, "digest": digest }));
+        return Ok(serde_json::json!({ "repository": repository, "tag": "", "digest": digest }));
     }
     // A colon in the part before the last slash is a registry's port.
     let name = image.rfind('/').map_or(0, |slash| slash + 1);
     match image.get(name..).and_then(|name| name.split_once(':')) {
         Some((_, tag)) if !tag.is_empty() => {
             let repository = image.strip_suffix(tag).and_then(|rest| rest.strip_suffix(':')).unwrap_or(image);
-            Ok(serde_json::json!({ "repository": repository, "tag": tag }))
+            Ok(serde_json::json!({ "repository": repository, "tag": tag, "digest": "" }))
         }
         _ => {
             Err(Failure::usage(format!("--image {image}: which tag? Write it as NAME:TAG or NAME@sha256:…")))
@@ -301,6 +308,7 @@ mod tests {
             replicas: None,
             no_controller: false,
             take_over: false,
+            reset_values: false,
             dry_run: false,
             wait: false,
             timeout: std::time::Duration::ZERO,
@@ -309,7 +317,10 @@ mod tests {
     }
 
     fn with(settings: &[&str]) -> Outcome<Values> {
-        read(&InstallArgs { set: settings.iter().map(|s| (*s).to_owned()).collect(), ..arguments() })
+        complete(&given(&InstallArgs {
+            set: settings.iter().map(|s| (*s).to_owned()).collect(),
+            ..arguments()
+        })?)
     }
 
     /// The struct above and the chart's file can't drift apart: every value is in both.
@@ -350,9 +361,15 @@ mod tests {
 
     #[test]
     fn images_are_taken_apart() {
-        assert_eq!(image_of("r:5000/a/b:v1").unwrap(), json!({ "repository": "r:5000/a/b", "tag": "v1" }));
-        assert_eq!(image_of("b:v1").unwrap(), json!({ "repository": "b", "tag": "v1" }));
-        assert_eq!(image_of("a/b@sha256:0").unwrap(), json!({ "repository": "a/b", "digest": "sha256:0" }));
+        assert_eq!(
+            image_of("r:5000/a/b:v1").unwrap(),
+            json!({ "repository": "r:5000/a/b", "tag": "v1", "digest": "" })
+        );
+        assert_eq!(image_of("b:v1").unwrap(), json!({ "repository": "b", "tag": "v1", "digest": "" }));
+        assert_eq!(
+            image_of("a/b@sha256:0").unwrap(),
+            json!({ "repository": "a/b", "tag": "", "digest": "sha256:0" })
+        );
         assert!(image_of("r:5000/a/b").is_err() && image_of("a/b:").is_err());
     }
 }

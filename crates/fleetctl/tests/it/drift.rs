@@ -42,6 +42,9 @@ async fn an_edit_at_three_in_the_morning() {
     let item = &told["items"][0];
     assert_eq!((item["state"].as_str(), item["cluster"].as_str()), (Some("Held"), Some("mc-bj1")), "{told}");
     assert_eq!(item["object"], "Deployment demo/web-demo");
+    let status = line.done("fleetctl status web-demo -n demo").await;
+    let drifted = status.lines().any(|row| row.starts_with("Drifted") && row.contains("mc-bj1"));
+    assert!(drifted, "{status}");
     let other = line.run("fleetctl drift release web-demo -n demo -m cluster1-hangzhou").await;
     assert!(other.err.contains("nobody holds web-demo on mc-hz1"), "{other:?}");
     line.done("fleetctl drift release web-demo -n demo -m cluster1-beijing").await;

@@ -173,6 +173,19 @@ async fn a_deletion_that_waits_says_what_for() {
     let said = line.fails("fleetctl delete web-demo -n demo --wait --timeout 2s", 5).await;
     assert!(said.contains("mc-bj1"), "{said}");
     assert_eq!(said.matches("fleetctl delete web-demo -n demo --force").count(), 1, "{said}");
+    // Until then nothing about it can be decided, and whoever looks is told why.
+    for words in ["workflow resume", "workflow restart", "workflow suspend"] {
+        let said = line.fails(&format!("fleetctl {words} web-demo -n demo"), 4).await;
+        assert!(said.contains("is being deleted since") && said.contains("mc-bj1"), "{words}: {said}");
+    }
+    line.fails("fleetctl drift hold web-demo -n demo -m all --for 1h --reason x", 4).await;
+    for tree in ["", " --tree"] {
+        let seen = line.done(&format!("fleetctl status web-demo -n demo{tree}")).await;
+        assert!(seen.contains("being deleted since") && seen.contains("mc-bj1"), "{seen}");
+        assert!(!seen.contains("workflow resume"), "{seen}");
+    }
+    let ran = line.run("fleetctl workflow list -n demo --waiting").await;
+    assert!(ran.err.contains("nothing waits"), "{ran:?}");
     line.done("fleetctl delete web-demo -n demo --orphan --force --wait --timeout 30s").await;
     fleet.shutdown().await;
 }

@@ -9,9 +9,7 @@ use kube::api::Api;
 use serde_json::Value;
 
 use super::super::Place;
-
-/// Longer values are cut.
-const LONGEST: usize = 160;
+use super::shown;
 
 /// The objects of a revision.
 pub(crate) struct Contents {
@@ -93,26 +91,8 @@ fn leaves(value: &Value, path: &mut String, lines: &mut Vec<String>) {
                 path.truncate(length);
             }
         }
-        leaf => lines.push(format!("{path}: {}", short(leaf))),
+        leaf => lines.push(format!("{}: {}", shown::visible(path), shown::short(leaf))),
     }
-}
-
-/// A value in one line.
-pub(super) fn short(value: &Value) -> String {
-    let text = match value {
-        Value::String(text) if !text.contains(['\n', '"']) && !text.is_empty() => text.clone(),
-        Value::String(text) if text.contains('\n') => {
-            // Several lines are easier to read on one than with escapes.
-            text.split_whitespace().collect::<Vec<_>>().join(" ")
-        }
-        other => other.to_string(),
-    };
-    let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if clean.chars().count() <= LONGEST {
-        return clean;
-    }
-    let head: String = clean.chars().take(LONGEST).collect();
-    format!("{head}…")
 }
 
 #[cfg(test)]
@@ -128,7 +108,7 @@ mod tests {
         leaves(&object, &mut String::new(), &mut lines);
         lines.sort();
         let expected = [
-            ".data[\"config.json\"]: { x }",
+            ".data[\"config.json\"]: \"{\\n  x\\n}\\n\"",
             ".spec.containers[web].image: a",
             ".spec.empty: {}",
             ".spec.replicas: 5",

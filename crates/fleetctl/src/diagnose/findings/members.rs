@@ -10,7 +10,9 @@ use super::{Finding, Snapshot};
 
 pub(super) fn findings(snapshot: &Snapshot) -> Vec<Finding> {
     let mut all = Vec::new();
-    if snapshot.clusters.is_empty() {
+    // A list that couldn't be read says nothing; that it couldn't is said.
+    let unread = snapshot.unread.iter().any(|(what, _)| what == "members");
+    if snapshot.clusters.is_empty() && !unread {
         let mend = format!("{} cluster join KUBECONFIG", snapshot.called);
         all.push(Finding::new(
             Warning,
@@ -58,7 +60,11 @@ fn of_member(snapshot: &Snapshot, cluster: &ManagedCluster) -> Vec<Finding> {
         let mend = format!("kubectl patch managedcluster {name} --type merge -p {patch}");
         all.push(Finding::new(Warning, "NotAccepted", &about, message, mend));
     }
-    if let Some(why) = cluster.annotations().get(names::CORDONED) {
+    if cluster.annotations().contains_key(names::DETACHING) {
+        let message = "it is being detached: nothing is delivered, repaired or deleted there";
+        let mend = format!("{called} cluster detach {name}");
+        all.push(Finding::new(Note, "Detaching", &about, message, mend));
+    } else if let Some(why) = cluster.annotations().get(names::CORDONED) {
         let why = if why == "true" || why.is_empty() { String::new() } else { format!(": {why}") };
         let message = format!("an operator holds it{why}: nothing is delivered, repaired or deleted there");
         all.push(Finding::new(

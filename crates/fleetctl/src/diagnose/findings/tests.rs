@@ -209,6 +209,13 @@ fn members() {
         s.clusters[0].annotations_mut().insert(names::CORDONED.to_owned(), "an upgrade".to_owned());
     };
     one(held, Note, "Cordoned", "fleetctl cluster uncordon m1");
+    // Uncordoning is refused then.
+    let leaving = |s: &mut Snapshot| {
+        let notes = s.clusters[0].annotations_mut();
+        notes.insert(names::CORDONED.to_owned(), names::BEING_DETACHED.to_owned());
+        notes.insert(names::DETACHING.to_owned(), "kept".to_owned());
+    };
+    one(leaving, Note, "Detaching", "fleetctl cluster detach m1");
     for (reason, code, mend) in [
         ("Unreachable", "MemberUnavailable", "fleetctl cluster probe m1"),
         ("ClusterChanged", "ClusterChanged", "fleetctl cluster rejoin m1"),
@@ -243,6 +250,14 @@ fn members() {
         s.secrets.clear();
     };
     one(none, Warning, "NoMembers", "fleetctl cluster join");
+    let forbidden = |s: &mut Snapshot| {
+        s.clusters.clear();
+        s.secrets.clear();
+        s.unread.push(("members".to_owned(), "forbidden".to_owned()));
+    };
+    let mut snapshot = well();
+    forbidden(&mut snapshot);
+    assert!(findings(&snapshot).iter().all(|found| found.code != "NoMembers"));
 }
 
 fn with(condition: Condition, phase: Phase) -> impl FnOnce(&mut Snapshot) {
