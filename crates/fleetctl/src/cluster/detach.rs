@@ -310,10 +310,11 @@ mod tests {
                 json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-system", "uid": "k"}}),
             ),
             path => {
-                let code = if path.contains("/default/") { 403 } else { code };
+                let (code, reason) =
+                    if path.contains("/default/") { (403, "Forbidden") } else { (code, "NotFound") };
                 (
                     code,
-                    json!({"kind": "Status", "status": "Failure", "code": code, "message": "forbidden", "reason": "x"}),
+                    json!({"kind": "Status", "status": "Failure", "code": code, "message": "forbidden", "reason": reason}),
                 )
             }
         };

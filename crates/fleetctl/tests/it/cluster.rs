@@ -187,6 +187,22 @@ async fn bad_joins_change_nothing() {
         let told = line.fails(&words, code).await;
         assert!(told.contains(said), "{words}: {told}");
     }
+    // An address that the controller can't use is found before anything is made on the member.
+    let words = from("others", "mc-bj1", "--name x --endpoint https://127.0.0.1:1");
+    let told = line.run(&words.replace(" --keep-credentials", "")).await;
+    assert_eq!(told.code, 6, "{told:?}");
+    assert!(told.err.contains("nothing was made") && !told.err.contains("making account"), "{told:?}");
+    // One that is leaving doesn't come back half gone.
+    let leaving = json!({ "metadata": { "annotations": { names::DETACHING: "kept" } } });
+    let staying = json!({ "metadata": { "annotations": { names::DETACHING: null } } });
+    for (change, code) in [(leaving, Some(4)), (staying, None)] {
+        let patch = kube::api::Patch::Merge(&change);
+        two.members().patch("far", &kube::api::PatchParams::default(), &patch).await.unwrap();
+        if let Some(code) = code {
+            let told = line.fails(&two.join("mc-hz1", "--name far"), code).await;
+            assert!(told.contains("is being detached") && told.contains("cluster detach far"), "{told}");
+        }
+    }
     assert_eq!(two.secrets().await, ["far"]);
     assert_eq!(two.members().list(&ListParams::default()).await.unwrap().items.len(), 4);
     // Members of the hub's own process are no strangers.
