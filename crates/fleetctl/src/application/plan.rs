@@ -3,16 +3,18 @@
 mod contents;
 mod shown;
 
-use fleet_api::{Application, Run};
+use fleet_api::{Application, ResourceTracker, Run};
 use fleet_controller::{GatePlan, gate_plan};
 use fleet_plan::{Action, ActionKind};
+use k8s_openapi::api::core::v1::Namespace;
 use kube::ResourceExt as _;
+use kube::api::{Api, ListParams};
 
 use super::{Place, waiting};
 use crate::args::PlanArgs;
 use crate::diagnose::gather::workloads_on_hub;
 use crate::environment::Environment;
-use crate::exit::{Failure, Outcome};
+use crate::exit::{Exit, Failure, Outcome};
 use crate::output::style::{self, paint};
 use crate::roster::Roster;
 use crate::version::write;
@@ -71,8 +73,27 @@ pub(super) async fn run(environment: &Environment, place: &Place, arguments: &Pl
 pub(crate) async fn make(place: &Place, app: &Application, run: &Run, step: &str) -> Outcome<GatePlan> {
     let made = Box::pin(gate_plan(&place.hub.client, app, run, step));
     match tokio::time::timeout(place.hub.deadline, made).await {
-        Ok(made) => made.map_err(|cause| Failure::failed(format!("the plan of step {step}: {cause}"))),
+        Ok(Ok(made)) => Ok(made),
+        Ok(Err(cause)) => Err(explained(place, step, &cause).await),
         Err(_) => Err(place.hub.silent("the plan")),
+    }
+}
+
+/// Why there is no plan: who may not read what it is made of is told which role lets them.
+async fn explained(place: &Place, step: &str, cause: &str) -> Failure {
+    let trackers: Api<ResourceTracker> = Api::all(place.hub.client.clone());
+    let system: Api<Namespace> = Api::all(place.hub.client.clone());
+    let one = ListParams::default().limit(1);
+    let (inventories, hub) = tokio::join!(
+        place.hub.ask("the inventories", trackers.list_metadata(&one)),
+        place.hub.ask("the hub's identity", system.get_metadata("kube-system")),
+    );
+    let refused = [inventories.err(), hub.err()].into_iter().flatten().find(|f| f.exit == Exit::Refused);
+    match refused {
+        Some(refused) => Failure::refused(format!(
+            "the plan of step {step}: {refused}; the role fleetctl-fleet-viewer, bound for the whole hub, lets you make plans"
+        )),
+        None => Failure::failed(format!("the plan of step {step}: {cause}")),
     }
 }
 
@@ -134,5 +155,27 @@ fn action_lines(action: &Action, out: &mut String) {
         let (from, to) = (change.from.as_ref(), change.to.as_ref());
         let path = shown::visible(&change.path.to_string());
         out.push_str(&format!("      {path}: {}\n", shown::change(from, to)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::Cluster;
+
+    /// Broken: who may approve and not read inventories gets a puzzle instead of the name of a role.
+    #[tokio::test]
+    async fn a_missing_role_is_named() {
+        let service = tower::service_fn(|_: http::Request<kube::client::Body>| async {
+            let status = serde_json::json!({ "kind": "Status", "status": "Failure", "code": 403,
+                "reason": "Forbidden", "message": "you may not" });
+            let body = kube::client::Body::from(status.to_string().into_bytes());
+            Ok::<_, std::convert::Infallible>(http::Response::builder().status(403).body(body).unwrap())
+        });
+        let hub = Cluster::in_process(kube::Client::new(service, "default"), "hub");
+        let place = Place { hub, namespace: "demo".into(), name: "web".into(), called: "fleetctl" };
+        let failure = explained(&place, "first", "a dump").await;
+        assert_eq!(failure.exit, Exit::Refused);
+        assert!(failure.message.contains("fleetctl-fleet-viewer") && failure.message.contains("you may not"));
     }
 }
