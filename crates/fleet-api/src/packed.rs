@@ -1,6 +1,7 @@
 //! Data kept inside an object in compressed form, so that the object stays below what etcd takes.
 
 use std::io::{Read as _, Write as _};
+use std::sync::{Mutex, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,6 +11,9 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// The most that unpacking may yield, in bytes: a bound against hostile input.
 const UNPACKED_LIMIT: u64 = 256 * 1024 * 1024;
+
+/// A compressor has tables of 300 KiB: made and thrown away for each object, they cost more than compressing it.
+static ENCODER: Mutex<Option<DeflateEncoder<Vec<u8>>>> = Mutex::new(None);
 
 /// JSON, deflated (RFC 1951) and written as base64 (RFC 4648).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -45,9 +49,16 @@ impl Packed {
     /// # Errors
     /// Where the value can't be written as JSON.
     pub fn pack<T: Serialize>(value: &T) -> Result<Self, PackedError> {
-        let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());
-        encoder.write_all(&serde_json::to_vec(value)?)?;
-        Ok(Self { type_: "deflate".to_owned(), data: STANDARD.encode(encoder.finish()?) })
+        let json = serde_json::to_vec(value)?;
+        let mut kept = ENCODER.lock().unwrap_or_else(PoisonError::into_inner);
+        // Taken out while it is in use: one that failed half-way isn't used again.
+        let mut encoder =
+            kept.take().unwrap_or_else(|| DeflateEncoder::new(Vec::new(), Compression::default()));
+        encoder.write_all(&json)?;
+        let bytes = encoder.reset(Vec::new())?;
+        *kept = Some(encoder);
+        drop(kept);
+        Ok(Self { type_: "deflate".to_owned(), data: STANDARD.encode(bytes) })
     }
 
     /// Unpacks a value.
@@ -76,6 +87,18 @@ mod tests {
         let packed = Packed::pack(&value).unwrap();
         assert!(packed.data.len() < 2_000, "{} bytes", packed.data.len());
         assert_eq!(packed.unpack::<Vec<String>>().unwrap(), value);
+    }
+
+    /// The compressor is shared: were anything left in it, the same content would have two texts, and an inventory
+    /// that didn't change would be written again.
+    #[test]
+    fn what_was_packed_before_leaves_no_trace() {
+        let value = vec!["apps/v1 Deployment demo/web"; 50];
+        let first = Packed::pack(&value).unwrap();
+        let other: Vec<u32> = (0..5000).collect();
+        assert_eq!(Packed::pack(&other).unwrap().unpack::<Vec<u32>>().unwrap(), other);
+        assert_eq!(Packed::pack(&value).unwrap(), first);
+        assert_eq!(first.unpack::<Vec<String>>().unwrap(), value);
     }
 
     #[test]

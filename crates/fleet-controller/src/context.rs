@@ -143,8 +143,25 @@ impl Context {
         lock(&self.walks).remove(key)
     }
 
-    pub(crate) fn put_walk(&self, key: AppKey, walk: Walk) {
-        lock(&self.walks).insert(key, walk);
+    /// Keeps what is known of an Application until its next turn.
+    pub(crate) fn put_walk(&self, key: AppKey, mut walk: Walk) {
+        let mut walks = lock(&self.walks);
+        // Within the lock: the cache either shows our last write by now, or [`Self::shown`] comes after this.
+        let shown = self.hub.applications.get(&ObjectRef::new(&key.1).within(&key.0));
+        if let Some(app) = shown {
+            walk.see(&app);
+        }
+        walks.insert(key, walk);
+    }
+
+    /// The cache shows an Application now: our own copy of it, kept until then, goes.
+    pub(crate) fn shown(&self, app: &fleet_api::Application) {
+        let name = (app.metadata.namespace.clone(), app.metadata.name.clone());
+        if let (Some(namespace), Some(name)) = name
+            && let Some(walk) = lock(&self.walks).get_mut(&(namespace, name))
+        {
+            walk.see(app);
+        }
     }
 }
 
@@ -258,7 +275,7 @@ impl Due {
 
     /// Asks for a turn within [`GATHERED`]: what else is seen until then goes into the same turn. It is never put off
     /// further, however much there is to see.
-    fn wake_soon(&self, key: &AppKey) {
+    pub(crate) fn wake_soon(&self, key: &AppKey) {
         let mut state = lock(&self.state);
         if !state.woken.contains_key(key) {
             state.waiting.entry(key.clone()).or_insert_with(Instant::now);

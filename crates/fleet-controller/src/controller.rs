@@ -12,7 +12,6 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::Api;
 use kube::runtime::controller::{Action, Config};
-use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::{PredicateConfig, WatchStreamExt as _, watcher};
 use kube::{Resource, ResourceExt as _};
 use tokio_util::sync::CancellationToken;
@@ -140,8 +139,7 @@ impl Controller {
             namespaces: tenants,
         };
         let hub = Hub::new(self.hub.clone(), uid, stores, referenced);
-        let reporter = Reporter { controller: "fleetctl".to_owned(), instance: None };
-        let recorder = Recorder::new(self.hub.clone(), reporter);
+        let publisher = events::Publisher::new(self.hub.clone(), Arc::clone(&self.options.clock));
         let (metrics, health) = (self.options.metrics.clone(), self.options.health.clone());
         let (events, waiting) = Events::new(metrics.clone());
         let concurrency = self.options.concurrency;
@@ -157,7 +155,7 @@ impl Controller {
         users.serve(&ctx);
         ctx.tasks.spawn(crate::clusters::keep(Arc::clone(&ctx)));
         metrics.look_at(&Arc::downgrade(&ctx));
-        let publishing = events::publish(recorder, waiting, metrics);
+        let publishing = events::publish(publisher, waiting, metrics);
         let part = health.part("the publisher of Events".to_owned(), stop.clone());
         tasks.spawn(stop.clone().run_until_cancelled_owned(async move {
             let _part = part;
@@ -228,7 +226,7 @@ impl Controller {
         let lease = replica(&ctx);
         let begun = CancellationToken::new();
         let listed = begun.clone();
-        let noting = Arc::clone(&ctx);
+        let (noting, showing) = (Arc::clone(&ctx), Arc::clone(&ctx));
         let trigger = app_events
             .default_backoff()
             .inspect_err({
@@ -236,11 +234,13 @@ impl Controller {
                 move |error| interrupted(&ctx, "Applications", error)
             })
             // The store wakes only one who waits for it, and that one is kube's controller.
-            .inspect_ok(move |event| {
-                if matches!(event, watcher::Event::InitDone) {
+            .inspect_ok(move |event| match event {
+                watcher::Event::InitDone => {
                     health.listed("Applications");
                     listed.cancel();
                 }
+                watcher::Event::Apply(app) => showing.shown(app),
+                _ => {}
             })
             .applied_objects()
             .predicate_filter(worth_a_turn, PredicateConfig::default())

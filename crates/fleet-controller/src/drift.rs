@@ -273,7 +273,7 @@ impl Difference {
 impl Repair {
     async fn carry_out(&self) -> Next {
         let (cluster, id) = (self.member.name(), &self.desired.id);
-        let before = self.member.observed(id).map(|seen| seen.resource_version);
+        let before = self.member.observed(id).map(|seen| seen.resource_version.clone());
         let live = match self.member.get(id).await {
             Ok(live) => live,
             // When the member answers again, everything there is looked at again.
@@ -382,7 +382,7 @@ impl Repair {
     fn left_as_it_is(&self, before: Option<&str>) -> Next {
         let id = &self.desired.id;
         self.member.watch_closely(id, true);
-        let seen = self.member.observed(id).map(|seen| seen.resource_version);
+        let seen = self.member.observed(id).map(|seen| seen.resource_version.clone());
         if seen.as_deref() == before { Next::Tell } else { Next::LookAgain }
     }
 

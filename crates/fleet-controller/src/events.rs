@@ -4,16 +4,20 @@
 //! lost and counted, and changes nothing. The same reason about the same subject within minutes is one Event with a
 //! count.
 
+mod publisher;
+
 use std::sync::Arc;
 
 use fleet_api::{Application, Condition, ManagedCluster, ObjectId, Run, Target, conditions};
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::runtime::events::{Event, EventType, Recorder};
+use kube::runtime::events::{Event, EventType};
 use kube::{Resource as _, ResourceExt as _};
 use tokio::sync::mpsc;
 
 use crate::context::{AppKey, Context};
 use crate::metrics::{Drift, Metrics};
+
+pub(crate) use self::publisher::Publisher;
 
 /// How many Events wait at most.
 const QUEUE: usize = 1024;
@@ -62,9 +66,9 @@ impl Events {
 }
 
 /// Publishes until nothing can be put any more, or the controller stops.
-pub(crate) async fn publish(recorder: Recorder, mut waiting: Waiting, metrics: Metrics) {
+pub(crate) async fn publish(mut publisher: Publisher, mut waiting: Waiting, metrics: Metrics) {
     while let Some((event, about)) = waiting.recv().await {
-        match recorder.publish(&event, &about).await {
+        match publisher.publish(&event, &about).await {
             Ok(()) => metrics.event_published(),
             Err(error) => {
                 metrics.event_lost();

@@ -81,6 +81,7 @@ async fn held(
         ctx.forget(key);
         ctx.shares.forget(&Duty::Application(key.0.clone(), key.1.clone()));
     } else {
+        walk.settle();
         ctx.put_walk(key.clone(), walk);
     }
     match outcome {
@@ -118,10 +119,11 @@ async fn turn(
     looks::settle(ctx, walk);
     let mut wake = walk_on(ctx, app, walk, superseded).await?;
     let (problem, held_back) = match intent {
-        Intent::Start { cause, draft, placed } if !walk.is_running() => {
-            start(ctx, app, walk, &draft, &placed, cause).await?;
+        Intent::Start { cause, revision, placed } if !walk.is_running() => {
+            let hash = revision.hash.clone();
+            start(ctx, app, walk, revision, &placed, cause).await?;
             // The one before was made with the definitions that the last run pinned.
-            walk.draft = Some((made_for(app), Ok(draft.hash)));
+            walk.draft = Some((made_for(app), Ok(hash)));
             wake = walk_on(ctx, app, walk, false).await?;
             (None, false)
         }

@@ -57,7 +57,7 @@ impl From<Problem> for RecordError {
 pub(crate) async fn load(ctx: &Context, app: &Application, hold: Hold) -> Result<Walk, RecordError> {
     let mut walk = Walk::new(app, &ctx.hub.uid, hold);
     let trackers: Api<ResourceTracker> = Api::all(ctx.hub.client.clone());
-    walk.tracker = trackers.get_opt(&tracker_name(&walk.key.1, &walk.owner)).await?;
+    walk.tracker = trackers.get_opt(&tracker_name(&walk.key.1, &walk.owner)).await?.map(light);
     if let Some(tracker) = &walk.tracker {
         walk.inventory = tracker.spec.inventory.unpack()?;
     }
@@ -68,7 +68,7 @@ pub(crate) async fn load(ctx: &Context, app: &Application, hold: Hold) -> Result
     found.sort_by_key(|run| run.spec.number);
     // What an earlier process left is looked at soon.
     walk.begun = found.len();
-    walk.run = found.pop();
+    walk.run = found.pop().map(light);
     if let Some(run) = &walk.run {
         walk.revision = match load_revision(ctx, &walk.key.0, &run.spec.revision).await {
             Ok(revision) => Some(revision),
@@ -84,8 +84,7 @@ pub(crate) async fn load(ctx: &Context, app: &Application, hold: Hold) -> Result
 
 /// Reads the revisions that the inventory's layers name, unless they are there.
 pub(crate) async fn load_layers(ctx: &Context, walk: &mut Walk) -> Result<(), RecordError> {
-    let wanted: std::collections::BTreeSet<String> =
-        walk.inventory.targets.iter().flat_map(|t| t.layers.iter().map(|l| l.revision.clone())).collect();
+    let wanted = walk.needed_revisions();
     walk.revisions.retain(|name, _| wanted.contains(name));
     for name in wanted {
         if walk.loaded(&name).is_some() {
@@ -124,7 +123,7 @@ pub(crate) async fn write_tracker(ctx: &Context, walk: &mut Walk) -> Result<(), 
         inventory: Packed::pack::<Inventory>(&walk.inventory)?,
     };
     let params = PostParams::default();
-    walk.tracker = Some(match &walk.tracker {
+    let written = match &walk.tracker {
         Some(tracker)
             if tracker.spec.inventory == spec.inventory && tracker.spec.application_uid == walk.uid =>
         {
@@ -140,7 +139,8 @@ pub(crate) async fn write_tracker(ctx: &Context, walk: &mut Walk) -> Result<(), 
             tracker.labels_mut().insert(names::APPLICATION.to_owned(), names::short_label(&walk.key.1));
             api.create(&params, &tracker).await?
         }
-    });
+    };
+    walk.tracker = Some(light(written));
     Ok(())
 }
 
@@ -170,13 +170,20 @@ pub(crate) async fn create_run(
     let mut run = Run::new(&names::derived_name(&app.name_any(), &format!("{uid}-{}", spec.number)), spec);
     run.status = Some(status);
     label(&mut run, app);
-    Ok(api.create(&PostParams::default(), &run).await?)
+    Ok(light(api.create(&PostParams::default(), &run).await?))
 }
 
 /// Records the state of a run.
 pub(crate) async fn replace_run(ctx: &Context, run: &Run) -> Result<Run, RecordError> {
     let api: Api<Run> = Api::namespaced(ctx.hub.client.clone(), &run.namespace().unwrap_or_default());
-    Ok(api.replace(&run.name_any(), &PostParams::default(), run).await?)
+    Ok(light(api.replace(&run.name_any(), &PostParams::default(), run).await?))
+}
+
+/// A record as it is kept in memory: who owns which of its fields takes more room than all that it says, and a server
+/// takes a write without them for one that leaves them as they are.
+pub(crate) fn light<K: kube::Resource>(mut record: K) -> K {
+    record.meta_mut().managed_fields = None;
+    record
 }
 
 /// The tracker's name: one per Application, cluster-scoped. The hash tells `a-b` in `c` from `a` in `b-c`.

@@ -31,6 +31,11 @@ impl Written {
     pub(crate) fn hides(&self, cached: &Application) -> bool {
         cached.metadata.resource_version.as_ref().is_some_and(|version| self.over.contains(version))
     }
+
+    /// Whether the cache shows it.
+    fn is_shown_by(&self, cached: &Application) -> bool {
+        self.now.metadata.resource_version == cached.metadata.resource_version
+    }
 }
 
 /// The state of one Application.
@@ -147,6 +152,35 @@ impl Walk {
     /// Whether a run is under way.
     pub(crate) fn is_running(&self) -> bool {
         self.run_status().is_some_and(|status| !status.phase.is_over())
+    }
+
+    /// Takes note of what the cache shows: a copy of the same isn't needed any more.
+    pub(crate) fn see(&mut self, cached: &Application) {
+        if self.written.as_ref().is_some_and(|written| written.is_shown_by(cached)) {
+            self.written = None;
+        }
+    }
+
+    /// Once a run is over its plans have been carried out, and of older revisions only those count that something of
+    /// still stands on a target.
+    pub(crate) fn settle(&mut self) {
+        if self.is_running() {
+            return;
+        }
+        self.plans = BTreeMap::new();
+        let needed = self.needed_revisions();
+        self.revisions.retain(|name, _| needed.contains(name));
+    }
+
+    /// The revisions that what stands on the targets, or is to be compared with, comes from.
+    pub(crate) fn needed_revisions(&self) -> BTreeSet<String> {
+        let entries = self.inventory.targets.iter();
+        let layers: Vec<Layer> = if self.is_running() {
+            entries.flat_map(|entry| entry.layers.iter().cloned()).collect()
+        } else {
+            entries.flat_map(|entry| self.layers(&entry.target)).collect()
+        };
+        layers.into_iter().map(|layer| layer.revision).collect()
     }
 
     /// Keeps what was noted for a turn that didn't come to look at it.

@@ -151,7 +151,7 @@ impl Member {
     }
 
     /// What the observer last saw of an object.
-    pub fn observed(&self, id: &ObjectId) -> Option<Observed> {
+    pub fn observed(&self, id: &ObjectId) -> Option<Arc<Observed>> {
         self.observations.get(id)
     }
 

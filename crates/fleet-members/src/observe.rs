@@ -15,8 +15,8 @@ mod sight;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+            let moved = seen.resource_version != known.seen.resource_version;
+            news = !seen.says_as(&known.seen) || (closely && moved);
 
 use fleet_api::ObjectId;
 use fleet_health::Health;
@@ -99,8 +99,20 @@ impl std::fmt::Display for Place {
     }
 }
 
+impl Observed {
+    /// Whether it says the same, at whichever version.
+    fn says_as(&self, other: &Self) -> bool {
+        // Whoever adds a field decides whether it counts.
+        let Self { uid, resource_version: _, owner, content, managed, deleting, health } = self;
+        (managed, deleting) == (&other.managed, &other.deleting)
+            && (uid, owner, content) == (&other.uid, &other.owner, &other.content)
+            && *health == other.health
+    }
+}
+
 struct Entry {
-    seen: Observed,
+    /// Shared: every turn looks at each of its objects several times.
+    seen: Arc<Observed>,
     era: u64,
     /// The list that it was seen in last.
     round: u64,
@@ -172,8 +184,8 @@ impl Observations {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn get(&self, id: &ObjectId) -> Option<Observed> {
-        self.lock().objects.get(id).map(|entry| entry.seen.clone())
+    pub(crate) fn get(&self, id: &ObjectId) -> Option<Arc<Observed>> {
+        self.lock().objects.get(id).map(|entry| Arc::clone(&entry.seen))
     }
 
     /// Whether the first list that covers an object has arrived.
@@ -251,7 +263,7 @@ impl Observations {
                 || entry.round == listing.round
                 || (entry.era == listing.era && is_older(version, &entry.seen.resource_version));
             if !stays {
-                gone.push((id.clone(), std::mem::take(&mut entry.seen.owner)));
+                gone.push((id.clone(), entry.seen.owner.clone()));
             }
             stays
         });
@@ -296,6 +308,7 @@ impl Observations {
                 known.round = round.unwrap_or(known.round);
                 return None;
             }
+<<<<<<< HEAD
             news = match closely {
                 true => seen != known.seen,
                 false => {
@@ -303,11 +316,14 @@ impl Observations {
                     Observed { resource_version: known_version, ..seen.clone() } != known.seen
                 }
             };
+=======
+            news = !seen.says_as(&known.seen);
+>>>>>>> 5d026f4 (The controller keeps and does less: light records, one compressor, Events within bounds, one turn for what targets answer)
         }
         let version = seen.resource_version.parse().unwrap_or(0);
         let owner = seen.owner.clone();
         let round = round.or_else(|| state.objects.get(id).map(|known| known.round)).unwrap_or(0);
-        state.objects.insert(id.clone(), Entry { seen, era, round });
+        state.objects.insert(id.clone(), Entry { seen: Arc::new(seen), era, round });
         let kind = (id.api_version.clone(), id.kind.clone());
         let places = match state.by_name {
             true => vec![Place::of(id)],
@@ -325,7 +341,7 @@ impl Observations {
     fn remove(&self, id: &ObjectId, uid: &str) -> Option<String> {
         let mut state = self.lock();
         if state.objects.get(id).is_some_and(|known| known.seen.uid == uid) {
-            return state.objects.remove(id).map(|gone| gone.seen.owner);
+            return state.objects.remove(id).map(|gone| gone.seen.owner.clone());
         }
         None
     }

@@ -12,6 +12,7 @@ use crate::hub::Input;
 use crate::problem::Problem;
 use crate::readable;
 use crate::resolve::{Draft, Snapshot, resolve};
+use crate::revision::Loaded;
 use crate::runs::{self, Decision};
 use crate::walk::{MadeFor, Walk};
 
@@ -21,7 +22,7 @@ pub(crate) enum Intent {
     /// A run starts, with these targets for each step.
     Start {
         cause: &'static str,
-        draft: Box<Draft>,
+        revision: Arc<Loaded>,
         placed: Vec<Vec<Target>>,
     },
     HeldBack,
@@ -34,9 +35,12 @@ pub(crate) async fn intent(ctx: &Arc<Context>, app: &Application, walk: &mut Wal
         draft.as_ref().is_err_and(|problem| problem.reason == readable::NOT_READABLE)
     };
     let stale = walk.draft.as_ref().is_none_or(|(made_for, draft)| *made_for != generation || unread(draft));
+    let mut fresh = None;
     if stale || noted.inputs {
-        let draft = draft(ctx, app, walk).await;
-        walk.draft = Some((generation, draft.map(|draft| draft.hash)));
+        let made = draft(ctx, app, walk).await;
+        let hash = made.as_ref().map(|made| made.draft.hash.clone()).map_err(Clone::clone);
+        walk.draft = Some((generation, hash));
+        fresh = made.ok().filter(|made| made.in_force).map(|made| made.draft);
     }
     let wanted = match &walk.draft {
         Some((_, Ok(hash))) => hash.clone(),
@@ -49,25 +53,36 @@ pub(crate) async fn intent(ctx: &Arc<Context>, app: &Application, walk: &mut Wal
         Decision::HeldBack => Intent::HeldBack,
         Decision::Start(cause) => {
             // What is about to start takes up the definitions in force.
-            let snapshot = ctx.hub.snapshot(&walk.key);
-            let current = resolve(app, &snapshot, &ctx.hub.definitions(&walk.key.0));
-            // Rights may have gone since the draft was made.
-            let current = match readable(ctx, app, walk, &snapshot.into_used()).await {
-                Ok(()) => current,
-                Err(problem) => Err(problem),
+            let current = match fresh {
+                Some(draft) => Ok(draft),
+                None => with_definitions_in_force(ctx, app, walk).await,
             };
             // What can't be placed ends no run that goes well.
-            match current.and_then(|draft| place(ctx, walk, &draft).map(|placed| (draft, placed))) {
-                Ok((draft, placed)) => Intent::Start { cause, draft: Box::new(draft), placed },
+            match current.and_then(|draft| place(ctx, walk, draft)) {
+                Ok((revision, placed)) => Intent::Start { cause, revision: Arc::new(revision), placed },
                 Err(problem) => Intent::Problem(problem),
             }
         }
     }
 }
 
+/// A draft, and whether it was made with the definitions that are in force.
+struct Made {
+    draft: Draft,
+    in_force: bool,
+}
+
+async fn with_definitions_in_force(ctx: &Context, app: &Application, walk: &Walk) -> Result<Draft, Problem> {
+    let snapshot = ctx.hub.snapshot(&walk.key);
+    let current = resolve(app, &snapshot, &ctx.hub.definitions(&walk.key.0));
+    // Rights may have gone since the draft was made.
+    readable(ctx, app, walk, &snapshot.into_used()).await?;
+    current
+}
+
 /// Puts the Application together: with the definitions that its revision pins, so that a changed definition
 /// starts nothing by itself; where that doesn't give what runs, with those in force.
-async fn draft(ctx: &Arc<Context>, app: &Application, walk: &Walk) -> Result<Draft, Problem> {
+async fn draft(ctx: &Arc<Context>, app: &Application, walk: &Walk) -> Result<Made, Problem> {
     // What is asked for and not watched yet is watched, until everything that is asked for is: the last look comes
     // after the watches and the registration, so that no change falls between.
     loop {
@@ -110,15 +125,14 @@ fn with_pinned_definitions(
     app: &Application,
     walk: &Walk,
     snapshot: &dyn Snapshot,
-) -> Result<Draft, Problem> {
-    match &walk.revision {
-        Some(revision) => {
-            let pinned = fleet_render::Definitions::from_values(&revision.content.definitions);
-            match resolve(app, snapshot, &pinned) {
-                Ok(draft) if draft.hash == revision.hash => Ok(draft),
-                _ => resolve(app, snapshot, &ctx.hub.definitions(&walk.key.0)),
-            }
+) -> Result<Made, Problem> {
+    if let Some(revision) = &walk.revision {
+        let pinned = fleet_render::Definitions::from_values(&revision.content.definitions);
+        match resolve(app, snapshot, &pinned) {
+            Ok(draft) if draft.hash == revision.hash => return Ok(Made { draft, in_force: false }),
+            _ => {}
         }
-        None => resolve(app, snapshot, &ctx.hub.definitions(&walk.key.0)),
     }
+    let draft = resolve(app, snapshot, &ctx.hub.definitions(&walk.key.0))?;
+    Ok(Made { draft, in_force: true })
 }

@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 
 use fleet_api::{Application, ApplicationStatus, Phase, ServiceStatus, Target, TargetPhase};
 use jiff::Timestamp;
-use kube::Resource as _;
 use kube::api::{Api, PostParams};
 
 use crate::context::Context;
 use crate::facts;
 use crate::held;
 use crate::problem::Problem;
-use crate::records::RecordError;
+use crate::records::{RecordError, light};
 use crate::status::{Seen, derive};
 use crate::walk::{Walk, Written};
 
@@ -57,16 +56,15 @@ pub(crate) async fn write_status(
         }
     }
     walk.progress_at = Some(now);
-    let mut new = app.clone();
+    let mut new = light(app.clone());
     new.status = Some(status);
-    new.meta_mut().managed_fields = None;
     let api: Api<Application> = Api::namespaced(ctx.hub.client.clone(), &walk.key.0);
     match api.replace_status(&walk.key.1, &PostParams::default(), &new).await {
         Ok(now) => {
             let before = app.metadata.resource_version.clone();
             let mut over = written.map(|written| written.over).unwrap_or_default();
             over.extend(before);
-            walk.written = Some(Written { over, now });
+            walk.written = Some(Written { over, now: light(now) });
             Ok(Timestamp::MAX)
         }
         // An older object was looked at: the newer one is on its way and asks for a turn of its own.

@@ -10,6 +10,7 @@ use crate::held;
 use crate::problem::Problem;
 use crate::records::{self, RecordError};
 use crate::resolve::Draft;
+use crate::revision::Loaded;
 use crate::tenancy;
 use crate::walk::Walk;
 use crate::{runs, transitions};
@@ -19,14 +20,16 @@ pub(crate) async fn start(
     ctx: &Arc<Context>,
     app: &Application,
     walk: &mut Walk,
-    draft: &Draft,
+    revision: Arc<Loaded>,
     placed: &[Vec<Target>],
     cause: &str,
 ) -> Result<(), RecordError> {
-    let name = names::derived_name(&walk.key.1, &draft.hash);
-    let revision = match walk.loaded(&name) {
+    let revision = match walk.loaded(&revision.name) {
         Some(known) => known,
-        None => Arc::new(records::create_revision(ctx, app, draft).await?),
+        None => {
+            records::create_revision(ctx, app, &revision).await?;
+            revision
+        }
     };
     walk.fold();
     if let Some(before) = walk.revision.take() {
@@ -36,13 +39,13 @@ pub(crate) async fn start(
     begin(ctx, app, walk, revision, state, cause).await
 }
 
-/// The targets of every step, or why it can't be placed.
-pub(crate) fn place(ctx: &Context, walk: &Walk, draft: &Draft) -> Result<Vec<Vec<Target>>, Problem> {
+/// The revision that a draft becomes, with the targets of every step; or why it can't be placed.
+pub(crate) fn place(ctx: &Context, walk: &Walk, draft: Draft) -> Result<(Loaded, Vec<Vec<Target>>), Problem> {
     let name = names::derived_name(&walk.key.1, &draft.hash);
-    let probe = crate::Loaded::new(&name, &draft.hash, draft.content.clone())?;
-    let placed = runs::placed(&probe, &runs::placeable(&ctx.members.clusters()), &walk.key.0)?;
-    let named = draft.content.service_account.as_deref();
-    for (node, targets) in probe.graph.nodes.iter().zip(&placed) {
+    let revision = Loaded::new(&name, &draft.hash, draft.content)?;
+    let placed = runs::placed(&revision, &runs::placeable(&ctx.members.clusters()), &walk.key.0)?;
+    let named = revision.content.service_account.as_deref();
+    for (node, targets) in revision.graph.nodes.iter().zip(&placed) {
         for target in targets {
             tenancy::admit(ctx, &walk.key.0, &target.cluster, named).map_err(|problem| Problem {
                 message: format!("step {:?}: {}", node.name, problem.message),
@@ -50,14 +53,14 @@ pub(crate) fn place(ctx: &Context, walk: &Walk, draft: &Draft) -> Result<Vec<Vec
             })?;
         }
     }
-    Ok(placed)
+    Ok((revision, placed))
 }
 
 async fn begin(
     ctx: &Arc<Context>,
     app: &Application,
     walk: &mut Walk,
-    revision: Arc<crate::Loaded>,
+    revision: Arc<Loaded>,
     state: RunStatus,
     cause: &str,
 ) -> Result<(), RecordError> {

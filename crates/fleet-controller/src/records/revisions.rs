@@ -12,7 +12,6 @@ use kube::api::{Api, DeleteParams, PostParams, Preconditions};
 
 use super::{RecordError, label};
 use crate::context::Context;
-use crate::resolve::Draft;
 use crate::revision::Loaded;
 
 /// The longest packed text in one object: etcd takes 1.5 MiB a request by default, a Secret 1 MiB.
@@ -67,11 +66,10 @@ async fn part(
 pub(crate) async fn create_revision(
     ctx: &Context,
     app: &Application,
-    draft: &Draft,
-) -> Result<Loaded, RecordError> {
+    new: &Loaded,
+) -> Result<(), RecordError> {
     let namespace = app.namespace().unwrap_or_default();
-    let name = names::derived_name(&app.name_any(), &draft.hash);
-    let packed = Packed::pack(&draft.content)?;
+    let packed = Packed::pack(&new.content)?;
     let chunks: Vec<&str> = packed
         .data
         .as_bytes()
@@ -80,10 +78,10 @@ pub(crate) async fn create_revision(
         .filter_map(|chunk| std::str::from_utf8(chunk).ok())
         .collect();
     let parts = u32::try_from(chunks.len()).unwrap_or(u32::MAX);
-    let secret = holds_secret(&draft.content);
+    let secret = holds_secret(&new.content);
     // The first part is written last: where it is, the others are.
     for (index, chunk) in chunks.iter().enumerate().rev() {
-        let name = part_name(&name, u32::try_from(index + 1).unwrap_or(u32::MAX));
+        let name = part_name(&new.name, u32::try_from(index + 1).unwrap_or(u32::MAX));
         let content = if secret {
             let mut holder = Secret {
                 type_: Some(SECRET_TYPE.to_owned()),
@@ -99,16 +97,16 @@ pub(crate) async fn create_revision(
         };
         let spec = ApplicationRevisionSpec {
             application_name: app.name_any(),
-            hash: draft.hash.clone(),
+            hash: new.hash.clone(),
             content,
             parts,
         };
         let mut revision = ApplicationRevision::new(&name, spec);
         label(&mut revision, app);
-        revision.labels_mut().insert(names::REVISION_HASH.to_owned(), draft.hash.clone());
+        revision.labels_mut().insert(names::REVISION_HASH.to_owned(), new.hash.clone());
         create(&Api::namespaced(ctx.hub.client.clone(), &namespace), app, &revision).await?;
     }
-    Ok(Loaded::new(&name, &draft.hash, draft.content.clone())?)
+    Ok(())
 }
 
 /// Whether somebody who reads revisions would read a Secret's values there.

@@ -84,7 +84,7 @@ impl Member {
     }
 
     /// What a look last showed of an object.
-    pub fn seen(&self, id: &ObjectId) -> Option<Observed> {
+    pub fn seen(&self, id: &ObjectId) -> Option<Arc<Observed>> {
         self.looks.observations.get(id)
     }
 
