@@ -295,3 +295,6 @@ pub(crate) fn overlay(
     }
     objects
 }
+
+#[cfg(test)]
+mod tests;

@@ -403,7 +403,7 @@ async fn another_cluster_is_not_looked_at() {
     tokio::time::sleep(Duration::from_secs(600)).await;
     let asked = server.with(|script| script.requests.split_off(before));
     assert!(asked.iter().all(|request| request.contains("kube-system")), "{asked:?}");
-    assert_eq!(watching.member.observed(&settings).map(|seen| seen.content), Some("ours".to_owned()));
+    assert_eq!(watching.member.observed(&settings).map(|seen| seen.content.clone()), Some("ours".to_owned()));
     // Rejoined, it is seen as it is: empty.
     watching.members.upsert(cluster(Some("cluster-b")));
     watching.until(|member| member.observed(&settings).is_none()).await;
@@ -431,10 +431,10 @@ fn an_older_observation_never_covers_a_newer_one() {
     let observations = Observations::default();
     assert!(observations.put(&id, seen("a", "10", "new"), 0, None).is_some());
     assert_eq!(observations.put(&id, seen("a", "9", "old"), 0, None), None);
-    assert_eq!(observations.get(&id).map(|seen| seen.content), Some("new".to_owned()));
+    assert_eq!(observations.get(&id).map(|seen| seen.content.clone()), Some("new".to_owned()));
     // Made anew it is another object, whatever its version.
     assert!(observations.put(&id, seen("b", "3", "anew"), 0, None).is_some());
-    assert_eq!(observations.get(&id).map(|seen| seen.content), Some("anew".to_owned()));
+    assert_eq!(observations.get(&id).map(|seen| seen.content.clone()), Some("anew".to_owned()));
     // Said again it is no news.
     assert_eq!(observations.put(&id, seen("b", "4", "anew"), 0, None), None);
     // The end of an earlier object of that name doesn't end this one.

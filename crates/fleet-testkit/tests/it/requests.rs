@@ -12,6 +12,7 @@ async fn requests_per_object_and_per_step_stay_within_the_budget() -> anyhow::Re
     // Progress is shown at most once a second, which on a slow machine adds a write; here only transitions count.
     let mut options = fleet.options();
     options.progress_interval = jiff::SignedDuration::from_mins(10);
+    let metrics = options.metrics.clone();
     let engine = Engine::with(&fleet, Meter::new(), Meter::new(), options);
     fleet.apply("hub", &deployment("web", "web:1")).await?;
     for name in ["settings", "other"] {
@@ -26,6 +27,7 @@ async fn requests_per_object_and_per_step_stay_within_the_budget() -> anyhow::Re
 
     engine.hub.reset();
     engine.members.reset();
+    let before = turns(&metrics)?;
     let objects =
         [("apps/v1", "Deployment", "web"), ("v1", "ConfigMap", "settings"), ("v1", "ConfigMap", "another")];
     fleet.apply("hub", &app(&objects, &["m1", "m2", "m3"])).await?;
@@ -38,6 +40,9 @@ async fn requests_per_object_and_per_step_stay_within_the_budget() -> anyhow::Re
     // Beside the budget of 5: the finalizer, and the one read of a tracker, at the first sight of an Application.
     let once = hub.sum(|kind| kind == "PATCH applications" || kind == "GET resourcetrackers");
     assert!(hub.requests() - once <= 5, "hub: {hub:?}");
+    // A turn for each answer and each event of nine objects would be some thirty.
+    let taken = turns(&metrics)? - before;
+    assert!(taken <= 16, "{taken} turns for one run");
 
     engine.hub.reset();
     engine.members.reset();
@@ -48,4 +53,11 @@ async fn requests_per_object_and_per_step_stay_within_the_budget() -> anyhow::Re
     assert!(hub.requests() <= 5, "hub: {hub:?}");
     engine.stop().await?;
     Ok(())
+}
+
+/// How many turns were taken so far.
+fn turns(metrics: &fleet_controller::Metrics) -> anyhow::Result<u64> {
+    let text = metrics.encode()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("fleetctl_turns_total{outcome=\"done\"} "));
+    Ok(line.unwrap_or("0").trim().parse()?)
 }
