@@ -15,8 +15,8 @@ mod sight;
 #[cfg(test)]
 mod tests;
 
-            let moved = seen.resource_version != known.seen.resource_version;
-            news = !seen.says_as(&known.seen) || (closely && moved);
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fleet_api::ObjectId;
 use fleet_health::Health;
@@ -308,17 +308,8 @@ impl Observations {
                 known.round = round.unwrap_or(known.round);
                 return None;
             }
-<<<<<<< HEAD
-            news = match closely {
-                true => seen != known.seen,
-                false => {
-                    let known_version = known.seen.resource_version.clone();
-                    Observed { resource_version: known_version, ..seen.clone() } != known.seen
-                }
-            };
-=======
-            news = !seen.says_as(&known.seen);
->>>>>>> 5d026f4 (The controller keeps and does less: light records, one compressor, Events within bounds, one turn for what targets answer)
+            let moved = seen.resource_version != known.seen.resource_version;
+            news = !seen.says_as(&known.seen) || (closely && moved);
         }
         let version = seen.resource_version.parse().unwrap_or(0);
         let owner = seen.owner.clone();
