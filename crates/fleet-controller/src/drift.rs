@@ -176,7 +176,7 @@ fn look(ctx: &Arc<Context>, walk: &Walk, member: &Arc<Member>, desired: &Desired
         OnDrift::Report => DriftMode::Report,
     };
     let part = match desired.claim {
-        Claim::Share => share::part(seen.as_ref(), &walk.owner),
+        Claim::Share => share::part(seen.as_deref(), &walk.owner),
         Claim::Own | Claim::Observe => share::Part::Owner,
     };
     if part == share::Part::Sharer {

@@ -103,10 +103,10 @@ impl Observed {
     /// Whether it says the same, at whichever version.
     fn says_as(&self, other: &Self) -> bool {
         // Whoever adds a field decides whether it counts.
-        let Self { uid, resource_version: _, owner, content, managed, deleting, health } = self;
+        let Self { uid, resource_version: _, owner, content, managed, deleting, health, sharers } = self;
         (managed, deleting) == (&other.managed, &other.deleting)
             && (uid, owner, content) == (&other.uid, &other.owner, &other.content)
-            && *health == other.health
+            && (health, sharers) == (&other.health, &other.sharers)
     }
 }
 
