@@ -453,7 +453,7 @@ fn a_server_that_was_set_back_and_has_caught_up_is_believed() {
     assert!(observations.put(&id, seen("a", "20", "green"), era, None).is_some());
     let listing = observations.open(&place, "30", None, observations.highest(&place));
     assert!(observations.put(&id, seen("a", "10", "blue"), listing.era, Some(listing)).is_some());
-    assert_eq!(observations.get(&id).map(|seen| seen.content), Some("blue".to_owned()));
+    assert_eq!(observations.get(&id).map(|seen| seen.content.clone()), Some("blue".to_owned()));
     // What was written after the list was read is younger than it.
     let listing = observations.open(&place, "40", None, observations.highest(&place));
     assert!(observations.put(&id, seen("a", "41", "green"), era, None).is_some());
