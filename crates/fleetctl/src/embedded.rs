@@ -23,6 +23,7 @@ use std::sync::Arc;
 
 use fleet_apiserver::pki::{Authority, PkiError};
 use fleet_apiserver::{ApiServer, ClusterError, ClusterProfile, Identity, listen, upkeep};
+use fleet_members::{Remote, RemoteOptions};
 use fleet_sim::Simulator;
 use fleet_store::{OpenError, Store};
 use tokio::net::TcpListener;
@@ -34,7 +35,6 @@ pub(crate) use fleet::EMBEDDED;
 pub use fleet::{Fleet, MemberState};
 pub use handler::ADMIN_PREFIX;
 pub use kubeconfig::{hub_url, member_url};
-pub use transport::InProcess;
 
 pub(crate) use install::definitions as install_definitions;
 
@@ -267,10 +267,15 @@ impl Embedded {
         if options.controller {
             let mut controlled = fleet_controller::Options::new(Arc::clone(&options.clock));
             controlled.progress_interval = options.progress_interval;
-            let transport = Arc::new(InProcess::new(api.clone()));
-            let controller = fleet_controller::Controller::new(hub, transport, controlled);
+            let (api, remote) = (api.clone(), RemoteOptions::new(Arc::clone(&options.clock)));
             parts.start("the controller", |stop| async move {
-                controller.run(stop).await.map_err(|error| error.to_string())
+                let remote = Remote::open(hub.clone(), remote, stop.child_token()).await;
+                let remote = remote.map_err(|error| fleet_members::innermost(&error))?;
+                let ways = Arc::new(transport::Ways { api, remote: remote.clone() });
+                let controller = fleet_controller::Controller::new(hub, ways, controlled);
+                let ended = controller.run(stop).await.map_err(|error| error.to_string());
+                remote.finished().await;
+                ended
             });
         }
         let mut address = None;

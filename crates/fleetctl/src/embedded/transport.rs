@@ -1,25 +1,26 @@
-//! In-process ways to the members.
+//! The ways to the members of an embedded hub: in process, or as a hub elsewhere has them.
 
 use fleet_api::{ManagedCluster, names};
 use fleet_apiserver::{ApiServer, Identity};
-use fleet_members::{Transport, TransportError};
+use fleet_members::{Announced, Remote, Transport, TransportError};
+use futures::stream::BoxStream;
 use kube::ResourceExt as _;
 
 use super::{CONTROLLER_USER, in_process};
 
-/// The controller's way to members of this process.
-pub struct InProcess {
-    api: ApiServer,
+/// The controller's way to members: those of this process directly, all others by their credentials.
+pub(super) struct Ways {
+    pub(super) api: ApiServer,
+    pub(super) remote: Remote,
 }
 
-impl InProcess {
-    /// The members of a server.
-    pub fn new(api: ApiServer) -> Self {
-        Self { api }
+impl Ways {
+    fn is_here(&self, name: &str) -> bool {
+        self.api.profile(name).is_some_and(|profile| profile.workloads)
     }
 }
 
-impl Transport for InProcess {
+impl Transport for Ways {
     fn connect(&self, cluster: &ManagedCluster) -> Result<kube::Client, TransportError> {
         let name = cluster.name_any();
         let refuse = |message: String| Err(TransportError { cluster: name.clone(), message });
@@ -28,14 +29,32 @@ impl Transport for InProcess {
                 "it names the hub itself, which holds data and runs nothing; name a member".to_owned(),
             );
         }
-        match self.api.profile(&name) {
-            Some(profile) if profile.workloads => {
-                Ok(kube::Client::new(self.api.service(&name, Identity::admin(CONTROLLER_USER)), "default"))
-            }
-            _ => refuse(format!(
-                "there is no such member in this process; start it with `fleetctl local up --members {name}=ALIAS`"
-            )),
+        if self.is_here(&name) {
+            return Ok(kube::Client::new(
+                self.api.service(&name, Identity::admin(CONTROLLER_USER)),
+                "default",
+            ));
         }
+        self.remote.connect(cluster).map_err(|error| TransportError {
+            message: format!(
+                "it is no member of this process (`fleetctl local up --members {name}=ALIAS` starts one), and {}",
+                error.message
+            ),
+            ..error
+        })
+    }
+
+    fn addressed(&self, name: &str) -> Result<(), String> {
+        if self.is_here(name) { Ok(()) } else { self.remote.addressed(name) }
+    }
+
+    fn announced(&self, name: &str) -> Option<Announced> {
+        // A Secret for a member of this process says nothing that isn't known better.
+        if self.is_here(name) { None } else { self.remote.announced(name) }
+    }
+
+    fn changes(&self) -> BoxStream<'static, String> {
+        self.remote.changes()
     }
 }
 

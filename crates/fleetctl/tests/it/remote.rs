@@ -6,13 +6,13 @@ use fleet_api::{ManagedCluster, Phase};
 use fleet_controller::{Controller, ControllerError, Options};
 use fleet_members::{Remote, RemoteOptions};
 use fleetctl::embedded::Embedded;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::ResourceExt as _;
 use kube::api::{Api, DeleteParams, ListParams};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{CommandLine, apply, apply_example, eventually, fleet, in_phase};
+use crate::support::{CommandLine, apply, apply_example, eventually, fleet, fleet_of, fleet_with, in_phase};
 
 /// A member of the fleet as a Secret has it.
 fn secret(fleet: &Embedded, name: &str, alias: &str) -> Value {
@@ -137,4 +137,42 @@ async fn secrets_alone_make_members() {
     eventually("it is available again", async || available("True").await.is_some()).await;
     alone.end().await;
     fleet.shutdown().await;
+}
+
+/// The stand-alone hub has members elsewhere, too, beside those of its own process.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_embedded_hub_has_members_elsewhere() {
+    let (here, there) = (fleet_with(true).await, fleet_of(false, 11).await);
+    let hub = here.client("hub");
+    let mut far = secret(&there, "mc-bj1", "far-away");
+    far["metadata"]["name"] = json!("far");
+    for name in ["fleetctl-system", "demo"] {
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        apply(&hub, &namespace).await;
+    }
+    apply(&hub, &far).await;
+    let clusters: Api<ManagedCluster> = Api::all(hub.clone());
+    eventually("it is registered", async || clusters.get_opt("far").await.unwrap().is_some()).await;
+    let settings = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "web-demo"}});
+    apply(
+        &hub,
+        &json!({"apiVersion": "core.oam.dev/v1beta1", "kind": "Application",
+        "metadata": {"name": "web-demo", "namespace": "demo"},
+        "spec": {
+            "components": [{"name": "main", "type": "k8s-objects", "properties": {"objects": [settings]}}],
+            "policies": [{"name": "where", "type": "topology",
+                "properties": {"clusters": ["mc-bj2", "far-away"]}}],
+        }}),
+    )
+    .await;
+    in_phase(&hub, Phase::Running).await;
+    for member in [here.client("mc-bj2"), there.client("mc-bj1")] {
+        let maps: Api<ConfigMap> = Api::namespaced(member, "demo");
+        assert!(maps.get_opt("web-demo").await.unwrap().is_some());
+    }
+    let listed = CommandLine::of(&here).done("fleetctl cluster list").await;
+    let far = listed.lines().find(|line| line.starts_with("far ")).unwrap();
+    assert!(far.contains("True"), "{listed}");
+    here.shutdown().await;
+    there.shutdown().await;
 }
