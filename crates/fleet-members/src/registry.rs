@@ -310,7 +310,8 @@ impl Members {
             Some(entry) => entry.member.clone(),
             None => Err(TransportError {
                 cluster: name.to_owned(),
-                message: "it isn't in the fleet any more".to_owned(),
+                message: "it isn't in the fleet any more; take it out of the topology, or join it again"
+                    .to_owned(),
             }),
         }
     }

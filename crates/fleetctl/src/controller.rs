@@ -41,6 +41,12 @@ pub async fn run(environment: &Environment, global: &Global, arguments: &Control
         let others = beside::others(&cluster.client, cluster.deadline, environment.now()).await;
         beside::refuse(&others, &cluster.context)?;
     }
+    let version = cluster.ask("the hub's version", cluster.client.apiserver_version()).await;
+    if version.is_ok_and(|version| version.git_version.contains("+fleetctl")) {
+        environment.streams.note(
+            "this hub is an embedded one: where `fleetctl local` runs it, a controller runs in it already, and two undo each other's work",
+        );
+    }
     let lease_namespace = lease_namespace(&cluster, &arguments.replicas);
     let hub = cluster.client.clone();
     let options = options(environment, arguments, &lease_namespace);
