@@ -34,13 +34,57 @@ async fn outcome(fleet: &Fleet, app: &Application) -> anyhow::Result<BTreeMap<St
     Ok(outcome)
 }
 
+/// Carries a scenario out with an engine that may die; another takes over then.
+pub(crate) async fn survived<T>(
+    fleet: &Fleet,
+    engine: Engine,
+    scenario: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<T> {
+    let killed = engine.hub.killed();
+    let again = async {
+        killed.cancelled().await;
+        engine.kill().await;
+        let _again = Engine::start(fleet);
+        std::future::pending::<()>().await
+    };
+    tokio::select! {
+        done = scenario => done,
+        () = again => unreachable!("it never ends"),
+    }
+}
+
+/// Whenever the engine dies, before or after which of its writes, what comes out is the same as without. A walk answers
+/// how many writes it made, at least so many, and what came out.
+pub(crate) async fn after_every_death<T, W>(
+    least: u64,
+    walk: impl Fn(Option<(u64, bool)>) -> W,
+) -> anyhow::Result<()>
+where
+    T: PartialEq + std::fmt::Debug,
+    W: Future<Output = anyhow::Result<(u64, T)>>,
+{
+    use futures::StreamExt as _;
+    let (writes, expected) = walk(None).await?;
+    assert!(writes > least, "the scenario makes {writes} writes");
+    let deaths = (1..=writes).flat_map(|n| [(n, false), (n, true)]);
+    let walk = &walk;
+    let walks = futures::stream::iter(deaths.map(|death| async move { (death, walk(Some(death)).await) }));
+    let outcomes: Vec<_> = walks.buffer_unordered(4).collect().await;
+    for ((n, carried_out), outcome) in outcomes {
+        let when = if carried_out { "after" } else { "before" };
+        let (_, outcome) =
+            outcome.map_err(|error| error.context(format!("killed {when} write {n} of {writes}")))?;
+        assert_eq!(outcome, expected, "killed {when} write {n} of {writes}");
+    }
+    Ok(())
+}
+
 /// Walks the scenario with an engine that may die; returns how many writes it made, and the outcome.
 async fn walk(killed_at: Option<(u64, bool)>) -> anyhow::Result<(u64, BTreeMap<String, Value>)> {
     let fleet = Fleet::three_centres().await?;
     let (n, carried_out) = killed_at.unwrap_or((u64::MAX, false));
     let engine = Engine::killed_at(&fleet, n, carried_out);
     let first = engine.hub.clone();
-    let killed = engine.hub.killed();
     fleet.apply_all("hub", manifests::APP_META).await?;
     fleet.apply_all("hub", manifests::APP).await?;
     let scenario = async {
@@ -52,16 +96,7 @@ async fn walk(killed_at: Option<(u64, bool)>) -> anyhow::Result<(u64, BTreeMap<S
         fleet.approve(&waiting).await?;
         fleet.wait_phase("web-demo", "running").await
     };
-    let again = async {
-        killed.cancelled().await;
-        engine.kill().await;
-        let _again = Engine::start(&fleet);
-        std::future::pending::<()>().await
-    };
-    let app = tokio::select! {
-        app = scenario => app?,
-        () = again => unreachable!("it never ends"),
-    };
+    let app = survived(&fleet, engine, scenario).await?;
     let runs: Api<fleet_api::Run> = Api::namespaced(fleet.client("hub"), "demo");
     let runs: Vec<String> =
         runs.list(&ListParams::default()).await?.items.iter().map(|run| run.name_any()).collect();
@@ -73,19 +108,7 @@ async fn walk(killed_at: Option<(u64, bool)>) -> anyhow::Result<(u64, BTreeMap<S
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_between_any_two_writes_the_end_is_the_same() -> anyhow::Result<()> {
-    use futures::StreamExt as _;
-    let (writes, expected) = walk(None).await?;
-    assert!(writes > 10, "the scenario makes {writes} writes");
-    let deaths = (1..=writes).flat_map(|n| [(n, false), (n, true)]);
-    let walks = futures::stream::iter(deaths.map(|death| async move { (death, walk(Some(death)).await) }));
-    let outcomes: Vec<_> = walks.buffer_unordered(4).collect().await;
-    for ((n, carried_out), outcome) in outcomes {
-        let when = if carried_out { "after" } else { "before" };
-        let (_, outcome) =
-            outcome.map_err(|error| error.context(format!("killed {when} write {n} of {writes}")))?;
-        assert_eq!(outcome, expected, "killed {when} write {n} of {writes}");
-    }
-    Ok(())
+    after_every_death(10, walk).await
 }
 
 /// A pod that doesn't end when told is killed, and its Applications wait until its Lease has run out.

@@ -7,6 +7,7 @@ use fleet_testkit::{Engine, Fleet};
 use kube::api::{Api, DeleteParams};
 use serde_json::{Value, json};
 
+use crate::crash::{after_every_death, survived};
 use crate::small::value;
 
 /// An Application with a ConfigMap `shared`, which says who wrote it, and one of its own.
@@ -228,7 +229,7 @@ async fn walk(killed_at: Option<(u64, bool)>) -> anyhow::Result<(u64, (String, S
     let fleet = start().await?;
     let (n, carried_out) = killed_at.unwrap_or((u64::MAX, false));
     let engine = Engine::killed_at(&fleet, n, carried_out);
-    let (first, killed) = (engine.hub.clone(), engine.hub.killed());
+    let first = engine.hub.clone();
     let scenario = async {
         for name in ["a", "b", "c"] {
             fleet.apply("hub", &application(name, true)).await?;
@@ -250,16 +251,7 @@ async fn walk(killed_at: Option<(u64, bool)>) -> anyhow::Result<(u64, (String, S
         anyhow::ensure!(value(&fleet, "m1", "shared").await?.is_none(), "nobody shares it, and it stays");
         Ok(there)
     };
-    let again = async {
-        killed.cancelled().await;
-        engine.kill().await;
-        let _again = Engine::start(&fleet);
-        std::future::pending::<()>().await
-    };
-    let there = tokio::select! {
-        there = scenario => there?,
-        () = again => unreachable!("it never ends"),
-    };
+    let there = survived(&fleet, engine, scenario).await?;
     fleet.stop().await;
     Ok((first.writes(), there))
 }
@@ -267,17 +259,5 @@ async fn walk(killed_at: Option<(u64, bool)>) -> anyhow::Result<(u64, (String, S
 /// Design invariant 7.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_between_any_two_writes_it_is_shared_and_passed_on_all_the_same() -> anyhow::Result<()> {
-    use futures::StreamExt as _;
-    let (writes, expected) = walk(None).await?;
-    assert!(writes > 20, "the scenario makes {writes} writes");
-    let deaths = (1..=writes).flat_map(|n| [(n, false), (n, true)]);
-    let walks = futures::stream::iter(deaths.map(|death| async move { (death, walk(Some(death)).await) }));
-    let outcomes: Vec<_> = walks.buffer_unordered(4).collect().await;
-    for ((n, carried_out), outcome) in outcomes {
-        let when = if carried_out { "after" } else { "before" };
-        let (_, outcome) =
-            outcome.map_err(|error| error.context(format!("killed {when} write {n} of {writes}")))?;
-        assert_eq!(outcome, expected, "killed {when} write {n} of {writes}");
-    }
-    Ok(())
+    after_every_death(20, walk).await
 }
