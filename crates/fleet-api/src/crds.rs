@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Application, ApplicationRevision, Approval, ClusterAccessPolicy, ComponentDefinition, DriftHold,
-    ManagedCluster, Policy, PolicyDefinition, ResourceTracker, Run, TraitDefinition, Workflow,
+    ManagedCluster, Policy, PolicyDefinition, ResourceTracker, RolloutWindow, Run, TraitDefinition, Workflow,
     WorkflowStepDefinition,
 };
 
@@ -29,6 +29,7 @@ pub fn all() -> Result<Vec<Value>, serde_json::Error> {
         serde_json::to_value(Approval::crd())?,
         serde_json::to_value(DriftHold::crd())?,
         serde_json::to_value(ClusterAccessPolicy::crd())?,
+        serde_json::to_value(RolloutWindow::crd())?,
     ];
     for crd in &mut crds {
         finish(crd);
@@ -88,7 +89,7 @@ mod tests {
     #[test]
     fn every_kind_has_a_crd_with_one_stored_version() {
         let crds = all().unwrap();
-        assert_eq!(crds.len(), 14);
+        assert_eq!(crds.len(), 15);
         for crd in crds {
             let name = crd.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
             assert_eq!(crd.pointer("/spec/versions/0/storage"), Some(&json!(true)), "{name}");

@@ -33,10 +33,12 @@ pub mod crds;
 pub mod definitions;
 pub mod drift_hold;
 pub mod managed_cluster;
+pub mod measured;
 pub mod names;
 pub mod packed;
 pub mod policy;
 pub mod resource_tracker;
+pub mod rollout_window;
 pub mod run;
 mod schemas;
 pub mod target;
@@ -54,9 +56,11 @@ pub use conditions::Condition;
 pub use definitions::{ComponentDefinition, PolicyDefinition, TraitDefinition, WorkflowStepDefinition};
 pub use drift_hold::{DriftHold, DriftHoldSpec};
 pub use managed_cluster::{ManagedCluster, ManagedClusterSpec, ManagedClusterStatus};
+pub use measured::{Measured, Measurement, Outcome};
 pub use packed::{Packed, PackedError};
 pub use policy::Policy;
 pub use resource_tracker::{Inventory, Layer, Owned, ResourceTracker, ResourceTrackerSpec, TargetInventory};
+pub use rollout_window::{RolloutWindow, RolloutWindowSpec, TimeWindow, TimeWindows, WindowOverride};
 pub use run::{
     ApprovalRecord, Gate, Refusal, Run, RunPhase, RunSpec, RunStatus, StepPhase, StepState, TargetPhase,
     TargetState,

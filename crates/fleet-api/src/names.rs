@@ -32,6 +32,9 @@ pub const RESTART: &str = "app.oam.dev/restart-workflow";
 pub const SUSPEND: &str = "fleetctl.dev/suspend";
 /// On an Application: a person's request to end its Run; the value names the Run.
 pub const TERMINATE: &str = "fleetctl.dev/terminate";
+/// On an Application: a person's request to let a step begin outside its time windows; the value is
+/// `<run>/<step> <reason>`.
+pub const OVERRIDE_WINDOW: &str = "fleetctl.dev/override-window";
 /// On revisions, runs, approvals and trackers: [`short_label`] of the Application's name.
 pub const APPLICATION: &str = "fleetctl.dev/application";
 /// On a revision: its content hash.

@@ -6,7 +6,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::Target;
+use crate::{Measured, Target, WindowOverride};
 
 /// What the run walks; fixed when it starts.
 #[derive(CustomResource, Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -180,6 +180,12 @@ pub struct StepState {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::schemas::optional_time")]
     pub deadline: Option<Timestamp>,
+    /// What a step that measures found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measured: Option<Measured>,
+    /// A person let it begin outside its time windows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window_override: Option<WindowOverride>,
     /// Its targets: the membership frozen when the run started.
     #[serde(default)]
     pub targets: Vec<TargetState>,

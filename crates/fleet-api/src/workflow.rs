@@ -5,6 +5,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::TimeWindows;
+
 /// Mode and steps stand at the root of the object.
 #[derive(CustomResource, Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[kube(
@@ -56,6 +58,9 @@ pub struct Step {
     /// Names of steps that must have succeeded before.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub depends_on: Vec<String>,
+    /// Times in which the step, and each of its targets, may begin. What is under way goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub windows: Option<TimeWindows>,
     /// Whether the step runs.
     #[serde(default, rename = "if", skip_serializing_if = "Option::is_none")]
     pub condition: Option<String>,
