@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{ApplicationSpec, Packed, Step};
+use crate::{ApplicationSpec, Packed, Provenance, Step};
 
 /// The packed snapshot.
 #[derive(CustomResource, Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
@@ -70,4 +70,8 @@ pub struct StepContent {
     pub overrides: Vec<String>,
     /// The rendered objects without a namespace of their own: component and object.
     pub objects: Vec<(String, Value)>,
+    /// Who set the fields of each of the objects, in their order; empty in what older versions recorded. No part of
+    /// any hash.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub provenance: Vec<Provenance>,
 }

@@ -37,6 +37,7 @@ pub mod measured;
 pub mod names;
 pub mod packed;
 pub mod policy;
+pub mod provenance;
 pub mod resource_tracker;
 pub mod rollout_window;
 pub mod run;
@@ -59,6 +60,7 @@ pub use managed_cluster::{ManagedCluster, ManagedClusterSpec, ManagedClusterStat
 pub use measured::{Measured, Measurement, Outcome};
 pub use packed::{Packed, PackedError};
 pub use policy::Policy;
+pub use provenance::{Provenance, Source};
 pub use resource_tracker::{Inventory, Layer, Owned, ResourceTracker, ResourceTrackerSpec, TargetInventory};
 pub use rollout_window::{RolloutWindow, RolloutWindowSpec, TimeWindow, TimeWindows, WindowOverride};
 pub use run::{

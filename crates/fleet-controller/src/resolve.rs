@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use fleet_api::{
-    Application, ApplicationSpec, ObjectId, Policy, RevisionContent, Step, StepContent, Workflow,
+    Application, ApplicationSpec, ObjectId, Policy, Provenance, RevisionContent, Step, StepContent, Workflow,
     WorkflowMode, names,
 };
 use fleet_json::{ContentHash, LabelSelector};
@@ -89,7 +89,7 @@ pub fn resolve(
             if content.topologies.is_empty() {
                 return Err(no_topology(&node.name, &policies));
             }
-            content.objects = rendered(&RenderStep {
+            (content.objects, content.provenance) = rendered(&RenderStep {
                 name,
                 namespace,
                 components: &components,
@@ -386,7 +386,9 @@ struct RenderStep<'a> {
     definitions: &'a Definitions,
 }
 
-fn rendered(step: &RenderStep<'_>) -> Result<Vec<(String, Value)>, Problem> {
+type Rendered = (Vec<(String, Value)>, Vec<Provenance>);
+
+fn rendered(step: &RenderStep<'_>) -> Result<Rendered, Problem> {
     let mut overrides = Vec::with_capacity(step.overrides.len());
     for name in step.overrides {
         if let Some((_, properties)) = step.policies.get(name) {
@@ -412,7 +414,7 @@ fn rendered(step: &RenderStep<'_>) -> Result<Vec<(String, Value)>, Problem> {
         objects: &objects,
         definitions: step.definitions,
     })?;
-    Ok(rendered.into_iter().map(|object| (object.component, object.object)).collect())
+    Ok(rendered.into_iter().map(|made| ((made.component, made.object), made.provenance)).unzip())
 }
 
 /// The objects that a ref-objects component refers to.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fleet_api::{ObjectId, Target, TargetInventory};
+use fleet_api::{ObjectId, Source, Target, TargetInventory};
 use fleet_json::{ChangeKind, ContentHash, FieldPath, Segment, diff_by_name};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -111,6 +111,7 @@ pub enum ActionKind {
 
 /// One field of a change.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct FieldChange {
     /// Where in the object.
     pub path: FieldPath,
@@ -120,6 +121,9 @@ pub struct FieldChange {
     /// What comes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<Value>,
+    /// Who set what comes; filled in for those who look, never for the engine, and no part of the hash.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set_by: Option<Source>,
 }
 
 /// Makes the plan of a step.
@@ -328,6 +332,7 @@ fn changes(before: &Desired, after: &Desired) -> Vec<FieldChange> {
                 from: redact(&after.id, &change.path, from),
                 to: redact(&after.id, &change.path, to),
                 path: change.path,
+                set_by: None,
             }
         })
         .collect()

@@ -45,16 +45,15 @@ mod definitions;
 mod error;
 mod nearest;
 mod overrides;
-mod provenance;
 mod render;
 
 pub use application::{Component, Trait};
 pub use definition::{Definition, DefinitionKind, PatchType};
 pub use definitions::Definitions;
 pub use error::{OverrideError, RenderError};
+pub use fleet_api::{Provenance, Source};
 pub use overrides::{
-    ComponentPatch, EffectiveComponent, EffectiveTrait, NamePattern, Override, TraitPatch,
+    ComponentPatch, EffectiveComponent, EffectiveTrait, NamePattern, Override, Rule, TraitPatch,
     effective_components,
 };
-pub use provenance::{Provenance, Source};
 pub use render::{INLINE_TYPE, REFERENCE_TYPE, RenderInput, RenderedObject, check, render};

@@ -6,7 +6,7 @@ mod pattern;
 
 use serde_json::Value;
 
-pub use apply::{EffectiveComponent, EffectiveTrait, effective_components};
+pub use apply::{EffectiveComponent, EffectiveTrait, Rule, effective_components};
 pub use pattern::NamePattern;
 
 /// One override policy.

@@ -5,7 +5,7 @@ mod traits;
 
 use std::collections::BTreeMap;
 
-use fleet_json::Untyped;
+use fleet_api::{Provenance, Source};
 use serde_json::{Value, json};
 
 use crate::application::Component;
@@ -13,8 +13,7 @@ use crate::definition::{Definition, DefinitionKind, Schematic, Scope};
 use crate::definitions::Definitions;
 use crate::error::RenderError;
 use crate::nearest;
-use crate::overrides::{EffectiveComponent, Override, effective_components};
-use crate::provenance::{Provenance, Source};
+use crate::overrides::{EffectiveComponent, Override, Rule, effective_components};
 
 /// The component type whose objects live on the hub; the caller resolves them.
 pub const REFERENCE_TYPE: &str = "ref-objects";
@@ -119,42 +118,103 @@ fn render_component(
         "appName": input.app_name,
         "namespace": input.app_namespace,
     });
-    let changed = component
-        .changed_by
-        .last()
-        .map(|policy| Source::Override { policy: policy.clone(), trait_type: None });
-    let (objects, base) = match component.type_.as_str() {
-        REFERENCE_TYPE => {
-            let objects = (input.objects)(&component.name).to_vec();
-            (objects, Source::Referenced)
-        }
-        INLINE_TYPE => (object::inline(component)?, changed.unwrap_or(Source::Inline)),
-        other => {
-            let source = Source::Component { component_type: other.to_owned() };
-            (from_definition(input, component, &context)?, source)
-        }
+    let made = match component.type_.as_str() {
+        REFERENCE_TYPE => (input.objects)(&component.name)
+            .iter()
+            .map(|object| (object.clone(), Source::Referenced))
+            .collect(),
+        _ => from_properties(input, component, &context)?,
     };
-    let mut made = Vec::with_capacity(objects.len());
-    for (index, mut value) in objects.into_iter().enumerate() {
+    let mut objects: Vec<RenderedObject> = Vec::with_capacity(made.len());
+    for (index, (value, _)) in made.iter().enumerate() {
         let place = match component.type_.as_str() {
             INLINE_TYPE => format!("properties.objects[{index}]"),
             REFERENCE_TYPE => format!("referenced object {index}"),
             other => format!("object {index} of type {other:?}"),
         };
-        object::check(&value, &component.name, &place)?;
+        object::check(value, &component.name, &place)?;
+    }
+    for (mut value, base) in made {
         object::strip_namespace(&mut value);
-        made.push(RenderedObject {
+        objects.push(RenderedObject {
             component: component.name.clone(),
             object: value,
-            provenance: Provenance::new(base.clone()),
+            provenance: Provenance::new(base),
         });
     }
+    attribute(input, component, &context, &mut objects);
+    let mut made = objects;
     let mut beside = Vec::new();
     for applied in &component.traits {
         beside.extend(traits::apply(input.definitions, component, applied, &context, &mut made)?);
     }
     made.extend(beside);
     Ok(made)
+}
+
+/// The objects that a component's own properties make, with who made them whole.
+fn from_properties(
+    input: &RenderInput<'_>,
+    component: &EffectiveComponent,
+    context: &Value,
+) -> Result<Vec<(Value, Source)>, RenderError> {
+    let source = stage_source(component, component.changed_by.last());
+    let objects = match component.type_.as_str() {
+        INLINE_TYPE => object::inline(component)?,
+        _ => from_definition(input, component, context)?,
+    };
+    Ok(objects.into_iter().map(|object| (object, source.clone())).collect())
+}
+
+/// Whom the objects are owed to that a state of a component's properties makes.
+fn stage_source(component: &EffectiveComponent, rule: Option<&Rule>) -> Source {
+    match (rule, component.type_.as_str()) {
+        (Some(rule), _) => {
+            Source::Override { policy: rule.policy.clone(), rule: rule.place.clone(), trait_type: None }
+        }
+        (None, INLINE_TYPE) => Source::Inline,
+        (None, other) => Source::Component { component_type: other.to_owned() },
+    }
+}
+
+/// Where policies changed a component's properties, a field is owed to whoever set it: the states of the properties are
+/// rendered one after the other, and compared.
+fn attribute(
+    input: &RenderInput<'_>,
+    component: &EffectiveComponent,
+    context: &Value,
+    objects: &mut [RenderedObject],
+) {
+    if component.earlier.is_empty() || component.type_ == REFERENCE_TYPE {
+        return;
+    }
+    let mut stages: Vec<(Vec<Value>, Source)> = Vec::with_capacity(component.earlier.len());
+    for (rule, properties) in &component.earlier {
+        let earlier = EffectiveComponent { properties: properties.clone(), ..component.clone() };
+        // Properties that were incomplete until a policy completed them made nothing yet.
+        let Ok(made) = from_properties(input, &earlier, context) else { continue };
+        let made = made.into_iter().map(|(mut object, _)| {
+            object::strip_namespace(&mut object);
+            object
+        });
+        stages.push((made.collect(), stage_source(component, rule.as_ref())));
+    }
+    let last = stage_source(component, component.changed_by.last());
+    for made in objects {
+        let identity = object::identity(&made.object);
+        let before = stages.iter().filter_map(|(objects, source)| {
+            let found = objects.iter().find(|object| object::identity(object) == identity);
+            found.map(|object| (object, source))
+        });
+        let mut known: Option<&Value> = None;
+        for (object, source) in before.chain(std::iter::once((&made.object, &last))) {
+            match known {
+                None => made.provenance = Provenance::new(source.clone()),
+                Some(known) => traits::record(&mut made.provenance, known, object, source),
+            }
+            known = Some(object);
+        }
+    }
 }
 
 fn component_type<'d>(
@@ -190,11 +250,11 @@ fn from_definition(
 }
 
 /// `, changed by policy "a", "b"`: a mistake may be theirs.
-fn changed_by(policies: &[String]) -> String {
-    if policies.is_empty() {
+fn changed_by(rules: &[Rule]) -> String {
+    if rules.is_empty() {
         return String::new();
     }
-    let names: Vec<String> = policies.iter().map(|policy| format!("{policy:?}")).collect();
+    let names: Vec<String> = rules.iter().map(|rule| format!("{:?}", rule.policy)).collect();
     format!(", changed by policy {}", names.join(", "))
 }
 
@@ -221,6 +281,3 @@ fn refused(refusal: crate::definition::Refusal, owner: &str) -> RenderError {
         Refusal::Template(place, problem) => RenderError::Template { owner, place, problem },
     }
 }
-
-/// Records a change for kinds whose schema isn't known.
-const NO_SHAPE: Option<Untyped> = None;

@@ -8,6 +8,15 @@ use crate::definitions::Definitions;
 use crate::error::RenderError;
 use crate::nearest;
 
+/// The rule of a policy that changed something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// The policy.
+    pub policy: String,
+    /// Where in its properties: `components[0].traits[1]`.
+    pub place: String,
+}
+
 /// A component with every override applied, and who changed it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EffectiveComponent {
@@ -17,12 +26,14 @@ pub struct EffectiveComponent {
     pub type_: String,
     /// The merged properties.
     pub properties: Value,
-    /// The policies that changed the properties, in order.
-    pub changed_by: Vec<String>,
+    /// The rules that changed the properties, in order.
+    pub changed_by: Vec<Rule>,
     /// The traits, in the order in which they are applied.
     pub traits: Vec<EffectiveTrait>,
     /// As the component says.
     pub depends_on: Vec<String>,
+    /// As [`EffectiveTrait::earlier`].
+    pub(crate) earlier: Vec<(Option<Rule>, Value)>,
 }
 
 /// A trait with every override applied, and who changed it.
@@ -34,18 +45,18 @@ pub struct EffectiveTrait {
     pub properties: Value,
     /// Whether the component itself has it; else a policy brought it.
     pub own: bool,
-    /// The policies that brought or changed it, in order.
-    pub changed_by: Vec<String>,
-    /// The properties after each change but the last, with the policy that made them (`None`: the
+    /// The rules that brought or changed it, in order.
+    pub changed_by: Vec<Rule>,
+    /// The properties after each change but the last, with the rule that made them (`None`: the
     /// component). Provenance needs them: a field is owed to whoever set it, not to the last one.
-    pub(crate) earlier: Vec<(Option<String>, Value)>,
+    pub(crate) earlier: Vec<(Option<Rule>, Value)>,
 }
 
 impl EffectiveTrait {
-    fn change(&mut self, properties: &Value, policy: &str) {
+    fn change(&mut self, properties: &Value, rule: Rule) {
         self.earlier.push((self.changed_by.last().cloned(), self.properties.clone()));
         merge(&mut self.properties, properties);
-        self.changed_by.push(policy.to_owned());
+        self.changed_by.push(rule);
     }
 }
 
@@ -101,6 +112,7 @@ impl EffectiveComponent {
             changed_by: Vec::new(),
             traits: traits.collect(),
             depends_on: component.depends_on.clone(),
+            earlier: Vec::new(),
         }
     }
 }
@@ -156,7 +168,7 @@ fn apply(
             advice: patch.advice(components),
         });
     }
-    for change in &patch.traits {
+    for (at, change) in patch.traits.iter().enumerate() {
         if change.disable {
             let matched: Vec<&EffectiveComponent> =
                 components.iter().filter(|component| patch.matches(component)).collect();
@@ -178,14 +190,18 @@ fn apply(
                 component.traits.retain(|have| have.type_ != change.type_);
             } else {
                 let keys = definitions.merge_keys(&change.type_);
-                merge_trait(component, &change.type_, &change.properties, keys, &policy.policy);
+                let place = format!("components[{index}].traits[{at}]");
+                let rule = Rule { policy: policy.policy.clone(), place };
+                merge_trait(component, &change.type_, &change.properties, keys, rule);
             }
         }
     }
     if let Some(properties) = &patch.properties {
         for component in components.iter_mut().filter(|component| patch.matches(component)) {
+            component.earlier.push((component.changed_by.last().cloned(), component.properties.clone()));
             merge(&mut component.properties, properties);
-            component.changed_by.push(policy.policy.clone());
+            let place = format!("components[{index}].properties");
+            component.changed_by.push(Rule { policy: policy.policy.clone(), place });
         }
     }
     Ok(())
@@ -196,7 +212,7 @@ fn merge_trait(
     type_: &str,
     properties: &Value,
     keys: &[String],
-    policy: &str,
+    rule: Rule,
 ) {
     let alike = |have: &EffectiveTrait| {
         have.type_ == type_ && keys.iter().all(|key| have.properties.get(key) == properties.get(key))
@@ -209,12 +225,12 @@ fn merge_trait(
         component.traits.iter_mut().rev().find(|have| alike(have))
     };
     match known {
-        Some(have) => have.change(properties, policy),
+        Some(have) => have.change(properties, rule),
         None => component.traits.push(EffectiveTrait {
             type_: type_.to_owned(),
             properties: properties.clone(),
             own: false,
-            changed_by: vec![policy.to_owned()],
+            changed_by: vec![rule],
             earlier: Vec::new(),
         }),
     }

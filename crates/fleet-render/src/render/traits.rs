@@ -1,16 +1,16 @@
 //! One trait on one component.
 
-use fleet_json::{PatchError, json_patch, merge_patch, strategic_merge_patch};
+use fleet_api::{Provenance, Source};
+use fleet_json::{PatchError, Untyped, json_patch, merge_patch, strategic_merge_patch};
 use fleet_schema::{GroupVersionKind, KindInfo, SchemaRef, builtin};
 use serde_json::Value;
 
-use super::{NO_SHAPE, RenderedObject, changed_by, object, parameters, refused, usable};
+use super::{RenderedObject, changed_by, object, parameters, refused, usable};
 use crate::definition::{Definition, DefinitionKind, PatchType, Schematic, Scope};
 use crate::definitions::Definitions;
 use crate::error::RenderError;
 use crate::nearest;
-use crate::overrides::{EffectiveComponent, EffectiveTrait};
-use crate::provenance::{Provenance, Source};
+use crate::overrides::{EffectiveComponent, EffectiveTrait, Rule};
 
 /// Patches the object that the trait applies to, and gives back what the trait adds.
 pub(super) fn apply(
@@ -32,19 +32,16 @@ pub(super) fn apply(
     let (after, outputs) = step.take(&applied.properties)?;
     // Whoever set a field first is its source, though a later policy changed others of the same trait.
     let mut stages = Vec::with_capacity(applied.earlier.len() + 1);
-    for (policy, properties) in &applied.earlier {
+    for (rule, properties) in &applied.earlier {
         // Properties that were incomplete until a policy completed them set nothing yet.
         stages.extend(
-            step.take(properties).ok().map(|(after, _)| (after, source(component, applied, policy.as_ref()))),
+            step.take(properties).ok().map(|(after, _)| (after, source(component, applied, rule.as_ref()))),
         );
     }
     let source = source(component, applied, applied.changed_by.last());
     stages.push((after, source.clone()));
     for (after, source) in stages {
-        match shape(&target.object) {
-            Some(shape) => target.provenance.record(&target.object, &after, Some(shape), &source),
-            None => target.provenance.record(&target.object, &after, NO_SHAPE, &source),
-        }
+        record(&mut target.provenance, &target.object, &after, &source);
         target.object = after;
     }
     let mut beside = Vec::with_capacity(outputs.len());
@@ -128,9 +125,13 @@ fn told(error: &PatchError, value: &Value) -> String {
     }
 }
 
-fn source(component: &EffectiveComponent, applied: &EffectiveTrait, policy: Option<&String>) -> Source {
-    match policy {
-        Some(policy) => Source::Override { policy: policy.clone(), trait_type: Some(applied.type_.clone()) },
+fn source(component: &EffectiveComponent, applied: &EffectiveTrait, rule: Option<&Rule>) -> Source {
+    match rule {
+        Some(rule) => Source::Override {
+            policy: rule.policy.clone(),
+            rule: rule.place.clone(),
+            trait_type: Some(applied.type_.clone()),
+        },
         None => Source::Trait { trait_type: applied.type_.clone(), component: component.name.clone() },
     }
 }
@@ -141,6 +142,14 @@ fn known_kind(value: &Value) -> Option<&'static KindInfo> {
         object::version(value),
         object::kind(value),
     ))
+}
+
+/// Takes note of what changed between two states of an object.
+pub(super) fn record(provenance: &mut Provenance, before: &Value, after: &Value, source: &Source) {
+    match shape(before) {
+        Some(shape) => provenance.record(before, after, Some(shape), source),
+        None => provenance.record::<Untyped>(before, after, None, source),
+    }
 }
 
 fn shape(value: &Value) -> Option<SchemaRef<'static>> {
@@ -196,7 +205,7 @@ fn patch_object(target: &mut Value, patch_type: PatchType, patch: &Value) -> Res
         PatchType::Json => json_patch(target, patch),
         PatchType::Merge if !patch.is_object() => {
             // A merge patch that is no map would replace the object.
-            strategic_merge_patch(target, patch, NO_SHAPE)
+            strategic_merge_patch(target, patch, None::<Untyped>)
         }
         PatchType::Merge => {
             merge_patch(target, patch);
@@ -204,7 +213,7 @@ fn patch_object(target: &mut Value, patch_type: PatchType, patch: &Value) -> Res
         }
         PatchType::Strategic => match shape(target) {
             Some(shape) => strategic_merge_patch(target, patch, Some(shape)),
-            None => strategic_merge_patch(target, patch, NO_SHAPE),
+            None => strategic_merge_patch(target, patch, None::<Untyped>),
         },
     }
 }

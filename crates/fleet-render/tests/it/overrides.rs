@@ -238,3 +238,40 @@ fn provenance_follows_the_layers() {
         ]
     );
 }
+
+/// Broken: what a policy set in a component's properties is shown as the component type's own doing, and whoever looks for
+/// the rule to change looks in the wrong file.
+#[test]
+fn properties_are_owed_to_the_rule_that_set_them() {
+    let base = components(json!([{ "name": "api", "type": "webservice",
+        "properties": { "image": "nginx:1", "ports": [{ "port": 80 }] } }]));
+    let one = policy("one", &patch(json!([{ "name": "api", "properties": { "image": "nginx:2" } }])));
+    let two = policy(
+        "two",
+        &patch(json!([{ "name": "api", "properties": { "cpu": "1" } },
+            { "name": "api", "properties": { "cpu": "2" }, "traits": [{ "type": "scaler", "properties": { "replicas": 3 } }] }])),
+    );
+    let made = crate::rendered(&base, &[&one, &two], &[]).unwrap();
+    let source = |path: &str| {
+        let path = fleet_json::FieldPath::parse(path).unwrap();
+        assert!(path.get(&made[0].object).is_some(), "{path} {}", made[0].object);
+        serde_json::to_value(made[0].provenance.source_of(&path)).unwrap()
+    };
+    let container = r#".spec.template.spec.containers[name="api"]"#;
+    assert_eq!(
+        source(&format!("{container}.image")),
+        json!({ "kind": "override", "policy": "one", "rule": "components[0].properties" })
+    );
+    assert_eq!(
+        source(".spec.replicas"),
+        json!({ "kind": "override", "policy": "two", "rule": "components[1].traits[0]", "traitType": "scaler" })
+    );
+    assert_eq!(
+        source(&format!("{container}.resources.limits.cpu")),
+        json!({ "kind": "override", "policy": "two", "rule": "components[1].properties" })
+    );
+    assert_eq!(
+        source(&format!("{container}.name")),
+        json!({ "kind": "component", "componentType": "webservice" })
+    );
+}

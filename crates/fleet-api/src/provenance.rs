@@ -7,9 +7,9 @@ use fleet_json::{ChangeKind, FieldPath, Segment, Shape, diff_with};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Who set a field.
+/// Who set a field. As JSON a map with `kind` and what that kind says.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(tag = "kind", rename_all = "camelCase")]
 pub enum Source {
     /// The referenced object on the hub.
     Referenced,
@@ -34,6 +34,9 @@ pub enum Source {
     Override {
         /// The policy.
         policy: String,
+        /// Which of its rules: `components[0].traits[1]`.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        rule: String,
         /// The trait that it brought or changed; `None`: the component's properties.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         trait_type: Option<String>,
@@ -49,10 +52,10 @@ impl fmt::Display for Source {
             Self::Inline => f.write_str("component properties"),
             Self::Component { component_type } => write!(f, "component type {component_type}"),
             Self::Trait { trait_type, component } => write!(f, "trait {trait_type} of {component}"),
-            Self::Override { policy, trait_type: Some(trait_type) } => {
+            Self::Override { policy, trait_type: Some(trait_type), .. } => {
                 write!(f, "policy {policy} (trait {trait_type})")
             }
-            Self::Override { policy, trait_type: None } => write!(f, "policy {policy}"),
+            Self::Override { policy, trait_type: None, .. } => write!(f, "policy {policy}"),
             Self::Engine => f.write_str("engine"),
         }
     }
@@ -63,11 +66,14 @@ impl fmt::Display for Source {
 #[serde(rename_all = "camelCase")]
 pub struct Provenance {
     base: Source,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     changed: BTreeMap<FieldPath, Source>,
 }
 
 impl Provenance {
-    pub(crate) fn new(base: Source) -> Self {
+    /// Of an object that comes from one source whole.
+    #[must_use]
+    pub fn new(base: Source) -> Self {
         Self { base, changed: BTreeMap::new() }
     }
 
@@ -107,7 +113,7 @@ impl Provenance {
     }
 
     /// Records what `source` changed between two states of the object.
-    pub(crate) fn record<'a, S: Shape<'a>>(
+    pub fn record<'a, S: Shape<'a>>(
         &mut self,
         before: &Value,
         after: &Value,
