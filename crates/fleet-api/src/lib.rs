@@ -38,6 +38,7 @@ pub mod names;
 pub mod packed;
 pub mod policy;
 pub mod provenance;
+pub mod requests;
 pub mod resource_tracker;
 pub mod rollout_window;
 pub mod run;
@@ -61,11 +62,12 @@ pub use measured::{Measured, Measurement, Outcome};
 pub use packed::{Packed, PackedError};
 pub use policy::Policy;
 pub use provenance::{Provenance, Source};
+pub use requests::{TargetAction, TargetRequest};
 pub use resource_tracker::{Inventory, Layer, Owned, ResourceTracker, ResourceTrackerSpec, TargetInventory};
 pub use rollout_window::{RolloutWindow, RolloutWindowSpec, TimeWindow, TimeWindows, WindowOverride};
 pub use run::{
-    ApprovalRecord, Gate, Refusal, Run, RunPhase, RunSpec, RunStatus, StepPhase, StepState, TargetPhase,
-    TargetState,
+    ApprovalRecord, Gate, Refusal, Run, RunPhase, RunSpec, RunStatus, SkipRecord, StepPhase, StepState,
+    TargetPhase, TargetState,
 };
 pub use target::{ObjectId, Target};
 pub use workflow::{Step, Workflow, WorkflowMode};

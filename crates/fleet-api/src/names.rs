@@ -35,6 +35,8 @@ pub const TERMINATE: &str = "fleetctl.dev/terminate";
 /// On an Application: a person's request to let a step begin outside its time windows; the value is
 /// `<run>/<step> <reason>`.
 pub const OVERRIDE_WINDOW: &str = "fleetctl.dev/override-window";
+/// On an Application: what people ask about single targets of its Run, see [`crate::requests`] (JSON).
+pub const TARGET_REQUESTS: &str = "fleetctl.dev/target-requests";
 /// On revisions, runs, approvals and trackers: [`short_label`] of the Application's name.
 pub const APPLICATION: &str = "fleetctl.dev/application";
 /// On a revision: its content hash.

@@ -98,6 +98,9 @@ pub struct RunStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::schemas::optional_time")]
     pub ended_at: Option<Timestamp>,
+    /// A step failed that asks for the revision before (`onFailure: Rollback`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rollback_wanted: bool,
     /// The steps, in the revision's order.
     #[serde(default)]
     pub steps: Vec<StepState>,
@@ -265,12 +268,14 @@ pub enum TargetPhase {
     Failed,
     /// The cluster left the fleet.
     Removed,
+    /// Passed over, by a person or since its cluster didn't answer: it hasn't got the revision, and catches up later.
+    Skipped,
 }
 
 impl TargetPhase {
     /// Whether the target will not change any more in this step.
     pub fn is_over(self) -> bool {
-        matches!(self, Self::Succeeded | Self::Failed | Self::Removed)
+        matches!(self, Self::Succeeded | Self::Failed | Self::Removed | Self::Skipped)
     }
 
     /// The phase as it is written.
@@ -283,8 +288,28 @@ impl TargetPhase {
             Self::Succeeded => "succeeded",
             Self::Failed => "failed",
             Self::Removed => "removed",
+            Self::Skipped => "skipped",
         }
     }
+}
+
+/// Why a target was passed over.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SkipRecord {
+    /// Who asked for it, as they say; empty where its cluster didn't answer and the step says to go on without it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub by: String,
+    /// Why.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// When.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schemas::optional_time")]
+    pub at: Option<Timestamp>,
+    /// A person asked: it is left alone until somebody asks for it again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub held: bool,
 }
 
 /// The recorded state of a target within a step.
@@ -328,6 +353,33 @@ pub struct TargetState {
     /// Hash over what we owned there when it was done: the same after a restart means no drift.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub seal: String,
+    /// It goes first, and the others wait until it is well.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub canary: bool,
+    /// When its own time is up, apart from the step's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schemas::optional_time")]
+    pub deadline: Option<Timestamp>,
+    /// When it has been healthy for long enough; none while it isn't healthy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schemas::optional_time")]
+    pub soak_until: Option<Timestamp>,
+    /// Since when its turn has come and its cluster doesn't answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schemas::optional_time")]
+    pub unreachable_since: Option<Timestamp>,
+    /// Why it was passed over, where it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<SkipRecord>,
+    /// It catches up: its step is over, and doesn't wait for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub late: bool,
+    /// A person asked to try it again: failures elsewhere don't stop it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub retried: bool,
+    /// The last request of a person about it that was answered.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub request: String,
 }
 
 impl TargetState {
@@ -345,6 +397,14 @@ impl TargetState {
             held_since: None,
             ended_at: None,
             seal: String::new(),
+            canary: false,
+            deadline: None,
+            soak_until: None,
+            unreachable_since: None,
+            skipped: None,
+            late: false,
+            retried: false,
+            request: String::new(),
         }
     }
 }

@@ -4,6 +4,7 @@ mod deploy;
 mod error;
 mod read;
 mod suspend;
+mod waves;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,6 +14,7 @@ use jiff::SignedDuration;
 pub use deploy::DeployProperties;
 pub use error::WorkflowError;
 pub use suspend::SuspendProperties;
+pub use waves::{Amount, Canary, OnFailure, OnJoin, OnReturn, OnUnreachable, Order};
 
 /// How long a deploy step may take when it doesn't say so.
 pub const DEFAULT_TIMEOUT: SignedDuration = SignedDuration::from_mins(30);

@@ -42,8 +42,17 @@ pub(super) fn read_step(
     }
     let properties = step.properties.clone().unwrap_or_else(|| serde_json::json!({}));
     let invalid = |message: String| WorkflowError::Properties { step: name.clone(), message };
+    let timeout = match &step.timeout {
+        Some(text) => Some(
+            parse_duration(text).map_err(|message| WorkflowError::Timeout { step: name.clone(), message })?,
+        ),
+        None => None,
+    };
     let kind = match step.type_.as_str() {
-        "deploy" => StepKind::Deploy(DeployProperties::read(&properties).map_err(invalid)?),
+        "deploy" => {
+            let deploy = DeployProperties::read(&properties).map_err(invalid)?;
+            StepKind::Deploy(deploy.within(timeout).map_err(invalid)?)
+        }
         "suspend" => StepKind::Suspend(SuspendProperties::read(&properties).map_err(invalid)?),
         _ => return Err(WorkflowError::UnknownType { step: name, type_: step.type_.clone() }),
     };
@@ -58,11 +67,6 @@ pub(super) fn read_step(
         })?;
         after.insert(*earlier);
     }
-    let timeout = match &step.timeout {
-        Some(text) => {
-            parse_duration(text).map_err(|message| WorkflowError::Timeout { step: name.clone(), message })?
-        }
-        None => DEFAULT_TIMEOUT,
-    };
+    let timeout = timeout.unwrap_or(DEFAULT_TIMEOUT);
     Ok(Node { name, kind, after: after.into_iter().collect(), timeout })
 }
