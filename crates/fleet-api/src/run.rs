@@ -37,6 +37,17 @@ pub struct RunSpec {
     /// The generation of the Application's spec.
     #[serde(default)]
     pub generation: i64,
+    /// Who last changed the Application's spec, where admission recorded it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub author: Option<String>,
+    /// Everybody who last changed something that this run takes its content from: the Application, its Policies, its
+    /// Workflow and the objects that it refers to; sorted, each once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub authors: Vec<String>,
+    /// What of that says not who changed it, by kind and name; sorted, at most 20. Where a gate excludes authors, anybody
+    /// could be one of these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unattributed: Vec<String>,
 }
 
 /// Where a run stands.

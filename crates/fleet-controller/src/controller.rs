@@ -17,6 +17,7 @@ use kube::{Resource, ResourceExt as _};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
+use crate::authors::AuthorSource;
 use crate::context::{Context, Due, Options};
 use crate::events::{self, Events};
 use crate::hub::{Hub, Input, Stores};
@@ -154,6 +155,9 @@ impl Controller {
         ));
         users.serve(&ctx);
         ctx.tasks.spawn(crate::clusters::keep(Arc::clone(&ctx)));
+        if ctx.options.author == AuthorSource::Webhook {
+            ctx.tasks.spawn(crate::authors::webhook::follow(Arc::clone(&ctx)));
+        }
         metrics.look_at(&Arc::downgrade(&ctx));
         let publishing = events::publish(publisher, waiting, metrics);
         let part = health.part("the publisher of Events".to_owned(), stop.clone());

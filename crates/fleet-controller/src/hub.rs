@@ -13,6 +13,7 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use serde_json::Value;
 
 use crate::Problem;
+use crate::authors::Authors;
 use crate::context::{AppKey, lock};
 use crate::readable::Answers;
 use crate::referenced::{DEFINITION, Referenced};
@@ -128,7 +129,7 @@ impl Hub {
 
     /// The snapshot for an Application; notes what is asked for.
     pub(crate) fn snapshot<'a>(&'a self, key: &'a AppKey) -> HubSnapshot<'a> {
-        HubSnapshot { hub: self, key, used: Mutex::new(BTreeSet::new()) }
+        HubSnapshot { hub: self, key, used: Mutex::default(), authors: Mutex::default() }
     }
 }
 
@@ -178,6 +179,7 @@ pub(crate) struct HubSnapshot<'a> {
     hub: &'a Hub,
     key: &'a AppKey,
     used: Mutex<BTreeSet<Input>>,
+    authors: Mutex<Authors>,
 }
 
 impl HubSnapshot<'_> {
@@ -185,9 +187,10 @@ impl HubSnapshot<'_> {
         lock(&self.used).insert(input);
     }
 
-    /// What was asked for.
-    pub(crate) fn into_used(self) -> BTreeSet<Input> {
-        self.used.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+    /// What was asked for, and who changed what was found.
+    pub(crate) fn into_parts(self) -> (BTreeSet<Input>, Authors) {
+        let used = self.used.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        (used, self.authors.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 }
 
@@ -214,7 +217,9 @@ fn names_in<K: kube::Resource<DynamicType = ()> + Clone + 'static>(
 impl Snapshot for HubSnapshot<'_> {
     fn policy(&self, name: &str) -> Option<Policy> {
         self.note(Input::Policy(self.key.0.clone(), name.to_owned()));
-        self.hub.policies.get(&ObjectRef::new(name).within(&self.key.0)).map(|p| (*p).clone())
+        let found = self.hub.policies.get(&ObjectRef::new(name).within(&self.key.0))?;
+        lock(&self.authors).see("Policy", &*found);
+        Some((*found).clone())
     }
 
     fn policy_names(&self) -> Vec<String> {
@@ -223,7 +228,9 @@ impl Snapshot for HubSnapshot<'_> {
 
     fn workflow(&self, name: &str) -> Option<Workflow> {
         self.note(Input::Workflow(self.key.0.clone(), name.to_owned()));
-        self.hub.workflows.get(&ObjectRef::new(name).within(&self.key.0)).map(|w| (*w).clone())
+        let found = self.hub.workflows.get(&ObjectRef::new(name).within(&self.key.0))?;
+        lock(&self.authors).see("Workflow", &*found);
+        Some((*found).clone())
     }
 
     fn workflow_names(&self) -> Vec<String> {
@@ -245,6 +252,12 @@ impl Snapshot for HubSnapshot<'_> {
             let (api_version, kind) = DEFINITION;
             self.note(Input::Object(api_version.to_owned(), kind.to_owned(), String::new(), String::new()));
         }
-        found
+        let mut authors = lock(&self.authors);
+        let contents = found?.into_iter().map(|found| {
+            authors
+                .note(found.author, || format!("{} {}/{}", reference.kind, reference.namespace, found.name));
+            found.content
+        });
+        Ok(contents.collect())
     }
 }

@@ -16,6 +16,7 @@
 //! [`Controller`] wires it; `reconcile` is one turn for one Application: snapshot, decide, record, carry
 //! out, patch status if it changed.
 
+mod authors;
 mod board;
 mod clusters;
 mod context;
@@ -52,6 +53,8 @@ mod turns;
 mod walk;
 mod watches;
 
+pub use authors::webhook::{AUTHORS_WEBHOOK, judge as judge_authors_webhook};
+pub use authors::{AuthorRecord, AuthorSource};
 pub use context::{Clock, OnDrift, Options};
 pub use controller::{Controller, ControllerError};
 pub use deletion::{Cleared, Clearing};

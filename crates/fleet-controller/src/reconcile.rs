@@ -119,9 +119,9 @@ async fn turn(
     looks::settle(ctx, walk);
     let mut wake = walk_on(ctx, app, walk, superseded).await?;
     let (problem, held_back) = match intent {
-        Intent::Start { cause, revision, placed } if !walk.is_running() => {
+        Intent::Start { cause, revision, placed, authors } if !walk.is_running() => {
             let hash = revision.hash.clone();
-            start(ctx, app, walk, revision, &placed, cause).await?;
+            start(ctx, app, walk, revision, &placed, (cause, authors)).await?;
             // The one before was made with the definitions that the last run pinned.
             walk.draft = Some((made_for(app), Ok(hash)));
             wake = walk_on(ctx, app, walk, false).await?;

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::Problem;
+use crate::authors::author_of;
 use crate::context::lock;
 use crate::hub::Input;
 use crate::kinds::known_kinds;
@@ -44,7 +45,29 @@ struct KindCache {
     resource: Option<(String, bool)>,
     /// Why the kind can't be watched.
     problem: Option<String>,
-    objects: BTreeMap<(String, String), Arc<Value>>,
+    objects: Objects,
+}
+
+type Objects = BTreeMap<(String, String), Known>;
+
+/// What an object says, and who made it say so.
+#[derive(Clone)]
+struct Known {
+    content: Arc<Value>,
+    author: Option<String>,
+}
+
+/// An object that a reference finds.
+pub(crate) struct Found {
+    pub(crate) name: String,
+    pub(crate) content: Value,
+    pub(crate) author: Option<String>,
+}
+
+impl Found {
+    fn new(((_, name), known): (&(String, String), &Known)) -> Self {
+        Self { name: name.clone(), content: (*known.content).clone(), author: known.author.clone() }
+    }
 }
 
 /// The watches and what they saw.
@@ -153,7 +176,7 @@ impl Referenced {
     }
 
     /// What a reference finds among what is watched.
-    pub(crate) fn find(&self, reference: &ObjectReference) -> Result<Vec<Value>, Problem> {
+    pub(crate) fn find(&self, reference: &ObjectReference) -> Result<Vec<Found>, Problem> {
         let cache = lock(&self.cache);
         let key = (reference.api_version.clone(), reference.kind.clone());
         let Some(kind) = cache.kinds.get(&key) else { return Ok(Vec::new()) };
@@ -164,15 +187,16 @@ impl Referenced {
         let found = match &reference.selection {
             Selection::Name(name) => {
                 let scopes = [reference.namespace.clone(), String::new()];
-                let object = scopes.into_iter().find_map(|ns| kind.objects.get(&(ns, name.clone())));
-                object.map(|object| (**object).clone()).into_iter().collect()
+                let object =
+                    scopes.into_iter().find_map(|ns| kind.objects.get_key_value(&(ns, name.clone())));
+                object.map(Found::new).into_iter().collect()
             }
             Selection::Labels(labels) => kind
                 .objects
                 .range(namespaced..)
                 .take_while(|((namespace, _), _)| *namespace == reference.namespace)
-                .filter(|(_, object)| labels.matches_value(object.pointer("/metadata/labels")))
-                .map(|(_, object)| (**object).clone())
+                .filter(|(_, object)| labels.matches_value(object.content.pointer("/metadata/labels")))
+                .map(Found::new)
                 .collect(),
         };
         Ok(found)
@@ -187,7 +211,7 @@ async fn follow(
     changed: Changed,
 ) {
     let mut events = std::pin::pin!(watcher(api, watcher::Config::default()).default_backoff());
-    let mut listed: BTreeMap<(String, String), Arc<Value>> = BTreeMap::new();
+    let mut listed = Objects::new();
     while let Some(event) = events.next().await {
         let touched: Vec<(String, String)> = match event {
             Ok(watcher::Event::Init) => {
@@ -195,9 +219,7 @@ async fn follow(
                 Vec::new()
             }
             Ok(watcher::Event::InitApply(object)) => {
-                if let Some((key, content)) = content(&kind, object) {
-                    listed.insert(key, Arc::new(content));
-                }
+                listed.extend(content(&kind, object));
                 Vec::new()
             }
             Ok(watcher::Event::InitDone) => {
@@ -206,7 +228,7 @@ async fn follow(
                 touched
             }
             Ok(watcher::Event::Apply(object)) => match content(&kind, object) {
-                Some((key, content)) => put(&cache, &kind, key, content).into_iter().collect(),
+                Some((key, known)) => put(&cache, &kind, key, known).into_iter().collect(),
                 None => Vec::new(),
             },
             Ok(watcher::Event::Delete(object)) => match content(&kind, object) {
@@ -253,39 +275,37 @@ fn unlistable(cache: &Mutex<Cache>, kind: &Kind, error: &watcher::Error) -> bool
 }
 
 /// What an object says, without its namespace: the target has one of its own.
-fn content(kind: &Kind, object: DynamicObject) -> Option<((String, String), Value)> {
+fn content(kind: &Kind, object: DynamicObject) -> Option<((String, String), Known)> {
     let key = (object.metadata.namespace.clone().unwrap_or_default(), object.metadata.name.clone()?);
+    let author = object.metadata.annotations.as_ref().and_then(author_of);
     let mut value = serde_json::to_value(object).ok()?;
     // Objects in lists don't say what they are.
     let map = value.as_object_mut()?;
     map.insert("apiVersion".to_owned(), Value::String(kind.0.clone()));
     map.insert("kind".to_owned(), Value::String(kind.1.clone()));
-    Some((key, referenced_content(&value)))
+    Some((key, Known { content: Arc::new(referenced_content(&value)), author }))
 }
 
-fn put(cache: &Mutex<Cache>, kind: &Kind, key: (String, String), content: Value) -> Option<(String, String)> {
+fn put(cache: &Mutex<Cache>, kind: &Kind, key: (String, String), new: Known) -> Option<(String, String)> {
     let mut cache = lock(cache);
     let objects = &mut cache.kinds.get_mut(kind)?.objects;
+    let same = objects.get(&key).is_some_and(|known| known.content == new.content);
+    objects.insert(key.clone(), new);
     // A definition's status isn't part of its content, but decides whether its kind is there.
-    if kind.1 != DEFINITION.1 && objects.get(&key).is_some_and(|known| **known == content) {
-        return None;
-    }
-    objects.insert(key.clone(), Arc::new(content));
-    Some(key)
+    (kind.1 == DEFINITION.1 || !same).then_some(key)
 }
 
-fn replace(
-    cache: &Mutex<Cache>,
-    kind: &Kind,
-    listed: BTreeMap<(String, String), Arc<Value>>,
-) -> Vec<(String, String)> {
+fn replace(cache: &Mutex<Cache>, kind: &Kind, listed: Objects) -> Vec<(String, String)> {
     let mut cache = lock(cache);
     let Some(known) = cache.kinds.get_mut(kind) else { return Vec::new() };
     known.synced = true;
     let unlisted = known.problem.take().is_some();
     let before = std::mem::replace(&mut known.objects, listed);
     let gone = before.keys().filter(|key| !known.objects.contains_key(*key)).cloned();
-    let new = known.objects.iter().filter(|(key, object)| before.get(*key) != Some(object));
+    let new = known
+        .objects
+        .iter()
+        .filter(|(key, object)| before.get(*key).is_none_or(|before| before.content != object.content));
     let mut touched: Vec<_> = gone.chain(new.map(|(key, _)| key.clone())).collect();
     if unlisted {
         // Those who asked while it couldn't be listed.

@@ -179,5 +179,6 @@ pub(crate) fn next_spec(
         restart: app.annotations().get(names::RESTART).cloned(),
         cause: cause.to_owned(),
         generation: app.metadata.generation.unwrap_or_default(),
+        ..RunSpec::default()
     }
 }

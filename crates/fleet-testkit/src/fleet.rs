@@ -80,7 +80,7 @@ impl Fleet {
 
     /// Defaults for a controller.
     pub fn options(&self) -> Options {
-        Options::new(Arc::new(now))
+        Options { author: fleet_controller::AuthorSource::BuiltIn, ..Options::new(Arc::new(now)) }
     }
 
     /// A client of a cluster; `hub` is the hub.

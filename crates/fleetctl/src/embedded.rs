@@ -267,6 +267,7 @@ impl Embedded {
         if options.controller {
             let mut controlled = fleet_controller::Options::new(Arc::clone(&options.clock));
             controlled.progress_interval = options.progress_interval;
+            controlled.author = fleet_controller::AuthorSource::BuiltIn;
             let (api, remote) = (api.clone(), RemoteOptions::new(Arc::clone(&options.clock)));
             parts.start("the controller", |stop| async move {
                 let remote = Remote::open(hub.clone(), remote, stop.child_token()).await;

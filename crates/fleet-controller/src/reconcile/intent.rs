@@ -7,6 +7,7 @@ use fleet_api::{Application, Target, names};
 use kube::ResourceExt as _;
 
 use super::start::place;
+use crate::authors::Authors;
 use crate::context::{Context, Noted};
 use crate::hub::Input;
 use crate::problem::Problem;
@@ -24,6 +25,7 @@ pub(crate) enum Intent {
         cause: &'static str,
         revision: Arc<Loaded>,
         placed: Vec<Vec<Target>>,
+        authors: Authors,
     },
     HeldBack,
     Problem(Problem),
@@ -40,7 +42,7 @@ pub(crate) async fn intent(ctx: &Arc<Context>, app: &Application, walk: &mut Wal
         let made = draft(ctx, app, walk).await;
         let hash = made.as_ref().map(|made| made.draft.hash.clone()).map_err(Clone::clone);
         walk.draft = Some((generation, hash));
-        fresh = made.ok().filter(|made| made.in_force).map(|made| made.draft);
+        fresh = made.ok().filter(|made| made.in_force).map(|made| (made.draft, made.authors));
     }
     let wanted = match &walk.draft {
         Some((_, Ok(hash))) => hash.clone(),
@@ -58,8 +60,11 @@ pub(crate) async fn intent(ctx: &Arc<Context>, app: &Application, walk: &mut Wal
                 None => with_definitions_in_force(ctx, app, walk).await,
             };
             // What can't be placed ends no run that goes well.
-            match current.and_then(|draft| place(ctx, walk, draft)) {
-                Ok((revision, placed)) => Intent::Start { cause, revision: Arc::new(revision), placed },
+            let placed = current.and_then(|(draft, authors)| Ok((place(ctx, walk, draft)?, authors)));
+            match placed {
+                Ok(((revision, placed), authors)) => {
+                    Intent::Start { cause, revision: Arc::new(revision), placed, authors }
+                }
                 Err(problem) => Intent::Problem(problem),
             }
         }
@@ -70,14 +75,21 @@ pub(crate) async fn intent(ctx: &Arc<Context>, app: &Application, walk: &mut Wal
 struct Made {
     draft: Draft,
     in_force: bool,
+    /// Of what it was made from, less the Application itself.
+    authors: Authors,
 }
 
-async fn with_definitions_in_force(ctx: &Context, app: &Application, walk: &Walk) -> Result<Draft, Problem> {
+async fn with_definitions_in_force(
+    ctx: &Context,
+    app: &Application,
+    walk: &Walk,
+) -> Result<(Draft, Authors), Problem> {
     let snapshot = ctx.hub.snapshot(&walk.key);
     let current = resolve(app, &snapshot, &ctx.hub.definitions(&walk.key.0));
     // Rights may have gone since the draft was made.
-    readable(ctx, app, walk, &snapshot.into_used()).await?;
-    current
+    let (used, authors) = snapshot.into_parts();
+    readable(ctx, app, walk, &used).await?;
+    Ok((current?, authors))
 }
 
 /// Puts the Application together: with the definitions that its revision pins, so that a changed definition
@@ -88,7 +100,7 @@ async fn draft(ctx: &Arc<Context>, app: &Application, walk: &Walk) -> Result<Mad
     loop {
         let snapshot = ctx.hub.snapshot(&walk.key);
         let outcome = with_pinned_definitions(ctx, app, walk, &snapshot);
-        let used = snapshot.into_used();
+        let (used, authors) = snapshot.into_parts();
         let refers_to = used.clone();
         let kinds: BTreeSet<(String, String)> =
             used.iter().filter_map(Input::kind).map(|(a, b)| (a.to_owned(), b.to_owned())).collect();
@@ -99,7 +111,7 @@ async fn draft(ctx: &Arc<Context>, app: &Application, walk: &Walk) -> Result<Mad
         if !grown {
             // Before anything is said about what was found.
             readable(ctx, app, walk, &refers_to).await?;
-            return outcome;
+            return outcome.map(|(draft, in_force)| Made { draft, in_force, authors });
         }
     }
 }
@@ -125,14 +137,14 @@ fn with_pinned_definitions(
     app: &Application,
     walk: &Walk,
     snapshot: &dyn Snapshot,
-) -> Result<Made, Problem> {
+) -> Result<(Draft, bool), Problem> {
     if let Some(revision) = &walk.revision {
         let pinned = fleet_render::Definitions::from_values(&revision.content.definitions);
         match resolve(app, snapshot, &pinned) {
-            Ok(draft) if draft.hash == revision.hash => return Ok(Made { draft, in_force: false }),
+            Ok(draft) if draft.hash == revision.hash => return Ok((draft, false)),
             _ => {}
         }
     }
     let draft = resolve(app, snapshot, &ctx.hub.definitions(&walk.key.0))?;
-    Ok(Made { draft, in_force: true })
+    Ok((draft, true))
 }

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use fleet_api::{Application, RunStatus, Target, names};
+use fleet_api::{Application, RunSpec, RunStatus, Target, names};
+use kube::ResourceExt as _;
 
 use super::machine::{step_machine, walk_on};
+use crate::authors::{Authors, author_of};
 use crate::context::Context;
 use crate::held;
 use crate::problem::Problem;
@@ -22,8 +24,9 @@ pub(crate) async fn start(
     walk: &mut Walk,
     revision: Arc<Loaded>,
     placed: &[Vec<Target>],
-    cause: &str,
+    (cause, mut authors): (&str, Authors),
 ) -> Result<(), RecordError> {
+    authors.see("Application", app);
     let revision = match walk.loaded(&revision.name) {
         Some(known) => known,
         None => {
@@ -36,7 +39,14 @@ pub(crate) async fn start(
         walk.revisions.insert(before.name.clone(), before);
     }
     let state = runs::first_state(&revision, placed, &walk.inventory);
-    begin(ctx, app, walk, revision, state, cause).await
+    let spec = runs::next_spec(app, walk.run.as_ref(), &revision, cause);
+    let spec = RunSpec {
+        author: author_of(app.annotations()),
+        authors: authors.known(),
+        unattributed: authors.unattributed(),
+        ..spec
+    };
+    begin(ctx, app, walk, revision, state, spec).await
 }
 
 /// The revision that a draft becomes, with the targets of every step; or why it can't be placed.
@@ -62,13 +72,12 @@ async fn begin(
     walk: &mut Walk,
     revision: Arc<Loaded>,
     state: RunStatus,
-    cause: &str,
+    spec: RunSpec,
 ) -> Result<(), RecordError> {
     let mut inventory = std::mem::take(&mut walk.inventory);
     runs::list_in_inventory(&mut inventory, &revision, &state, &walk.delivery());
     walk.inventory = inventory;
     records::write_tracker(ctx, walk).await?;
-    let spec = runs::next_spec(app, walk.run.as_ref(), &revision, cause);
     walk.revision = Some(revision);
     walk.plans.clear();
     // The first turn of the state machine goes into the same write.
@@ -130,7 +139,12 @@ pub(crate) async fn serve_joiners(
     }
     walk.fold();
     let state = runs::joiners_state(&revision, &placed, &joined);
-    begin(ctx, app, walk, revision, state, "ClusterJoined").await?;
+    let before = walk.run.as_ref().map(|run| run.spec.clone()).unwrap_or_default();
+    let spec = runs::next_spec(app, walk.run.as_ref(), &revision, "ClusterJoined");
+    // The revision is the same, and so is who made it.
+    let spec =
+        RunSpec { author: before.author, authors: before.authors, unattributed: before.unattributed, ..spec };
+    begin(ctx, app, walk, revision, state, spec).await?;
     walk_on(ctx, app, walk, false).await?;
     Ok(())
 }

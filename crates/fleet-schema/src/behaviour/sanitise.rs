@@ -41,6 +41,8 @@ fn is_bookkeeping(name: &str) -> bool {
             | "volume.beta.kubernetes.io/storage-provisioner"
             | "volume.kubernetes.io/selected-node"
             | "volume.kubernetes.io/storage-resizer"
+            // Ours: who changed an object of the hub says nothing about what it is to be.
+            | "fleetctl.dev/author"
     )
 }
 
