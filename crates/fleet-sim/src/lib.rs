@@ -18,12 +18,14 @@
 //! - `names`: names, addresses and delays, drawn from what they belong to
 //! - `simulator`, `watch`, `client`: the way to the API servers
 //! - `seed`: what a member has from the start
+//! - `faults`: what may be wrong with a member and the way to it
 //!
 //! Objects steer their own simulation by annotations: [`READY_DELAY`], [`FAIL`], [`HOLD`].
 
 mod action;
 mod client;
 pub mod decide;
+mod faults;
 mod kind;
 #[cfg(test)]
 mod model;
@@ -38,6 +40,7 @@ mod world;
 
 pub use action::{Action, Decision};
 pub use client::SimError;
+pub use faults::{Fault, Faults, Faulty, FaultyBody, Unwell, Weather};
 pub use kind::Kind;
 pub use seed::{NODE, seed_member};
 pub use settings::{FAIL, HOLD, Moment, Pods, READY_DELAY, Settings};

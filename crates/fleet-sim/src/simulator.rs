@@ -12,8 +12,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use crate::decide::decide;
+use crate::faults::Unwell;
 use crate::object::uid;
-use crate::settings::{Moment, Settings};
+use crate::settings::{Moment, Pods, Settings};
 use crate::watch::{Reported, is_named, member_of, run};
 use crate::world::Cluster;
 use crate::{Kind, ObjectRef};
@@ -65,12 +66,20 @@ pub struct Options {
     pub filter: Option<Filter>,
     /// How many objects may have requests under way.
     pub concurrency: usize,
+    /// Members whose workloads don't become ready for now.
+    pub unwell: Unwell,
 }
 
 impl Options {
     /// The defaults, with a clock.
     pub fn new(clock: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
-        Self { settings: Settings::default(), clock: Arc::new(clock), filter: None, concurrency: 64 }
+        Self {
+            settings: Settings::default(),
+            clock: Arc::new(clock),
+            filter: None,
+            concurrency: 64,
+            unwell: Unwell::default(),
+        }
     }
 }
 
@@ -86,6 +95,8 @@ pub struct Simulator<M> {
     unlisted: BTreeSet<Kind>,
     /// Whether the servers know how to bind pods.
     binds: bool,
+    /// Workloads of members that are unwell: to be looked at when that is over.
+    parked: BTreeSet<Key>,
 }
 
 impl<M: Members> Simulator<M> {
@@ -100,6 +111,7 @@ impl<M: Members> Simulator<M> {
             published: HashMap::new(),
             unlisted: Kind::WATCHED.into_iter().collect(),
             binds: true,
+            parked: BTreeSet::new(),
         }
     }
 
@@ -114,9 +126,12 @@ impl<M: Members> Simulator<M> {
         drop(reports);
         let mut requests: JoinSet<Performed> = JoinSet::new();
         let mut shutdown = std::pin::pin!(shutdown);
+        let mut unwell = self.options.unwell.subscribe();
         loop {
             let timer = self.queue.next_due();
             tokio::select! {
+                // In this order, so that what happens at one time happens the same way in every run.
+                biased;
                 () = &mut shutdown => return,
                 report = reported.recv() => {
                     let Some(report) = report else {
@@ -133,6 +148,11 @@ impl<M: Members> Simulator<M> {
                     Ok(done) => self.finish(done),
                     Err(error) => tracing::error!(%error, "a request of the simulator panicked"),
                 },
+                Ok(()) = unwell.changed() => {
+                    for key in std::mem::take(&mut self.parked) {
+                        self.queue.push(key);
+                    }
+                }
                 Some(died) = watches.join_next() => {
                     if let Err(error) = died {
                         tracing::error!(%error, "a watch of the simulator panicked");
@@ -217,6 +237,13 @@ impl<M: Members> Simulator<M> {
                 self.queue.settle(&key);
                 continue;
             };
+            // What is on its way out goes all the same.
+            let goes = cluster.get(target).is_some_and(|held| is_deleting(&held.value));
+            let progresses = progresses(target.kind, self.options.settings.pods);
+            if progresses && !goes && self.options.unwell.is(member) {
+                self.parked.insert(key);
+                continue;
+            }
             let now = self.now();
             let mut decision = decide(cluster, target, Moment { now, settings: &self.options.settings });
             let delay = decision.wake.map(|wake| wake.duration_since(now).try_into().unwrap_or_default());
@@ -252,5 +279,19 @@ impl<M: Members> Simulator<M> {
             }
         }
         self.queue.release(&done.key, done.failed, Instant::now());
+    }
+}
+
+fn is_deleting(object: &serde_json::Value) -> bool {
+    object.pointer("/metadata/deletionTimestamp").is_some()
+}
+
+/// Whether an object of this kind is what becomes ready.
+fn progresses(kind: Kind, pods: Pods) -> bool {
+    match pods {
+        Pods::Full => kind == Kind::Pod,
+        Pods::Counted => {
+            matches!(kind, Kind::ReplicaSet | Kind::StatefulSet | Kind::DaemonSet | Kind::Job)
+        }
     }
 }
