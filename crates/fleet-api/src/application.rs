@@ -327,6 +327,13 @@ pub struct WorkflowStatus {
     pub end_time: Option<Timestamp>,
 }
 
+impl WorkflowStatus {
+    /// Every step with those of groups, each group before its own.
+    pub fn all_steps(&self) -> impl Iterator<Item = &StepStatus> {
+        self.steps.iter().flat_map(|step| std::iter::once(step).chain(&step.sub_steps))
+    }
+}
+
 /// One step of the walk.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -363,9 +370,16 @@ pub struct StepStatus {
     /// How many of them are done.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub targets_succeeded: u64,
+    /// How many tries of the whole step have failed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub failed_tries: u64,
     /// At most 100 targets, unfinished first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub targets: Vec<TargetStatus>,
+    /// The steps of a group, of the same shape.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "crate::schemas::free_form_list")]
+    pub sub_steps: Vec<StepStatus>,
 }
 
 /// One target of a step.

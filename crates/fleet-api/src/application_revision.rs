@@ -64,6 +64,9 @@ pub struct RevisionContent {
 pub struct StepContent {
     /// The step as written, with its name filled in.
     pub step: Step,
+    /// The group that it belongs to; the group comes before, and its step holds this one too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     /// Names of its topology policies, in order.
     pub topologies: Vec<String>,
     /// Names of its override policies, in order.

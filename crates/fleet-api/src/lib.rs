@@ -70,4 +70,4 @@ pub use run::{
     TargetPhase, TargetState,
 };
 pub use target::{ObjectId, Target};
-pub use workflow::{Step, Workflow, WorkflowMode};
+pub use workflow::{Step, StepInput, StepOutput, StepRetry, Workflow, WorkflowMode};

@@ -1,10 +1,13 @@
 //! `Run`, `fleetctl.dev/v1alpha1`: one walk of a workflow for one revision. It is the truth of that walk,
 //! written whole, by compare-and-swap on its resource version.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{Measured, Target, WindowOverride};
 
@@ -48,6 +51,9 @@ pub struct RunSpec {
     /// could be one of these.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unattributed: Vec<String>,
+    /// The Application's labels when the run started: what conditions of steps see as `context.appLabels`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
 }
 
 /// Where a run stands.
@@ -164,6 +170,9 @@ pub struct StepState {
     /// Its type.
     #[serde(rename = "type")]
     pub type_: String,
+    /// The group that it belongs to.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub group: String,
     /// Where it stands.
     #[serde(default)]
     pub phase: StepPhase,
@@ -200,6 +209,21 @@ pub struct StepState {
     /// A person let it begin outside its time windows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window_override: Option<WindowOverride>,
+    /// Since when its time doesn't run, because a person suspended the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schemas::optional_time")]
+    pub paused_since: Option<Timestamp>,
+    /// How many tries of the whole step have failed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub attempts: u32,
+    /// Not before this time is the step tried again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schemas::optional_time")]
+    pub retry_at: Option<Timestamp>,
+    /// The outputs that it made, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "crate::schemas::free_form")]
+    pub outputs: BTreeMap<String, Value>,
     /// Its targets: the membership frozen when the run started.
     #[serde(default)]
     pub targets: Vec<TargetState>,

@@ -49,6 +49,7 @@ mod limits;
 mod meter;
 mod parse;
 mod program;
+mod survey;
 mod template;
 mod value;
 

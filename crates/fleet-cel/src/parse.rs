@@ -108,7 +108,7 @@ fn offset(source: &str, (line, column): (isize, isize)) -> usize {
 }
 
 /// The direct parts of a node.
-fn children(node: &IdedExpr) -> Vec<&IdedExpr> {
+pub(crate) fn children(node: &IdedExpr) -> Vec<&IdedExpr> {
     fn entries(entries: &[cel::common::ast::IdedEntryExpr]) -> Vec<&IdedExpr> {
         entries
             .iter()

@@ -28,6 +28,10 @@ impl Program {
         Ok(Self { source: source.to_owned(), limits: *limits, tree, variables })
     }
 
+    pub(crate) fn tree(&self) -> &IdedExpr {
+        &self.tree
+    }
+
     /// The expression's text.
     #[must_use]
     pub fn source(&self) -> &str {

@@ -368,7 +368,7 @@ impl<'a> Val<'a> {
 }
 
 /// `a__dash__b` is `a-b`, `__if__` is `if`: names that CEL can't write, as rules in CRDs write them.
-fn unescaped(name: &str) -> String {
+pub(crate) fn unescaped(name: &str) -> String {
     const ESCAPES: [(&str, &str); 4] =
         [("__dot__", "."), ("__dash__", "-"), ("__slash__", "/"), ("__underscores__", "__")];
     let mut text = String::with_capacity(name.len());

@@ -179,6 +179,7 @@ pub(crate) fn next_spec(
         restart: app.annotations().get(names::RESTART).cloned(),
         cause: cause.to_owned(),
         generation: app.metadata.generation.unwrap_or_default(),
+        labels: app.labels().clone(),
         ..RunSpec::default()
     }
 }

@@ -215,15 +215,30 @@ fn workflow(seen: &Seen<'_>, run: &Run, state: &RunStatus) -> WorkflowStatus {
         finished: state.phase.is_over(),
         run: run.name_any(),
         gate: gate.map(|step| format!("{}/{}", run.name_any(), step.name)),
-        steps: state
-            .steps
-            .iter()
-            .enumerate()
-            .map(|(index, step)| step_status(seen, run, index, step))
-            .collect(),
+        steps: steps(seen, run, state),
         start_time: state.started_at,
         end_time: state.ended_at,
     }
+}
+
+/// Each step, those of a group below it: a group stands before its own in the record.
+fn steps(seen: &Seen<'_>, run: &Run, state: &RunStatus) -> Vec<StepStatus> {
+    let mut all: Vec<StepStatus> = Vec::new();
+    for (index, step) in state.steps.iter().enumerate() {
+        let shown = step_status(seen, run, index, step);
+        match all.last_mut().filter(|last| !step.group.is_empty() && last.name == step.group) {
+            Some(group) => group.sub_steps.push(shown),
+            None => all.push(shown),
+        }
+    }
+    for group in &mut all {
+        // As established clients know it: a group waits for a person while one of its steps does.
+        let waits = group.sub_steps.iter().any(|step| step.phase == StepPhase::Suspending.as_str());
+        if waits && group.phase == StepPhase::Running.as_str() {
+            StepPhase::Suspending.as_str().clone_into(&mut group.phase);
+        }
+    }
+    all
 }
 
 fn step_status(seen: &Seen<'_>, run: &Run, index: usize, step: &StepState) -> StepStatus {
@@ -243,7 +258,9 @@ fn step_status(seen: &Seen<'_>, run: &Run, index: usize, step: &StepState) -> St
         last_execute_time: step.ended_at.or(step.started_at),
         targets_total: step.targets.len() as u64,
         targets_succeeded: succeeded as u64,
+        failed_tries: u64::from(step.attempts),
         targets: listed.into_iter().take(LISTED_TARGETS).map(|t| target_status(seen, step, t)).collect(),
+        sub_steps: Vec::new(),
     }
 }
 
