@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 #[kube(printcolumn(name = "APPLICATION", type_ = "string", json_path = ".spec.application"))]
 #[kube(printcolumn(name = "RUN", type_ = "string", json_path = ".spec.run"))]
 #[kube(printcolumn(name = "STEP", type_ = "string", json_path = ".spec.step"))]
+#[kube(printcolumn(name = "DECISION", type_ = "string", json_path = ".spec.decision"))]
 #[kube(printcolumn(name = "APPROVER", type_ = "string", json_path = ".spec.approver"))]
 #[kube(printcolumn(name = "AGE", type_ = "date", json_path = ".metadata.creationTimestamp"))]
 #[serde(rename_all = "camelCase")]
@@ -22,6 +23,9 @@ pub struct ApprovalSpec {
     pub step: String,
     /// The hash of the plan that was looked at; another plan isn't opened by this.
     pub plan_hash: String,
+    /// What was decided.
+    #[serde(default)]
+    pub decision: Decision,
     /// Who decided. A claim, unless an admission policy holds it to the requesting user.
     #[serde(default)]
     pub approver: String,
@@ -31,4 +35,14 @@ pub struct ApprovalSpec {
     /// Why.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
+}
+
+/// What somebody decided about a plan.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Decision {
+    /// It may be carried out.
+    #[default]
+    Approve,
+    /// It may not: the run ends.
+    Reject,
 }

@@ -32,6 +32,7 @@ pub mod conditions;
 pub mod crds;
 pub mod definitions;
 pub mod drift_hold;
+pub mod gate;
 pub mod managed_cluster;
 pub mod measured;
 pub mod names;
@@ -52,11 +53,12 @@ pub use application::{
     WorkflowStatus,
 };
 pub use application_revision::{ApplicationRevision, ApplicationRevisionSpec, RevisionContent, StepContent};
-pub use approval::{Approval, ApprovalSpec};
+pub use approval::{Approval, ApprovalSpec, Decision};
 pub use cluster_access_policy::{AccessMode, ClusterAccessPolicy, ClusterAccessPolicySpec, Selection};
 pub use conditions::Condition;
 pub use definitions::{ComponentDefinition, PolicyDefinition, TraitDefinition, WorkflowStepDefinition};
 pub use drift_hold::{DriftHold, DriftHoldSpec};
+pub use gate::{ApprovalRecord, Gate, GateBefore, GateOutcome, Refusal};
 pub use managed_cluster::{ManagedCluster, ManagedClusterSpec, ManagedClusterStatus};
 pub use measured::{Measured, Measurement, Outcome};
 pub use packed::{Packed, PackedError};
@@ -66,8 +68,7 @@ pub use requests::{TargetAction, TargetRequest};
 pub use resource_tracker::{Inventory, Layer, Owned, ResourceTracker, ResourceTrackerSpec, TargetInventory};
 pub use rollout_window::{RolloutWindow, RolloutWindowSpec, TimeWindow, TimeWindows, WindowOverride};
 pub use run::{
-    ApprovalRecord, Gate, Refusal, Run, RunPhase, RunSpec, RunStatus, SkipRecord, StepPhase, StepState,
-    TargetPhase, TargetState,
+    Run, RunPhase, RunSpec, RunStatus, SkipRecord, StepPhase, StepState, TargetPhase, TargetState,
 };
 pub use target::{ObjectId, Target};
 pub use workflow::{Step, StepInput, StepOutput, StepRetry, Workflow, WorkflowMode};

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Measured, Target, WindowOverride};
+use crate::{Gate, Measured, Target, WindowOverride};
 
 /// What the run walks; fixed when it starts.
 #[derive(CustomResource, Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -188,7 +188,7 @@ pub struct StepState {
     /// The hash of the plan that is or was carried out.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub plan_hash: String,
-    /// The gate, from the moment the step's turn came.
+    /// The gate: before the step acts, from the moment its turn came; or before what it deletes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gate: Option<Gate>,
     /// When it began to act.
@@ -229,59 +229,17 @@ pub struct StepState {
     pub targets: Vec<TargetState>,
 }
 
-/// A stop before a step acts.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Gate {
-    /// The hash of the plan that is to be approved.
-    pub plan_hash: String,
-    /// Since when it waits.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "crate::schemas::optional_time")]
-    pub since: Option<Timestamp>,
-    /// When it opens by itself.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "crate::schemas::optional_time")]
-    pub opens_at: Option<Timestamp>,
-    /// Who opened it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub approval: Option<ApprovalRecord>,
-    /// Approvals that didn't open it, the newest ten.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub refused: Vec<Refusal>,
-}
+impl StepState {
+    /// The gate that waits for a decision now, before the step acts or before what it deletes.
+    pub fn shut_gate(&self) -> Option<&Gate> {
+        self.gate.as_ref().filter(|gate| gate.is_shut() && !self.phase.is_over())
+    }
 
-/// The approval that opened a gate.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ApprovalRecord {
-    /// The Approval object; empty where a person cleared `suspend` by hand or the time came.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub approval: String,
-    /// Who, as far as known.
-    pub approver: String,
-    /// Whether the API server proved it.
-    #[serde(default)]
-    pub proven: bool,
-    /// Why.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub reason: String,
-    /// The plan that was approved.
-    pub plan_hash: String,
-    /// When.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "crate::schemas::optional_time")]
-    pub at: Option<Timestamp>,
-}
-
-/// An approval that didn't open the gate.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Refusal {
-    /// The Approval object.
-    pub approval: String,
-    /// Why not.
-    pub message: String,
+    /// Whether deletes on a target of this step wait for a person who hasn't agreed.
+    pub fn bars(&self, state: &TargetState) -> bool {
+        let open = self.gate.as_ref().is_some_and(Gate::is_open);
+        state.phase == TargetPhase::Pruning && !state.guard.is_empty() && !open
+    }
 }
 
 /// Where a target stands within a step.
@@ -357,6 +315,9 @@ pub struct TargetState {
     /// Nothing is delivered here: the revision no longer reaches it, and what is owned there goes.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cleared: bool,
+    /// Why a person is asked before anything is deleted here; empty where nobody is.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub guard: String,
     /// Where it stands.
     #[serde(default)]
     pub phase: TargetPhase,
@@ -423,6 +384,7 @@ impl TargetState {
         Self {
             target,
             cleared: false,
+            guard: String::new(),
             phase: TargetPhase::Pending,
             reason: String::new(),
             message: String::new(),

@@ -27,7 +27,8 @@ pub(crate) fn gather(ctx: &Context, app: &Application, walk: &Walk, superseded: 
         ..Facts::default()
     };
     for (step, (_, plans)) in &walk.plans {
-        let fact = PlanFact { hash: plans.hash.clone(), summary: plans.summary.clone() };
+        let fact =
+            PlanFact { hash: plans.hash.clone(), summary: plans.summary.clone(), guarded: BTreeMap::new() };
         facts.plans.insert(step.clone(), Ok(fact));
     }
     if let Some(run) = &walk.run {
@@ -60,8 +61,11 @@ fn approvals(ctx: &Context, walk: &Walk, run: &Run) -> Vec<ApprovalFact> {
                 name: approval.name_any(),
                 step: approval.spec.step.clone(),
                 plan_hash: approval.spec.plan_hash.clone(),
+                decision: approval.spec.decision,
                 approver: approval.spec.approver.clone(),
+                groups: approval.spec.groups.clone(),
                 proven: false,
+                doubt: String::new(),
                 reason: approval.spec.reason.clone(),
             };
             (at, fact)

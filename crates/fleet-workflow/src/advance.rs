@@ -2,11 +2,12 @@
 
 mod gate;
 mod target;
+mod verdict;
 
-use fleet_api::{RunPhase, RunStatus, StepPhase, StepState, TargetPhase, TargetState};
+use fleet_api::{GateOutcome, RunPhase, RunStatus, StepPhase, StepState, TargetPhase, TargetState};
 use jiff::Timestamp;
 
-use crate::{Command, Delivery, Facts, Graph, Node, Prune, StepKind, TargetFact};
+use crate::{Command, Delivery, Facts, Graph, Node, OnDelete, Prune, StepKind, TargetFact};
 
 /// What a turn yields.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,12 +24,17 @@ pub struct Advance {
 ///
 /// Deterministic: the same arguments give the same result. Taken again without new facts, it changes nothing.
 pub fn advance(graph: &Graph, recorded: &RunStatus, facts: &Facts, now: Timestamp) -> Advance {
-    let mut turn = Turn { facts, now, commands: Vec::new(), wake_at: None };
+    let rejected = recorded.steps.iter().any(is_rejected);
+    let mut turn =
+        Turn { graph, facts, now, commands: Vec::new(), wake_at: None, rejected, barred: true, asks: false };
     let mut status = recorded.clone();
     if !status.phase.is_over() {
         status.started_at = status.started_at.or(Some(now));
         if status.steps.len() == graph.nodes.len() {
+            let steps = || graph.nodes.iter().zip(&recorded.steps);
+            turn.rejected |= steps().any(|(node, step)| turn.is_refused(node, step));
             turn.steps(graph, &mut status);
+            turn.explain_gates(&mut status);
             turn.conclude(graph, &mut status);
         } else {
             turn.refuse(&mut status);
@@ -42,16 +48,27 @@ pub fn advance(graph: &Graph, recorded: &RunStatus, facts: &Facts, now: Timestam
 }
 
 struct Turn<'a> {
+    graph: &'a Graph,
     facts: &'a Facts,
     now: Timestamp,
     commands: Vec<Command>,
     wake_at: Option<Timestamp>,
+    /// Somebody said no: nothing further begins.
+    rejected: bool,
+    /// Whether guarded deletes of the step that is looked at wait for a person.
+    barred: bool,
+    /// Whether one of its targets has come to such deletes.
+    asks: bool,
+}
+
+fn is_rejected(step: &StepState) -> bool {
+    step.gate.as_ref().is_some_and(|gate| gate.outcome == GateOutcome::Rejected)
 }
 
 impl Turn<'_> {
     /// Whether no further step or target may begin.
     fn halted(&self) -> bool {
-        self.facts.suspend || self.facts.terminate || self.facts.superseded
+        self.facts.suspend || self.facts.terminate || self.facts.superseded || self.rejected
     }
 
     /// Asks for a turn at a time to come; what is due already was looked at in this one.
@@ -99,6 +116,7 @@ impl Turn<'_> {
     }
 
     fn start(&mut self, node: &Node, step: &mut StepState) {
+        self.guard(node, step);
         step.phase = StepPhase::Running;
         step.reason.clear();
         step.message.clear();
@@ -108,19 +126,44 @@ impl Turn<'_> {
         }
     }
 
+    /// Notes where a person is asked before deletes. What was approved with the step needs no second question.
+    fn guard(&self, node: &Node, step: &mut StepState) {
+        let asks = matches!(&node.kind, StepKind::Deploy(deploy) if deploy.on_delete == OnDelete::Approve);
+        let plan = self.facts.plans.get(&node.name).and_then(|plan| plan.as_ref().ok());
+        let Some(plan) = plan.filter(|_| asks && step.gate.is_none()) else { return };
+        for state in &mut step.targets {
+            state.guard = plan.guarded.get(&state.target).cloned().unwrap_or_default();
+        }
+    }
+
     fn act(&mut self, node: &Node, step: &mut StepState) {
+        if self.deletes_gate(node, step, false) {
+            // The time that a person took is nobody's fault.
+            step.deadline = self.now.checked_add(node.timeout).ok();
+        }
         if self.holds(step) {
             // Whoever was held has the whole time from now on.
             step.deadline = self.now.checked_add(node.timeout).ok();
         }
         let out_of_time = step.deadline.is_some_and(|deadline| deadline <= self.now);
+        self.barred = !step.gate.as_ref().is_some_and(fleet_api::Gate::is_open);
+        self.asks = false;
         for state in &mut step.targets {
             self.target(node, state, out_of_time);
+        }
+        if self.asks && step.gate.is_none() && self.deletes_gate(node, step, true) {
+            self.barred = false;
+            for state in &mut step.targets {
+                self.target(node, state, false);
+            }
         }
         if let Some(deadline) = step.deadline {
             self.wake(deadline);
         }
-        summarise(step, self.now);
+        self.end_without_deletes(node, step);
+        if step.phase == StepPhase::Running {
+            summarise(step, self.now);
+        }
     }
 
     /// Where the run stands, from where its steps stand.
@@ -131,13 +174,14 @@ impl Turn<'_> {
             running().any(|step| step.targets.iter().any(|target| asked(step, target)))
         };
         let ends = self.facts.terminate || self.facts.superseded;
-        if ends && !phases().all(StepPhase::is_over) && !any(&|step, target| self.is_sending(step, target)) {
+        let over = phases().all(StepPhase::is_over);
+        if (self.rejected || ends && !over) && !any(&|step, target| self.is_sending(step, target)) {
             return self.cut_off(status);
         }
         let moves = any(&|step, target| self.moves(step, target));
         let (phase, reason, message) = if phases().all(|p| p == StepPhase::Succeeded) {
             (RunPhase::Succeeded, "Succeeded".to_owned(), String::new())
-        } else if phases().all(StepPhase::is_over) {
+        } else if over {
             let failed = status.steps.iter().find(|step| step.phase == StepPhase::Failed);
             let text = failed.map_or_else(String::new, |s| format!("step {}: {}", s.name, s.message));
             let advice = format!("mend the cause, then: fleetctl workflow restart {}", self.address());
@@ -147,14 +191,16 @@ impl Turn<'_> {
             let how =
                 format!("suspended by a person; go on with: fleetctl workflow resume {}", self.address());
             (RunPhase::Suspending, "SuspendedByUser".to_owned(), how)
-        } else if let Some(step) = running().next() {
+        } else if let Some(step) =
+            running().find(|step| step.shut_gate().is_none() || !self.only_deletes_are_left(step))
+        {
             let mut message = format!("step {}: {}", step.name, step.message);
             if self.facts.suspend {
                 let resume = format!("fleetctl workflow resume {}", self.address());
                 message = format!("{message}; suspended by a person, nothing further begins until: {resume}");
             }
             (RunPhase::Executing, step.reason.clone(), message)
-        } else if let Some(step) = status.steps.iter().find(|step| step.phase == StepPhase::Suspending) {
+        } else if let Some(step) = status.steps.iter().find(|step| step.shut_gate().is_some()) {
             (RunPhase::Suspending, step.reason.clone(), step.message.clone())
         } else {
             let next =
@@ -205,16 +251,27 @@ impl Turn<'_> {
     }
 
     fn cut_off(&mut self, status: &mut RunStatus) {
-        let (phase, reason, message) = if self.facts.terminate {
-            let again =
-                format!("ended by a person; start again with: fleetctl workflow restart {}", self.address());
-            (RunPhase::Terminated, "Terminated", again)
+        let again = format!("start again with: fleetctl workflow restart {}", self.address());
+        let rejected = self.graph.nodes.iter().zip(&status.steps).find(|(_, step)| is_rejected(step));
+        let rejected = rejected.and_then(|(node, step)| Some((node, step.gate.as_ref()?)));
+        let (phase, reason, outcome, message) = if let Some((node, gate)) = rejected {
+            let message = format!("step {}: {}; {again}", node.name, self.ended(node, gate).1);
+            // Nobody said no at the other gates: they end with the run.
+            (RunPhase::Terminated, "Rejected", GateOutcome::Terminated, message)
+        } else if self.facts.terminate {
+            let message = format!("ended by a person; {again}");
+            (RunPhase::Terminated, "Terminated", GateOutcome::Terminated, message)
         } else {
-            (RunPhase::Superseded, "Superseded", "a newer revision took over".to_owned())
+            let message = "a newer revision took over".to_owned();
+            (RunPhase::Superseded, "Superseded", GateOutcome::Superseded, message)
         };
         for step in status.steps.iter_mut().filter(|step| !step.phase.is_over()) {
             let acted = step.phase == StepPhase::Running;
-            let end = if acted && self.facts.terminate { StepPhase::Failed } else { StepPhase::Skipped };
+            let fails = acted && phase == RunPhase::Terminated;
+            if let Some(gate) = step.gate.as_mut().filter(|gate| gate.is_shut()) {
+                gate.outcome = outcome;
+            }
+            let end = if fails { StepPhase::Failed } else { StepPhase::Skipped };
             close(step, end, reason, &message, self.now);
         }
         status.phase = phase;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fleet_api::Target;
+use fleet_api::{Decision, Target};
 
 /// Everything that [`crate::advance`] may take into account besides the recorded state and the time.
 #[derive(Debug, Default)]
@@ -13,8 +13,14 @@ pub struct Facts {
     pub namespace: String,
     /// Plans made so far, by step.
     pub plans: BTreeMap<String, Result<PlanFact, Problem>>,
-    /// Approvals of this run that haven't opened a gate.
+    /// Decisions about this run, in the order in which they were made.
     pub approvals: Vec<ApprovalFact>,
+    /// Who last changed what the run delivers.
+    pub authors: Authors,
+    /// Why nobody can prove now who decides; gates that demand approvers stay shut meanwhile.
+    pub unproved: Option<Problem>,
+    /// Groups that a gate demands and to which nothing grants the right to approve, and what to do about it.
+    pub powerless: BTreeMap<String, String>,
     /// The step whose gate a person opened by clearing `status.workflow.suspend`.
     pub cleared_by_hand: Option<String>,
     /// What is known of each target, by step.
@@ -39,6 +45,24 @@ pub struct PlanFact {
     pub hash: String,
     /// In words, what it does (`3 to create on mc-bj2`).
     pub summary: String,
+    /// Targets where its deletes take the last workload, or everything, and that in words. A person is asked before
+    /// these deletes.
+    pub guarded: BTreeMap<Target, String>,
+}
+
+/// Who last changed what a run delivers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Authors {
+    /// It isn't on record, and why. Where an author may not approve, nobody may.
+    Unrecorded(String),
+    /// These.
+    Known(BTreeSet<String>),
+}
+
+impl Default for Authors {
+    fn default() -> Self {
+        Self::Unrecorded("it isn't on record who changed the spec".to_owned())
+    }
 }
 
 /// Why something can't be done.
@@ -50,7 +74,7 @@ pub struct Problem {
     pub message: String,
 }
 
-/// An approval as it was found.
+/// A decision as it was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApprovalFact {
     /// The Approval object.
@@ -59,10 +83,16 @@ pub struct ApprovalFact {
     pub step: String,
     /// The plan it is for.
     pub plan_hash: String,
+    /// Yes or no.
+    pub decision: Decision,
     /// Who.
     pub approver: String,
-    /// Whether the API server proved who.
+    /// The groups that the approver names.
+    pub groups: Vec<String>,
+    /// Whether the API server proved who, and that the approver may decide.
     pub proven: bool,
+    /// Why it isn't proven.
+    pub doubt: String,
     /// Why.
     pub reason: String,
 }

@@ -1,5 +1,6 @@
 //! Steps as users write them, read into a graph.
 
+mod approval;
 mod deploy;
 mod error;
 mod read;
@@ -11,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use fleet_api::Step;
 use jiff::SignedDuration;
 
+pub use approval::{ApprovalRule, OnDelete};
 pub use deploy::DeployProperties;
 pub use error::WorkflowError;
 pub use suspend::SuspendProperties;
@@ -39,6 +41,8 @@ pub struct Node {
     pub after: Vec<usize>,
     /// How long it may act.
     pub timeout: SignedDuration,
+    /// Who has to approve, where it demands approvers.
+    pub approval: Option<ApprovalRule>,
 }
 
 /// What a step does.

@@ -19,5 +19,7 @@ pub mod graph;
 
 pub use advance::{Advance, advance};
 pub use duration::parse_duration;
-pub use facts::{ApprovalFact, Command, Delivery, Facts, PlanFact, Problem, Prune, TargetFact};
-pub use graph::{DeployProperties, Graph, Node, StepKind, SuspendProperties, WorkflowError};
+pub use facts::{ApprovalFact, Authors, Command, Delivery, Facts, PlanFact, Problem, Prune, TargetFact};
+pub use graph::{
+    ApprovalRule, DeployProperties, Graph, Node, OnDelete, StepKind, SuspendProperties, WorkflowError,
+};

@@ -17,7 +17,7 @@ fn backoff(attempts: u32) -> SignedDuration {
 
 impl Turn<'_> {
     /// Why nothing may be sent to a target now.
-    fn hold(&self, step: &str, state: &TargetState) -> Option<&Problem> {
+    pub(super) fn hold(&self, step: &str, state: &TargetState) -> Option<&Problem> {
         self.facts.held.get(&(step.to_owned(), state.target.clone()))
     }
 
@@ -61,8 +61,9 @@ impl Turn<'_> {
             TargetPhase::Pending => self.pending(node, state),
             _ => self.under_way(node, state, &fact),
         }
+        let asks = state.phase == TargetPhase::Pruning && self.bars(state);
         // Facts come first: what was done while nobody looked is done, however late it is seen.
-        if out_of_time && !state.phase.is_over() {
+        if out_of_time && !state.phase.is_over() && !asks {
             self.commands.truncate(commands);
             let waited = if state.message.is_empty() {
                 state.phase.as_str().to_owned()
@@ -177,9 +178,19 @@ impl Turn<'_> {
         }
     }
 
+    /// Whether a person is asked before what is deleted on a target, and hasn't agreed yet.
+    fn bars(&self, state: &TargetState) -> bool {
+        self.barred && !state.guard.is_empty()
+    }
+
     fn pruning(&mut self, node: &Node, state: &mut TargetState, fact: &TargetFact) {
         match &fact.prune {
             Prune::NotNeeded | Prune::Done => self.end(state, TargetPhase::Succeeded, "", ""),
+            Prune::Idle if self.bars(state) => {
+                let message = format!("{}; its deletes wait for approval", state.guard);
+                put(state, "WaitingForApproval", &message);
+                self.asks = true;
+            }
             Prune::Idle if self.halted() => {}
             Prune::Idle => {
                 self.commands.push(Command::Prune { step: node.name.clone(), target: state.target.clone() });

@@ -3,9 +3,9 @@
 use jiff::SignedDuration;
 use serde::Deserialize;
 
-use super::DEFAULT_TIMEOUT;
 use super::read::read_properties;
 use super::waves::{Amount, Canary, OnFailure, OnJoin, OnReturn, OnUnreachable, Order, optional_time, time};
+use super::{ApprovalRule, DEFAULT_TIMEOUT, OnDelete};
 
 /// How long a cluster may be silent before `onUnreachable: Skip` or `Fail` decides, where it isn't said.
 pub(super) const DEFAULT_UNREACHABLE_AFTER: SignedDuration = SignedDuration::from_mins(5);
@@ -17,6 +17,12 @@ pub struct DeployProperties {
     /// Whether it acts without being asked.
     #[serde(default = "yes")]
     pub auto: bool,
+    /// Who has to approve; then it asks, and `auto: true` contradicts.
+    #[serde(default)]
+    pub approval: Option<ApprovalRule>,
+    /// Whether a person is asked before deletes that take a target's last workload.
+    #[serde(default)]
+    pub on_delete: OnDelete,
     /// Policies by name: topologies say where, overrides say how it differs there, in this order.
     #[serde(default)]
     pub policies: Vec<String>,
@@ -94,7 +100,15 @@ impl DeployProperties {
     /// # Errors
     /// What is wrong, with the field that it is in.
     pub(super) fn read(properties: &serde_json::Value) -> Result<Self, String> {
-        let deploy: Self = read_properties(properties)?;
+        let mut deploy: Self = read_properties(properties)?;
+        if deploy.approval.is_some() {
+            if properties.get("auto") == Some(&serde_json::Value::Bool(true)) {
+                return Err(
+                    "approval: with auto: true nobody is asked; leave auto out, or approval".to_owned()
+                );
+            }
+            deploy.auto = false;
+        }
         if deploy.parallelism == Some(0) {
             return Err("parallelism: must be at least 1".to_owned());
         }

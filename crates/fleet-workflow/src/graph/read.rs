@@ -68,5 +68,9 @@ pub(super) fn read_step(
         after.insert(*earlier);
     }
     let timeout = timeout.unwrap_or(DEFAULT_TIMEOUT);
-    Ok(Node { name, kind, after: after.into_iter().collect(), timeout })
+    let approval = match &kind {
+        StepKind::Deploy(deploy) => deploy.approval.clone(),
+        StepKind::Suspend(suspend) => suspend.approval.clone(),
+    };
+    Ok(Node { name, kind, after: after.into_iter().collect(), timeout, approval })
 }

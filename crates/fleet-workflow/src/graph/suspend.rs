@@ -3,6 +3,7 @@
 use jiff::SignedDuration;
 use serde::Deserialize;
 
+use super::ApprovalRule;
 use super::read::read_properties;
 use crate::parse_duration;
 
@@ -13,6 +14,8 @@ pub struct SuspendProperties {
     pub duration: Option<SignedDuration>,
     /// Shown to whoever decides.
     pub message: Option<String>,
+    /// Who has to approve.
+    pub approval: Option<ApprovalRule>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -20,6 +23,7 @@ pub struct SuspendProperties {
 struct SuspendAsWritten {
     duration: Option<String>,
     message: Option<String>,
+    approval: Option<ApprovalRule>,
 }
 
 impl SuspendProperties {
@@ -31,6 +35,11 @@ impl SuspendProperties {
         let written: SuspendAsWritten = read_properties(properties)?;
         let duration = written.duration.as_deref().map(parse_duration).transpose();
         let duration = duration.map_err(|e| format!("duration: {e}"))?;
-        Ok(Self { duration, message: written.message })
+        if duration.is_some() && written.approval.is_some() {
+            let message = "duration: a gate that demands approvers doesn't open by itself; to end the wait, write \
+                           approval.expiresAfter";
+            return Err(message.to_owned());
+        }
+        Ok(Self { duration, message: written.message, approval: written.approval })
     }
 }

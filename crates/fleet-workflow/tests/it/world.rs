@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fleet_api::{RunStatus, Step, StepPhase, StepState, Target, TargetPhase, TargetState};
+use fleet_api::{Decision, RunStatus, Step, StepPhase, StepState, Target, TargetPhase, TargetState};
 use fleet_workflow::{
     Advance, ApprovalFact, Command, Delivery, Facts, Graph, PlanFact, Problem, Prune, TargetFact, advance,
 };
@@ -114,8 +114,11 @@ impl World {
             name: format!("approval-{}", self.approvals),
             step: step.to_owned(),
             plan_hash: plan_hash.to_owned(),
+            decision: Decision::Approve,
             approver: "ada".to_owned(),
+            groups: Vec::new(),
             proven: true,
+            doubt: String::new(),
             reason: "looks right".to_owned(),
         });
     }
@@ -219,7 +222,8 @@ impl World {
 }
 
 pub(crate) fn plan(hash: &str) -> PlanFact {
-    PlanFact { hash: hash.to_owned(), summary: "3 to create on mc-bj2/demo".to_owned() }
+    let summary = "3 to create on mc-bj2/demo".to_owned();
+    PlanFact { hash: hash.to_owned(), summary, guarded: BTreeMap::new() }
 }
 
 /// The record after a way through JSON.

@@ -146,6 +146,7 @@ pub(crate) async fn approve(place: &Place, run: &Run, request: &Request<'_>) -> 
             plan_hash: request.hash.to_owned(),
             approver: request.asker.user.clone(),
             groups: request.asker.groups.clone(),
+            decision: fleet_api::Decision::Approve,
             reason: request.reason.to_owned(),
         },
     );
