@@ -75,6 +75,8 @@ impl Default for DeployProperties {
     fn default() -> Self {
         Self {
             auto: true,
+            approval: None,
+            on_delete: OnDelete::default(),
             policies: Vec::new(),
             parallelism: None,
             ignore_terraform_component: None,
