@@ -11,6 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::Value;
 
+use crate::authorization::escalation;
 use crate::cluster::Cluster;
 use crate::dispatch::Call;
 use crate::registry::Kind;
@@ -23,6 +24,7 @@ pub(crate) fn on_create(
     kind: &Kind,
     object: &mut Value,
 ) -> Result<(), ApiError> {
+    escalation::check(call, cluster, kind, None, object)?;
     if kind.namespaced {
         lifecycle::check(call.server, cluster, kind, object)?;
     }
@@ -46,6 +48,7 @@ pub(crate) fn on_update(
     old: &Value,
     new: &mut Value,
 ) -> Result<(), ApiError> {
+    escalation::check(call, cluster, kind, Some(old), new)?;
     if kind.is("", "services") && cluster.profile.workloads {
         addresses::allocate(call.server, cluster, new)?;
     }

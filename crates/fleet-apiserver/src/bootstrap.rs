@@ -44,6 +44,11 @@ pub(crate) async fn cluster(server: &Inner, cluster: &Arc<Cluster>) -> Result<()
         });
         make(server, cluster, "configmaps", name, authority).await?;
     }
+    // Together: a store on disk then keeps them with one write.
+    let roles = crate::authorization::defaults::objects()
+        .iter()
+        .map(|(resource, object)| make(server, cluster, resource, "", object.clone()));
+    futures::future::try_join_all(roles).await?;
     if cluster.profile.workloads {
         let class = json!({
             "apiVersion": "networking.k8s.io/v1",

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use fleet_json::FieldSelector;
 use http::{HeaderMap, Method, Request, Response, header};
 
+use crate::authentication::impersonation::impersonated;
+use crate::authorization::{Attributes, demand};
 use crate::cluster::Cluster;
 use crate::encode::{self, Body};
-use crate::identity::{Attributes, Identity, authorize};
+use crate::identity::Identity;
 use crate::registry::{Kind, Registry};
 use crate::request::accept::DiscoveryForm;
 use crate::request::{Accept, Query, ResourcePath, Route, body};
@@ -63,7 +66,6 @@ where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let identity = identity.impersonating(request.headers())?;
     if cluster == ApiServer::WILDCARD {
         return route(server, None, identity, request).await;
     }
@@ -101,6 +103,7 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let (parts, body) = request.into_parts();
+    let identity = impersonated(server, cluster.map(Arc::as_ref), identity, &parts.headers)?;
     let route = Route::parse(parts.uri.path());
     let registry = match cluster {
         Some(cluster) => cluster.registry(),
@@ -109,12 +112,13 @@ where
     let path = match route {
         Route::Resource(path) => path,
         other => {
-            let wanted = Attributes {
-                verb: &parts.method.as_str().to_ascii_lowercase(),
-                path: parts.uri.path().trim_end_matches('/'),
-                ..Attributes::default()
+            let path = match parts.uri.path().trim_end_matches('/') {
+                "" => "/",
+                path => path,
             };
-            authorize(&identity, &wanted)?;
+            let verb = parts.method.as_str().to_ascii_lowercase();
+            let wanted = Attributes { verb: &verb, path, ..Attributes::default() };
+            demand(server, cluster.map(Arc::as_ref), &identity, &wanted)?;
             if parts.method != Method::GET && parts.method != Method::HEAD {
                 return Err(ApiError::method_not_allowed("", ""));
             }
@@ -122,6 +126,9 @@ where
         }
     };
     let query = Query::parse(parts.uri.query());
+    let verb = verb(&parts.method, &path, &query)?;
+    // Before anything is told of what there is.
+    may(server, cluster.map(Arc::as_ref), &identity, verb, &path, &query)?;
     let mut registry = registry;
     let find = |registry: &Registry| registry.find(&path.group, &path.version, &path.resource).cloned();
     let mut found = find(&registry);
@@ -134,17 +141,6 @@ where
         None if path.group == discovery::METRICS => return Err(subresource::pod::no_metrics()),
         None => return Err(ApiError::no_such_path()),
     };
-    let verb = verb(&parts.method, &path, &query)?;
-    let wanted = Attributes {
-        verb,
-        group: &path.group,
-        resource: &path.resource,
-        subresource: &path.subresource,
-        namespace: &path.namespace,
-        name: &path.name,
-        path: "",
-    };
-    authorize(&identity, &wanted)?;
     if !kind.namespaced && !path.namespace.is_empty() {
         return Err(ApiError::no_such_path());
     }
@@ -184,6 +180,39 @@ where
         subresource::answer(&mut call, verb).await?
     };
     Ok(encode::with_warnings(encode::in_syntax(answer, call.accept.syntax), &call.warnings))
+}
+
+/// Asks for the right to make a request for a resource.
+fn may(
+    server: &Inner,
+    cluster: Option<&Cluster>,
+    identity: &Identity,
+    verb: &str,
+    path: &ResourcePath,
+    query: &Query,
+) -> Result<(), ApiError> {
+    if identity.is_master() {
+        return Ok(());
+    }
+    // A request for a collection that is narrowed down to one name is one for that name.
+    let narrowed = match verb {
+        "list" | "watch" | "deletecollection" if path.name.is_empty() => query.get("fieldSelector"),
+        _ => None,
+    };
+    let narrowed = narrowed.and_then(|text| FieldSelector::parse(text).ok());
+    let one = narrowed.as_ref().and_then(|selector| selector.required_value("metadata.name"));
+    // A Namespace counts as being in itself, so that a RoleBinding there can show it.
+    let is_namespace = path.group.is_empty() && path.resource == "namespaces";
+    let wanted = Attributes {
+        verb,
+        group: &path.group,
+        resource: &path.resource,
+        subresource: &path.subresource,
+        namespace: if is_namespace { &path.name } else { &path.namespace },
+        name: one.unwrap_or(&path.name),
+        path: "",
+    };
+    demand(server, cluster, identity, &wanted)
 }
 
 /// The registry as the store has it. It is brought there after every change of a definition, too; but a client that

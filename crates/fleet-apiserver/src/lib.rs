@@ -17,12 +17,14 @@
 //! An object is parsed once and written once: the stored bytes are what a get, a list and every watch sends.
 //!
 //! - [`ApiServer`]: the server; [`ClusterService`]: one of its clusters as a tower service
-//! - [`Identity`], [`authorize`]: who asks, and the one place that decides whether they may
+//! - [`Identity`]: who asks; `authentication` finds that out, and `authorization` decides whether they may
 //! - [`listen`]: the TLS listener, [`pki`]: its certificates and the clients'
 //! - [`upkeep`]: garbage collection and namespaces, behind the requests
 //! - [`ApiError`]: refusals, as `kind: Status`
 
 mod admission;
+mod authentication;
+mod authorization;
 mod bootstrap;
 mod cluster;
 mod convert;
@@ -54,7 +56,7 @@ mod view;
 
 pub use cluster::ClusterProfile;
 pub use encode::Body;
-pub use identity::{Attributes, Identity, authorize};
+pub use identity::Identity;
 pub use server::{ApiServer, Clock, ClusterError, Options};
 pub use service::ClusterService;
 pub use status::{ApiError, Cause};

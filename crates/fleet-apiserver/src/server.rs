@@ -12,6 +12,7 @@ use http::{Request, Response};
 use jiff::Timestamp;
 use parking_lot::RwLock;
 
+use crate::authorization::Rights;
 use crate::cluster::{Cluster, ClusterProfile, Life};
 use crate::crd::Definitions;
 use crate::encode::{self, Body};
@@ -76,6 +77,7 @@ pub(crate) struct Inner {
     pub(crate) options: Options,
     pub(crate) random: Random,
     pub(crate) definitions: Definitions,
+    pub(crate) rights: Rights,
     clusters: RwLock<HashMap<String, Arc<Cluster>>>,
 }
 
@@ -105,6 +107,7 @@ impl ApiServer {
         let inner = Inner {
             random: Random::new(options.seed),
             definitions: Definitions::new(Arc::new(Registry::builtin())),
+            rights: Rights::default(),
             store,
             options,
             clusters: RwLock::default(),
@@ -150,7 +153,10 @@ impl ApiServer {
                 .map_or_else(|_| entry.value.clone(), |object| Gapped::new(&object).fill(revision))
         };
         match self.inner.store.remove_cluster(name, last).await {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                self.inner.rights.forget(name);
+                Ok(())
+            }
             Err(source) => {
                 // Kept known, so that the caller can try again.
                 self.inner.clusters.write().insert(name.to_owned(), cluster);

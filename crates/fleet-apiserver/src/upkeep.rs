@@ -1,8 +1,9 @@
-//! What keeps clusters in order behind the requests: garbage collection and the life of namespaces.
+//! What keeps clusters in order behind the requests: garbage collection, the life of namespaces, aggregated roles.
 //!
 //! ```text
 //! Store ─► Feed ─────────► garbage::Graph ─► Queues ─► one worker per cluster with work ─► ApiServer::handle
-//!          every change    who owns whom     by cluster  garbage::collect, namespaces::tend
+//!          every change    who owns whom     by cluster  garbage::collect, namespaces::tend,
+//!                                                      aggregation::tend
 //! ```
 //!
 //! One task hears every change of all clusters and decides what is worth a look; workers look at the store as it
@@ -26,6 +27,7 @@ pub(crate) use call::{Refusal, gone_is_fine, object_path};
 pub(crate) use meta::{Meta, OwnerReference};
 pub(crate) use queues::{Queues, Work};
 
+use crate::authorization::aggregation;
 use crate::garbage::{self, Graph};
 use crate::namespaces;
 use crate::server::ApiServer;
@@ -91,6 +93,7 @@ impl Upkeep {
     fn found(&self, feed: &mut Feed, entry: &Entry) {
         garbage::found(self, entry);
         namespaces::found(self, &entry.key);
+        aggregation::changed(self, &entry.key.cluster, &entry.key.resource);
         if &*entry.key.resource == DEFINITIONS {
             self.begin(feed, &entry.key.name);
         }
@@ -99,6 +102,7 @@ impl Upkeep {
     fn changed(&self, feed: &mut Feed, event: &Event) {
         garbage::changed(self, event);
         namespaces::changed(self, event);
+        aggregation::changed(self, &event.key.cluster, &event.key.resource);
         // A definition is named as the store names its resource.
         if &*event.key.resource == DEFINITIONS && event.kind != EventKind::Deleted {
             self.begin(feed, &event.key.name);
@@ -114,6 +118,7 @@ impl Upkeep {
         }
         garbage::look_at_all(self);
         namespaces::look_at_all(self);
+        aggregation::look_at_all(self);
     }
 }
 

@@ -17,6 +17,8 @@ pub(crate) enum Work {
     Owner(Key),
     /// A namespace is new, or has something left in it while it goes.
     Namespace(Arc<str>),
+    /// A ClusterRole has changed: roles that gather others may have to.
+    Roles,
 }
 
 /// The work of all clusters. A cluster is in here only while it has a worker.

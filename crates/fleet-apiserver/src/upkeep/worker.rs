@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::{Refusal, Upkeep, Work};
+use crate::authorization::aggregation;
 use crate::{garbage, namespaces};
 
 /// After that many failures in a row a piece is left alone until the next event brings it up again.
@@ -63,6 +64,7 @@ impl Upkeep {
             Work::Dependent(key) => garbage::dependent(self, key).await,
             Work::Owner(key) => garbage::owner(self, key).await,
             Work::Namespace(name) => namespaces::tend(self, cluster, name).await,
+            Work::Roles => aggregation::tend(self, cluster).await,
         }
     }
 
@@ -72,6 +74,8 @@ impl Upkeep {
         let key = match work {
             Work::Dependent(key) | Work::Owner(key) => key.clone(),
             Work::Namespace(name) => namespaces::key_of(cluster, name),
+            // Made with their rules; the next change brings them up again.
+            Work::Roles => return Ok(()),
         };
         match self.server.store().get(&key) {
             None => Ok(()),

@@ -106,7 +106,14 @@ async fn reviews_answer_who_and_whether() {
     );
     let may = |user: Value| json!({"spec": {"user": user, "resourceAttributes": {"verb": "get", "resource": "pods"}}});
     let path = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
-    assert_eq!(post(&server, path, &may(json!("somebody"))).await.json()["status"]["allowed"], true);
+    assert_eq!(post(&server, path, &may(json!("somebody"))).await.json()["status"]["allowed"], false);
+    let binding = json!({"metadata": {"name": "viewer"}, "roleRef": {"kind": "ClusterRole", "name": "view"},
+        "subjects": [{"kind": "User", "name": "somebody"}]});
+    let bindings = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings";
+    assert_eq!(post(&server, bindings, &binding).await.code, 201);
+    let status = post(&server, path, &may(json!("somebody"))).await.json()["status"].clone();
+    let reason = r#"RBAC: allowed by ClusterRoleBinding "viewer" of ClusterRole "view" to User "somebody""#;
+    assert_eq!(status, json!({"allowed": true, "reason": reason}));
     assert_eq!(post(&server, path, &may(json!("system:anonymous"))).await.json()["status"]["allowed"], false);
     let token = post(&server, "/api/v1/namespaces/default/serviceaccounts/default/token", &json!({})).await;
     assert_eq!(token.code, 501);

@@ -1,0 +1,3 @@
+//! Who a request comes from, beyond what the connection tells.
+
+pub(crate) mod impersonation;

@@ -1,0 +1,121 @@
+//! The roles and bindings that every cluster has from the start.
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::aggregation;
+use super::{GROUP, Rule};
+
+const DATA: &str = include_str!("../../data/rbac.yaml");
+
+#[derive(Deserialize)]
+struct Defaults {
+    roles: Vec<Role>,
+    bindings: Vec<Binding>,
+}
+
+#[derive(Deserialize)]
+struct Role {
+    name: String,
+    #[serde(default)]
+    gathers: Option<String>,
+    #[serde(default)]
+    labels: Vec<String>,
+    #[serde(default)]
+    rules: Vec<Rule>,
+}
+
+#[derive(Deserialize)]
+struct Binding {
+    role: String,
+    groups: Vec<String>,
+}
+
+/// The objects with the store's names of their resources; aggregated roles already have their rules.
+pub(crate) fn objects() -> &'static [(&'static str, Value)] {
+    static OBJECTS: OnceLock<Vec<(&'static str, Value)>> = OnceLock::new();
+    OBJECTS.get_or_init(|| match serde_saphyr::from_str::<Defaults>(DATA) {
+        Ok(defaults) => made_of(defaults),
+        Err(error) => {
+            tracing::error!(%error, "the roles that every cluster has can't be read");
+            Vec::new()
+        }
+    })
+}
+
+fn made_of(defaults: Defaults) -> Vec<(&'static str, Value)> {
+    let mut roles: BTreeMap<String, Value> = BTreeMap::new();
+    for role in defaults.roles {
+        let mut labels: Map<String, Value> =
+            role.labels.into_iter().map(|label| (label, json!("true"))).collect();
+        labels.insert("kubernetes.io/bootstrapping".into(), json!("rbac-defaults"));
+        let mut object = json!({
+            "apiVersion": format!("{GROUP}/v1"),
+            "kind": "ClusterRole",
+            "metadata": metadata(&role.name, labels),
+            "rules": role.rules,
+        });
+        if let (Some(label), Some(fields)) = (role.gathers, object.as_object_mut()) {
+            let selectors = json!([{"matchLabels": {label: "true"}}]);
+            fields.insert("aggregationRule".into(), json!({"clusterRoleSelectors": selectors}));
+        }
+        roles.insert(role.name, object);
+    }
+    aggregation::settle(&mut roles);
+    let bindings = defaults.bindings.into_iter().map(|binding| {
+        let subjects: Vec<Value> = binding
+            .groups
+            .iter()
+            .map(|name| json!({"apiGroup": GROUP, "kind": "Group", "name": name}))
+            .collect();
+        let mut labels = Map::new();
+        labels.insert("kubernetes.io/bootstrapping".into(), json!("rbac-defaults"));
+        let object = json!({
+            "apiVersion": format!("{GROUP}/v1"),
+            "kind": "ClusterRoleBinding",
+            "metadata": metadata(&binding.role, labels),
+            "roleRef": {"apiGroup": GROUP, "kind": "ClusterRole", "name": binding.role},
+            "subjects": subjects,
+        });
+        ("clusterrolebindings.rbac.authorization.k8s.io", object)
+    });
+    let roles = roles.into_values().map(|role| (aggregation::RESOURCE, role));
+    roles.chain(bindings.collect::<Vec<_>>()).collect()
+}
+
+fn metadata(name: &str, labels: Map<String, Value>) -> Value {
+    json!({
+        "name": name,
+        "labels": labels,
+        "annotations": {"rbac.authorization.kubernetes.io/autoupdate": "true"},
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::object::ObjectExt;
+
+    /// Without them nobody but `system:masters` could even ask what there is.
+    #[test]
+    fn everybody_finds_the_roles_that_clients_expect() {
+        let objects = objects();
+        let role = |name: &str| objects.iter().find(|(_, object)| object.name() == name).map(|(_, o)| o);
+        for name in ["cluster-admin", "admin", "edit", "view", "system:basic-user", "system:discovery"] {
+            assert!(role(name).is_some_and(|role| !role["rules"].as_array().unwrap().is_empty()), "{name}");
+        }
+        let rules = |name: &str| -> Vec<Rule> {
+            serde_json::from_value(role(name).unwrap()["rules"].clone()).unwrap()
+        };
+        // Who may administer a namespace may do what who edits and views it may; nobody sees Secrets by viewing.
+        for (more, less) in [("admin", "edit"), ("edit", "view")] {
+            assert_eq!(super::super::escalation::lacking(&rules(more), &rules(less)), Ok(vec![]));
+        }
+        let secrets =
+            |rules: Vec<Rule>| rules.iter().any(|rule| rule.resources.iter().any(|r| r == "secrets"));
+        assert!(!secrets(rules("view")) && secrets(rules("edit")));
+    }
+}
