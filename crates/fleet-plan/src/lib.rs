@@ -6,6 +6,7 @@
 //!  previous content ┘               creates, changes, deletes
 //!  ResourcePolicies ────────────► take-over, recreate, keep, report-only, read-only, shared
 //!
+//!  Plan + facts of members ────► hints: where it is dangerous
 //!  desired + live ──► drift ──► fields that differ
 //! ```
 //!
@@ -15,6 +16,8 @@
 
 pub mod desired;
 pub mod drift;
+pub mod hints;
+pub mod managed;
 pub mod order;
 pub mod plan;
 pub mod policies;
@@ -22,6 +25,7 @@ pub mod sharing;
 
 pub use desired::{Claim, Delivery, Desired, namespace_object, prepare};
 pub use drift::{Drift, drift};
+pub use hints::{Facts, Hint, MemberFacts, Severity, hints};
 pub use order::{Wave, wave};
 pub use plan::{Action, ActionKind, FieldChange, Plan, PlanInput, TargetInput, TargetPlan, plan};
 pub use policies::{DriftMode, GcStrategy, PolicyError, ResourcePolicies, Subject};

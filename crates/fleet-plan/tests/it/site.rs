@@ -78,6 +78,15 @@ pub(crate) fn policies(list: &[(&str, Value)]) -> ResourcePolicies {
 
 /// The plan of one step over some sites.
 pub(crate) fn plan_of(sites: &[(Target, Site)], policies: &ResourcePolicies) -> Plan {
+    with_input(sites, policies, plan)
+}
+
+/// What the plan of one step over some sites is made from.
+pub(crate) fn with_input<T>(
+    sites: &[(Target, Site)],
+    policies: &ResourcePolicies,
+    make: impl FnOnce(&PlanInput<'_>) -> T,
+) -> T {
     struct Parts {
         desired: Vec<Desired>,
         previous: Vec<Desired>,
@@ -111,7 +120,7 @@ pub(crate) fn plan_of(sites: &[(Target, Site)], policies: &ResourcePolicies) -> 
         kept: &parts.kept,
     });
     let component_types = BTreeMap::from([("web".to_owned(), "ref-objects".to_owned())]);
-    plan(&PlanInput { step: "ship", targets: targets.collect(), policies, component_types: &component_types })
+    make(&PlanInput { step: "ship", targets: targets.collect(), policies, component_types: &component_types })
 }
 
 pub(crate) fn here() -> Target {
