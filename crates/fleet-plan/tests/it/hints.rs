@@ -94,7 +94,7 @@ fn live(object: &Value, owner: &str, manager: &str, fields: Value) -> MemberFact
         "apiVersion": object["apiVersion"], "fieldsType": "FieldsV1", "fieldsV1": fields }]),
     );
     MemberFacts {
-        live: BTreeMap::from([(owned(&[object.clone()])[0].clone(), there)]),
+        live: BTreeMap::from([(owned(std::slice::from_ref(object))[0].clone(), there)]),
         ..MemberFacts::default()
     }
 }
