@@ -20,7 +20,7 @@ use crate::referenced::{DEFINITION, Referenced};
 use crate::resolve::{ObjectReference, Selection, Snapshot};
 
 /// Where definitions for all namespaces are; of two with one name, that of the later namespace counts.
-const ADMINISTRATORS: [&str; 2] = ["vela-system", names::SYSTEM_NAMESPACE];
+pub(crate) const ADMINISTRATORS: [&str; 2] = ["vela-system", names::SYSTEM_NAMESPACE];
 
 /// What an Application was put together from, as far as a change of it must wake the Application.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use fleet_api::{Inventory, Layer, ObjectId, RunStatus, StepState, Target, TargetState};
 use fleet_json::ContentHash;
-use fleet_plan::{Delivery, Desired, Plan, PlanInput, TargetInput, plan};
+use fleet_plan::{Delivery, Desired, Facts, Hint, Plan, PlanInput, TargetInput, hints, plan};
 use serde::Serialize;
 
 use crate::revision::Loaded;
@@ -53,6 +53,18 @@ pub(crate) fn gate_plan_of(source: &PlanSource<'_>, step: &str) -> GatePlan {
 
 /// The plan of one deploy step.
 fn step_plan(source: &PlanSource<'_>, step: &str) -> Option<Plan> {
+    with_input(source, step, plan)
+}
+
+/// Where the plan that an approval of a step's gate is about is dangerous.
+pub(crate) fn hints_of(source: &PlanSource<'_>, step: &str, facts: &Facts) -> Vec<Hint> {
+    let behind = source.revision.graph.behind_gate(step).into_iter();
+    let found = behind.filter_map(|step| with_input(source, step, |input| hints(input, &plan(input), facts)));
+    found.flatten().collect()
+}
+
+/// What the plan of one deploy step is made from.
+fn with_input<T>(source: &PlanSource<'_>, step: &str, make: impl FnOnce(&PlanInput<'_>) -> T) -> Option<T> {
     let state = source.status.steps.iter().find(|state| state.name == step)?;
     let staying: Vec<&TargetState> =
         state.targets.iter().filter(|t| !source.removed.contains(&t.target.cluster)).collect();
@@ -69,7 +81,7 @@ fn step_plan(source: &PlanSource<'_>, step: &str) -> Option<Plan> {
             kept: &parts.kept,
         })
         .collect();
-    Some(plan(&PlanInput {
+    Some(make(&PlanInput {
         step,
         targets,
         policies: &source.revision.policies,
@@ -157,45 +169,6 @@ pub async fn gate_plan(
     run: &fleet_api::Run,
     step: &str,
 ) -> Result<GatePlan, String> {
-    use kube::ResourceExt as _;
-    use kube::api::Api;
-    let namespace = app.namespace().unwrap_or_default();
-    let say = |error: crate::records::RecordError| error.to_string();
-    let hub = Api::<k8s_openapi::api::core::v1::Namespace>::all(client.clone());
-    let hub = hub.get("kube-system").await.map_err(|error| error.to_string())?;
-    let hub = fleet_api::names::hub_identity(&hub.metadata).unwrap_or_default();
-    let owner = fleet_api::names::owner_hash(hub, &namespace, &app.name_any());
-    let revision =
-        crate::records::read_revision(client, &namespace, &run.spec.revision).await.map_err(say)?;
-    let trackers: Api<fleet_api::ResourceTracker> = Api::all(client.clone());
-    let name = crate::records::tracker_name(&app.name_any(), &owner);
-    let tracker = trackers.get_opt(&name).await.map_err(|error| error.to_string())?;
-    let inventory: Inventory = match tracker {
-        Some(tracker) => tracker.spec.inventory.unpack().map_err(|error| error.to_string())?,
-        None => Inventory::default(),
-    };
-    let mut loaded = vec![Arc::clone(&revision)];
-    let layers: BTreeSet<&str> =
-        inventory.targets.iter().flat_map(|t| t.layers.iter().map(|l| l.revision.as_str())).collect();
-    for name in layers.into_iter().filter(|name| *name != revision.name) {
-        if let Ok(older) = crate::records::read_revision(client, &namespace, name).await {
-            loaded.push(older);
-        }
-    }
-    let clusters: Api<fleet_api::ManagedCluster> = Api::all(client.clone());
-    let known = clusters.list_metadata(&kube::api::ListParams::default()).await.map_err(|e| e.to_string())?;
-    let known: BTreeSet<String> = known.items.iter().map(|cluster| cluster.name_any()).collect();
-    let status = run.status.clone().unwrap_or_default();
-    let targets = status.steps.iter().flat_map(|s| s.targets.iter().map(|t| t.target.cluster.clone()));
-    let removed: BTreeSet<String> = targets.filter(|cluster| !known.contains(cluster)).collect();
-    let app_name = app.name_any();
-    let source = PlanSource {
-        revision: &revision,
-        status: &status,
-        inventory: &inventory,
-        delivery: Delivery { application: &app_name, namespace: &namespace, owner: &owner },
-        loaded: &|name| loaded.iter().find(|revision| revision.name == name).cloned(),
-        removed: &removed,
-    };
-    Ok(gate_plan_of(&source, step))
+    let planner = crate::Planner::of_run(client, app, run).await.map_err(|error| error.to_string())?;
+    planner.gate(step).ok_or_else(|| format!("run {:?} has no revision", run.metadata.name))
 }

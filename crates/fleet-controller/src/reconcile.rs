@@ -13,6 +13,8 @@ mod show;
 mod start;
 mod worth;
 
+pub(crate) use intent::with_pinned_definitions;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 

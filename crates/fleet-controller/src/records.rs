@@ -1,7 +1,5 @@
 //! Reading and writing what decides: revisions, runs, trackers. Every write carries the resource version.
 
-use std::sync::Arc;
-
 use fleet_api::run::RunSpec;
 use fleet_api::{
     Application, Inventory, Packed, ResourceTracker, ResourceTrackerSpec, Run, RunStatus, names,
@@ -12,7 +10,6 @@ use kube::{Resource as _, ResourceExt as _};
 use crate::Problem;
 use crate::context::Context;
 use crate::replicas::Hold;
-use crate::revision::Loaded;
 use crate::walk::Walk;
 
 mod forget;
@@ -55,13 +52,17 @@ impl From<Problem> for RecordError {
 
 /// Reads what is on record about an Application.
 pub(crate) async fn load(ctx: &Context, app: &Application, hold: Hold) -> Result<Walk, RecordError> {
-    let mut walk = Walk::new(app, &ctx.hub.uid, hold);
-    let trackers: Api<ResourceTracker> = Api::all(ctx.hub.client.clone());
+    load_from(&ctx.hub.client, Walk::new(app, &ctx.hub.uid, hold)).await
+}
+
+/// The same for whoever has no controller around: fills a new walk.
+pub(crate) async fn load_from(client: &kube::Client, mut walk: Walk) -> Result<Walk, RecordError> {
+    let trackers: Api<ResourceTracker> = Api::all(client.clone());
     walk.tracker = trackers.get_opt(&tracker_name(&walk.key.1, &walk.owner)).await?.map(light);
     if let Some(tracker) = &walk.tracker {
         walk.inventory = tracker.spec.inventory.unpack()?;
     }
-    let runs: Api<Run> = Api::namespaced(ctx.hub.client.clone(), &walk.key.0);
+    let runs: Api<Run> = Api::namespaced(client.clone(), &walk.key.0);
     let selector = format!("{}={}", names::APPLICATION, names::short_label(&walk.key.1));
     let mut found = runs.list(&ListParams::default().labels(&selector)).await?.items;
     found.retain(|run| run.spec.application_uid == walk.uid);
@@ -70,7 +71,7 @@ pub(crate) async fn load(ctx: &Context, app: &Application, hold: Hold) -> Result
     walk.begun = found.len();
     walk.run = found.pop().map(light);
     if let Some(run) = &walk.run {
-        walk.revision = match load_revision(ctx, &walk.key.0, &run.spec.revision).await {
+        walk.revision = match read_revision(client, &walk.key.0, &run.spec.revision).await {
             Ok(revision) => Some(revision),
             // Somebody deleted it: the run can't go on and says so, and the Application can still be deleted.
             Err(error) if error.is_absent() => None,
@@ -78,19 +79,23 @@ pub(crate) async fn load(ctx: &Context, app: &Application, hold: Hold) -> Result
         };
         walk.board.begin(walk.run_name());
     }
-    load_layers(ctx, &mut walk).await?;
+    load_layers_from(client, &mut walk).await?;
     Ok(walk)
 }
 
 /// Reads the revisions that the inventory's layers name, unless they are there.
 pub(crate) async fn load_layers(ctx: &Context, walk: &mut Walk) -> Result<(), RecordError> {
+    load_layers_from(&ctx.hub.client, walk).await
+}
+
+async fn load_layers_from(client: &kube::Client, walk: &mut Walk) -> Result<(), RecordError> {
     let wanted = walk.needed_revisions();
     walk.revisions.retain(|name, _| wanted.contains(name));
     for name in wanted {
         if walk.loaded(&name).is_some() {
             continue;
         }
-        match load_revision(ctx, &walk.key.0, &name).await {
+        match read_revision(client, &walk.key.0, &name).await {
             Ok(revision) => {
                 walk.revisions.insert(name, revision);
             }
@@ -100,15 +105,6 @@ pub(crate) async fn load_layers(ctx: &Context, walk: &mut Walk) -> Result<(), Re
         }
     }
     Ok(())
-}
-
-/// Reads a revision.
-pub(crate) async fn load_revision(
-    ctx: &Context,
-    namespace: &str,
-    name: &str,
-) -> Result<Arc<Loaded>, RecordError> {
-    read_revision(&ctx.hub.client, namespace, name).await
 }
 
 /// Records the inventory.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use fleet_api::{ObjectId, RevisionContent, Target};
+use fleet_api::{ObjectId, Provenance, RevisionContent, Target};
 use fleet_placement::Topology;
 use fleet_plan::{Delivery, Desired, ResourcePolicies, Subject, prepare};
 use fleet_workflow::Graph;
@@ -70,6 +70,25 @@ impl Loaded {
         let prepared = Arc::new(prepare(objects, &target, delivery, &scoped, &claim));
         lock(&self.prepared).insert(key, Arc::clone(&prepared));
         prepared
+    }
+
+    /// Who set the fields of an object that a step delivers; nothing where the revision was recorded without.
+    pub fn provenance(
+        &self,
+        step: &str,
+        namespace: &str,
+        id: &ObjectId,
+        delivery: &Delivery<'_>,
+    ) -> Option<&Provenance> {
+        let content = self.content.steps.iter().find(|content| content.step.name == step)?;
+        let desired = self.desired(step, namespace, delivery);
+        let found = desired.iter().find(|desired| desired.id.versionless() == id.versionless())?;
+        let same = |(component, object): &(String, serde_json::Value)| {
+            *component == found.component
+                && ObjectId::of(object)
+                    .is_some_and(|of| (of.group(), &of.kind, &of.name) == (id.group(), &id.kind, &id.name))
+        };
+        content.provenance.get(content.objects.iter().position(same)?)
     }
 
     /// What policies are asked about an object of a component.

@@ -14,6 +14,8 @@ use fleet_workflow::StepKind;
 use kube::ResourceExt as _;
 
 use crate::Problem;
+use crate::context::AppKey;
+use crate::resolve::Draft;
 use crate::revision::Loaded;
 
 /// Whether a run starts now.
@@ -56,6 +58,28 @@ pub(crate) fn placeable(clusters: &[ManagedCluster]) -> Vec<Cluster> {
             accepted: cluster.spec.hub_accepts_client,
         })
         .collect()
+}
+
+/// Whether the Application's namespace may deliver to a cluster, as the account that it names.
+pub(crate) type Admit<'a> = &'a dyn Fn(&str, Option<&str>) -> Result<(), Problem>;
+
+/// The revision that a draft becomes, with the targets of every step; or why it can't be placed.
+pub(crate) fn place(
+    (namespace, application): &AppKey,
+    draft: Draft,
+    clusters: &[ManagedCluster],
+    admit: Admit<'_>,
+) -> Result<(Loaded, Vec<Vec<Target>>), Problem> {
+    let name = names::derived_name(application, &draft.hash);
+    let revision = Loaded::new(&name, &draft.hash, draft.content)?;
+    let placed = placed(&revision, &placeable(clusters), namespace)?;
+    let named = revision.content.service_account.as_deref();
+    for (node, targets) in revision.graph.nodes.iter().zip(&placed) {
+        for target in targets {
+            admit(&target.cluster, named).map_err(|problem| in_step(&node.name, problem))?;
+        }
+    }
+    Ok((revision, placed))
 }
 
 /// The targets of every step, in the order of the steps.

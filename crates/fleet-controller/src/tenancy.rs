@@ -132,6 +132,20 @@ pub(crate) fn admit(
     Ok(judge(&policies, &tenant(ctx, namespace), &known, asked)?.map(account))
 }
 
+/// The same for whoever has no controller around: the policies and the namespace's labels are given.
+pub(crate) fn admit_by(
+    policies: &[Arc<ClusterAccessPolicy>],
+    namespace: &str,
+    labels: &Value,
+    cluster: &ManagedCluster,
+    asked: Option<&str>,
+) -> Result<(), Problem> {
+    if policies.is_empty() {
+        return Ok(());
+    }
+    judge(policies, &Tenant { name: namespace, labels: labels.clone() }, cluster, asked).map(drop)
+}
+
 /// The account that the running revision names.
 pub(crate) fn named(walk: &Walk) -> Option<&str> {
     walk.revision.as_ref()?.content.service_account.as_deref()

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use fleet_api::{Application, Target, names};
+use fleet_render::Definitions;
 use kube::ResourceExt as _;
 
 use super::start::place;
@@ -99,7 +100,8 @@ async fn draft(ctx: &Arc<Context>, app: &Application, walk: &Walk) -> Result<Mad
     // after the watches and the registration, so that no change falls between.
     loop {
         let snapshot = ctx.hub.snapshot(&walk.key);
-        let outcome = with_pinned_definitions(ctx, app, walk, &snapshot);
+        let in_force = ctx.hub.definitions(&walk.key.0);
+        let outcome = with_pinned_definitions(app, walk.revision.as_deref(), &snapshot, &in_force);
         let (used, authors) = snapshot.into_parts();
         let refers_to = used.clone();
         let kinds: BTreeSet<(String, String)> =
@@ -132,19 +134,21 @@ pub(crate) fn made_for(app: &Application) -> MadeFor {
     (app.metadata.generation.unwrap_or_default(), account)
 }
 
-fn with_pinned_definitions(
-    ctx: &Context,
+/// A draft by the definitions that the running revision pins, where that gives what runs; else by those in force. Says
+/// whether it is by those in force.
+pub(crate) fn with_pinned_definitions(
     app: &Application,
-    walk: &Walk,
+    running: Option<&Loaded>,
     snapshot: &dyn Snapshot,
+    in_force: &Definitions,
 ) -> Result<(Draft, bool), Problem> {
-    if let Some(revision) = &walk.revision {
-        let pinned = fleet_render::Definitions::from_values(&revision.content.definitions);
+    if let Some(revision) = running {
+        let pinned = Definitions::from_values(&revision.content.definitions);
         match resolve(app, snapshot, &pinned) {
             Ok(draft) if draft.hash == revision.hash => return Ok((draft, false)),
             _ => {}
         }
     }
-    let draft = resolve(app, snapshot, &ctx.hub.definitions(&walk.key.0))?;
+    let draft = resolve(app, snapshot, in_force)?;
     Ok((draft, true))
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fleet_api::{Application, RunSpec, RunStatus, Target, names};
+use fleet_api::{Application, RunSpec, RunStatus, Target};
 use kube::ResourceExt as _;
 
 use super::machine::{step_machine, walk_on};
@@ -51,19 +51,9 @@ pub(crate) async fn start(
 
 /// The revision that a draft becomes, with the targets of every step; or why it can't be placed.
 pub(crate) fn place(ctx: &Context, walk: &Walk, draft: Draft) -> Result<(Loaded, Vec<Vec<Target>>), Problem> {
-    let name = names::derived_name(&walk.key.1, &draft.hash);
-    let revision = Loaded::new(&name, &draft.hash, draft.content)?;
-    let placed = runs::placed(&revision, &runs::placeable(&ctx.members.clusters()), &walk.key.0)?;
-    let named = revision.content.service_account.as_deref();
-    for (node, targets) in revision.graph.nodes.iter().zip(&placed) {
-        for target in targets {
-            tenancy::admit(ctx, &walk.key.0, &target.cluster, named).map_err(|problem| Problem {
-                message: format!("step {:?}: {}", node.name, problem.message),
-                ..problem
-            })?;
-        }
-    }
-    Ok((revision, placed))
+    runs::place(&walk.key, draft, &ctx.members.clusters(), &|cluster, named| {
+        tenancy::admit(ctx, &walk.key.0, cluster, named).map(drop)
+    })
 }
 
 async fn begin(
