@@ -1,32 +1,48 @@
 //! Steps as users write them, read into a graph.
 
 mod approval;
+mod condition;
 mod deploy;
 mod error;
+mod expression;
+mod flatten;
+mod link;
 mod read;
+mod retry;
 mod suspend;
+mod values;
 mod waves;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 
-use fleet_api::Step;
+use fleet_api::{Step, StepState};
 use jiff::SignedDuration;
 
+use crate::Problem;
 pub use approval::{ApprovalRule, OnDelete};
+
+pub use condition::Condition;
 pub use deploy::DeployProperties;
 pub use error::WorkflowError;
+pub use expression::Expression;
+pub use flatten::{Written, flatten};
+pub use retry::{MOST_RETRIES, Retry};
 pub use suspend::SuspendProperties;
+pub use values::{Input, LONGEST_OUTPUT, MOST_OUTPUTS, Output};
 pub use waves::{Amount, Canary, OnFailure, OnJoin, OnReturn, OnUnreachable, Order};
 
 /// How long a deploy step may take when it doesn't say so.
 pub const DEFAULT_TIMEOUT: SignedDuration = SignedDuration::from_mins(30);
 /// The step types that exist.
-pub const STEP_TYPES: [&str; 2] = ["deploy", "suspend"];
+pub const STEP_TYPES: [&str; 3] = ["deploy", "suspend", "step-group"];
+/// How many steps a workflow may have, those of groups included.
+pub const MOST_STEPS: usize = 500;
 
 /// The steps of a workflow with what each waits for.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Graph {
-    /// In the order in which they are written.
+    /// In the order in which they are written; the steps of a group follow the group.
     pub nodes: Vec<Node>,
 }
 
@@ -37,12 +53,27 @@ pub struct Node {
     pub name: String,
     /// What it does.
     pub kind: StepKind,
-    /// Indices of the steps that must have succeeded before.
+    /// Indices of the steps that must be over before.
     pub after: Vec<usize>,
-    /// How long it may act.
+    /// The group that it belongs to: it begins when the group has begun, and the group ends with its steps.
+    pub group: Option<usize>,
+    /// How long it may act, all tries and the waits between them included.
     pub timeout: SignedDuration,
     /// Who has to approve, where it demands approvers.
     pub approval: Option<ApprovalRule>,
+    /// How long a step that acts on nothing itself may wait, where it says so: a gate for somebody to open it, a group
+    /// for its steps.
+    pub waits_at_most: Option<SignedDuration>,
+    /// Its `if`. Without one it runs where nothing before it failed.
+    pub condition: Option<Condition>,
+    /// How often it is tried again.
+    pub retry: Retry,
+    /// What it takes from others.
+    pub inputs: Vec<Input>,
+    /// What it hands to others.
+    pub outputs: Vec<Output>,
+    /// What it was read from, where inputs change that: see [`Graph::bound`].
+    written: Option<Box<Step>>,
 }
 
 /// What a step does.
@@ -52,6 +83,8 @@ pub enum StepKind {
     Deploy(DeployProperties),
     /// Waits for a person, or for a time.
     Suspend(SuspendProperties),
+    /// Holds other steps.
+    Group,
 }
 
 impl StepKind {
@@ -60,6 +93,7 @@ impl StepKind {
         match self {
             Self::Deploy(_) => "deploy",
             Self::Suspend(_) => "suspend",
+            Self::Group => "step-group",
         }
     }
 
@@ -68,29 +102,53 @@ impl StepKind {
         match self {
             Self::Deploy(deploy) => !deploy.auto,
             Self::Suspend(_) => true,
+            Self::Group => false,
         }
     }
 }
 
 impl Graph {
-    /// Reads steps. In a DAG a step waits for its `dependsOn` alone, else also for the step written before it.
+    /// Reads steps. In a DAG a step waits for its `dependsOn` and for whoever makes its inputs, else also for the step
+    /// written before it.
     ///
     /// # Errors
     /// The first thing that is wrong, with its step.
     pub fn read(steps: &[Step], dag: bool) -> Result<Self, WorkflowError> {
-        let mut index = BTreeMap::new();
-        for (position, step) in steps.iter().enumerate() {
-            if index.insert(step_name(step, position), position).is_some() {
-                return Err(WorkflowError::DuplicateName(step_name(step, position)));
+        let written = flatten(steps)?;
+        for Written { step, .. } in &written {
+            for (field, present) in [
+                ("if", step.condition.is_some()),
+                ("retry", step.retry.is_some()),
+                ("inputs", !step.inputs.is_empty()),
+                ("outputs", !step.outputs.is_empty()),
+                ("subSteps", !step.sub_steps.is_empty()),
+            ] {
+                if present {
+                    let message = "isn't carried out by this version; remove it, or write the steps out";
+                    let message = message.to_owned();
+                    return Err(WorkflowError::Field { step: step.name.clone(), field, message });
+                }
             }
         }
-        let mut nodes = Vec::with_capacity(steps.len());
-        for (position, step) in steps.iter().enumerate() {
-            nodes.push(read::read_step(step, position, dag, &index)?);
-        }
+        let mut nodes = written.iter().map(read::read_step).collect::<Result<Vec<_>, _>>()?;
+        link::link(&mut nodes, &written, dag)?;
         let graph = Self { nodes };
-        graph.refuse_cycles()?;
-        Ok(graph)
+        graph.refuse_cycles(&written)?;
+        graph.look_back()
+    }
+
+    /// A step as it is once its inputs are put into its properties. `steps` are the recorded states of all.
+    ///
+    /// # Errors
+    /// Where an input was never made, or doesn't fit.
+    pub fn bound(&self, index: usize, steps: &[StepState]) -> Option<Result<Cow<'_, Node>, Problem>> {
+        let node = self.nodes.get(index)?;
+        Some(link::bind(node, steps).map(|bound| bound.map_or(Cow::Borrowed(node), Cow::Owned)))
+    }
+
+    /// The place of a step by its name.
+    pub fn position(&self, name: &str) -> Option<usize> {
+        self.nodes.iter().position(|node| node.name == name)
     }
 
     /// The node of a name.
@@ -107,30 +165,59 @@ impl Graph {
             return vec![gate.name.as_str()];
         }
         let mut reached = BTreeSet::from([start]);
-        let mut behind = Vec::new();
         // Dependencies come before dependents only in a step-by-step list, so a DAG is walked until it settles.
         loop {
             let before = reached.len();
             for (index, node) in self.nodes.iter().enumerate() {
-                let follows = node.after.iter().any(|earlier| reached.contains(earlier));
-                if follows && !node.kind.is_gated() && reached.insert(index) {
-                    behind.push(node.name.as_str());
+                let follows = self.awaited_to_begin(index).iter().any(|earlier| reached.contains(earlier));
+                // What comes after a group comes after every gate in it.
+                let gated =
+                    node.kind.is_gated() || self.members(index).any(|(_, member)| member.kind.is_gated());
+                if follows && !gated {
+                    reached.insert(index);
                 }
             }
             if reached.len() == before {
-                return behind;
+                break;
             }
         }
+        let behind =
+            reached.iter().filter(|index| **index != start).filter_map(|index| self.nodes.get(*index));
+        behind
+            .filter(|node| matches!(node.kind, StepKind::Deploy(_)))
+            .map(|node| node.name.as_str())
+            .collect()
     }
 
-    /// Indices of the steps, each after those that it waits for, else as they are written.
+    /// The steps of a group, with their places.
+    pub fn members(&self, group: usize) -> impl Iterator<Item = (usize, &Node)> {
+        self.nodes.iter().enumerate().filter(move |(_, node)| node.group == Some(group))
+    }
+
+    /// What must be over before a step begins: what it waits for itself, and what its group waits for.
+    pub(crate) fn awaited_to_begin(&self, index: usize) -> Vec<usize> {
+        let Some(node) = self.nodes.get(index) else { return Vec::new() };
+        let group = node.group.and_then(|group| self.nodes.get(group));
+        node.after.iter().chain(group.iter().flat_map(|group| &group.after)).copied().collect()
+    }
+
+    /// What must be over before a step is: for a group also its steps.
+    fn awaited_to_end(&self, index: usize) -> Vec<usize> {
+        let mut awaited = self.awaited_to_begin(index);
+        awaited.extend(self.members(index).map(|(member, _)| member));
+        awaited
+    }
+
+    /// Indices of the steps, each after those that it waits for and a group after its steps, else as they are written.
     pub fn order(&self) -> Vec<usize> {
+        let awaited: Vec<Vec<usize>> =
+            (0..self.nodes.len()).map(|index| self.awaited_to_end(index)).collect();
         let mut order = Vec::with_capacity(self.nodes.len());
         let mut settled = BTreeSet::new();
         loop {
             let before = order.len();
-            for (index, node) in self.nodes.iter().enumerate() {
-                if !settled.contains(&index) && node.after.iter().all(|earlier| settled.contains(earlier)) {
+            for (index, awaited) in awaited.iter().enumerate() {
+                if !settled.contains(&index) && awaited.iter().all(|earlier| settled.contains(earlier)) {
                     settled.insert(index);
                     order.push(index);
                 }
@@ -141,17 +228,20 @@ impl Graph {
         }
     }
 
-    fn refuse_cycles(&self) -> Result<(), WorkflowError> {
-        let settled: BTreeSet<usize> = self.order().into_iter().collect();
-        if settled.len() == self.nodes.len() {
-            return Ok(());
+    /// Everything that is over when a step begins.
+    pub fn before(&self, index: usize) -> BTreeSet<usize> {
+        let mut open = self.awaited_to_begin(index);
+        let mut before = BTreeSet::new();
+        while let Some(earlier) = open.pop() {
+            if before.insert(earlier) {
+                open.extend(self.awaited_to_end(earlier));
+            }
         }
-        let stuck = self.nodes.iter().enumerate().filter(|(index, _)| !settled.contains(index));
-        Err(WorkflowError::Cycle(stuck.map(|(_, node)| node.name.clone()).collect()))
+        before
     }
-}
 
-/// A step's name, made up from its place where none is written.
-pub fn step_name(step: &Step, position: usize) -> String {
-    if step.name.is_empty() { format!("step-{position}") } else { step.name.clone() }
+    /// Whether neither of two steps waits for the other, so that both may act at once.
+    pub fn concurrent(&self, one: usize, other: usize) -> bool {
+        one != other && !self.before(one).contains(&other) && !self.before(other).contains(&one)
+    }
 }

@@ -21,7 +21,7 @@ impl Turn<'_> {
     pub(super) fn shut_gate(&mut self, node: &Node, step: &mut StepState, plan: &PlanFact) {
         let duration = match &node.kind {
             StepKind::Suspend(suspend) => suspend.duration,
-            StepKind::Deploy(_) => None,
+            StepKind::Deploy(_) | StepKind::Group => None,
         };
         step.phase = StepPhase::Suspending;
         let gate = self.new_gate(node, GateBefore::Step, &plan.hash);
@@ -285,7 +285,7 @@ impl Turn<'_> {
             StepKind::Suspend(suspend) => {
                 suspend.message.as_ref().map_or_else(String::new, |m| format!("{m}; "))
             }
-            StepKind::Deploy(_) => String::new(),
+            StepKind::Deploy(_) | StepKind::Group => String::new(),
         };
         let until = match (gate.opens_at, gate.expires_at) {
             (Some(at), _) => format!(" (goes on by itself at {at})"),

@@ -46,13 +46,37 @@ pub enum WorkflowError {
     /// A mode that doesn't exist.
     #[error("workflow mode {0:?} doesn't exist; write StepByStep or DAG")]
     UnknownMode(String),
-    /// A field of other engines that this version doesn't carry out.
-    #[error("step {step:?}: {field} isn't carried out by this version; remove it, or write the steps out")]
-    Unsupported {
+    /// A field that says what can't be carried out.
+    #[error("step {step:?}: {field}: {message}")]
+    Field {
         /// The step.
         step: String,
         /// The field.
         field: &'static str,
+        /// What is wrong, and what to write instead.
+        message: String,
+    },
+    /// Two outputs of one name.
+    #[error("steps {first:?} and {second:?} both make an output {name:?}; give each a name of its own")]
+    DuplicateOutput {
+        /// The output.
+        name: String,
+        /// A step that makes it.
+        first: String,
+        /// Another.
+        second: String,
+    },
+    /// More than can be kept on record.
+    #[error(
+        "the workflow has {count} {what}, and at most {most} can be kept on record; split the application"
+    )]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many.
+        count: usize,
+        /// The bound.
+        most: usize,
     },
 }
 
@@ -67,12 +91,21 @@ impl WorkflowError {
             Self::Cycle(_) => "StepCycle",
             Self::Timeout { .. } => "InvalidTimeout",
             Self::UnknownMode(_) => "UnknownWorkflowMode",
-            Self::Unsupported { .. } => "UnsupportedStepField",
+            Self::Field { field, .. } => match *field {
+                "if" => "InvalidCondition",
+                "retry" => "InvalidRetry",
+                "inputs" => "InvalidInput",
+                "outputs" => "InvalidOutput",
+                "subSteps" | "mode" => "InvalidStepGroup",
+                _ => "UnsupportedStepField",
+            },
+            Self::DuplicateOutput { .. } => "DuplicateOutput",
+            Self::TooMany { .. } => "WorkflowTooLong",
         }
     }
 }
 
-fn did_you_mean(name: &str, known: &[&str]) -> String {
+pub(super) fn did_you_mean(name: &str, known: &[&str]) -> String {
     let nearest = known.iter().map(|k| (strsim::osa_distance(name, k), k)).min();
     match nearest {
         Some((distance, known)) if distance <= 3 => format!(" (did you mean {known:?}?)"),

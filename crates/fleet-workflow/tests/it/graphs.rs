@@ -55,12 +55,12 @@ fn what_can_not_be_walked_is_refused_in_words() {
         (
             vec![step("a", "deplyo", json!({}), &[])],
             "UnknownStepType",
-            "step \"a\": there is no step type \"deplyo\" (did you mean \"deploy\"?); types are deploy, suspend",
+            "step \"a\": there is no step type \"deplyo\" (did you mean \"deploy\"?); types are deploy, suspend, step-group",
         ),
         (
             vec![step("a", "notification", json!({}), &[])],
             "UnknownStepType",
-            "step \"a\": there is no step type \"notification\"; types are deploy, suspend",
+            "step \"a\": there is no step type \"notification\"; types are deploy, suspend, step-group",
         ),
         (
             vec![step("a", "deploy", json!({ "auto": "no" }), &[])],
@@ -103,8 +103,8 @@ fn what_can_not_be_walked_is_refused_in_words() {
         ),
         (
             vec![condition],
-            "UnsupportedStepField",
-            "step \"a\": if isn't carried out by this version; remove it, or write the steps out",
+            "InvalidCondition",
+            "step \"a\": if: isn't carried out by this version; remove it, or write the steps out",
         ),
     ];
     for (steps, reason, message) in cases {
