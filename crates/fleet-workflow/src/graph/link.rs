@@ -92,7 +92,7 @@ fn implied(written: &[Written], position: usize, dag: bool) -> Result<Vec<usize>
         None => dag,
     };
     let siblings = written.iter().take(position).enumerate().filter(|(_, other)| other.group == group);
-    Ok(siblings.map(|(at, _)| at).last().filter(|_| !dag).into_iter().collect())
+    Ok(siblings.map(|(at, _)| at).next_back().filter(|_| !dag).into_iter().collect())
 }
 
 impl Graph {
@@ -155,7 +155,7 @@ impl Graph {
                     let message = match place {
                         Some(place) if before.contains(&place) => continue,
                         Some(place) if place == index => {
-                            format!("looks at the step itself, which hasn't begun when this is asked")
+                            "looks at the step itself, which hasn't begun when this is asked".to_owned()
                         }
                         Some(_) => format!(
                             "looks at step {name:?}, which needn't be over by then; add it to dependsOn"
