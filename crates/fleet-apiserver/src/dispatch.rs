@@ -6,6 +6,7 @@ use bytes::Bytes;
 use fleet_json::FieldSelector;
 use http::{HeaderMap, Method, Request, Response, header};
 
+use crate::authentication::authenticate;
 use crate::authentication::impersonation::impersonated;
 use crate::authorization::{Attributes, demand};
 use crate::cluster::Cluster;
@@ -103,7 +104,9 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let (parts, body) = request.into_parts();
-    let identity = impersonated(server, cluster.map(Arc::as_ref), identity, &parts.headers)?;
+    let here = cluster.map(Arc::as_ref);
+    let identity = authenticate(server, here, identity, &parts.headers)?;
+    let identity = impersonated(server, here, identity, &parts.headers)?;
     let route = Route::parse(parts.uri.path());
     let registry = match cluster {
         Some(cluster) => cluster.registry(),
@@ -118,7 +121,7 @@ where
             };
             let verb = parts.method.as_str().to_ascii_lowercase();
             let wanted = Attributes { verb: &verb, path, ..Attributes::default() };
-            demand(server, cluster.map(Arc::as_ref), &identity, &wanted)?;
+            demand(server, here, &identity, &wanted)?;
             if parts.method != Method::GET && parts.method != Method::HEAD {
                 return Err(ApiError::method_not_allowed("", ""));
             }
@@ -128,7 +131,7 @@ where
     let query = Query::parse(parts.uri.query());
     let verb = verb(&parts.method, &path, &query)?;
     // Before anything is told of what there is.
-    may(server, cluster.map(Arc::as_ref), &identity, verb, &path, &query)?;
+    may(server, here, &identity, verb, &path, &query)?;
     let mut registry = registry;
     let find = |registry: &Registry| registry.find(&path.group, &path.version, &path.resource).cloned();
     let mut found = find(&registry);

@@ -54,6 +54,7 @@ pub mod upkeep;
 mod verbs;
 mod view;
 
+pub use authentication::{KeyError, TokenKey};
 pub use cluster::ClusterProfile;
 pub use encode::Body;
 pub use identity::Identity;

@@ -33,6 +33,7 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 pub use certificate::KeyedCertificate;
 pub use subject::identity_of;
 
+use crate::authentication::TokenKey;
 use crate::identity::Identity;
 
 /// How long the authority's certificate is good.
@@ -70,6 +71,15 @@ pub enum PkiError {
         path: PathBuf,
         /// What is wrong with it.
         why: &'static str,
+    },
+    /// The kept key for tokens can't be used.
+    #[error(
+        "{path}: this isn't a P-256 key in PEM form; restore the file, or delete it to start with a new key (tokens of ServiceAccounts must then be asked for anew)",
+        path = path.display()
+    )]
+    TokenKey {
+        /// Which file.
+        path: PathBuf,
     },
     /// A name that a certificate can't carry.
     #[error(
@@ -241,6 +251,31 @@ impl Authority {
             .with_single_cert(chain, key)?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(config)
+    }
+
+    /// The key that signs the tokens of ServiceAccounts, kept as `sa.key` beside the authority's; in memory every call
+    /// makes one.
+    ///
+    /// # Errors
+    /// [`PkiError::File`], and [`PkiError::TokenKey`] for a file that holds no such key: it is never replaced.
+    pub fn token_key(&self) -> Result<TokenKey, PkiError> {
+        const SUBJECT: &str = "the tokens of ServiceAccounts";
+        let failed = |why: &dyn std::fmt::Display| PkiError::Issue {
+            subject: SUBJECT.to_owned(),
+            why: why.to_string(),
+        };
+        let path = self.directory.as_ref().map(|directory| directory.join("sa.key"));
+        if let Some(path) = &path
+            && let Some(pem) = files::read(path)?
+        {
+            return TokenKey::from_pem(&pem).map_err(|_| PkiError::TokenKey { path: path.clone() });
+        }
+        let pair = KeyPair::generate().map_err(|error| failed(&error))?;
+        let key = TokenKey::of(&pair).map_err(|error| failed(&error))?;
+        if let Some(path) = &path {
+            files::write_private(path, &pair.serialize_pem())?;
+        }
+        Ok(key)
     }
 
     fn issue(&self, params: CertificateParams, subject: &str) -> Result<KeyedCertificate, PkiError> {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use fleet_store::{CommitError, Store};
@@ -12,6 +12,7 @@ use http::{Request, Response};
 use jiff::Timestamp;
 use parking_lot::RwLock;
 
+use crate::authentication::{KeyError, TokenKey};
 use crate::authorization::Rights;
 use crate::cluster::{Cluster, ClusterProfile, Life};
 use crate::crd::Definitions;
@@ -35,6 +36,9 @@ pub struct Options {
     pub seed: u64,
     /// The version of the program, shown behind the `+` of `/version`; empty for none.
     pub version: String,
+    /// What signs the tokens of ServiceAccounts; `None` makes a key when the first one is needed, and tokens end with
+    /// the process then.
+    pub token_key: Option<TokenKey>,
     /// The PEM certificate of the authority that clusters show in their `kube-root-ca.crt`; empty for none.
     pub certificate_authority: String,
 }
@@ -78,6 +82,7 @@ pub(crate) struct Inner {
     pub(crate) random: Random,
     pub(crate) definitions: Definitions,
     pub(crate) rights: Rights,
+    made_key: OnceLock<Result<TokenKey, KeyError>>,
     clusters: RwLock<HashMap<String, Arc<Cluster>>>,
 }
 
@@ -88,6 +93,14 @@ impl Inner {
 
     pub(crate) fn cluster(&self, name: &str) -> Option<Arc<Cluster>> {
         self.clusters.read().get(name).cloned()
+    }
+
+    /// What signs tokens.
+    pub(crate) fn token_key(&self) -> Result<&TokenKey, KeyError> {
+        match &self.options.token_key {
+            Some(key) => Ok(key),
+            None => self.made_key.get_or_init(TokenKey::generate).as_ref().map_err(Clone::clone),
+        }
     }
 
     /// Whether the wildcard cluster shows this one's objects.
@@ -108,6 +121,7 @@ impl ApiServer {
             random: Random::new(options.seed),
             definitions: Definitions::new(Arc::new(Registry::builtin())),
             rights: Rights::default(),
+            made_key: OnceLock::new(),
             store,
             options,
             clusters: RwLock::default(),

@@ -6,6 +6,7 @@ mod scale;
 
 use http::Response;
 
+use crate::authentication::token;
 use crate::dispatch::Call;
 use crate::encode::Body;
 use crate::status::ApiError;
@@ -27,12 +28,7 @@ pub(crate) async fn answer(call: &mut Call<'_>, verb: &str) -> Result<Response<B
         ("scale", _) => Box::pin(scale::answer(call, verb)).await,
         ("eviction", _) => Box::pin(pod::evict(call)).await,
         ("binding", _) => Box::pin(pod::bind(call)).await,
-        ("token", _) => Err(ApiError::new(
-            501,
-            "NotImplemented",
-            "this server issues no service account tokens: use the client certificate in its kubeconfig",
-        )
-        .about("", "serviceaccounts", &call.path.name)),
+        ("token", _) => token::request(call),
         // The rest has the object's own form: status, finalize, approval, resize, ephemeralcontainers.
         (_, "get") => verbs::get::get(call),
         ("finalize", "update") => Box::pin(verbs::update::put(call, "finalize")).await,

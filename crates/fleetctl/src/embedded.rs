@@ -216,6 +216,7 @@ impl Embedded {
                 clock: Arc::clone(&options.clock),
                 seed: options.seed,
                 version: env!("CARGO_PKG_VERSION").to_owned(),
+                token_key: authority.as_ref().map(|authority| authority.token_key()).transpose()?,
                 certificate_authority: authority
                     .as_ref()
                     .map_or_else(String::new, |a| a.certificate_pem().to_owned()),

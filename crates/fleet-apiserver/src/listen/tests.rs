@@ -360,6 +360,7 @@ async fn the_api_server_answers_behind_the_listener() {
         clock: Arc::new(now),
         seed: 1,
         version: String::new(),
+        token_key: None,
         certificate_authority: String::new(),
     };
     let api = ApiServer::new(fleet_store::Store::memory(fleet_store::Options::default()), options);

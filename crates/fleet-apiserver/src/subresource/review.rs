@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use http::Response;
 use serde_json::{Map, Value, json};
 
+use crate::authentication::token;
 use crate::authorization::{Attributes, Rule, authorize, rules_of};
 use crate::cluster::Cluster;
 use crate::dispatch::Call;
@@ -46,7 +47,7 @@ pub(crate) fn answer(call: &mut Call<'_>) -> Result<Response<Body>, ApiError> {
             }
             rules(call, &cluster, namespace)
         }
-        "TokenReview" => json!({"authenticated": false, "error": "this server issues no tokens"}),
+        "TokenReview" => token::review(call, &cluster, &object)?,
         _ => return Err(ApiError::method_not_allowed(call.kind.group(), &call.kind.plural)),
     };
     object.set_meta("creationTimestamp", time(call.server.now()));

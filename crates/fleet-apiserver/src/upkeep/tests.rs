@@ -33,6 +33,7 @@ impl World {
             clock: Arc::new(|| "2026-11-21T12:00:00Z".parse().unwrap()),
             seed: 7,
             version: String::new(),
+            token_key: None,
             certificate_authority: "the authority".into(),
         };
         let server = ApiServer::new(Store::memory(limits), options);

@@ -15,5 +15,6 @@ mod documents;
 mod paging;
 mod runtime;
 mod support;
+mod tokens;
 mod watching;
 mod writing;

@@ -39,7 +39,13 @@ pub(crate) async fn server_over(store: Store) -> ApiServer {
     let seconds = AtomicI64::new(1_770_000_000);
     let clock =
         Arc::new(move || jiff::Timestamp::from_second(seconds.fetch_add(1, Ordering::Relaxed)).unwrap());
-    let options = Options { clock, seed: 1, version: String::new(), certificate_authority: String::new() };
+    let options = Options {
+        clock,
+        seed: 1,
+        version: String::new(),
+        token_key: None,
+        certificate_authority: String::new(),
+    };
     let server = ApiServer::new(store, options);
     server.create_cluster(HUB, ClusterProfile { workloads: false }).await.unwrap();
     server.create_cluster(MEMBER, ClusterProfile { workloads: true }).await.unwrap();

@@ -210,6 +210,7 @@ pub(crate) fn api_server() -> ApiServer {
         clock: Arc::new(Timestamp::now),
         seed: 7,
         version: String::new(),
+        token_key: None,
         certificate_authority: String::new(),
     };
     ApiServer::new(Store::memory(fleet_store::Options::default()), options)

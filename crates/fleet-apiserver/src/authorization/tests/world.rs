@@ -76,6 +76,7 @@ impl World {
             clock: Arc::new(|| "2026-11-21T12:00:00Z".parse().unwrap()),
             seed: 7,
             version: String::new(),
+            token_key: None,
             certificate_authority: String::new(),
         };
         let server = ApiServer::new(Store::memory(limits), options);
