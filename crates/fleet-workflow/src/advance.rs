@@ -1,12 +1,18 @@
 //! One turn of the state machine.
 
 mod gate;
+mod late;
 mod target;
 mod verdict;
+mod wave;
 
-use fleet_api::{GateOutcome, RunPhase, RunStatus, StepPhase, StepState, TargetPhase, TargetState};
+use std::collections::BTreeMap;
+
+use fleet_api::{GateOutcome, RunPhase, RunStatus, StepPhase, StepState, Target, TargetPhase, TargetState};
 use jiff::Timestamp;
 
+use self::wave::Rules;
+use crate::graph::OnFailure;
 use crate::{Command, Delivery, Facts, Graph, Node, OnDelete, Prune, StepKind, TargetFact};
 
 /// What a turn yields.
@@ -28,17 +34,13 @@ pub fn advance(graph: &Graph, recorded: &RunStatus, facts: &Facts, now: Timestam
     let mut turn =
         Turn { graph, facts, now, commands: Vec::new(), wake_at: None, rejected, barred: true, asks: false };
     let mut status = recorded.clone();
-    if !status.phase.is_over() {
-        status.started_at = status.started_at.or(Some(now));
-        if status.steps.len() == graph.nodes.len() {
-            let steps = || graph.nodes.iter().zip(&recorded.steps);
-            turn.rejected |= steps().any(|(node, step)| turn.is_refused(node, step));
-            turn.steps(graph, &mut status);
-            turn.explain_gates(&mut status);
-            turn.conclude(graph, &mut status);
-        } else {
-            turn.refuse(&mut status);
-        }
+    turn.answer(graph, &mut status);
+    turn.walk(graph, &mut status);
+    // What waited until something on its way had ended: it may have ended for good in this turn.
+    if turn.answer(graph, &mut status) {
+        turn.commands.clear();
+        turn.wake_at = None;
+        turn.walk(graph, &mut status);
     }
     if status.phase.is_over() {
         turn.commands.clear();
@@ -46,6 +48,9 @@ pub fn advance(graph: &Graph, recorded: &RunStatus, facts: &Facts, now: Timestam
     }
     Advance { status, commands: turn.commands, wake_at: turn.wake_at }
 }
+
+/// Targets that an earlier step owes something; whether it passed them over, rather than being about to catch up.
+type Owed = BTreeMap<Target, bool>;
 
 struct Turn<'a> {
     graph: &'a Graph,
@@ -78,7 +83,25 @@ impl Turn<'_> {
         }
     }
 
+    fn walk(&mut self, graph: &Graph, status: &mut RunStatus) {
+        if status.phase.is_over() {
+            return;
+        }
+        status.started_at = status.started_at.or(Some(self.now));
+        if status.steps.len() == graph.nodes.len() {
+            self.rejected |=
+                graph.nodes.iter().zip(&status.steps).any(|(node, step)| self.is_refused(node, step));
+            self.steps(graph, status);
+            self.explain_gates(status);
+            self.conclude(graph, status);
+        } else {
+            self.refuse(status);
+        }
+    }
+
     fn steps(&mut self, graph: &Graph, status: &mut RunStatus) {
+        // There, later steps wait until it has caught up.
+        let mut owed: Owed = Owed::new();
         for index in graph.order() {
             let Some(node) = graph.nodes.get(index) else { continue };
             let before: Vec<StepPhase> =
@@ -94,8 +117,15 @@ impl Turn<'_> {
             if step.phase == StepPhase::Suspending {
                 self.gate(node, step);
             }
-            if step.phase == StepPhase::Running {
-                self.act(node, step);
+            // Over, it may still have targets that catch up.
+            if matches!(step.phase, StepPhase::Running | StepPhase::Succeeded) {
+                self.act(node, step, &owed);
+            }
+            for state in &step.targets {
+                let passed = state.skipped.as_ref().is_some_and(|skip| !skip.held);
+                if passed || state.late && !state.phase.is_over() {
+                    *owed.entry(state.target.clone()).or_default() |= passed;
+                }
             }
         }
     }
@@ -122,7 +152,7 @@ impl Turn<'_> {
         step.message.clear();
         step.started_at = Some(self.now);
         if matches!(node.kind, StepKind::Deploy(_)) {
-            step.deadline = self.now.checked_add(node.timeout).ok();
+            step.deadline = self.now.checked_add(Rules::of(node, step).whole).ok();
         }
     }
 
@@ -136,61 +166,55 @@ impl Turn<'_> {
         }
     }
 
-    fn act(&mut self, node: &Node, step: &mut StepState) {
-        if self.deletes_gate(node, step, false) {
-            // The time that a person took is nobody's fault.
-            step.deadline = self.now.checked_add(node.timeout).ok();
-        }
-        if self.holds(step) {
-            // Whoever was held has the whole time from now on.
-            step.deadline = self.now.checked_add(node.timeout).ok();
-        }
-        let out_of_time = step.deadline.is_some_and(|deadline| deadline <= self.now);
-        self.barred = !step.gate.as_ref().is_some_and(fleet_api::Gate::is_open);
-        self.asks = false;
-        for state in &mut step.targets {
-            self.target(node, state, out_of_time);
-        }
-        if self.asks && step.gate.is_none() && self.deletes_gate(node, step, true) {
-            self.barred = false;
-            for state in &mut step.targets {
-                self.target(node, state, false);
-            }
-        }
-        if let Some(deadline) = step.deadline {
-            self.wake(deadline);
-        }
-        self.end_without_deletes(node, step);
-        if step.phase == StepPhase::Running {
-            summarise(step, self.now);
-        }
-    }
-
     /// Where the run stands, from where its steps stand.
     fn conclude(&mut self, graph: &Graph, status: &mut RunStatus) {
         let phases = || status.steps.iter().map(|step| step.phase);
         let running = || status.steps.iter().filter(|step| step.phase == StepPhase::Running);
         let any = |asked: &dyn Fn(&StepState, &TargetState) -> bool| {
-            running().any(|step| step.targets.iter().any(|target| asked(step, target)))
+            status.steps.iter().any(|step| {
+                let acts = step.phase == StepPhase::Running;
+                step.targets.iter().filter(|state| acts || state.late).any(|target| asked(step, target))
+            })
         };
         let ends = self.facts.terminate || self.facts.superseded;
-        let over = phases().all(StepPhase::is_over);
+        let done = phases().all(|p| p == StepPhase::Succeeded);
+        let ended = phases().all(StepPhase::is_over);
+        let left = if ended { self.left_over(status, done) } else { None };
+        let over = ended && left.is_none();
         if (self.rejected || ends && !over) && !any(&|step, target| self.is_sending(step, target)) {
             return self.cut_off(status);
         }
         let moves = any(&|step, target| self.moves(step, target));
-        let (phase, reason, message) = if phases().all(|p| p == StepPhase::Succeeded) {
+        let late_failure = if done { late_failure(graph, status) } else { None };
+        let stands_still = self.facts.suspend && !moves;
+        let (phase, reason, message) = if let Some((reason, message)) = left {
+            let asks = status.steps.iter().find(|step| step.shut_gate().is_some());
+            if let Some(step) = asks.filter(|step| self.only_deletes_are_left(step)) {
+                (RunPhase::Suspending, step.reason.clone(), step.message.clone())
+            } else if stands_still && reason == "CatchingUp" {
+                (RunPhase::Suspending, "SuspendedByUser".to_owned(), self.suspended())
+            } else {
+                (RunPhase::Executing, reason.to_owned(), message)
+            }
+        } else if done && late_failure.is_none() {
             (RunPhase::Succeeded, "Succeeded".to_owned(), String::new())
         } else if over {
-            let failed = status.steps.iter().find(|step| step.phase == StepPhase::Failed);
+            let failed = late_failure.or(status.steps.iter().find(|step| step.phase == StepPhase::Failed));
             let text = failed.map_or_else(String::new, |s| format!("step {}: {}", s.name, s.message));
-            let advice = format!("mend the cause, then: fleetctl workflow restart {}", self.address());
+            let mut advice = format!("mend the cause, then: fleetctl workflow restart {}", self.address());
+            let target = failed.into_iter().flat_map(|step| &step.targets);
+            let target = target.into_iter().find(|state| state.phase == TargetPhase::Failed);
+            if let Some(target) = target {
+                let cluster = &target.target.cluster;
+                advice = format!(
+                    "{advice}; or there alone: fleetctl workflow retry {} --target {cluster}",
+                    self.address()
+                );
+            }
             let reason = failed.map_or_else(|| "Failed".to_owned(), |s| s.reason.clone());
             (RunPhase::Failed, reason, format!("{text}; {advice}"))
-        } else if self.facts.suspend && !moves {
-            let how =
-                format!("suspended by a person; go on with: fleetctl workflow resume {}", self.address());
-            (RunPhase::Suspending, "SuspendedByUser".to_owned(), how)
+        } else if stands_still {
+            (RunPhase::Suspending, "SuspendedByUser".to_owned(), self.suspended())
         } else if let Some(step) =
             running().find(|step| step.shut_gate().is_none() || !self.only_deletes_are_left(step))
         {
@@ -208,6 +232,7 @@ impl Turn<'_> {
             let name = next.map_or("", |(node, _)| node.name.as_str());
             (RunPhase::Executing, "Planning".to_owned(), format!("step {name}: its plan is being made"))
         };
+        status.rollback_wanted = phase == RunPhase::Failed && wants_rollback(graph, status);
         status.phase = phase;
         status.reason = reason;
         status.message = message;
@@ -217,8 +242,11 @@ impl Turn<'_> {
     }
 
     fn fact(&self, step: &StepState, state: &TargetState) -> TargetFact {
-        let key = (step.name.clone(), state.target.clone());
-        self.facts.targets.get(&key).cloned().unwrap_or_default()
+        self.fact_of(&step.name, &state.target)
+    }
+
+    fn fact_of(&self, step: &str, target: &Target) -> TargetFact {
+        self.facts.targets.get(&(step.to_owned(), target.clone())).cloned().unwrap_or_default()
     }
 
     /// Whether requests to the target are under way.
@@ -280,6 +308,10 @@ impl Turn<'_> {
         status.ended_at = Some(self.now);
     }
 
+    fn suspended(&self) -> String {
+        format!("suspended by a person; go on with: fleetctl workflow resume {}", self.address())
+    }
+
     /// The Application as the command line addresses it.
     fn address(&self) -> String {
         format!("{} -n {}", self.facts.application, self.facts.namespace)
@@ -294,29 +326,17 @@ fn close(step: &mut StepState, phase: StepPhase, reason: &str, message: &str, no
     step.deadline = None;
 }
 
-/// Sums up the targets of a step that acts.
-fn summarise(step: &mut StepState, now: Timestamp) {
-    if step.targets.iter().all(|t| t.phase.is_over()) {
-        let failed: Vec<_> = step.targets.iter().filter(|t| t.phase == TargetPhase::Failed).collect();
-        match failed.as_slice() {
-            [] => close(step, StepPhase::Succeeded, "", "", now),
-            [first, rest @ ..] => {
-                let more =
-                    if rest.is_empty() { String::new() } else { format!(" (and {} more)", rest.len()) };
-                let message = format!("{}: {}{more}", first.target, first.message);
-                let reason = first.reason.clone();
-                close(step, StepPhase::Failed, &reason, &message, now);
-            }
-        }
-        return;
-    }
-    let done = step.targets.iter().filter(|t| t.phase.is_over()).count();
-    let total = step.targets.len();
-    let open = step.targets.iter().filter(|t| !t.phase.is_over());
-    if let Some(first) = open.max_by_key(|t| (!t.message.is_empty(), t.phase)) {
-        let reason = if first.reason.is_empty() { "NotBegun" } else { first.reason.as_str() };
-        reason.clone_into(&mut step.reason);
-        let what = if first.message.is_empty() { first.phase.as_str() } else { first.message.as_str() };
-        step.message = format!("{done} of {total} targets done; {}: {what}", first.target);
-    }
+/// A step that was done, and one of whose targets failed while it caught up, beyond how many may.
+fn late_failure<'s>(graph: &Graph, status: &'s RunStatus) -> Option<&'s StepState> {
+    let steps = graph.nodes.iter().zip(&status.steps);
+    let mut failed = steps.filter(|(node, step)| Rules::of(node, step).exceeded(&step.targets));
+    failed.next().map(|(_, step)| step)
+}
+
+/// Whether a step failed that asks for the revision before.
+fn wants_rollback(graph: &Graph, status: &RunStatus) -> bool {
+    graph.nodes.iter().zip(&status.steps).any(|(node, step)| {
+        let asks = matches!(&node.kind, StepKind::Deploy(deploy) if deploy.on_failure == OnFailure::Rollback);
+        asks && step.phase == StepPhase::Failed
+    })
 }

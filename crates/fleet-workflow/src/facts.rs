@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fleet_api::{Decision, Target};
+use fleet_api::{Decision, Target, TargetRequest};
 
 /// Everything that [`crate::advance`] may take into account besides the recorded state and the time.
 #[derive(Debug, Default)]
@@ -25,6 +25,8 @@ pub struct Facts {
     pub cleared_by_hand: Option<String>,
     /// What is known of each target, by step.
     pub targets: BTreeMap<(String, Target), TargetFact>,
+    /// What people ask about single targets of this run, the newest last.
+    pub requests: Vec<TargetRequest>,
     /// Members that left the fleet.
     pub removed: BTreeSet<String>,
     /// Targets to which nothing may be sent for now, by step, and why: what is on its way ends, nothing new begins,
@@ -103,12 +105,33 @@ pub struct TargetFact {
     /// How the delivery goes that was begun last. `Idle` while the target is recorded as pending: a refusal that
     /// was counted is never told again.
     pub delivery: Delivery,
+    /// Whether the member is seen as it is now.
+    pub sight: Sight,
     /// Whether the member shows the revision's content, observed by its controllers, and healthy.
     pub done: bool,
     /// What is waited for while it isn't.
     pub waiting_for: Option<Problem>,
     /// How deleting goes.
     pub prune: Prune,
+}
+
+impl TargetFact {
+    /// Whether the member doesn't answer.
+    pub fn is_silent(&self) -> bool {
+        self.sight == Sight::Silent || matches!(self.delivery, Delivery::Unreachable(_))
+    }
+}
+
+/// Whether a member is seen as it is now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Sight {
+    /// It is.
+    #[default]
+    Seen,
+    /// Its objects aren't known yet: neither well nor ill.
+    NotListed,
+    /// It doesn't answer: neither well nor ill.
+    Silent,
 }
 
 /// How sending objects to a target goes.

@@ -16,10 +16,14 @@ pub mod advance;
 pub mod duration;
 pub mod facts;
 pub mod graph;
+pub mod order;
 
 pub use advance::{Advance, advance};
 pub use duration::parse_duration;
-pub use facts::{ApprovalFact, Authors, Command, Delivery, Facts, PlanFact, Problem, Prune, TargetFact};
+pub use facts::{
+    ApprovalFact, Authors, Command, Delivery, Facts, PlanFact, Problem, Prune, Sight, TargetFact,
+};
 pub use graph::{
     ApprovalRule, DeployProperties, Graph, Node, OnDelete, StepKind, SuspendProperties, WorkflowError,
 };
+pub use order::{ClusterFact, OrderError, Placed, arrange};

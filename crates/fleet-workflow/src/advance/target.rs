@@ -1,11 +1,13 @@
-//! One target of a step that acts: pending → delivering → waiting → (pruning →) succeeded. To one that the revision no
+//! One target of a step: pending → delivering → waiting (→ soaking) → (pruning →) succeeded. To one that the revision no
 //! longer reaches nothing is delivered.
 
 use fleet_api::{StepState, TargetPhase, TargetState};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use super::Turn;
-use crate::{Command, Delivery, Node, Problem, Prune, TargetFact};
+use super::wave::Rules;
+use crate::graph::OnUnreachable;
+use crate::{Command, Delivery, Node, Problem, Prune, Sight, TargetFact};
 
 /// How often a delivery that was refused in a way that may pass is tried.
 const RETRY_LIMIT: u32 = 8;
@@ -22,13 +24,16 @@ impl Turn<'_> {
     }
 
     /// Notes who is held since when; true where a hold ended.
-    pub(super) fn holds(&self, step: &mut StepState) -> bool {
+    pub(super) fn holds(&self, rules: &Rules, step: &mut StepState) -> bool {
         let mut ended = false;
         for state in step.targets.iter_mut().filter(|state| !state.phase.is_over()) {
             match (self.hold(&step.name, state).is_some(), state.held_since) {
                 (true, None) => state.held_since = Some(self.now),
                 (false, Some(_)) => {
                     state.held_since = None;
+                    if state.deadline.is_some() {
+                        state.deadline = self.time_is_up(rules, state.late);
+                    }
                     put(state, "", "");
                     ended = true;
                 }
@@ -38,45 +43,82 @@ impl Turn<'_> {
         ended
     }
 
-    pub(super) fn target(&mut self, node: &Node, state: &mut TargetState, out_of_time: bool) {
-        if state.phase.is_over() {
-            return;
-        }
+    /// When a target that goes on from now has had its time.
+    pub(super) fn time_is_up(&self, rules: &Rules, late: bool) -> Option<Timestamp> {
+        rules.of_target(late).and_then(|time| self.now.checked_add(time).ok())
+    }
+
+    /// Takes a target on that has begun; one that hasn't can only run out of time here.
+    pub(super) fn go_on(&mut self, node: &Node, rules: &Rules, state: &mut TargetState, out_of_time: bool) {
         if self.facts.removed.contains(&state.target.cluster) {
             return self.end(state, TargetPhase::Removed, "Removed", "the cluster left the fleet");
         }
-        let fact =
-            self.facts.targets.get(&(node.name.clone(), state.target.clone())).cloned().unwrap_or_default();
+        let fact = self.fact_of(&node.name, &state.target);
         if let Some(problem) = self.hold(&node.name, state).cloned() {
-            return self.held(state, &fact, &problem);
+            return self.held(rules, state, &fact, &problem);
+        }
+        // What is only cleared has its turn after the others, and its time ends then.
+        if state.cleared && state.phase != TargetPhase::Pruning {
+            return;
         }
         let commands = self.commands.len();
-        match state.phase {
-            // Sending begins once the intent is on record, with the command of this turn.
-            TargetPhase::Pending if out_of_time => {}
-            TargetPhase::Pending if state.cleared => {
-                self.clear(state);
-                self.under_way(node, state, &fact);
+        let begun = state.phase != TargetPhase::Pending;
+        if begun {
+            self.note_silence(state, fact.is_silent());
+            self.under_way(node, rules, state, &fact);
+            if let Some(since) = state.unreachable_since.filter(|_| !state.phase.is_over()) {
+                self.lose_patience(rules, state, since);
             }
-            TargetPhase::Pending => self.pending(node, state),
-            _ => self.under_way(node, state, &fact),
         }
         let asks = state.phase == TargetPhase::Pruning && self.bars(state);
+        let own = state.deadline.filter(|_| !asks);
+        let late = own.is_some_and(|deadline| deadline <= self.now);
         // Facts come first: what was done while nobody looked is done, however late it is seen.
-        if out_of_time && !state.phase.is_over() && !asks {
+        if (out_of_time && !asks || late) && !state.phase.is_over() {
+            self.out_of_time(rules, state, if out_of_time { None } else { rules.of_target(state.late) });
+        } else if let Some(deadline) = own.filter(|_| !state.phase.is_over()) {
+            self.wake(deadline);
+        }
+        if state.phase.is_over() {
             self.commands.truncate(commands);
-            let waited = if state.message.is_empty() {
-                state.phase.as_str().to_owned()
-            } else {
-                state.message.clone()
-            };
-            let message = format!("not done within the step's timeout of {:#}; last: {waited}", node.timeout);
-            self.end(state, TargetPhase::Failed, "Timeout", &message);
+        }
+    }
+
+    /// Ends a target that isn't done: after its own time, or else the step's.
+    pub(super) fn out_of_time(
+        &mut self,
+        rules: &Rules,
+        state: &mut TargetState,
+        own: Option<SignedDuration>,
+    ) {
+        let skips = rules.deploy.on_unreachable == OnUnreachable::Skip;
+        if skips && state.unreachable_since.is_some() {
+            return self.give_up_on(rules, state);
+        }
+        let waited = if state.message.is_empty() { state.phase.as_str() } else { state.message.as_str() };
+        let message = match own {
+            Some(own) => format!("not done within {own:#} of its turn; last: {waited}"),
+            None => format!("not done within the step's timeout of {:#}; last: {waited}", rules.whole),
+        };
+        self.end(state, TargetPhase::Failed, "Timeout", &message);
+    }
+
+    /// Notes since when a cluster doesn't answer. What was healthy before isn't known to have been so meanwhile: that
+    /// time doesn't count.
+    pub(super) fn note_silence(&self, state: &mut TargetState, silent: bool) {
+        match (silent, state.unreachable_since) {
+            (true, None) => state.unreachable_since = Some(self.now),
+            (false, Some(since)) => {
+                state.unreachable_since = None;
+                let gap = self.now.duration_since(since);
+                state.soak_until = state.soak_until.and_then(|until| until.checked_add(gap).ok());
+            }
+            _ => {}
         }
     }
 
     /// A target that is held: what was sent before counts, nothing more is asked for, and no time runs out.
-    fn held(&mut self, state: &mut TargetState, fact: &TargetFact, problem: &Problem) {
+    fn held(&mut self, rules: &Rules, state: &mut TargetState, fact: &TargetFact, problem: &Problem) {
         if state.phase == TargetPhase::Delivering {
             match &fact.delivery {
                 Delivery::Running => return put(state, "Delivering", "the last objects are being sent"),
@@ -88,8 +130,8 @@ impl Turn<'_> {
                 Delivery::Refused { problem, retry: true } => self.retry(state, problem),
             }
         }
-        if state.phase == TargetPhase::Waiting {
-            waiting(state, fact);
+        if state.phase == TargetPhase::Waiting && !state.cleared {
+            self.waiting(rules, state, fact);
         }
         if state.phase == TargetPhase::Pruning {
             match &fact.prune {
@@ -100,48 +142,81 @@ impl Turn<'_> {
                 Prune::Idle | Prune::Running => {}
             }
         }
+        if state.phase == TargetPhase::Pending {
+            // Its place is somebody else's meanwhile.
+            state.retry_at = None;
+        }
         if !state.phase.is_over() {
             say(state, problem);
         }
     }
 
-    fn under_way(&mut self, node: &Node, state: &mut TargetState, fact: &TargetFact) {
+    fn under_way(&mut self, node: &Node, rules: &Rules, state: &mut TargetState, fact: &TargetFact) {
         if state.phase == TargetPhase::Delivering {
             self.delivering(node, state, fact);
         }
         if state.phase == TargetPhase::Waiting {
-            waiting(state, fact);
+            self.waiting(rules, state, fact);
         }
         if state.phase == TargetPhase::Pruning {
             self.pruning(node, state, fact);
         }
     }
 
-    fn pending(&mut self, node: &Node, state: &mut TargetState) {
+    /// Whether a further try has to wait.
+    pub(super) fn backs_off(&mut self, state: &TargetState) -> bool {
         // Further away than any wait, it was noted by a replica whose clock is ahead of this one: its wait is over.
         let latest = self.now.checked_add(backoff(state.attempts)).unwrap_or(self.now);
-        if let Some(at) = state.retry_at.filter(|at| *at > self.now && *at <= latest) {
+        let at = state.retry_at.filter(|at| *at > self.now && *at <= latest);
+        if let Some(at) = at {
             self.wake(at);
-            return;
         }
-        if self.halted() {
-            return;
-        }
+        at.is_some()
+    }
+
+    /// Sending begins once the intent is on record, with the command of this turn.
+    pub(super) fn begin_target(&mut self, node: &Node, rules: &Rules, state: &mut TargetState) {
         state.phase = TargetPhase::Delivering;
         put(state, "Delivering", "objects are being sent");
         state.retry_at = None;
         state.started_at = state.started_at.or(Some(self.now));
+        state.deadline = state.deadline.or_else(|| self.time_is_up(rules, state.late));
+        if let Some(deadline) = state.deadline {
+            self.wake(deadline);
+        }
         self.commands.push(Command::Deliver { step: node.name.clone(), target: state.target.clone() });
     }
 
-    /// What is owned there goes, and nothing comes.
-    fn clear(&self, state: &mut TargetState) {
-        if self.halted() {
+    /// Everything is sent: is it well, and has it been for long enough?
+    fn waiting(&mut self, rules: &Rules, state: &mut TargetState, fact: &TargetFact) {
+        if !fact.done {
+            // What isn't seen is neither well nor ill.
+            if fact.sight == Sight::Seen && state.soak_until.take().is_some() {
+                state.deadline = self.time_is_up(rules, state.late);
+            }
+            if let Some(problem) = &fact.waiting_for {
+                say(state, problem);
+            }
             return;
         }
-        state.phase = TargetPhase::Waiting;
-        state.started_at = state.started_at.or(Some(self.now));
-        put(state, "WaitingForOthers", "what is owned here goes once the other targets are done");
+        let soak = rules.deploy.soak_of(state.canary);
+        let until = state.soak_until.or_else(|| self.now.checked_add(soak).ok());
+        match until.filter(|until| *until > self.now && soak > SignedDuration::ZERO) {
+            None => self.prune(rules, state),
+            Some(until) => {
+                // While it is well only the step's time runs.
+                (state.soak_until, state.deadline) = (Some(until), None);
+                put(state, "Soaking", &format!("healthy; it has to stay so until {until}"));
+                self.wake(until);
+            }
+        }
+    }
+
+    pub(super) fn prune(&mut self, rules: &Rules, state: &mut TargetState) {
+        state.phase = TargetPhase::Pruning;
+        state.soak_until = None;
+        state.deadline = state.deadline.or_else(|| self.time_is_up(rules, state.late));
+        put(state, "Pruning", "objects that the revision no longer has are being deleted");
     }
 
     fn delivering(&mut self, node: &Node, state: &mut TargetState, fact: &TargetFact) {
@@ -179,11 +254,11 @@ impl Turn<'_> {
     }
 
     /// Whether a person is asked before what is deleted on a target, and hasn't agreed yet.
-    fn bars(&self, state: &TargetState) -> bool {
+    pub(super) fn bars(&self, state: &TargetState) -> bool {
         self.barred && !state.guard.is_empty()
     }
 
-    fn pruning(&mut self, node: &Node, state: &mut TargetState, fact: &TargetFact) {
+    pub(super) fn pruning(&mut self, node: &Node, state: &mut TargetState, fact: &TargetFact) {
         match &fact.prune {
             Prune::NotNeeded | Prune::Done => self.end(state, TargetPhase::Succeeded, "", ""),
             Prune::Idle if self.bars(state) => {
@@ -191,6 +266,8 @@ impl Turn<'_> {
                 put(state, "WaitingForApproval", &message);
                 self.asks = true;
             }
+            // Agreed to; it has its turn like any other.
+            Prune::Idle if !state.guard.is_empty() => {}
             Prune::Idle if self.halted() => {}
             Prune::Idle => {
                 self.commands.push(Command::Prune { step: node.name.clone(), target: state.target.clone() });
@@ -202,29 +279,22 @@ impl Turn<'_> {
         }
     }
 
-    fn end(&self, state: &mut TargetState, phase: TargetPhase, reason: &str, message: &str) {
+    pub(super) fn end(&self, state: &mut TargetState, phase: TargetPhase, reason: &str, message: &str) {
         state.phase = phase;
         put(state, reason, message);
         state.retry_at = None;
         state.held_since = None;
+        (state.deadline, state.soak_until, state.unreachable_since) = (None, None, None);
+        state.retried = false;
         state.ended_at = Some(self.now);
     }
 }
 
-fn waiting(state: &mut TargetState, fact: &TargetFact) {
-    if fact.done {
-        state.phase = TargetPhase::Pruning;
-        put(state, "Pruning", "objects that the revision no longer has are being deleted");
-    } else if let Some(problem) = &fact.waiting_for {
-        say(state, problem);
-    }
-}
-
-fn say(state: &mut TargetState, problem: &Problem) {
+pub(super) fn say(state: &mut TargetState, problem: &Problem) {
     put(state, &problem.reason, &problem.message);
 }
 
-fn put(state: &mut TargetState, reason: &str, message: &str) {
+pub(super) fn put(state: &mut TargetState, reason: &str, message: &str) {
     reason.clone_into(&mut state.reason);
     message.clone_into(&mut state.message);
 }

@@ -134,7 +134,12 @@ impl World {
     /// Everything on a target went well.
     pub(crate) fn finish(&mut self, step: &str, cluster: &str) {
         let fact = self.fact(step, &target(cluster));
-        *fact = TargetFact { delivery: Delivery::Applied, done: true, waiting_for: None, prune: Prune::Done };
+        *fact = TargetFact {
+            delivery: Delivery::Applied,
+            done: true,
+            prune: Prune::Done,
+            ..TargetFact::default()
+        };
     }
 
     /// Somebody holds a cluster: every target there, in every step.
@@ -206,8 +211,8 @@ impl World {
                         let done = TargetFact {
                             delivery: Delivery::Applied,
                             done: true,
-                            waiting_for: None,
                             prune: Prune::Done,
+                            ..TargetFact::default()
                         };
                         self.facts.targets.insert(key, done);
                     }
