@@ -141,7 +141,7 @@ fn tries_are_counted_across_crashes_and_end() {
     assert_eq!(
         world.status.message,
         "step ship: mc-bj1/demo: given up after 8 tries; last: Refused happened; mend the cause, then: \
-         fleetctl workflow restart web-demo -n demo"
+         fleetctl workflow restart web-demo -n demo; or there alone: fleetctl workflow retry web-demo -n demo --target mc-bj1"
     );
 }
 

@@ -5,4 +5,6 @@
 mod cases;
 mod graphs;
 mod laws;
+mod wave_laws;
+mod waves;
 mod world;
