@@ -36,7 +36,7 @@ impl Turn<'_> {
                 let requests = asked.get(state.target.cluster.as_str()).into_iter().flatten();
                 let about =
                     |request: &&&TargetRequest| request.step.as_ref().is_none_or(|named| *named == step.name);
-                let Some(request) = requests.filter(about).last() else { continue };
+                let Some(request) = requests.rev().find(about) else { continue };
                 if state.request != request.id {
                     moved |= self.answer_one(&step.name, over, state, request);
                 }

@@ -62,7 +62,8 @@ impl Turn<'_> {
             return;
         }
         let commands = self.commands.len();
-        let begun = state.phase != TargetPhase::Pending;
+        // Between two tries it keeps its place, and is as begun as before.
+        let begun = state.phase != TargetPhase::Pending || state.retry_at.is_some();
         if begun {
             self.note_silence(state, fact.is_silent());
             self.under_way(node, rules, state, &fact);

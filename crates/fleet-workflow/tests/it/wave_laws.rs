@@ -546,7 +546,7 @@ proptest! {
     fn one_silent_member_changes_nobody_else(seed in seed(), silent in any::<Index>()) {
         let seed = Seed { canaries: 0, may_fail: 1, failure: 0, timeout: None, clears: false, ..seed };
         let silent = CLUSTERS[silent.index(seed.targets)];
-        let mut watched = Watched::new(&Seed { may_fail: 1.min(seed.targets), ..seed.clone() });
+        let mut watched = Watched::new(&Seed { may_fail: 1.min(seed.targets), ..seed });
         watched.see(silent, Sight::Silent);
         for _ in 0..600 {
             let turned = watched.turn()?;

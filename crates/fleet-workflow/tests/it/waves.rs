@@ -22,12 +22,8 @@ fn see(world: &mut World, clusters: &[&str], sight: Sight) {
 }
 
 fn sent(commands: &[Command]) -> Vec<&str> {
-    let delivers = |command: &Command| matches!(command, Command::Deliver { .. });
-    let cluster = |command: &'_ Command| matches!(command, Command::Deliver { .. });
-    let _ = cluster;
     commands
         .iter()
-        .filter(|command| delivers(command))
         .filter_map(|command| match command {
             Command::Deliver { target, .. } => Some(target.cluster.as_str()),
             _ => None,
