@@ -45,6 +45,11 @@ impl State {
         }
     }
 
+    /// The same objects at the same revision, without past and watchers.
+    pub(crate) fn fork(&self, options: &Options) -> Self {
+        Self { current: self.current.clone(), ..Self::new(options, self.revision) }
+    }
+
     pub(crate) fn revision(&self) -> u64 {
         self.revision
     }

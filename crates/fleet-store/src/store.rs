@@ -47,6 +47,14 @@ impl Store {
         Self { state: Arc::new(RwLock::new(State::new(&options, FIRST_REVISION))), writer: None }
     }
 
+    /// Another store in memory that begins with what this one holds, at the same revision and without its past. The two
+    /// know nothing of each other; objects are shared, not copied.
+    #[must_use]
+    pub fn fork(&self, options: Options) -> Self {
+        let state = self.state.read().fork(&options);
+        Self { state: Arc::new(RwLock::new(state)), writer: None }
+    }
+
     /// Opens or creates a store in a SQLite file, and holds a lock on it (`<path>.lock`) until closed or dropped.
     ///
     /// The revision goes on where it was; the history is empty, so watches from older revisions are expired.

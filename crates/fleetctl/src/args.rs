@@ -10,6 +10,7 @@ mod get;
 mod install;
 mod local;
 mod replicas;
+mod simulate;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -33,6 +34,7 @@ pub use get::GetArgs;
 pub use install::{InstallArgs, UninstallArgs};
 pub use local::{DataArgs, LocalArgs, LocalCommand, MemberArgs, UpArgs};
 pub use replicas::ReplicaArgs;
+pub use simulate::{SimulateArgs, SimulateOutput};
 
 use crate::environment::Called;
 
@@ -95,6 +97,8 @@ pub enum Command {
     Adopt(AdoptArgs),
     /// See what was changed on members by hand, and leave it for a time
     Drift(DriftArgs),
+    /// Rehearse a rollout on a simulated fleet, with faults, in virtual time
+    Simulate(Box<SimulateArgs>),
     /// Run the controller for a hub
     Controller(Box<ControllerArgs>),
     /// Install the control plane on a hub, or upgrade it

@@ -101,6 +101,8 @@ pub struct EmbeddedOptions {
     pub simulator: bool,
     /// How fast they run.
     pub simulation: fleet_sim::Settings,
+    /// Members whose workloads don't become ready for now.
+    pub unwell: fleet_sim::Unwell,
     /// Where to listen; port 0 takes a free one. `None` is reachable in process only.
     pub listen: Option<SocketAddr>,
     /// Where certificates are kept; `None` makes them anew, in memory.
@@ -120,6 +122,7 @@ impl EmbeddedOptions {
             progress_interval: jiff::SignedDuration::from_secs(1),
             simulator: true,
             simulation: fleet_sim::Settings::default(),
+            unwell: fleet_sim::Unwell::default(),
             listen: None,
             pki: None,
         }
@@ -259,6 +262,7 @@ impl Embedded {
                 move || clock()
             });
             simulation.settings = options.simulation.clone();
+            simulation.unwell = options.unwell.clone();
             let simulator = Simulator::new(transport::Workloads(api.clone()), simulation);
             parts.start("the simulator", |stop| async move {
                 simulator.run(stop.cancelled_owned()).await;

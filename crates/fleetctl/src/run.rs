@@ -6,7 +6,9 @@ use crate::args::{self, Cli, Command};
 use crate::environment::Environment;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::output::style::{BAD, paint};
-use crate::{adopt, application, cluster, controller, demo, diagnose, drift, get, install, local, version};
+use crate::{
+    adopt, application, cluster, controller, demo, diagnose, drift, get, install, local, simulate, version,
+};
 
 /// Runs one command line, the program's name first.
 pub async fn run(environment: &Environment, arguments: &[OsString]) -> Exit {
@@ -53,6 +55,7 @@ async fn dispatch(environment: &Environment, cli: &Cli) -> Outcome {
         Command::Cluster(arguments) => cluster::run(environment, global, arguments).await,
         Command::Adopt(arguments) => adopt::run(environment, global, arguments).await,
         Command::Drift(arguments) => drift::run(environment, global, arguments).await,
+        Command::Simulate(arguments) => simulate::run(environment, global, arguments).await,
         Command::Install(arguments) => install::run(environment, global, arguments).await,
         Command::Uninstall(arguments) => install::uninstall(environment, global, arguments).await,
         Command::Version(arguments) => version::run(environment, arguments),

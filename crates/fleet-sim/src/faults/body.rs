@@ -41,6 +41,8 @@ struct Watched<B> {
     waiting: VecDeque<(Instant, Bytes)>,
     timer: Option<Pin<Box<Sleep>>>,
     went_down: bool,
+    /// The server has nothing more to say.
+    exhausted: bool,
     ended: bool,
 }
 
@@ -71,6 +73,7 @@ impl<B> FaultyBody<B> {
             waiting: VecDeque::new(),
             timer: None,
             went_down: false,
+            exhausted: false,
             ended: false,
         })))
     }
@@ -125,7 +128,7 @@ where
         if self.went_down || self.state.fault == Fault::Refuse || self.state.breaks != self.breaks {
             return self.break_off();
         }
-        loop {
+        while !self.exhausted {
             match Pin::new(&mut self.body).poll_frame(context) {
                 Poll::Ready(Some(Ok(frame))) => {
                     if let Ok(data) = frame.into_data()
@@ -138,12 +141,13 @@ where
                     self.ended = true;
                     return Poll::Ready(Some(Err(error.into())));
                 }
-                Poll::Ready(None) if self.waiting.is_empty() => {
-                    self.ended = true;
-                    return Poll::Ready(None);
-                }
-                Poll::Ready(None) | Poll::Pending => break,
+                Poll::Ready(None) => self.exhausted = true,
+                Poll::Pending => break,
             }
+        }
+        if self.exhausted && self.waiting.is_empty() {
+            self.ended = true;
+            return Poll::Ready(None);
         }
         self.tell(context)
     }

@@ -70,6 +70,25 @@ async fn watch(
 
 use futures::StreamExt as _;
 
+/// A watch that the server ended while events were still on their way is told to its end, and not asked again.
+#[tokio::test(start_paused = true)]
+async fn what_is_under_way_outlives_the_end_of_a_watch() {
+    async fn short(
+        _: Request<()>,
+    ) -> Result<Response<impl http_body::Body<Data = Bytes, Error = Infallible> + Unpin>, Infallible> {
+        let events = futures::stream::unfold(0_u8, |number| async move {
+            (number < 3)
+                .then(|| (Ok::<_, Infallible>(http_body::Frame::data(Bytes::from(vec![number]))), number + 1))
+        });
+        Ok(Response::new(StreamBody::new(Box::pin(events))))
+    }
+    let faults = Faults::new();
+    faults.set(Fault::Slow(Duration::from_secs(1)));
+    let answer =
+        faults.before(service_fn(short)).oneshot(ask("GET", "/api/v1/pods?watch=true")).await.unwrap();
+    assert_eq!(answer.into_body().collect().await.unwrap().to_bytes().as_ref(), [0, 1, 2]);
+}
+
 /// What a watch brings under some weather, until it breaks.
 async fn brought(weather: Weather) -> Vec<u8> {
     let faults = Faults::new();

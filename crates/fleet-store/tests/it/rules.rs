@@ -180,3 +180,17 @@ async fn a_panic_while_encoding_fails_that_commit_only() {
         assert_eq!(set(&fixture.store, &key("a", "pods", "ns", "good"), "v").await.revision, 2);
     }
 }
+
+/// If this fails, what is tried on a copy of a store shows in the store, or the copy lacks something.
+#[tokio::test]
+async fn a_fork_begins_with_the_same_and_goes_its_own_way() {
+    let fixture = crate::support::memory(&Options::default());
+    let (one, two) = (key("a", "pods", "ns", "x"), key("a", "pods", "ns", "y"));
+    let first = fixture.store.commit(one.clone(), Expect::Absent, put("v")).await.unwrap();
+    let fork = fixture.store.fork(Options::default());
+    assert_eq!((fork.get(&one), fork.revision()), (Some(first.clone()), fixture.store.revision()));
+    fork.commit(one.clone(), Expect::Revision(first.revision), put("w")).await.unwrap();
+    fixture.store.commit(two.clone(), Expect::Absent, put("v")).await.unwrap();
+    assert_eq!((fixture.store.get(&one), fork.get(&two)), (Some(first), None));
+    assert!(matches!(fork.watch(pods("a"), 1), Err(ReadError::Expired { .. })), "the past isn't known");
+}

@@ -19,5 +19,6 @@ mod gates;
 mod local;
 mod operators;
 mod remote;
+mod simulate;
 mod support;
 mod transcript;
