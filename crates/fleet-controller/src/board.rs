@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fleet_api::{DriftState, DriftStatus, ObjectId, Target};
-use fleet_workflow::{Delivery, Prune};
+use fleet_workflow::{Check, CheckFact, Delivery, Prune};
 use jiff::Timestamp;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::context::lock;
 
@@ -48,6 +48,8 @@ struct State {
     run: String,
     deliveries: BTreeMap<(String, Target), Delivery>,
     prunes: BTreeMap<(String, Target), Prune>,
+    /// Measurements by step; one that isn't waited for any more ends with its entry.
+    checks: BTreeMap<String, (CheckFact, DropGuard)>,
     /// What we own on each object after our last apply, as a hash: anything else is drift.
     expected: BTreeMap<(String, ObjectId), u64>,
     /// Objects whose drift is being looked at.
@@ -74,6 +76,7 @@ impl Board {
             state.run = run.to_owned();
             state.deliveries.clear();
             state.prunes.clear();
+            state.checks.clear();
         }
     }
 
@@ -100,6 +103,39 @@ impl Board {
         }
     }
 
+    /// Notes that a measurement is under way; nothing where it was before. What is given fires when nobody waits for it
+    /// any more.
+    pub(crate) fn begin_check(&self, run: &str, step: &str, number: (u32, u32)) -> Option<CancellationToken> {
+        let mut state = lock(&self.0);
+        let known = state.checks.get(step).is_some_and(|(fact, _)| fact.number == number);
+        if state.run != run || known {
+            return None;
+        }
+        let ended = CancellationToken::new();
+        let fact = CheckFact { number, state: Check::Running(None, None) };
+        state.checks.insert(step.to_owned(), (fact, ended.clone().drop_guard()));
+        Some(ended)
+    }
+
+    /// Records how a measurement goes, unless another one has begun meanwhile.
+    pub(crate) fn set_check(&self, run: &str, step: &str, fact: CheckFact) {
+        let mut state = lock(&self.0);
+        if state.run != run {
+            return;
+        }
+        if let Some((known, _)) = state.checks.get_mut(step).filter(|(known, _)| known.number == fact.number)
+        {
+            *known = fact;
+        }
+    }
+
+    /// How measuring goes, by step; the others' ends.
+    pub(crate) fn checks(&self, waits: &dyn Fn(&str) -> bool) -> BTreeMap<String, CheckFact> {
+        let mut state = lock(&self.0);
+        state.checks.retain(|step, _| waits(step));
+        state.checks.iter().map(|(step, (fact, _))| (step.clone(), fact.clone())).collect()
+    }
+
     /// A member answers again: what waited for it may be tried anew.
     pub(crate) fn retry_unreachable(&self, reachable: &dyn Fn(&str) -> bool) {
         let mut state = lock(&self.0);
@@ -117,6 +153,7 @@ impl Board {
 
     /// The Application is being deleted: nothing is repaired any more.
     pub(crate) fn close(&self) {
+        lock(&self.0).checks.clear();
         self.1.cancel();
     }
 

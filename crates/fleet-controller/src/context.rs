@@ -18,6 +18,7 @@ use crate::clusters::Touched;
 use crate::events::Events;
 use crate::health::Health;
 use crate::hub::Hub;
+use crate::measure::{Addresses, Outbound};
 use crate::metrics::Metrics;
 use crate::replicas::{Duty, Hold, LeaseOptions, Shares};
 use crate::walk::Walk;
@@ -64,6 +65,8 @@ pub struct Options {
     pub cache_sync_timeout: Duration,
     /// How who changes what comes to be recorded.
     pub author: AuthorSource,
+    /// Which addresses steps may send to.
+    pub addresses: Addresses,
     /// What is counted.
     pub metrics: Metrics,
     /// Whether it is alive and ready.
@@ -89,6 +92,7 @@ impl Options {
             namespaces: BTreeSet::new(),
             cache_sync_timeout: Duration::from_secs(120),
             author: AuthorSource::default(),
+            addresses: Addresses::default(),
             metrics,
             health: Health::default(),
         }
@@ -108,6 +112,8 @@ pub(crate) struct Context {
     pub(crate) due: Arc<Due>,
     pub(crate) events: Events,
     pub(crate) shares: Shares,
+    /// What steps send to servers.
+    pub(crate) outbound: Outbound,
     /// What is known of the webhook that records authors.
     pub(crate) author_webhook: Mutex<AuthorRecord>,
     /// In-memory state of Applications between their turns; taken out during a turn.
@@ -126,8 +132,9 @@ impl Context {
         shares: Shares,
     ) -> Self {
         let walks = Mutex::new(BTreeMap::new());
+        let outbound = Outbound::new(options.addresses);
         let author_webhook = Mutex::new(authors::unknown());
-        Self { hub, members, options, stop, tasks, due, events, shares, author_webhook, walks }
+        Self { hub, members, options, stop, tasks, due, events, shares, outbound, author_webhook, walks }
     }
 
     /// Whether who changes what in a namespace is recorded; a gate that excludes authors opens only where it is.
@@ -241,6 +248,8 @@ struct DueState {
     objects: BTreeMap<AppKey, BTreeSet<(String, ObjectId)>>,
     /// Who looks at objects of others: by member and object.
     lookers: BTreeMap<(String, ObjectId), BTreeSet<AppKey>>,
+    /// Who waits for an Application.
+    awaited: BTreeMap<AppKey, BTreeSet<AppKey>>,
     /// Owner labels of known Applications.
     owners: BTreeMap<String, AppKey>,
     /// The members that something of an Application is on.
@@ -343,6 +352,22 @@ impl Due {
         }
     }
 
+    /// An Application waits for these others, and for no more.
+    pub(crate) fn wait_for(&self, key: &AppKey, others: Vec<AppKey>) {
+        let mut state = lock(&self.state);
+        state.end_waits(key);
+        for other in others {
+            state.awaited.entry(other).or_default().insert(key.clone());
+        }
+    }
+
+    /// An Application changed: whoever waits for it looks again.
+    pub(crate) fn application_changed(&self, key: &AppKey) {
+        let waiting: Vec<AppKey> =
+            lock(&self.state).awaited.get(key).into_iter().flatten().cloned().collect();
+        waiting.iter().for_each(|key| self.wake_soon(key));
+    }
+
     /// A member's state as a whole changed: everybody who has something there looks again.
     pub(crate) fn resync(&self, cluster: &str) {
         let keys: Vec<AppKey> = {
@@ -380,10 +405,18 @@ impl Due {
         state.clusters.remove(key);
         state.owners.retain(|_, owner| owner != key);
         state.end_looks(key);
+        state.end_waits(key);
     }
 }
 
 impl DueState {
+    fn end_waits(&mut self, key: &AppKey) {
+        self.awaited.retain(|_, waiting| {
+            waiting.remove(key);
+            !waiting.is_empty()
+        });
+    }
+
     fn end_looks(&mut self, key: &AppKey) {
         self.lookers.retain(|_, lookers| {
             lookers.remove(key);

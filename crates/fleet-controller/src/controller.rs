@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fleet_api::{
     Application, Approval, ClusterAccessPolicy, ComponentDefinition, DriftHold, ManagedCluster, Policy,
-    TraitDefinition, Workflow, names,
+    RolloutWindow, TraitDefinition, Workflow, names,
 };
 use fleet_members::{MemberEvent, Members, Transport};
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::authors::AuthorSource;
-use crate::context::{Context, Due, Options};
+use crate::context::{AppKey, Context, Due, Options};
 use crate::events::{self, Events};
 use crate::hub::{Hub, Input, Stores};
 use crate::records::RecordError;
@@ -127,6 +127,7 @@ impl Controller {
         let (drift_holds, hold_events) = watched::<DriftHold>(within(&hub, &namespaces));
         let (access_policies, access_events) = watched::<ClusterAccessPolicy>(vec![Api::all(hub.clone())]);
         let (tenants, tenant_events) = watched::<Namespace>(vec![Api::all(hub.clone())]);
+        let (rollout_windows, window_events) = watched::<RolloutWindow>(vec![Api::all(hub.clone())]);
         let stores = Stores {
             applications: applications.clone(),
             policies,
@@ -138,6 +139,7 @@ impl Controller {
             drift_holds,
             access_policies,
             namespaces: tenants,
+            rollout_windows,
         };
         let hub = Hub::new(self.hub.clone(), uid, stores, referenced);
         let publisher = events::Publisher::new(self.hub.clone(), Arc::clone(&self.options.clock));
@@ -205,6 +207,11 @@ impl Controller {
                 ctx.everybody_looks_again(|app| app.namespace().as_deref() == Some(&name));
             }
         });
+        follow(&ctx, "RolloutWindows", window_events, |ctx, event| {
+            if !matches!(event, watcher::Event::Init | watcher::Event::InitApply(_)) {
+                ctx.windows_changed();
+            }
+        });
         let lists = Lists::default()
             .with("Policies", &ctx.hub.policies)
             .with("Workflows", &ctx.hub.workflows)
@@ -214,7 +221,8 @@ impl Controller {
             .with("Approvals", &ctx.hub.approvals)
             .with("DriftHolds", &ctx.hub.drift_holds)
             .with("ClusterAccessPolicies", &ctx.hub.access_policies)
-            .with("Namespaces", &ctx.hub.namespaces);
+            .with("Namespaces", &ctx.hub.namespaces)
+            .with("RolloutWindows", &ctx.hub.rollout_windows);
         let listed = lists.wait(&health, ctx.options.cache_sync_timeout, &stop).await;
         // The watch of Applications begins with the first turn.
         health.begin(["Applications"]);
@@ -243,7 +251,11 @@ impl Controller {
                     health.listed("Applications");
                     listed.cancel();
                 }
-                watcher::Event::Apply(app) => showing.shown(app),
+                watcher::Event::Apply(app) => {
+                    showing.shown(app);
+                    showing.due.application_changed(&key_of(app));
+                }
+                watcher::Event::Delete(app) => showing.due.application_changed(&key_of(app)),
                 _ => {}
             })
             .applied_objects()
@@ -371,6 +383,24 @@ impl Context {
         let apps = self.hub.applications.state();
         let keys = apps.iter().filter(|app| whose(app));
         self.due.inputs_changed(keys.map(|app| (app.namespace().unwrap_or_default(), app.name_any())));
+    }
+}
+
+fn key_of(app: &Application) -> AppKey {
+    (app.namespace().unwrap_or_default(), app.name_any())
+}
+
+impl Context {
+    /// When something may begin has changed: whatever waits for its time looks again.
+    fn windows_changed(&self) {
+        let there = self.hub.rollout_windows.state();
+        self.hub.read_windows.keep(&there.iter().map(|window| window.name_any()).collect());
+        for app in self.hub.applications.state() {
+            let workflow = app.status.as_ref().and_then(|status| status.workflow.as_ref());
+            if workflow.is_none_or(|workflow| !workflow.finished) {
+                self.due.wake(&key_of(&app));
+            }
+        }
     }
 }
 

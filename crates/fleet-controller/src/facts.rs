@@ -11,7 +11,7 @@ use kube::ResourceExt as _;
 
 use crate::context::Context;
 use crate::walk::Walk;
-use crate::{held, looks};
+use crate::{held, looks, measure, windows};
 
 /// Gathers the facts for a turn.
 pub(crate) fn gather(ctx: &Context, app: &Application, walk: &Walk, superseded: bool) -> Facts {
@@ -36,6 +36,9 @@ pub(crate) fn gather(ctx: &Context, app: &Application, walk: &Walk, superseded: 
         facts.cleared_by_hand = cleared_by_hand(app, walk);
         facts.targets = targets(ctx, walk);
         facts.held = held::targets(ctx, walk);
+        facts.checks = measure::facts(ctx, walk);
+        facts.windows = windows::facts(ctx, app, walk);
+        facts.window_override = windows::overridden(app, &run_name);
     }
     facts
 }

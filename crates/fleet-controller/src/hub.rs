@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use fleet_api::{
     Application, Approval, ClusterAccessPolicy, ComponentDefinition, DriftHold, ManagedCluster, Policy,
-    TraitDefinition, Workflow, names,
+    RolloutWindow, TraitDefinition, Workflow, names,
 };
 use fleet_render::Definitions;
 use k8s_openapi::api::core::v1::Namespace;
@@ -18,6 +18,7 @@ use crate::context::{AppKey, lock};
 use crate::readable::Answers;
 use crate::referenced::{DEFINITION, Referenced};
 use crate::resolve::{ObjectReference, Selection, Snapshot};
+use crate::windows::ReadWindows;
 
 /// Where definitions for all namespaces are; of two with one name, that of the later namespace counts.
 pub(crate) const ADMINISTRATORS: [&str; 2] = ["vela-system", names::SYSTEM_NAMESPACE];
@@ -58,6 +59,9 @@ pub(crate) struct Hub {
     pub(crate) drift_holds: Store<DriftHold>,
     pub(crate) access_policies: Store<ClusterAccessPolicy>,
     pub(crate) namespaces: Store<Namespace>,
+    pub(crate) rollout_windows: Store<RolloutWindow>,
+    /// What they say.
+    pub(crate) read_windows: ReadWindows,
     pub(crate) referenced: Referenced,
     /// What the hub said of the rights of accounts.
     pub(crate) answers: Answers,
@@ -78,6 +82,7 @@ pub(crate) struct Stores {
     pub(crate) drift_holds: Store<DriftHold>,
     pub(crate) access_policies: Store<ClusterAccessPolicy>,
     pub(crate) namespaces: Store<Namespace>,
+    pub(crate) rollout_windows: Store<RolloutWindow>,
 }
 
 impl Hub {
@@ -95,6 +100,8 @@ impl Hub {
             drift_holds: stores.drift_holds,
             access_policies: stores.access_policies,
             namespaces: stores.namespaces,
+            rollout_windows: stores.rollout_windows,
+            read_windows: ReadWindows::default(),
             answers: Answers::default(),
             referenced,
             inputs: Inputs::default(),

@@ -136,6 +136,14 @@ impl Referenced {
         }
     }
 
+    /// Where a kind lives on the hub.
+    ///
+    /// # Errors
+    /// In words, where the hub doesn't have it.
+    pub(crate) async fn path_of(&self, api_version: &str, kind: &str) -> Result<ResourcePath, String> {
+        self.path(&(api_version.to_owned(), kind.to_owned())).await
+    }
+
     async fn path(&self, kind: &Kind) -> Result<ResourcePath, String> {
         let (group, version) = kind.0.split_once('/').unwrap_or(("", &kind.0));
         let gvk = GroupVersionKind::gvk(group, version, &kind.1);
@@ -172,7 +180,11 @@ impl Referenced {
     pub(crate) fn resource_of(&self, api_version: &str, kind: &str) -> (String, bool) {
         let cache = lock(&self.cache);
         let known = cache.kinds.get(&(api_version.to_owned(), kind.to_owned()));
-        known.and_then(|kind| kind.resource.clone()).unwrap_or_else(|| (kind.to_lowercase(), true))
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        known
+            .and_then(|kind| kind.resource.clone())
+            .or_else(|| known_kinds()(group, version, kind))
+            .unwrap_or_else(|| (kind.to_lowercase(), true))
     }
 
     /// What a reference finds among what is watched.

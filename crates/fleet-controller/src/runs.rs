@@ -91,7 +91,7 @@ pub(crate) fn placed(
     let mut all = Vec::with_capacity(revision.graph.nodes.len());
     for node in &revision.graph.nodes {
         let targets = match &node.kind {
-            StepKind::Suspend(_) | StepKind::Group => Vec::new(),
+            StepKind::Suspend(_) | StepKind::Group | StepKind::Measure(_) => Vec::new(),
             StepKind::Deploy(_) => {
                 let topologies = revision.topologies(&node.name)?;
                 fleet_placement::place(&topologies, clusters, namespace)

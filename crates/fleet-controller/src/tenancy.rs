@@ -94,12 +94,12 @@ fn mode(policies: &[Arc<ClusterAccessPolicy>]) -> AccessMode {
     default.and_then(|policy| policy.spec.mode).unwrap_or_default()
 }
 
-fn names_of(cluster: &ManagedCluster) -> Vec<&str> {
+pub(crate) fn names_of(cluster: &ManagedCluster) -> Vec<&str> {
     cluster.metadata.name.as_deref().into_iter().chain(cluster.alias()).collect()
 }
 
 /// Whether a selection has an object. A selector that can't be read selects nothing.
-fn selects(selection: &Selection, names: &[&str], labels: &Value) -> bool {
+pub(crate) fn selects(selection: &Selection, names: &[&str], labels: &Value) -> bool {
     let by_label = |selector: &Value| {
         LabelSelector::from_json(selector).is_ok_and(|selector| selector.matches_value(Some(labels)))
     };

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use fleet_api::ObjectId;
 use http::header::HeaderValue;
 use kube::Resource as _;
-use kube::api::{DeleteParams, DynamicObject, PartialObjectMeta, Patch, PatchParams, Preconditions};
+use kube::api::{Api, DeleteParams, DynamicObject, PartialObjectMeta, Patch, PatchParams, Preconditions};
 use kube::core::Request;
 use kube::core::params::GetParams;
 use serde::de::DeserializeOwned;
@@ -176,6 +176,24 @@ impl Acting {
         Ok(())
     }
 
+    /// The API of an object's kind and namespace, for a watch of this one object: whoever watches begins anew by itself,
+    /// so neither budget nor deadline is about it.
+    ///
+    /// # Errors
+    /// Where the member doesn't have the kind, or can't be asked for it.
+    pub async fn watched(&self, id: &ObjectId) -> Result<Api<DynamicObject>, MemberError> {
+        let path = self.member.path(id).await?;
+        let client = match &self.account {
+            None => self.member.client(),
+            Some(account) => impersonating(self.member.client(), account.user()),
+        };
+        Ok(if path.namespaced {
+            Api::namespaced_with(client, &id.namespace, &path.resource)
+        } else {
+            Api::all_with(client, &path.resource)
+        })
+    }
+
     /// Requests for the kind and namespace of an object.
     async fn at(&self, id: &ObjectId) -> Result<Request, MemberError> {
         let path = self.member.path(id).await?;
@@ -202,4 +220,17 @@ impl Acting {
         let client = self.member.client();
         self.member.ask(what, id, async move { client.request(request).await }).await
     }
+}
+
+/// A client whose every request is somebody else's.
+fn impersonating(client: kube::Client, user: String) -> kube::Client {
+    let namespace = client.default_namespace().to_owned();
+    let service = tower::service_fn(move |mut request: http::Request<kube::client::Body>| {
+        let (client, user) = (client.clone(), HeaderValue::from_str(&user));
+        async move {
+            request.headers_mut().insert("Impersonate-User", user?);
+            Ok::<_, tower::BoxError>(client.send(request).await?)
+        }
+    });
+    kube::Client::new(service, namespace)
 }

@@ -2,9 +2,11 @@
 
 mod gate;
 mod late;
+mod measure;
 mod target;
 mod verdict;
 mod wave;
+mod window;
 
 use std::collections::BTreeMap;
 
@@ -13,7 +15,7 @@ use jiff::Timestamp;
 
 use self::wave::Rules;
 use crate::graph::OnFailure;
-use crate::{Command, Delivery, Facts, Graph, Node, OnDelete, Prune, StepKind, TargetFact};
+use crate::{Command, Delivery, Facts, Graph, Node, OnDelete, Problem, Prune, StepKind, TargetFact};
 
 /// What a turn yields.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,8 +33,18 @@ pub struct Advance {
 /// Deterministic: the same arguments give the same result. Taken again without new facts, it changes nothing.
 pub fn advance(graph: &Graph, recorded: &RunStatus, facts: &Facts, now: Timestamp) -> Advance {
     let rejected = recorded.steps.iter().any(is_rejected);
-    let mut turn =
-        Turn { graph, facts, now, commands: Vec::new(), wake_at: None, rejected, barred: true, asks: false };
+    let mut turn = Turn {
+        graph,
+        facts,
+        now,
+        commands: Vec::new(),
+        wake_at: None,
+        rejected,
+        barred: true,
+        asks: false,
+        shut: BTreeMap::new(),
+        found: BTreeMap::new(),
+    };
     let mut status = recorded.clone();
     turn.answer(graph, &mut status);
     turn.walk(graph, &mut status);
@@ -64,6 +76,10 @@ struct Turn<'a> {
     barred: bool,
     /// Whether one of its targets has come to such deletes.
     asks: bool,
+    /// Targets whose time windows are shut.
+    shut: BTreeMap<(String, Target), Problem>,
+    /// What steps found in this turn, for their outputs.
+    found: BTreeMap<String, serde_json::Value>,
 }
 
 fn is_rejected(step: &StepState) -> bool {
@@ -118,7 +134,11 @@ impl Turn<'_> {
                 self.gate(node, step);
             }
             // Over, it may still have targets that catch up.
-            if matches!(step.phase, StepPhase::Running | StepPhase::Succeeded) {
+            if let StepKind::Measure(measure) = &node.kind {
+                if step.phase == StepPhase::Running {
+                    self.measure(node, measure, step);
+                }
+            } else if matches!(step.phase, StepPhase::Running | StepPhase::Succeeded) {
                 self.act(node, step, &owed);
             }
             for state in &step.targets {
@@ -132,6 +152,9 @@ impl Turn<'_> {
 
     /// The step's turn has come: its plan first, then its gate or its targets.
     fn begin(&mut self, node: &Node, step: &mut StepState) {
+        if !self.may_begin(node, step) {
+            return;
+        }
         match self.facts.plans.get(&node.name) {
             None => self.commands.push(Command::Plan { step: node.name.clone() }),
             Some(Err(problem)) => {
@@ -151,7 +174,7 @@ impl Turn<'_> {
         step.reason.clear();
         step.message.clear();
         step.started_at = Some(self.now);
-        if matches!(node.kind, StepKind::Deploy(_)) {
+        if matches!(node.kind, StepKind::Deploy(_) | StepKind::Measure(_)) {
             step.deadline = self.now.checked_add(Rules::of(node, step).whole).ok();
         }
     }
@@ -226,6 +249,10 @@ impl Turn<'_> {
             (RunPhase::Executing, step.reason.clone(), message)
         } else if let Some(step) = status.steps.iter().find(|step| step.shut_gate().is_some()) {
             (RunPhase::Suspending, step.reason.clone(), step.message.clone())
+        } else if let Some(step) =
+            status.steps.iter().find(|step| step.phase == StepPhase::Pending && window::is_shut(step))
+        {
+            (RunPhase::Executing, step.reason.clone(), format!("step {}: {}", step.name, step.message))
         } else {
             let next =
                 graph.nodes.iter().zip(&status.steps).find(|(_, step)| step.phase == StepPhase::Pending);

@@ -4,6 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fleet_api::{Decision, Target, TargetRequest};
 
+use crate::measure::Reading;
+use crate::windows::Windows;
+
 /// Everything that [`crate::advance`] may take into account besides the recorded state and the time.
 #[derive(Debug, Default)]
 pub struct Facts {
@@ -32,12 +35,50 @@ pub struct Facts {
     /// Targets to which nothing may be sent for now, by step, and why: what is on its way ends, nothing new begins,
     /// and their time doesn't run until the entry is gone.
     pub held: BTreeMap<(String, Target), Problem>,
+    /// How measuring goes, by step.
+    pub checks: BTreeMap<String, CheckFact>,
+    /// When something may begin on the fleet, as far as it concerns this Application.
+    pub windows: Vec<FleetWindow>,
+    /// The step that a person lets begin outside its windows, and why.
+    pub window_override: Option<(String, String)>,
     /// A person asks to stop before the next target.
     pub suspend: bool,
     /// A person asks to end the run.
     pub terminate: bool,
     /// A newer revision waits to take over.
     pub superseded: bool,
+}
+
+/// How a measurement goes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CheckFact {
+    /// Which it is: the number of tries of the whole step that failed before, and of the measurement in this one, from
+    /// 1. What is known of another says nothing.
+    pub number: (u32, u32),
+    /// How it goes.
+    pub state: Check,
+}
+
+/// How a measurement goes.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Check {
+    /// It is under way; what is waited for, where that is known, and when to look again though nothing happens.
+    Running(Option<Problem>, Option<jiff::Timestamp>),
+    /// It was taken.
+    Taken(Reading),
+}
+
+/// When something may begin on the fleet.
+#[derive(Debug, Clone)]
+pub struct FleetWindow {
+    /// The object that says so.
+    pub name: String,
+    /// What it says of itself to whoever waits.
+    pub message: String,
+    /// When; or why that can't be read, and then nothing begins.
+    pub windows: Result<Windows, String>,
+    /// The clusters that it is about; none where it is about every step.
+    pub clusters: Option<BTreeSet<String>>,
 }
 
 /// A plan that was made.
@@ -185,6 +226,11 @@ pub enum Command {
         step: String,
         /// Where.
         target: Target,
+    },
+    /// Take a step's next measurement.
+    Check {
+        /// The step.
+        step: String,
     },
     /// Delete what the revision no longer has.
     Prune {

@@ -7,6 +7,7 @@ mod error;
 mod expression;
 mod flatten;
 mod link;
+pub mod measure;
 mod read;
 mod retry;
 mod suspend;
@@ -20,6 +21,8 @@ use fleet_api::{Step, StepState};
 use jiff::SignedDuration;
 
 use crate::Problem;
+use crate::windows::Windows;
+
 pub use approval::{ApprovalRule, OnDelete};
 
 pub use condition::Condition;
@@ -27,6 +30,7 @@ pub use deploy::DeployProperties;
 pub use error::WorkflowError;
 pub use expression::Expression;
 pub use flatten::{Written, flatten};
+pub use measure::MeasureProperties;
 pub use retry::{MOST_RETRIES, Retry};
 pub use suspend::SuspendProperties;
 pub use values::{Input, LONGEST_OUTPUT, MOST_OUTPUTS, Output};
@@ -35,7 +39,17 @@ pub use waves::{Amount, Canary, OnFailure, OnJoin, OnReturn, OnUnreachable, Orde
 /// How long a deploy step may take when it doesn't say so.
 pub const DEFAULT_TIMEOUT: SignedDuration = SignedDuration::from_mins(30);
 /// The step types that exist.
-pub const STEP_TYPES: [&str; 3] = ["deploy", "suspend", "step-group"];
+pub const STEP_TYPES: [&str; 9] = [
+    "deploy",
+    "suspend",
+    "step-group",
+    "check-metrics",
+    "request",
+    "webhook",
+    "notification",
+    "wait-for",
+    "depends-on-app",
+];
 /// How many steps a workflow may have, those of groups included.
 pub const MOST_STEPS: usize = 500;
 
@@ -61,6 +75,8 @@ pub struct Node {
     pub timeout: SignedDuration,
     /// Who has to approve, where it demands approvers.
     pub approval: Option<ApprovalRule>,
+    /// Times in which it, and each of its targets, may begin.
+    pub windows: Option<Windows>,
     /// How long a step that acts on nothing itself may wait, where it says so: a gate for somebody to open it, a group
     /// for its steps.
     pub waits_at_most: Option<SignedDuration>,
@@ -85,6 +101,8 @@ pub enum StepKind {
     Suspend(SuspendProperties),
     /// Holds other steps.
     Group,
+    /// Measures, asks or tells.
+    Measure(Box<MeasureProperties>),
 }
 
 impl StepKind {
@@ -94,6 +112,7 @@ impl StepKind {
             Self::Deploy(_) => "deploy",
             Self::Suspend(_) => "suspend",
             Self::Group => "step-group",
+            Self::Measure(measure) => measure.type_,
         }
     }
 
@@ -103,6 +122,7 @@ impl StepKind {
             Self::Deploy(deploy) => !deploy.auto,
             Self::Suspend(_) => true,
             Self::Group => false,
+            Self::Measure(_) => false,
         }
     }
 }
@@ -156,8 +176,8 @@ impl Graph {
         self.nodes.iter().find(|node| node.name == name)
     }
 
-    /// The deploy steps that an approval of this gate is about: a deploy step itself; for a suspend step those
-    /// that come after it up to the next gate.
+    /// The deploy steps that an approval of this gate is about: a deploy step itself; for any other those that come
+    /// after it up to the next gate.
     pub fn behind_gate(&self, name: &str) -> Vec<&str> {
         let Some(start) = self.nodes.iter().position(|node| node.name == name) else { return Vec::new() };
         let Some(gate) = self.nodes.get(start) else { return Vec::new() };

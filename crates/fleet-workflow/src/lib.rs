@@ -16,14 +16,18 @@ pub mod advance;
 pub mod duration;
 pub mod facts;
 pub mod graph;
+pub mod measure;
 pub mod order;
+pub mod windows;
 
 pub use advance::{Advance, advance};
 pub use duration::parse_duration;
 pub use facts::{
-    ApprovalFact, Authors, Command, Delivery, Facts, PlanFact, Problem, Prune, Sight, TargetFact,
+    ApprovalFact, Authors, Check, CheckFact, Command, Delivery, Facts, FleetWindow, PlanFact, Problem, Prune,
+    Sight, TargetFact,
 };
 pub use graph::{
-    ApprovalRule, DeployProperties, Graph, Node, OnDelete, StepKind, SuspendProperties, WorkflowError,
+    ApprovalRule, DeployProperties, Graph, MeasureProperties, Node, OnDelete, StepKind, SuspendProperties,
+    WorkflowError,
 };
 pub use order::{ClusterFact, OrderError, Placed, arrange};

@@ -9,11 +9,12 @@ use fleet_workflow::{Command, StepKind};
 use crate::context::Context;
 use crate::prune::Parting;
 use crate::walk::Walk;
-use crate::{deliver, prune};
+use crate::{deliver, measure, prune};
 
 pub(crate) fn carry_out(ctx: &Arc<Context>, walk: &Walk, command: Command) {
     match command {
         Command::Plan { .. } => {}
+        Command::Check { step } => measure::start(ctx, walk, &step),
         Command::Deliver { step, target } => send(ctx, walk, step, target),
         Command::Prune { step, target } => {
             let plans = walk.plans.get(&step).map(|(_, plans)| plans.plans.as_slice()).unwrap_or_default();

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use fleet_api::{ApprovalRecord, Gate, GateBefore, GateOutcome, RunStatus, StepPhase, StepState};
 
+use super::measure::inconclusive;
 use super::verdict::{self, Verdict, record};
 use super::{Turn, close};
 use crate::{ApprovalRule, Authors, Node, PlanFact, StepKind};
@@ -21,7 +22,7 @@ impl Turn<'_> {
     pub(super) fn shut_gate(&mut self, node: &Node, step: &mut StepState, plan: &PlanFact) {
         let duration = match &node.kind {
             StepKind::Suspend(suspend) => suspend.duration,
-            StepKind::Deploy(_) | StepKind::Group => None,
+            StepKind::Deploy(_) | StepKind::Group | StepKind::Measure(_) => None,
         };
         step.phase = StepPhase::Suspending;
         let gate = self.new_gate(node, GateBefore::Step, &plan.hash);
@@ -31,7 +32,7 @@ impl Turn<'_> {
         });
     }
 
-    fn new_gate(&self, node: &Node, before: GateBefore, plan_hash: &str) -> Gate {
+    pub(super) fn new_gate(&self, node: &Node, before: GateBefore, plan_hash: &str) -> Gate {
         let rule = self.rule(node);
         let expires = rule.and_then(|rule| rule.expires_after);
         Gate {
@@ -285,6 +286,7 @@ impl Turn<'_> {
             StepKind::Suspend(suspend) => {
                 suspend.message.as_ref().map_or_else(String::new, |m| format!("{m}; "))
             }
+            StepKind::Measure(_) => inconclusive(step).unwrap_or_default(),
             StepKind::Deploy(_) | StepKind::Group => String::new(),
         };
         let until = match (gate.opens_at, gate.expires_at) {
@@ -297,7 +299,10 @@ impl Turn<'_> {
             GateBefore::Deletes => "waits for approval of what it deletes",
         };
         let (reason, demands) = self.demands(node, gate);
-        step.reason = reason;
+        step.reason = match &node.kind {
+            StepKind::Measure(_) => "Inconclusive".to_owned(),
+            _ => reason,
+        };
         step.message = format!(
             "step {} {what}{until}: {demands}{said}{about}; look with: fleetctl plan {address}, go on with: fleetctl workflow resume {address}",
             node.name,

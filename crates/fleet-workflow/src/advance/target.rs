@@ -20,7 +20,8 @@ fn backoff(attempts: u32) -> SignedDuration {
 impl Turn<'_> {
     /// Why nothing may be sent to a target now.
     pub(super) fn hold(&self, step: &str, state: &TargetState) -> Option<&Problem> {
-        self.facts.held.get(&(step.to_owned(), state.target.clone()))
+        let place = (step.to_owned(), state.target.clone());
+        self.facts.held.get(&place).or_else(|| self.shut.get(&place))
     }
 
     /// Notes who is held since when; true where a hold ended.

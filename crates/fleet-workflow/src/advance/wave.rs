@@ -94,6 +94,7 @@ impl Canary {
 impl Turn<'_> {
     /// Takes the targets of a step on: all of them while it acts, those that catch up once it is over.
     pub(super) fn act(&mut self, node: &Node, step: &mut StepState, owed: &Owed) {
+        self.shut_targets(node, step);
         let rules = Rules::of(node, step);
         let over = step.phase.is_over();
         // The time that a person took is nobody's fault, and who was held has the whole time from now on.

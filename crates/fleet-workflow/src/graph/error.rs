@@ -96,6 +96,7 @@ impl WorkflowError {
                 "retry" => "InvalidRetry",
                 "inputs" => "InvalidInput",
                 "outputs" => "InvalidOutput",
+                "windows" => "InvalidWindow",
                 "subSteps" | "mode" => "InvalidStepGroup",
                 _ => "UnsupportedStepField",
             },

@@ -5,10 +5,12 @@ use serde::Deserialize;
 
 use super::condition::Condition;
 use super::flatten::{GROUP, Written};
+use super::measure::{MEASURE_TYPES, MeasureProperties};
 use super::retry::Retry;
 use super::values::Output;
 use super::{DEFAULT_TIMEOUT, DeployProperties, Node, StepKind, SuspendProperties, WorkflowError};
 use crate::parse_duration;
+use crate::windows::Windows;
 
 /// Reads properties; a mistake is told with the field that it is in.
 pub(super) fn read_properties<T: for<'de> Deserialize<'de>>(
@@ -18,7 +20,9 @@ pub(super) fn read_properties<T: for<'de> Deserialize<'de>>(
         let fields = properties.as_object().into_iter().flatten();
         let mut alone = fields.filter_map(|(name, value)| {
             let field = serde_json::json!({ name: value });
-            T::deserialize(&field).err().map(|error| format!("{name}: {error}"))
+            let error = T::deserialize(&field).err()?.to_string();
+            // Alone, a field lacks the others.
+            (!error.starts_with("missing field")).then(|| format!("{name}: {error}"))
         });
         alone.next().unwrap_or_else(|| whole.to_string())
     })
@@ -44,15 +48,23 @@ pub(super) fn read_step(written: &Written) -> Result<Node, WorkflowError> {
     let approval = match &kind {
         StepKind::Deploy(deploy) => deploy.approval.clone(),
         StepKind::Suspend(suspend) => suspend.approval.clone(),
-        StepKind::Group => None,
+        StepKind::Group | StepKind::Measure(_) => None,
     };
+    let time = match &kind {
+        StepKind::Measure(measure) => measure
+            .within(timeout)
+            .map_err(|message| WorkflowError::Timeout { step: step.name.clone(), message })?,
+        _ => timeout.unwrap_or(DEFAULT_TIMEOUT),
+    };
+    let windows = step.windows.as_ref().map(Windows::read).transpose().map_err(refuse("windows"))?;
     Ok(Node {
         name: step.name.clone(),
         kind,
         approval,
         after: Vec::new(),
         group: written.group,
-        timeout: timeout.unwrap_or(DEFAULT_TIMEOUT),
+        timeout: time,
+        windows,
         waits_at_most: timeout.filter(|_| waits),
         condition,
         retry: retry.unwrap_or_default(),
@@ -76,6 +88,9 @@ pub(super) fn read_kind(step: &Step) -> Result<StepKind, WorkflowError> {
             Some(field) => Err(invalid(format!("{field}: a step-group takes none"))),
             None => Ok(StepKind::Group),
         },
+        type_ if MEASURE_TYPES.contains(&type_) => {
+            Ok(StepKind::Measure(Box::new(MeasureProperties::read(type_, &properties).map_err(invalid)?)))
+        }
         _ => Err(WorkflowError::UnknownType { step: step.name.clone(), type_: step.type_.clone() }),
     }
 }

@@ -55,12 +55,12 @@ fn what_can_not_be_walked_is_refused_in_words() {
         (
             vec![step("a", "deplyo", json!({}), &[])],
             "UnknownStepType",
-            "step \"a\": there is no step type \"deplyo\" (did you mean \"deploy\"?); types are deploy, suspend, step-group",
+            "step \"a\": there is no step type \"deplyo\" (did you mean \"deploy\"?); types are deploy, suspend, step-group, check-metrics, request, webhook, notification, wait-for, depends-on-app",
         ),
         (
-            vec![step("a", "notification", json!({}), &[])],
+            vec![step("a", "apply-job", json!({}), &[])],
             "UnknownStepType",
-            "step \"a\": there is no step type \"notification\"; types are deploy, suspend, step-group",
+            "step \"a\": there is no step type \"apply-job\"; types are deploy, suspend, step-group, check-metrics, request, webhook, notification, wait-for, depends-on-app",
         ),
         (
             vec![step("a", "deploy", json!({ "auto": "no" }), &[])],

@@ -302,9 +302,10 @@ fn order_holds(world: &World, turned: &Advance) -> Result<(), TestCaseError> {
         let ended_early = matches!(turned.status.phase, RunPhase::Terminated | RunPhase::Superseded);
         prop_assert!(ready || !began || ended_early, "step {} began too early", node.name);
         let asked = turned.commands.iter().any(|command| match command {
-            Command::Plan { step } | Command::Deliver { step, .. } | Command::Prune { step, .. } => {
-                *step == node.name
-            }
+            Command::Plan { step }
+            | Command::Check { step }
+            | Command::Deliver { step, .. }
+            | Command::Prune { step, .. } => *step == node.name,
         });
         prop_assert!(ready || !asked, "commands for step {} come too early", node.name);
     }

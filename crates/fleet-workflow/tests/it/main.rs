@@ -5,6 +5,9 @@
 mod cases;
 mod graphs;
 mod laws;
+mod measures;
+mod shut;
 mod wave_laws;
 mod waves;
+mod windows;
 mod world;
