@@ -80,7 +80,10 @@ impl Fleet {
 
     /// Defaults for a controller.
     pub fn options(&self) -> Options {
-        Options { author: fleet_controller::AuthorSource::BuiltIn, ..Options::new(Arc::new(now)) }
+        let author = fleet_controller::AuthorSource::BuiltIn;
+        // Servers that steps ask are on this machine.
+        let addresses = fleet_controller::Addresses::Local;
+        Options { author, addresses, ..Options::new(Arc::new(now)) }
     }
 
     /// A client of a cluster; `hub` is the hub.

@@ -272,6 +272,8 @@ impl Embedded {
         if options.controller {
             let mut controlled = fleet_controller::Options::new(Arc::clone(&options.clock));
             controlled.progress_interval = options.progress_interval;
+            // What it runs beside is on this machine.
+            controlled.addresses = fleet_controller::Addresses::Local;
             controlled.author = fleet_controller::AuthorSource::BuiltIn;
             let (api, remote) = (api.clone(), RemoteOptions::new(Arc::clone(&options.clock)));
             parts.start("the controller", |stop| async move {
