@@ -1,6 +1,7 @@
 //! The evaluator: walks the syntax tree, counting.
 
 mod operators;
+mod outside;
 
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
@@ -16,6 +17,7 @@ use crate::error::CelErrorKind;
 use crate::functions;
 use crate::meter::{Fault, Meter, Outcome};
 use crate::value::{Dict, Key, List, Text, Val};
+use outside::Outside;
 
 /// One evaluation of one expression.
 pub(crate) struct Evaluator<'a> {
@@ -23,13 +25,20 @@ pub(crate) struct Evaluator<'a> {
     /// Loop variables and accumulators. An accumulator may hold an error: `all` and `exists` go on after
     /// one, since a later item may decide.
     locals: Vec<(&'a str, Outcome<Val<'a>>)>,
+    outside: Outside<'a>,
     pub(crate) meter: Meter,
     pub(crate) patterns: HashMap<String, Regex>,
 }
 
 impl<'a> Evaluator<'a> {
     pub(crate) fn new(variables: &'a [(&'a str, &'a Value)], max_cost: u64) -> Self {
-        Self { variables, locals: Vec::new(), meter: Meter::new(max_cost), patterns: HashMap::new() }
+        Self {
+            variables,
+            locals: Vec::new(),
+            outside: Outside::default(),
+            meter: Meter::new(max_cost),
+            patterns: HashMap::new(),
+        }
     }
 
     /// The recursion is bounded: `parse` refuses deep trees.
@@ -39,6 +48,9 @@ impl<'a> Evaluator<'a> {
             Expr::Literal(literal) => Ok(literal_value(literal)),
             Expr::Ident(name) => self.variable(name).map_err(|fault| fault.at(node.id)),
             Expr::Select(select) => {
+                if let Some(found) = self.outside_field(select) {
+                    return found.map_err(|fault| fault.at(node.id));
+                }
                 let operand = self.eval(&select.operand)?;
                 let result = if select.test {
                     has(&operand, &select.field)
@@ -62,6 +74,9 @@ impl<'a> Evaluator<'a> {
         }
         if let Some((_, value)) = self.variables.iter().find(|(known, _)| *known == name) {
             return Ok(Val::from_json(value));
+        }
+        if let Some(known) = self.outside.variable(name) {
+            return known;
         }
         if let Some(named) = functions::type_named(name) {
             return Ok(Val::Type(named));

@@ -11,6 +11,7 @@ mod strings;
 
 use cel::common::ast::{Expr, IdedExpr, operators as op};
 
+use crate::authority;
 use crate::eval::Evaluator;
 use crate::meter::{Fault, Outcome};
 use crate::value::Val;
@@ -148,7 +149,7 @@ pub(crate) fn check(name: &str, arguments: usize) -> Result<(), String> {
     if OPERATORS.contains(&name) {
         return Ok(());
     }
-    match TABLE.iter().find(|(known, ..)| *known == name) {
+    match TABLE.iter().chain(authority::TABLE).find(|(known, ..)| *known == name) {
         Some((_, least, most)) if (*least..=*most).contains(&arguments) => Ok(()),
         Some(_) => Err(format!("`{name}` doesn't take {arguments} arguments, its receiver counted")),
         None => {
@@ -170,6 +171,7 @@ pub(crate) fn check(name: &str, arguments: usize) -> Result<(), String> {
 
 /// Calls a function; `check` has seen to the number of arguments.
 pub(crate) fn call<'a>(name: &str, values: &[Val<'a>], evaluator: &mut Evaluator<'a>) -> Outcome<Val<'a>> {
+    let authorizer = evaluator.authorizer();
     let meter = &mut evaluator.meter;
     match values {
         [] => match name {
@@ -185,6 +187,7 @@ pub(crate) fn call<'a>(name: &str, values: &[Val<'a>], evaluator: &mut Evaluator
                 Val::List(list) => lists::call(name, list, rest, meter),
                 Val::Map(map) => maps::call(name, map, rest, meter),
                 Val::Quantity(value) => quantity::call(name, *value, rest),
+                Val::Asking(asking) => authority::call(name, asking, rest, meter, authorizer),
                 _ => None,
             };
             found
@@ -211,7 +214,7 @@ fn int(value: &Val<'_>, name: &str) -> Outcome<i64> {
 }
 
 /// An argument that must be text.
-fn text<'v>(value: &'v Val<'_>, name: &str) -> Outcome<&'v str> {
+pub(crate) fn text<'v>(value: &'v Val<'_>, name: &str) -> Outcome<&'v str> {
     match value {
         Val::String(text) => Ok(text),
         other => Err(Fault::new(format!("`{name}` needs a string here, but got {}", other.type_name()))),

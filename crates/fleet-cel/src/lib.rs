@@ -10,6 +10,7 @@
 //!    ▲                           ▲
 //!    │ `${…}`                    │ bounded, by text
 //!  Template (a JSON tree)     ProgramCache                      Limits: length, depth, cost, output
+//!                                                               Session: several programs, lazy variables, one budget
 //! ```
 //!
 //! # The language
@@ -33,14 +34,16 @@
 //! | sets | `sets.contains sets.equivalent sets.intersects` |
 //! | math | `math.least math.greatest math.abs math.ceil math.floor math.round math.sign` |
 //! | base64 | `base64.encode base64.decode` |
+//! | Kubernetes authorizer | `path group serviceAccount resource subresource namespace name fieldSelector labelSelector check allowed reason errored error`, in a [`Session`] that has one |
 //! | ours | `keys values merge toMap(keyField, valueField)`: what templates need to make maps |
 //!
-//! Not there: timestamps and durations, protobuf messages, IP, CIDR and URL types, `authorizer`.
+//! Not there: timestamps and durations, protobuf messages, IP, CIDR and URL types.
 //!
 //! # Templates
 //!
 //! See [`Template`] for the rules of `${…}`, `${?…}` and `$${`.
 
+mod authority;
 mod cache;
 mod error;
 mod eval;
@@ -49,12 +52,15 @@ mod limits;
 mod meter;
 mod parse;
 mod program;
+mod session;
 mod survey;
 mod template;
 mod value;
 
+pub use authority::{Authorizer, CHECK_COST, Decision, Question};
 pub use cache::ProgramCache;
 pub use error::{CelError, CelErrorKind, TemplateError};
 pub use limits::Limits;
 pub use program::Program;
+pub use session::Session;
 pub use template::Template;

@@ -22,8 +22,17 @@ fn parser(limits: &Limits) -> PrattParser {
         .enable_ident_escape_syntax(true)
 }
 
-/// The syntax tree of `source` and the names it reads from outside.
-pub(crate) fn parse(source: &str, limits: &Limits) -> Result<(IdedExpr, BTreeSet<String>), CelError> {
+/// What an expression reads from outside.
+#[derive(Debug, Default)]
+pub(crate) struct Names {
+    /// The variables.
+    pub(crate) free: BTreeSet<String>,
+    /// Their fields, as far as they are written out: `variables.x`.
+    pub(crate) fields: BTreeSet<(String, String)>,
+}
+
+/// The syntax tree of `source`, how deep it is, and the names it reads from outside.
+pub(crate) fn parse(source: &str, limits: &Limits) -> Result<(IdedExpr, usize, Names), CelError> {
     let refuse = |kind, message: String, span| Err(CelError::new(kind, message, span, source).clamp());
     if source.len() > limits.max_length {
         let message =
@@ -57,15 +66,16 @@ pub(crate) fn parse(source: &str, limits: &Limits) -> Result<(IdedExpr, BTreeSet
         }
     };
     let allowed = usize::from(limits.max_depth) * CHAIN_FACTOR;
-    if depth(&tree) > allowed {
+    let deep = depth(&tree);
+    if deep > allowed {
         let message = format!("the expression is nested or chained deeper than {allowed}");
         return refuse(CelErrorKind::Limit, message, 0..source.len());
     }
-    let mut check = Check { free: BTreeSet::new(), bound: Vec::new() };
+    let mut check = Check { names: Names::default(), bound: Vec::new() };
     let checked = check.visit(&tree);
-    let free = check.free;
+    let names = check.names;
     match checked {
-        Ok(()) => Ok((tree, free)),
+        Ok(()) => Ok((tree, deep, names)),
         Err((node, message)) => {
             let span = span_of(source, node, limits);
             refuse(CelErrorKind::Syntax, message, span)
@@ -143,7 +153,7 @@ fn depth(tree: &IdedExpr) -> usize {
 }
 
 struct Check<'t> {
-    free: BTreeSet<String>,
+    names: Names,
     bound: Vec<&'t str>,
 }
 
@@ -157,7 +167,7 @@ impl<'t> Check<'t> {
             Expr::Ident(name) => {
                 let name = name.trim_start_matches('.');
                 if !self.bound.contains(&name) && functions::type_named(name).is_none() {
-                    self.free.insert(name.to_owned());
+                    self.names.free.insert(name.to_owned());
                 }
             }
             Expr::Call(call) => {
@@ -186,7 +196,14 @@ impl<'t> Check<'t> {
                 self.bound.truncate(before);
                 return Ok(());
             }
-            Expr::Literal(_) | Expr::List(_) | Expr::Map(_) | Expr::Select(_) => {}
+            Expr::Select(select) => {
+                if let Expr::Ident(name) = &select.operand.expr
+                    && !self.bound.contains(&name.as_str())
+                {
+                    self.names.fields.insert((name.clone(), select.field.clone()));
+                }
+            }
+            Expr::Literal(_) | Expr::List(_) | Expr::Map(_) => {}
         }
         children(node).into_iter().try_for_each(|child| self.visit(child))
     }

@@ -1,6 +1,5 @@
 //! A compiled expression.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use cel::common::ast::IdedExpr;
@@ -10,7 +9,7 @@ use crate::error::{CelError, CelErrorKind};
 use crate::eval::Evaluator;
 use crate::limits::Limits;
 use crate::meter::Fault;
-use crate::parse;
+use crate::parse::{self, Names};
 use crate::value::Val;
 
 /// A CEL expression that has been parsed and checked; cheap to evaluate many times, from any thread.
@@ -18,14 +17,15 @@ pub struct Program {
     source: String,
     limits: Limits,
     tree: IdedExpr,
-    variables: BTreeSet<String>,
+    depth: usize,
+    names: Names,
 }
 
 impl Program {
     /// Parses `source`. Refuses what is too long, too deep, no expression, or calls an unknown function.
     pub fn compile(source: &str, limits: &Limits) -> Result<Self, CelError> {
-        let (tree, variables) = parse::parse(source, limits)?;
-        Ok(Self { source: source.to_owned(), limits: *limits, tree, variables })
+        let (tree, depth, names) = parse::parse(source, limits)?;
+        Ok(Self { source: source.to_owned(), limits: *limits, tree, depth, names })
     }
 
     pub(crate) fn tree(&self) -> &IdedExpr {
@@ -40,7 +40,26 @@ impl Program {
 
     /// The variables that an evaluation must bring, sorted.
     pub fn variables(&self) -> impl Iterator<Item = &str> {
-        self.variables.iter().map(String::as_str)
+        self.names.free.iter().map(String::as_str)
+    }
+
+    /// The fields of a variable that the expression names (`x` of `variables.x`), sorted.
+    pub fn fields_of<'p>(&'p self, variable: &'p str) -> impl Iterator<Item = &'p str> {
+        self.names.fields.iter().filter(move |(of, _)| of == variable).map(|(_, field)| field.as_str())
+    }
+
+    /// The limits it was compiled within.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    pub(crate) fn tree(&self) -> &IdedExpr {
+        &self.tree
+    }
+
+    /// How deep its tree is.
+    pub(crate) fn depth(&self) -> usize {
+        self.depth
     }
 
     /// The value of the expression, with `variables` in sight; the first of a name counts.
@@ -67,8 +86,14 @@ impl Program {
     /// As [`Program::evaluate`], for an expression that must be true or false.
     pub fn evaluate_bool(&self, variables: &[(&str, &Value)]) -> Result<bool, CelError> {
         let mut evaluator = Evaluator::new(variables, self.limits.max_cost);
-        match evaluator.eval(&self.tree).map_err(|fault| self.explain(fault))? {
-            Val::Bool(answer) => Ok(answer),
+        let value = evaluator.eval(&self.tree).map_err(|fault| self.explain(fault))?;
+        self.truth(&value)
+    }
+
+    /// A result that must be true or false.
+    pub(crate) fn truth(&self, value: &Val<'_>) -> Result<bool, CelError> {
+        match value {
+            Val::Bool(answer) => Ok(*answer),
             other => {
                 let message = format!("must be true or false, but is {}", other.type_name());
                 Err(self.explain(Fault::new(message)))
@@ -76,7 +101,7 @@ impl Program {
         }
     }
 
-    fn explain(&self, fault: Fault) -> CelError {
+    pub(crate) fn explain(&self, fault: Fault) -> CelError {
         // A limit is about the whole; for the rest the place matters.
         let span = match fault.kind {
             CelErrorKind::Limit => 0..self.source.len(),

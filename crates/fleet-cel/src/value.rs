@@ -8,6 +8,7 @@ use std::rc::Rc;
 use fleet_json::Quantity;
 use serde_json::{Map, Number, Value};
 
+use crate::authority::Asking;
 use crate::meter::{Fault, Meter, Outcome};
 
 /// Deeper values are refused rather than walked; serde_json itself stops at 128.
@@ -165,6 +166,8 @@ pub(crate) enum Val<'a> {
     Optional(Option<Rc<Val<'a>>>),
     Quantity(Quantity),
     Type(&'static str),
+    /// A question to an authorizer, or its answer.
+    Asking(Rc<Asking>),
 }
 
 impl<'a> Val<'a> {
@@ -213,6 +216,7 @@ impl<'a> Val<'a> {
             Val::Optional(_) => "optional_type",
             Val::Quantity(_) => "quantity",
             Val::Type(_) => "type",
+            Val::Asking(asking) => asking.type_name(),
         }
     }
 
@@ -230,7 +234,7 @@ impl<'a> Val<'a> {
             Val::Map(map) => map.len() == 0,
             Val::Optional(inner) => inner.is_none(),
             Val::Quantity(q) => q.is_zero(),
-            Val::Type(_) => false,
+            Val::Type(_) | Val::Asking(_) => false,
         }
     }
 
@@ -338,7 +342,7 @@ impl<'a> Val<'a> {
                 Value::String(crate::functions::base64::encode(&bytes))
             }
             Val::Optional(Some(inner)) => inner.as_ref().clone().json_within(left, depth + 1)?,
-            Val::Quantity(_) | Val::Type(_) => {
+            Val::Quantity(_) | Val::Type(_) | Val::Asking(_) => {
                 return Err(Fault::new(format!(
                     "the result is a {}, which JSON doesn't have; wrap it in string()",
                     self.type_name()
