@@ -36,6 +36,8 @@ pub(crate) struct Cluster {
     pub(crate) definitions: Mutex<KnownDefinitions>,
     /// What Services have taken; read when the first is created.
     pub(crate) addresses: Mutex<Option<Taken>>,
+    /// The admission policies in force.
+    pub(crate) policies: crate::policy::Known,
 }
 
 impl Cluster {
@@ -47,6 +49,7 @@ impl Cluster {
             life: watch::Sender::new(Life::Reachable),
             definitions: Mutex::default(),
             addresses: Mutex::default(),
+            policies: crate::policy::Known::default(),
         }
     }
 

@@ -3,7 +3,8 @@
 //! ```text
 //!  request ─► dispatch ─► verbs ─────────────► Store (bytes in, bytes out)
 //!               │           │  admission: defaults, rules, namespaces, addresses
-//!               │           │  ownership: managedFields, server-side apply
+//!               │           │  policy: rules of the cluster's own, in CEL
+//!               │           │  ownership: managedFields, server-side apply; author: who changed it
 //!               ├─► subresource: status, scale, eviction, reviews
 //!               └─► discovery, openapi
 //!                           ▲
@@ -24,6 +25,7 @@
 
 mod admission;
 mod authentication;
+mod author;
 mod authorization;
 mod bootstrap;
 mod cluster;
@@ -40,6 +42,7 @@ mod object;
 mod openapi;
 mod ownership;
 pub mod pki;
+mod policy;
 mod protobuf;
 mod random;
 mod registry;
@@ -55,6 +58,7 @@ mod verbs;
 mod view;
 
 pub use authentication::{KeyError, TokenKey};
+pub use author::{AuthorStamp, Authored, AuthoredKinds};
 pub use cluster::ClusterProfile;
 pub use encode::Body;
 pub use identity::Identity;

@@ -164,6 +164,40 @@ impl Authority {
         Self::generate(None, now)
     }
 
+    /// An authority that is kept elsewhere, as its certificate and its key.
+    ///
+    /// # Errors
+    /// [`PkiError::Tls`] where they aren't an authority of ours; [`PkiError::Issue`].
+    pub fn from_pem(certificate_pem: &str, key_pem: &str, now: Timestamp) -> Result<Self, PkiError> {
+        let refused = |why: &str| PkiError::Tls(rustls::Error::General(why.to_owned()));
+        let key = KeyPair::from_pem(key_pem).map_err(|_| refused("this isn't a private key in PEM form"))?;
+        let der = certificate::der_of(certificate_pem);
+        let certificate = der.ok_or_else(|| refused("this isn't a certificate in PEM form"))?;
+        let facts = certificate::facts_of(&certificate).ok_or_else(|| refused("this isn't a certificate"))?;
+        if facts.public_key != key.public_key_raw() || facts.common_name.as_deref() != Some(COMMON_NAME) {
+            return Err(refused("certificate and key aren't those of one authority of ours"));
+        }
+        let mut authority =
+            Self { directory: None, key, certificate_pem: certificate_pem.to_owned(), certificate };
+        if facts.not_after < seconds(now) + RENEW_DAYS * 86_400 {
+            // Same name, same key: what it has signed stays valid.
+            (authority.certificate_pem, authority.certificate) = self_signed(&authority.key, now)?;
+        }
+        Ok(authority)
+    }
+
+    /// The authority's private key in PEM form. Never log it.
+    pub fn key_pem(&self) -> String {
+        self.key.serialize_pem()
+    }
+
+    /// Whether a certificate of this authority serves these names, and lasts.
+    pub fn serves(&self, kept: &KeyedCertificate, names: &[String], now: Timestamp) -> bool {
+        kept.belongs_together()
+            && certificate::der_of(&kept.certificate_pem)
+                .is_some_and(|der| self.server_lasts(&der, names, now))
+    }
+
     fn generate(directory: Option<PathBuf>, now: Timestamp) -> Result<Self, PkiError> {
         let key = KeyPair::generate().map_err(|error| issue(COMMON_NAME, &error))?;
         let (certificate_pem, certificate) = self_signed(&key, now)?;

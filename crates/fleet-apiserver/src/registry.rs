@@ -250,6 +250,23 @@ impl Registry {
             .find(|row| row.gvk.kind == kind)
     }
 
+    /// The other versions in which a kind is served, those in other groups included.
+    pub(crate) fn versions_of<'r>(&'r self, kind: &'r Kind) -> impl Iterator<Item = Arc<Kind>> + 'r {
+        let kinds = self.all_groups().flat_map(|rows| &rows.versions).flat_map(|version| &version.kinds);
+        let same =
+            kinds.filter(|row| row.store_name == kind.store_name && row.api_version != kind.api_version);
+        same.cloned()
+    }
+
+    /// A kind by group, version and kind.
+    pub(crate) fn by_version_and_kind(&self, group: &str, version: &str, kind: &str) -> Option<&Arc<Kind>> {
+        let groups = self.all_groups().filter(|rows| rows.name == group);
+        groups
+            .filter_map(|rows| rows.version(version))
+            .flat_map(|rows| &rows.kinds)
+            .find(|row| row.gvk.kind == kind)
+    }
+
     fn all_groups(&self) -> impl Iterator<Item = &GroupRows> {
         self.base.iter().flat_map(|base| base.groups.iter()).chain(self.groups.iter())
     }

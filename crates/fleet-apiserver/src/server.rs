@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use parking_lot::RwLock;
 
 use crate::authentication::{KeyError, TokenKey};
+use crate::author::AuthorStamp;
 use crate::authorization::Rights;
 use crate::cluster::{Cluster, ClusterProfile, Life};
 use crate::crd::Definitions;
@@ -41,6 +42,8 @@ pub struct Options {
     pub token_key: Option<TokenKey>,
     /// The PEM certificate of the authority that clusters show in their `kube-root-ca.crt`; empty for none.
     pub certificate_authority: String,
+    /// How who changes what is recorded; `None` where it isn't.
+    pub author: Option<AuthorStamp>,
 }
 
 /// Why a cluster can't be made or removed.

@@ -22,17 +22,8 @@ fn parser(limits: &Limits) -> PrattParser {
         .enable_ident_escape_syntax(true)
 }
 
-/// What an expression reads from outside.
-#[derive(Debug, Default)]
-pub(crate) struct Names {
-    /// The variables.
-    pub(crate) free: BTreeSet<String>,
-    /// Their fields, as far as they are written out: `variables.x`.
-    pub(crate) fields: BTreeSet<(String, String)>,
-}
-
 /// The syntax tree of `source`, how deep it is, and the names it reads from outside.
-pub(crate) fn parse(source: &str, limits: &Limits) -> Result<(IdedExpr, usize, Names), CelError> {
+pub(crate) fn parse(source: &str, limits: &Limits) -> Result<(IdedExpr, usize, BTreeSet<String>), CelError> {
     let refuse = |kind, message: String, span| Err(CelError::new(kind, message, span, source).clamp());
     if source.len() > limits.max_length {
         let message =
@@ -71,11 +62,11 @@ pub(crate) fn parse(source: &str, limits: &Limits) -> Result<(IdedExpr, usize, N
         let message = format!("the expression is nested or chained deeper than {allowed}");
         return refuse(CelErrorKind::Limit, message, 0..source.len());
     }
-    let mut check = Check { names: Names::default(), bound: Vec::new() };
+    let mut check = Check { free: BTreeSet::new(), bound: Vec::new() };
     let checked = check.visit(&tree);
-    let names = check.names;
+    let free = check.free;
     match checked {
-        Ok(()) => Ok((tree, deep, names)),
+        Ok(()) => Ok((tree, deep, free)),
         Err((node, message)) => {
             let span = span_of(source, node, limits);
             refuse(CelErrorKind::Syntax, message, span)
@@ -153,7 +144,7 @@ fn depth(tree: &IdedExpr) -> usize {
 }
 
 struct Check<'t> {
-    names: Names,
+    free: BTreeSet<String>,
     bound: Vec<&'t str>,
 }
 
@@ -167,7 +158,7 @@ impl<'t> Check<'t> {
             Expr::Ident(name) => {
                 let name = name.trim_start_matches('.');
                 if !self.bound.contains(&name) && functions::type_named(name).is_none() {
-                    self.names.free.insert(name.to_owned());
+                    self.free.insert(name.to_owned());
                 }
             }
             Expr::Call(call) => {
@@ -196,14 +187,7 @@ impl<'t> Check<'t> {
                 self.bound.truncate(before);
                 return Ok(());
             }
-            Expr::Select(select) => {
-                if let Expr::Ident(name) = &select.operand.expr
-                    && !self.bound.contains(&name.as_str())
-                {
-                    self.names.fields.insert((name.clone(), select.field.clone()));
-                }
-            }
-            Expr::Literal(_) | Expr::List(_) | Expr::Map(_) => {}
+            Expr::Literal(_) | Expr::List(_) | Expr::Map(_) | Expr::Select(_) => {}
         }
         children(node).into_iter().try_for_each(|child| self.visit(child))
     }

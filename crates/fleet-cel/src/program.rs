@@ -1,5 +1,6 @@
 //! A compiled expression.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use cel::common::ast::IdedExpr;
@@ -9,7 +10,7 @@ use crate::error::{CelError, CelErrorKind};
 use crate::eval::Evaluator;
 use crate::limits::Limits;
 use crate::meter::Fault;
-use crate::parse::{self, Names};
+use crate::parse;
 use crate::value::Val;
 
 /// A CEL expression that has been parsed and checked; cheap to evaluate many times, from any thread.
@@ -18,14 +19,14 @@ pub struct Program {
     limits: Limits,
     tree: IdedExpr,
     depth: usize,
-    names: Names,
+    variables: BTreeSet<String>,
 }
 
 impl Program {
     /// Parses `source`. Refuses what is too long, too deep, no expression, or calls an unknown function.
     pub fn compile(source: &str, limits: &Limits) -> Result<Self, CelError> {
-        let (tree, depth, names) = parse::parse(source, limits)?;
-        Ok(Self { source: source.to_owned(), limits: *limits, tree, depth, names })
+        let (tree, depth, variables) = parse::parse(source, limits)?;
+        Ok(Self { source: source.to_owned(), limits: *limits, tree, depth, variables })
     }
 
     pub(crate) fn tree(&self) -> &IdedExpr {
@@ -40,21 +41,12 @@ impl Program {
 
     /// The variables that an evaluation must bring, sorted.
     pub fn variables(&self) -> impl Iterator<Item = &str> {
-        self.names.free.iter().map(String::as_str)
-    }
-
-    /// The fields of a variable that the expression names (`x` of `variables.x`), sorted.
-    pub fn fields_of<'p>(&'p self, variable: &'p str) -> impl Iterator<Item = &'p str> {
-        self.names.fields.iter().filter(move |(of, _)| of == variable).map(|(_, field)| field.as_str())
+        self.variables.iter().map(String::as_str)
     }
 
     /// The limits it was compiled within.
     pub(crate) fn limits(&self) -> &Limits {
         &self.limits
-    }
-
-    pub(crate) fn tree(&self) -> &IdedExpr {
-        &self.tree
     }
 
     /// How deep its tree is.

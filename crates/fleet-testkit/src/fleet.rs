@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use fleet_api::{Application, Approval, ApprovalSpec, Run};
-use fleet_apiserver::ApiServer;
+use fleet_apiserver::{ApiServer, Identity};
 use fleet_controller::Options;
 use fleetctl::embedded::{Embedded, EmbeddedOptions, MemberSpec};
 use futures::StreamExt as _;
@@ -89,6 +89,12 @@ impl Fleet {
     /// A client of a cluster; `hub` is the hub.
     pub fn client(&self, cluster: &str) -> Client {
         self.embedded.client(cluster)
+    }
+
+    /// A client of the hub that calls as somebody.
+    pub fn client_of(&self, user: &str, groups: &[&str]) -> Client {
+        let identity = Identity::new(user, groups.iter().map(|group| (*group).to_owned()));
+        self.embedded.client_as(ApiServer::HUB, identity)
     }
 
     /// Applies a manifest as kubectl would with `--server-side`.
@@ -230,7 +236,7 @@ impl Fleet {
             ..ApprovalSpec::default()
         };
         let name = format!("{}-{}-{}", run.name_any(), step.name, spec.plan_hash);
-        let api: Api<Approval> = Api::namespaced(self.client(ApiServer::HUB), "demo");
+        let api: Api<Approval> = Api::namespaced(self.client_of("tester", &[Identity::MASTERS]), "demo");
         Ok(api.create(&PostParams::default(), &Approval::new(&name, spec)).await?)
     }
 

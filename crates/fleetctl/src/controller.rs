@@ -1,5 +1,6 @@
 //! `fleetctl controller`: the controller alone, for a hub elsewhere.
 
+pub mod authors;
 mod endpoints;
 
 use std::net::SocketAddr;

@@ -10,6 +10,7 @@
 //! Every task is owned: [`Embedded::shutdown`] ends them in order, and [`Embedded::failure`] tells of one that
 //! ended by itself.
 
+mod authors;
 mod fleet;
 mod handler;
 mod install;
@@ -223,6 +224,7 @@ impl Embedded {
                 certificate_authority: authority
                     .as_ref()
                     .map_or_else(String::new, |a| a.certificate_pem().to_owned()),
+                author: Some(authors::stamp()),
             },
         );
         let mut parts = Parts::default();
@@ -249,6 +251,7 @@ impl Embedded {
         api.create_cluster(ApiServer::HUB, ClusterProfile { workloads: false }).await?;
         let hub = in_process(api, ApiServer::HUB);
         install::definitions(&hub).await?;
+        install::policies(&hub).await?;
         let fleet = Fleet::new(api.clone(), hub.clone(), Arc::clone(&options.clock));
         fleet.open(&options.members, &options.first_members).await?;
         let server = api.clone();

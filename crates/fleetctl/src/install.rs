@@ -22,6 +22,7 @@ use crate::environment::Environment;
 use crate::exit::{Failure, Outcome};
 pub(crate) use definitions::apply as definitions;
 use manifests::Manifests;
+pub(crate) use manifests::rights::policies as admission_policies;
 
 /// Installs or upgrades.
 ///

@@ -362,6 +362,7 @@ async fn the_api_server_answers_behind_the_listener() {
         version: String::new(),
         token_key: None,
         certificate_authority: String::new(),
+        author: None,
     };
     let api = ApiServer::new(fleet_store::Store::memory(fleet_store::Options::default()), options);
     for cluster in ["hub", "m1"] {

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::dispatch::Call;
 use crate::encode::{Body, json};
 use crate::object::ObjectExt;
+use crate::policy::{self, Review};
 use crate::request::body;
 use crate::status::ApiError;
 use crate::verbs::delete::{DeleteOptions, delete_named};
@@ -46,6 +47,7 @@ pub(crate) async fn evict(call: &mut Call<'_>) -> Result<Response<Body>, ApiErro
     let decoded = body::decode(&call.body, body::syntax(&call.headers)?)?;
     let options = decoded.value.get("deleteOptions").filter(|options| !options.is_null());
     let options = options.map(DeleteOptions::read).transpose()?.unwrap_or_default();
+    judge(call, &decoded.value, ("policy/v1", "Eviction"))?;
     delete_named(call, &options).await?;
     Ok(json(
         201,
@@ -73,6 +75,7 @@ pub(crate) async fn bind(call: &mut Call<'_>) -> Result<Response<Body>, ApiError
         let why = format!("pod {} is already assigned to node {other:?}", call.path.name);
         return Err(ApiError::conflict("", "pods/binding", &call.path.name, &why));
     }
+    judge(call, &decoded.value, ("v1", "Binding"))?;
     let mut new = old.clone();
     if let Some(spec) = new.get_mut("spec").and_then(Value::as_object_mut) {
         spec.insert("nodeName".into(), json!(node));
@@ -83,6 +86,12 @@ pub(crate) async fn bind(call: &mut Call<'_>) -> Result<Response<Body>, ApiError
         201,
         &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}),
     ))
+}
+
+/// Asks the cluster's policies about what is written beside a Pod.
+fn judge(call: &mut Call<'_>, object: &Value, form: (&str, &str)) -> Result<(), ApiError> {
+    let name = call.path.name.clone();
+    policy::admit(call, &Review { form: Some(form), name: &name, ..Review::create(object) })
 }
 
 /// The condition that says that a node was found.

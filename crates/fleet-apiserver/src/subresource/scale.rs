@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::dispatch::Call;
 use crate::encode::{Body, json};
 use crate::object::ObjectExt;
+use crate::policy::{self, Review};
 use crate::registry::Kind;
 use crate::request::Form;
 use crate::request::body::{self, BodySyntax};
@@ -100,6 +101,11 @@ async fn write(call: &mut Call<'_>, entry: &Entry, old: &Value, scale: &Value) -
             })?
         }
     };
+    let before = scale_of(call, old)?;
+    let mut after = before.clone();
+    set(&mut after, "/spec/replicas", json!(replicas));
+    let form = Some(("autoscaling/v1", "Scale"));
+    policy::admit(call, &Review { form, ..Review::update(&before, &after) })?;
     let mut new = old.clone();
     set(&mut new, &places(&call.kind).wanted, json!(replicas));
     let bytes = commit_change(call, entry, old, new, "scale", Owners::Recorded).await?;

@@ -35,6 +35,7 @@ impl World {
             version: String::new(),
             token_key: None,
             certificate_authority: "the authority".into(),
+            author: None,
         };
         let server = ApiServer::new(Store::memory(limits), options);
         for cluster in ["hub", "m1"] {

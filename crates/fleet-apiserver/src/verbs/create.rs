@@ -9,9 +9,11 @@ use serde_json::Value;
 use super::get::key;
 use super::write::{self, check_place, own, prepare_new, read_object, stored_kind};
 use crate::admission;
+use crate::author;
 use crate::dispatch::Call;
 use crate::encode::{Body, json_bytes};
 use crate::object::ObjectExt;
+use crate::policy::{self, Review};
 use crate::status::{ApiError, Cause};
 use crate::subresource::{pod, review};
 use crate::view::View;
@@ -49,12 +51,15 @@ pub(crate) async fn create_object(
     if !settled {
         object.take_meta("managedFields");
     }
+    author::restore(call, None, &mut object);
     prepare_new(call, &kind, &mut object)?;
     match owners {
         Some(owners) => object.set_meta("managedFields", owners),
         None if settled => {}
         None => own(call, &kind, "", None, &mut object)?,
     }
+    author::stamp(call, None, &mut object);
+    policy::admit(call, &Review::create(&object))?;
     let view = View::of(call);
     let cluster = Arc::clone(&call.one_cluster()?.name);
     if call.query.dry_run()? {

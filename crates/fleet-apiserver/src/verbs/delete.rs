@@ -14,6 +14,7 @@ use crate::admission;
 use crate::dispatch::Call;
 use crate::encode::{Body, json, json_bytes, to_bytes};
 use crate::object::{Gapped, ObjectExt, time};
+use crate::policy::{self, Review};
 use crate::selection::Selection;
 use crate::status::{ApiError, success};
 use crate::view::View;
@@ -64,6 +65,7 @@ pub(crate) async fn delete_entry(
     let old: Value = serde_json::from_slice(&entry.value).map_err(ApiError::internal)?;
     options.check(call, entry, &old)?;
     admission::on_delete(call, &old)?;
+    policy::admit(call, &Review::delete(&old))?;
     let dry_run = call.query.dry_run()?;
     let mut new = old.clone();
     propagate(&mut new, options.propagation);

@@ -9,10 +9,12 @@ use serde_json::Value;
 use std::sync::Arc;
 
 use crate::admission;
+use crate::author;
 use crate::convert;
 use crate::dispatch::Call;
 use crate::object::{Gapped, ObjectExt, time};
 use crate::ownership::{self, Writer};
+use crate::policy::{self, Review};
 use crate::registry::Kind;
 use crate::request::body;
 use crate::status::ApiError;
@@ -269,11 +271,19 @@ pub(crate) async fn commit_change(
 ) -> Result<Bytes, ApiError> {
     let kind = stored_kind(call);
     prepare_changed(call, &kind, old, &mut new, subresource)?;
+    author::restore(call, Some(old), &mut new);
+    // The Scale or Binding that was written has been judged; this is what follows from it.
+    let judged = matches!(subresource, "scale" | "binding");
     if owners == Owners::Recorded {
         if same_content(old, &new) && subresource.is_empty() && !brings_owners(old, &new) {
+            policy::admit(call, &Review::update(old, &new))?;
             return Ok(old_entry.value.clone());
         }
         own(call, &kind, subresource, Some(old), &mut new)?;
+    }
+    author::stamp(call, Some(old), &mut new);
+    if !judged {
+        policy::admit(call, &Review::update(old, &new))?;
     }
     if same(old, &new) {
         return Ok(old_entry.value.clone());

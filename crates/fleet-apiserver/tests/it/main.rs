@@ -9,10 +9,12 @@
 )]
 
 mod apply;
+mod authors;
 mod basics;
 mod custom;
 mod documents;
 mod paging;
+mod policies;
 mod runtime;
 mod support;
 mod tokens;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use bytes::Bytes;
-use fleet_apiserver::{ApiServer, ClusterProfile, Identity, Options};
+use fleet_apiserver::{ApiServer, AuthorStamp, ClusterProfile, Identity, Options};
 use fleet_store::Store;
 use http::{Method, Request};
 use http_body_util::{BodyExt, Full};
@@ -35,6 +35,10 @@ pub(crate) async fn server() -> ApiServer {
 }
 
 pub(crate) async fn server_over(store: Store) -> ApiServer {
+    server_with(store, None).await
+}
+
+pub(crate) async fn server_with(store: Store, author: Option<AuthorStamp>) -> ApiServer {
     // A second passes with every look at the clock, from a fixed start.
     let seconds = AtomicI64::new(1_770_000_000);
     let clock =
@@ -45,6 +49,7 @@ pub(crate) async fn server_over(store: Store) -> ApiServer {
         version: String::new(),
         token_key: None,
         certificate_authority: String::new(),
+        author,
     };
     let server = ApiServer::new(store, options);
     server.create_cluster(HUB, ClusterProfile { workloads: false }).await.unwrap();
@@ -69,6 +74,19 @@ pub(crate) fn request(
     request.body(Full::from(body.to_owned())).unwrap()
 }
 
+/// One request to the hub with a whole answer, as somebody.
+pub(crate) async fn ask_as(
+    server: &ApiServer,
+    identity: Identity,
+    method: Method,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Answer {
+    let request = request(method, path, headers, body);
+    whole(server.handle(HUB, identity, request).await).await
+}
+
 /// One request with a whole answer, as an administrator.
 pub(crate) async fn ask(
     server: &ApiServer,
@@ -79,7 +97,10 @@ pub(crate) async fn ask(
     body: &str,
 ) -> Answer {
     let request = request(method, path, headers, body);
-    let response = server.handle(cluster, Identity::admin("test"), request).await;
+    whole(server.handle(cluster, Identity::admin("test"), request).await).await
+}
+
+async fn whole(response: http::Response<fleet_apiserver::Body>) -> Answer {
     let (parts, body) = response.into_parts();
     let bytes = body.collect().await.unwrap().to_bytes();
     Answer {

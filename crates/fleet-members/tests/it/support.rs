@@ -212,6 +212,7 @@ pub(crate) fn api_server() -> ApiServer {
         version: String::new(),
         token_key: None,
         certificate_authority: String::new(),
+        author: None,
     };
     ApiServer::new(Store::memory(fleet_store::Options::default()), options)
 }

@@ -34,7 +34,7 @@ async fn approval(fleet: &Fleet, run: &str, step: &str, hash: &str) -> anyhow::R
         ..ApprovalSpec::default()
     };
     let name = format!("{run}-{step}-{hash}");
-    let api: Api<Approval> = Api::namespaced(fleet.client("hub"), "demo");
+    let api: Api<Approval> = Api::namespaced(fleet.client_of("tester", &["system:masters"]), "demo");
     Ok(api.create(&PostParams::default(), &Approval::new(&name, spec)).await?.name_any())
 }
 

@@ -2,12 +2,15 @@
 
 use fleet_api::crds;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
+use kube::core::GroupVersionKind;
 use serde_json::Value;
 
 use super::EmbeddedError;
 use crate::exit::said;
 
+/// The group of admission policies.
+const GROUP: &str = "admissionregistration.k8s.io";
 /// Under which name the program applies what it needs itself.
 pub(crate) const MANAGER: &str = "fleetctl";
 
@@ -23,6 +26,24 @@ pub(crate) async fn definitions(hub: &kube::Client) -> Result<(), EmbeddedError>
         let name = definition.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
         let patch = Patch::Apply(definition);
         api.patch(name, &params, &patch).await.map_err(|error| failed(name, said(&error)))
+    });
+    futures::future::try_join_all(applied).await.map(|_| ())
+}
+
+/// Applies the admission policies that the chart installs elsewhere: who approved is proved, and records are the
+/// controller's. Where somebody took one away or weakened it, it is there again.
+pub(super) async fn policies(hub: &kube::Client) -> Result<(), EmbeddedError> {
+    let failed = |what: &str, cause: String| EmbeddedError::Install { what: what.to_owned(), cause };
+    let all = crate::install::admission_policies(&[super::CONTROLLER_USER.to_owned()]);
+    let all = all.map_err(|error| failed("the admission policies", error))?;
+    let params = PatchParams::apply(MANAGER).force();
+    let applied = all.iter().map(async |policy| {
+        let text = |at: &str| policy.pointer(at).and_then(Value::as_str).unwrap_or_default();
+        let (kind, name) = (text("/kind"), text("/metadata/name"));
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(GROUP, "v1", kind));
+        let api: Api<DynamicObject> = Api::all_with(hub.clone(), &resource);
+        let applied = api.patch(name, &params, &Patch::Apply(policy)).await;
+        applied.map_err(|error| failed(&format!("{kind} {name}"), said(&error)))
     });
     futures::future::try_join_all(applied).await.map(|_| ())
 }

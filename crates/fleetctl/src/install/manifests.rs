@@ -1,6 +1,6 @@
 //! Everything that is installed, as objects. The chart renders the same; `tests/real` compares the two.
 
-mod rights;
+pub(super) mod rights;
 mod workload;
 
 use serde_json::{Map, Value, json};

@@ -78,6 +78,7 @@ impl World {
             version: String::new(),
             token_key: None,
             certificate_authority: String::new(),
+            author: None,
         };
         let server = ApiServer::new(Store::memory(limits), options);
         for cluster in ["hub", "member"] {

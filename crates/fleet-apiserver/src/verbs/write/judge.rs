@@ -19,6 +19,7 @@ pub(crate) fn judge_new(_call: &Call<'_>, kind: &Kind, object: &Value) -> Result
     if kind.custom.is_none() {
         causes.extend(by_code(behaviour::validate_create(kind.group(), kind.kind(), object)));
         causes.extend(crate::crd::check(kind, None, object));
+        causes.extend(crate::policy::check(kind, None, object));
     }
     verdict(kind, object, causes)
 }
@@ -39,6 +40,7 @@ pub(crate) fn judge_changed(
     if kind.custom.is_none() && subresource != "status" {
         causes.extend(by_code(behaviour::validate_update(kind.group(), kind.kind(), old, new)));
         causes.extend(crate::crd::check(kind, Some(old), new));
+        causes.extend(crate::policy::check(kind, Some(old), new));
     }
     verdict(kind, new, causes)
 }

@@ -32,9 +32,7 @@ impl House<'_> {
             objects.extend(self.labelled(documents(file!("files/people.yaml"))?));
         }
         if values.policies.install {
-            let accounts = serde_json::to_string(&self.controllers()).map_err(|error| error.to_string())?;
-            let text = file!("files/policies.yaml").replace("CONTROLLERS", &accounts);
-            objects.extend(self.labelled(documents(&text)?));
+            objects.extend(self.labelled(policies(&self.controllers())?));
         }
         Ok(())
     }
@@ -96,6 +94,12 @@ impl House<'_> {
         }
         objects
     }
+}
+
+/// The admission policies and their bindings, where these users are the controller.
+pub(crate) fn policies(controllers: &[String]) -> Result<Vec<Value>, String> {
+    let users = serde_json::to_string(controllers).map_err(|error| error.to_string())?;
+    documents(&file!("files/policies.yaml").replace("CONTROLLERS", &users))
 }
 
 fn rules_of_secrets() -> Result<Vec<Value>, String> {

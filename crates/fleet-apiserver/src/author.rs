@@ -1,0 +1,122 @@
+//! Who last changed what an object says, written on it by the server.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use crate::dispatch::Call;
+use crate::object::ObjectExt;
+
+/// What of an object is somebody's to have said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Authored {
+    /// Nothing: no author is kept.
+    Nothing,
+    /// Everything but metadata and status, and the annotations of these names.
+    Content(&'static [&'static str]),
+    /// Labels and annotations, too.
+    Everything,
+}
+
+/// Says what of a kind, by group and plural, is somebody's to have said.
+pub type AuthoredKinds = Arc<dyn Fn(&str, &str) -> Authored + Send + Sync>;
+
+/// How authors are recorded: one annotation, which only the server writes.
+#[derive(Clone)]
+pub struct AuthorStamp {
+    /// The cluster whose objects have authors.
+    pub cluster: String,
+    /// The annotation.
+    pub annotation: String,
+    /// Which kinds.
+    pub kinds: AuthoredKinds,
+}
+
+impl fmt::Debug for AuthorStamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthorStamp")
+            .field("cluster", &self.cluster)
+            .field("annotation", &self.annotation)
+            .finish_non_exhaustive()
+    }
+}
+
+impl AuthorStamp {
+    fn covers(&self, call: &Call<'_>) -> Authored {
+        match call.cluster {
+            Some(cluster) if *cluster.name == *self.cluster => {
+                (self.kinds)(call.kind.group(), &call.kind.plural)
+            }
+            _ => Authored::Nothing,
+        }
+    }
+
+    /// Whether two states of an object say the same.
+    fn same(&self, authored: Authored, old: &Value, new: &Value) -> bool {
+        let content = |object: &'_ Value| -> Map<String, Value> {
+            let fields = object.as_object().cloned().unwrap_or_default();
+            fields.into_iter().filter(|(name, _)| !matches!(name.as_str(), "metadata" | "status")).collect()
+        };
+        if content(old) != content(new) {
+            return false;
+        }
+        let annotation =
+            |object: &Value, name: &str| object.meta("annotations").and_then(|all| all.get(name)).cloned();
+        match authored {
+            Authored::Nothing => true,
+            Authored::Content(names) => {
+                names.iter().all(|name| annotation(old, name) == annotation(new, name))
+            }
+            Authored::Everything => {
+                let annotations = |object: &Value| {
+                    let mut all =
+                        object.meta("annotations").and_then(Value::as_object).cloned().unwrap_or_default();
+                    all.remove(&self.annotation);
+                    all
+                };
+                old.meta("labels") == new.meta("labels") && annotations(old) == annotations(new)
+            }
+        }
+    }
+}
+
+/// Takes back what the client wrote as the author.
+pub(crate) fn restore(call: &Call<'_>, old: Option<&Value>, new: &mut Value) {
+    let Some(stamp) = call.server.options.author.as_ref() else { return };
+    if stamp.covers(call) != Authored::Nothing {
+        let before = old.and_then(|old| old.meta("annotations")?.get(&stamp.annotation)).cloned();
+        write(new, &stamp.annotation, before);
+    }
+}
+
+/// Puts the author on a new object, or on one that says something else now. It comes after the owners of fields are
+/// recorded: nobody owns it, so nobody's apply takes it away.
+pub(crate) fn stamp(call: &Call<'_>, old: Option<&Value>, new: &mut Value) {
+    let Some(stamp) = call.server.options.author.as_ref() else { return };
+    let authored = stamp.covers(call);
+    let changed = || old.is_none_or(|old| !stamp.same(authored, old, new));
+    if authored != Authored::Nothing && changed() {
+        write(new, &stamp.annotation, Some(Value::String(call.identity.user.clone())));
+    }
+}
+
+fn write(object: &mut Value, name: &str, author: Option<Value>) {
+    let Some(metadata) = object.meta_mut() else { return };
+    let given = metadata.get_mut("annotations").and_then(Value::as_object_mut);
+    match (author, given) {
+        (Some(author), Some(annotations)) => {
+            annotations.insert(name.to_owned(), author);
+        }
+        (Some(author), None) => {
+            metadata.insert("annotations".to_owned(), Map::from_iter([(name.to_owned(), author)]).into());
+        }
+        (None, Some(annotations)) => {
+            annotations.remove(name);
+            if annotations.is_empty() {
+                metadata.remove("annotations");
+            }
+        }
+        (None, None) => {}
+    }
+}

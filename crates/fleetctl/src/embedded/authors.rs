@@ -1,0 +1,41 @@
+//! Who changed what on the hub: which kinds have an author there.
+
+use std::sync::Arc;
+
+use fleet_api::names;
+use fleet_apiserver::{ApiServer, AuthorStamp, Authored};
+
+/// What the hub records of authors.
+pub(super) fn stamp() -> AuthorStamp {
+    AuthorStamp {
+        cluster: ApiServer::HUB.to_owned(),
+        annotation: names::AUTHOR.to_owned(),
+        kinds: Arc::new(authored),
+    }
+}
+
+/// What of a kind somebody has said. Everything that an Application may refer to is somebody's; what the control plane
+/// and the cluster write themselves is nobody's.
+fn authored(group: &str, plural: &str) -> Authored {
+    match (group, plural) {
+        ("core.oam.dev", "applications" | "policies" | "workflows") => {
+            Authored::Content(&[names::SERVICE_ACCOUNT])
+        }
+        (
+            "core.oam.dev"
+            | "fleetctl.dev"
+            | "cluster.open-cluster-management.io"
+            | "admissionregistration.k8s.io"
+            | "apiregistration.k8s.io"
+            | "authentication.k8s.io"
+            | "authorization.k8s.io"
+            | "coordination.k8s.io"
+            | "discovery.k8s.io"
+            | "events.k8s.io"
+            | "metrics.k8s.io",
+            _,
+        )
+        | ("", "events" | "nodes" | "endpoints" | "bindings" | "componentstatuses") => Authored::Nothing,
+        _ => Authored::Everything,
+    }
+}
