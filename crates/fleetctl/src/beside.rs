@@ -133,6 +133,10 @@ async fn webhooks(client: &kube::Client) -> Result<Vec<String>, kube::Error> {
         }
     }
     for configuration in mutating.list(&params).await? {
+        // Ours records who changes what.
+        if configuration.name_any() == fleet_controller::AUTHORS_WEBHOOK {
+            continue;
+        }
         let hooks = configuration.webhooks.iter().flatten();
         if hooks.flat_map(|hook| hook.rules.iter().flatten()).any(|rule| is_ours(rule.api_groups.as_deref()))
         {

@@ -6,7 +6,7 @@ mod endpoints;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use fleet_controller::{Controller, LeaseOptions, OnDrift, Options};
+use fleet_controller::{AuthorSource, Controller, LeaseOptions, OnDrift, Options};
 use fleet_members::{Remote, RemoteOptions};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -32,6 +32,12 @@ pub async fn run(environment: &Environment, global: &Global, arguments: &Control
         Some(address) => Some(listen(environment, address).await?),
         None => None,
     };
+    let webhook = match arguments.tell.webhook_listen {
+        Some(address) => Some(TcpListener::bind(address).await.map_err(|error| {
+            Failure::failed(format!("--webhook-listen {address}: {error}; choose another address or port"))
+        })?),
+        None => None,
+    };
     let cluster = hub(environment, global).await?;
     let shown = if cluster.in_pod {
         cluster.server.clone()
@@ -43,18 +49,31 @@ pub async fn run(environment: &Environment, global: &Global, arguments: &Control
         beside::refuse(&others, &cluster.context)?;
     }
     let version = cluster.ask("the hub's version", cluster.client.apiserver_version()).await;
-    if version.is_ok_and(|version| version.git_version.contains("+fleetctl")) {
+    let embedded = version.is_ok_and(|version| version.git_version.contains("+fleetctl"));
+    if embedded {
         environment.streams.note(
             "this hub is an embedded one: where `fleetctl local` runs it, a controller runs in it already, and two undo each other's work",
         );
     }
     let lease_namespace = lease_namespace(&cluster, &arguments.replicas);
     let hub = cluster.client.clone();
-    let options = options(environment, arguments, &lease_namespace);
+    let mut options = options(environment, arguments, &lease_namespace);
+    if embedded {
+        options.author = AuthorSource::BuiltIn;
+    }
     let (stop, mut endpoints) = (CancellationToken::new(), JoinSet::new());
     if let Some(listener) = listener {
         let sources = Sources::new(options.metrics.clone(), options.health.clone(), hub.clone());
         endpoints.spawn(serve(listener, sources, stop.child_token()));
+    }
+    if let Some(listener) = webhook {
+        let webhook = authors::Webhook::new(hub.clone(), &lease_namespace, Arc::clone(&environment.clock));
+        let answering = webhook.serve(listener, stop.child_token());
+        endpoints.spawn(async move {
+            if let Err(why) = answering.await {
+                tracing::error!(why, "the webhook that records authors doesn't answer");
+            }
+        });
     }
     if arguments.install_crds {
         crate::embedded::install_definitions(&hub)

@@ -6,6 +6,7 @@
     reason = "helpers of tests, outside of test functions"
 )]
 
+mod authors;
 mod bad_input;
 mod components;
 mod crash;

@@ -103,6 +103,10 @@ pub struct TellArgs {
     /// Serve /metrics, /healthz and /readyz here, over plain HTTP; else nowhere. Port 0 takes a free one
     #[arg(long, env = "FLEETCTL_LISTEN", value_name = "ADDRESS:PORT", value_parser = address)]
     pub listen: Option<SocketAddr>,
+    /// Answer the API server here, over TLS, where it asks who changes Applications; else nobody's name is recorded.
+    /// The certificate is made and renewed by itself
+    #[arg(long, env = "FLEETCTL_WEBHOOK_LISTEN", value_name = "ADDRESS:PORT", value_parser = address)]
+    pub webhook_listen: Option<SocketAddr>,
     /// Send traces to the collector at this base URL, over OTLP; else nowhere
     #[cfg(feature = "otlp")]
     #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL", value_parser = collector)]

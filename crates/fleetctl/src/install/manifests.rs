@@ -24,7 +24,9 @@ pub(super) const CONTROLLER: &str = "fleetctl-controller";
 pub(super) const MANAGED_CLUSTERS: &str = "managedclusters.cluster.open-cluster-management.io";
 /// The kinds of what is installed besides definitions, in the order in which they are taken away: what runs first,
 /// its rights last.
-pub(super) const KINDS: [(&str, &str); 13] = [
+pub(super) const KINDS: [(&str, &str); 14] = [
+    // Without a controller that answers, it would refuse what people still do.
+    ("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration"),
     ("apps/v1", "Deployment"),
     ("policy/v1", "PodDisruptionBudget"),
     ("networking.k8s.io/v1", "NetworkPolicy"),
@@ -80,7 +82,7 @@ pub(super) fn make(values: &Values, namespace: &str, others_clusters: bool) -> R
         },
     })];
     house.rights(&mut objects)?;
-    house.workload(&mut objects);
+    house.workload(&mut objects)?;
     if values.dashboard.enabled {
         objects.push(house.dashboard());
     }

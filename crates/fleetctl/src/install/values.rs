@@ -36,6 +36,7 @@ values! {
         rbac: Rbac,
         service_account: ServiceAccount,
         policies: Installed,
+        webhook: Webhook,
         resources: Value,
         node_selector: Strings,
         tolerations: Vec<Value>,
@@ -75,6 +76,7 @@ values! {
     Rbac { create: bool, people: bool, extra_rules: Vec<Value> }
     ServiceAccount { create: bool, name: String, annotations: Strings }
     Installed { install: bool }
+    Webhook { enabled: bool, port: u16, url: String, timeout_seconds: u32 }
     Enabled { enabled: bool }
     NetworkPolicy { enabled: bool, api_server_ports: Vec<u16>, extra_egress: Vec<Value> }
     Metrics { address: String, port: u16, service: Service, service_monitor: ServiceMonitor }
@@ -152,6 +154,13 @@ impl Values {
             ("replicas", (1..=50).contains(&self.replicas), "1 to 50"),
             ("terminationGracePeriodSeconds", self.termination_grace_period_seconds >= 20, "20 or more"),
             ("metrics.port", self.metrics.port >= 1024, "1024 or more"),
+            ("webhook.port", self.webhook.port >= 1024, "1024 or more"),
+            ("webhook.timeoutSeconds", (1..=30).contains(&self.webhook.timeout_seconds), "1 to 30"),
+            (
+                "webhook.url",
+                self.webhook.url.is_empty() || self.webhook.url.starts_with("https://"),
+                "an https:// address, or nothing",
+            ),
             ("uninstallHook.timeoutSeconds", self.uninstall_hook.timeout_seconds >= 30, "30 or more"),
             (
                 "networkPolicy.apiServerPorts",
@@ -198,6 +207,9 @@ impl Values {
             format!("--listen={}:{}", self.metrics.address, self.metrics.port),
             format!("--credentials-namespace={}", namespaces.join(",")),
         ];
+        if self.webhook.enabled {
+            all.push(format!("--webhook-listen={}:{}", self.metrics.address, self.webhook.port));
+        }
         if !settings.watch_namespaces.is_empty() {
             all.push(format!("--watch-namespaces={}", settings.watch_namespaces.join(",")));
         }

@@ -56,6 +56,9 @@ impl House<'_> {
                 "verbs": ["get", "list", "watch"],
             }));
         }
+        if self.values.webhook.enabled {
+            rules.extend(self::rules(file!("files/webhook-rules.yaml"))?);
+        }
         rules.extend(self.values.rbac.extra_rules.iter().cloned());
         Ok(rules)
     }
@@ -72,8 +75,11 @@ impl House<'_> {
             self.object(RBAC, kind, role, json!({ "roleRef": role_ref, "subjects": subjects }))
         };
         objects.push(binding("ClusterRoleBinding", "ClusterRole", CONTROLLER));
-        let own = (self.namespace, CONTROLLER, rules(file!("files/controller-namespace-rules.yaml"))?);
-        let mut roles = vec![own];
+        let mut own = rules(file!("files/controller-namespace-rules.yaml"))?;
+        if self.values.webhook.enabled {
+            own.extend(rules(file!("files/webhook-namespace-rules.yaml"))?);
+        }
+        let mut roles = vec![(self.namespace, CONTROLLER, own)];
         for namespace in self.credentials_namespaces() {
             roles.push((namespace, "fleetctl-credentials", rules(file!("files/credentials-rules.yaml"))?));
         }

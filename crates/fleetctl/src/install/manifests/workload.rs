@@ -6,10 +6,13 @@ use super::{CONTROLLER, House};
 use crate::install::values::Values;
 
 impl House<'_> {
-    pub(super) fn workload(&self, objects: &mut Vec<Value>) {
+    pub(super) fn workload(&self, objects: &mut Vec<Value>) -> Result<(), String> {
         let values = self.values;
+        if values.webhook.enabled {
+            objects.push(self.webhook()?);
+        }
         if !values.controller.enabled {
-            return;
+            return Ok(());
         }
         objects.push(self.deployment());
         if values.pod_disruption_budget.enabled && values.replicas > 1 {
@@ -30,6 +33,46 @@ impl House<'_> {
         if monitored {
             objects.push(self.service_monitor());
         }
+        if values.webhook.enabled {
+            objects.push(self.webhook_service());
+        }
+        Ok(())
+    }
+
+    /// What makes the API server ask who changes what.
+    fn webhook(&self) -> Result<Value, String> {
+        let wanted = &self.values.webhook;
+        let documents = super::documents(super::file!("files/webhook.yaml"))?;
+        let mut object = documents.into_iter().next().ok_or("files/webhook.yaml is empty")?;
+        let asked = if wanted.url.is_empty() {
+            json!({ "service": {
+                "name": WEBHOOK, "namespace": self.namespace, "path": "/authors", "port": 443,
+            }})
+        } else {
+            json!({ "url": wanted.url })
+        };
+        if let Some(hook) = object.pointer_mut("/webhooks/0").and_then(Value::as_object_mut) {
+            hook.insert("timeoutSeconds".to_owned(), json!(wanted.timeout_seconds));
+            hook.insert("clientConfig".to_owned(), asked);
+        }
+        if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.insert("labels".to_owned(), Value::Object(self.labels()));
+        }
+        Ok(object)
+    }
+
+    fn webhook_service(&self) -> Value {
+        let spec = json!({
+            "selector": selector(),
+            "ports": [{ "name": "webhook", "port": 443, "targetPort": "webhook", "protocol": "TCP" }],
+        });
+        let object = self.object("v1", "Service", WEBHOOK, json!({ "spec": spec }));
+        let mut object = self.within(self.namespace, object);
+        if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+            let component = [(COMPONENT.to_owned(), json!("webhook"))];
+            metadata.insert("labels".to_owned(), self.labels_and(component));
+        }
+        object
     }
 
     /// The Grafana dashboard, which stands beside the controller or without it.
@@ -124,12 +167,18 @@ impl House<'_> {
         if let Some(alive) = alive.as_object_mut() {
             alive.insert("failureThreshold".to_owned(), json!(6));
         }
+        let port =
+            |name: &str, number: u16| json!({ "name": name, "containerPort": number, "protocol": "TCP" });
+        let mut ports = vec![port("metrics", values.metrics.port)];
+        if values.webhook.enabled {
+            ports.push(port("webhook", values.webhook.port));
+        }
         let mut container = json!({
             "name": "controller",
             "image": image(values),
             "imagePullPolicy": values.image.pull_policy,
             "args": values.arguments(self.namespace),
-            "ports": [{ "name": "metrics", "containerPort": values.metrics.port, "protocol": "TCP" }],
+            "ports": ports,
             "livenessProbe": alive,
             "readinessProbe": probe("/readyz", 5, 3),
             "resources": values.resources,
@@ -154,10 +203,14 @@ impl House<'_> {
         let names = json!([{ "port": 53, "protocol": "UDP" }, { "port": 53, "protocol": "TCP" }]);
         let mut egress = vec![json!({ "ports": names }), json!({ "ports": servers })];
         egress.extend(wanted.extra_egress.iter().cloned());
+        let mut open = vec![tcp(json!("metrics"))];
+        if self.values.webhook.enabled {
+            open.push(tcp(json!("webhook")));
+        }
         let spec = json!({
             "podSelector": { "matchLabels": selector() },
             "policyTypes": ["Ingress", "Egress"],
-            "ingress": [{ "ports": [tcp(json!("metrics"))] }],
+            "ingress": [{ "ports": open }],
             "egress": egress,
         });
         self.here("networking.k8s.io/v1", "NetworkPolicy", json!({ "spec": spec }))
@@ -195,6 +248,8 @@ impl House<'_> {
     }
 }
 
+/// The Service that the API server asks.
+const WEBHOOK: &str = "fleetctl-webhook";
 const DASHBOARD: &str = super::file!("dashboards/fleetctl.json");
 const COMPONENT: &str = "app.kubernetes.io/component";
 
