@@ -34,6 +34,7 @@ impl World {
                 version: String::new(),
                 token_key: None,
                 certificate_authority: String::new(),
+                author: None,
             },
         );
         for cluster in [HUB, MEMBER] {

@@ -200,7 +200,10 @@ mod tests {
             ("/matchConditions/0/expression", json!("request.userInfo.username != 'eve'")),
             ("/rules/0/resources", json!(["applications", "workflows"])),
             ("/rules/0/operations", json!(["CREATE"])),
-            ("/clientConfig", json!({"service": {"name": "fleetctl-webhook", "namespace": "fleetctl-system"}})),
+            (
+                "/clientConfig",
+                json!({"service": {"name": "fleetctl-webhook", "namespace": "fleetctl-system"}}),
+            ),
         ];
         for (place, value) in weakenings {
             let record = judged(|hook| *hook.pointer_mut(place).unwrap() = value);

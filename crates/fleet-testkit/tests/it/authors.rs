@@ -48,19 +48,24 @@ async fn a_run_says_who_wrote_what_it_delivers() -> anyhow::Result<()> {
     apply_as(&fleet, "ada", &policy).await?;
     let mut web = app(&[CONFIG], &["m1"]);
     web["spec"]["policies"] = json!([]);
-    web["spec"]["workflow"] = json!({"steps": [{"name": "go", "type": "deploy", "properties": {"policies": ["there"]}}]});
+    web["spec"]["workflow"] =
+        json!({"steps": [{"name": "go", "type": "deploy", "properties": {"policies": ["there"]}}]});
     apply_as(&fleet, "bob", &web).await?;
     let app = fleet.wait_run("web", 1, "running").await?;
     let run = fleet.run_of(&app).await?;
     assert_eq!(run.spec.author.as_deref(), Some("bob"));
-    assert_eq!((run.spec.authors.as_slice(), run.spec.unattributed.len()), (&["ada", "bob", "eve"].map(String::from)[..], 0));
+    assert_eq!(
+        (run.spec.authors.as_slice(), run.spec.unattributed.len()),
+        (&["ada", "bob", "eve"].map(String::from)[..], 0)
+    );
 
     // The author stays on the hub.
     let there = fleet.get("m1", "v1", "ConfigMap", "settings").await?.unwrap_or_default();
     assert!(!there.to_string().contains(names::AUTHOR), "{there}");
 
     // Another author of the same content starts nothing; the next run names the new one.
-    let note = json!({"metadata": {"annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{}"}}});
+    let note =
+        json!({"metadata": {"annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{}"}}});
     fleet.merge("hub", "v1", "ConfigMap", "settings", &note).await?;
     let policies: Api<Policy> = Api::namespaced(fleet.client("hub"), "demo");
     let author = policies.get("there").await?.annotations().get(names::AUTHOR).cloned();
@@ -71,7 +76,7 @@ async fn a_run_says_who_wrote_what_it_delivers() -> anyhow::Result<()> {
     assert_eq!(run.spec.authors, ["ada", "bob", "mia"]);
     let runs: Api<Run> = Api::namespaced(fleet.client("hub"), "demo");
     assert_eq!(runs.list(&Default::default()).await?.items.len(), 2);
-    engine.stop().await;
+    engine.stop().await?;
     fleet.stop().await;
     Ok(())
 }
@@ -80,9 +85,7 @@ async fn a_run_says_who_wrote_what_it_delivers() -> anyhow::Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn forged_approvals_are_refused() -> anyhow::Result<()> {
     let fleet = Fleet::start(&[]).await?;
-    let role = |name: &str, rules: Value| {
-        json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": name}, "rules": rules})
-    };
+    let role = |name: &str, rules: Value| json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": name}, "rules": rules});
     let write = json!({"apiGroups": ["fleetctl.dev"], "resources": ["approvals", "runs"], "verbs": ["create", "patch", "update", "get"]});
     let approve = json!({"apiGroups": ["core.oam.dev"], "resources": ["applications"], "resourceNames": ["web"], "verbs": ["approve"]});
     fleet.apply("hub", &role("writer", json!([write.clone()]))).await?;
@@ -107,10 +110,25 @@ async fn forged_approvals_are_refused() -> anyhow::Result<()> {
         ("ann", &["ops"], approval("a2", "web", "ann", &["ops", "system:authenticated"]), ""),
         ("ann", &[], approval("a3", "web", "bob", &[]), "nobody approves in the name of another"),
         ("ann", &[], approval("a4", "web", "", &[]), "spec.approver is ''"),
-        ("ann", &["ops"], approval("a5", "web", "ann", &["ops", "security"]), "a group that the user who asks isn't in"),
-        ("ann", &[], approval("a6", "other", "ann", &[]), "ann may not approve Application other in namespace demo"),
+        (
+            "ann",
+            &["ops"],
+            approval("a5", "web", "ann", &["ops", "security"]),
+            "a group that the user who asks isn't in",
+        ),
+        (
+            "ann",
+            &[],
+            approval("a6", "other", "ann", &[]),
+            "ann may not approve Application other in namespace demo",
+        ),
         ("wendy", &[], approval("a7", "web", "wendy", &[]), "wendy may not approve Application web"),
-        ("fleetctl-controller", MASTERS, approval("a8", "web", "fleetctl-controller", &[]), "approves nothing itself"),
+        (
+            "fleetctl-controller",
+            MASTERS,
+            approval("a8", "web", "fleetctl-controller", &[]),
+            "approves nothing itself",
+        ),
         ("root", MASTERS, approval("a9", "web", "root", &["system:masters"]), ""),
     ];
     for (user, groups, manifest, told) in cases {
@@ -120,7 +138,10 @@ async fn forged_approvals_are_refused() -> anyhow::Result<()> {
             (Ok(_), "") => {}
             (Err(error), told) if !told.is_empty() => {
                 let told_is = said(&error);
-                assert!(told_is.contains(told) && told_is.contains("approvals.fleetctl.dev"), "{user} {manifest}: {told_is}");
+                assert!(
+                    told_is.contains(told) && told_is.contains("approvals.fleetctl.dev"),
+                    "{user} {manifest}: {told_is}"
+                );
             }
             (other, told) => panic!("{user} {manifest}: {other:?}, but expected {told:?}"),
         }
@@ -135,7 +156,10 @@ async fn forged_approvals_are_refused() -> anyhow::Result<()> {
         "application": "web", "applicationUid": "u", "revision": "v", "number": 1, "cause": "Created",
     }}))?;
     let refused = runs.create(&PostParams::default(), &run).await.unwrap_err();
-    assert!(said(&refused).contains("runs are the controller's records; ann may not write them"), "{refused}");
+    assert!(
+        said(&refused).contains("runs are the controller's records; ann may not write them"),
+        "{refused}"
+    );
     // Dry runs are judged as well.
     let dry = PostParams { dry_run: true, ..PostParams::default() };
     let forged = serde_json::from_value(approval("d", "web", "bob", &[]))?;
