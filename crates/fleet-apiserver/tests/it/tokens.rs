@@ -256,6 +256,7 @@ async fn a_kept_key_keeps_tokens() {
             version: String::new(),
             token_key: Some(key),
             certificate_authority: String::new(),
+            author: None,
         };
         ApiServer::new(store, options)
     };
