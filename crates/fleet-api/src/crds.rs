@@ -4,9 +4,9 @@ use kube::CustomResourceExt as _;
 use serde_json::{Value, json};
 
 use crate::{
-    Application, ApplicationRevision, Approval, ClusterAccessPolicy, ComponentDefinition, DriftHold,
-    ManagedCluster, Policy, PolicyDefinition, ResourceTracker, RolloutWindow, Run, TraitDefinition, Workflow,
-    WorkflowStepDefinition,
+    Application, ApplicationRevision, Approval, AuditLog, ClusterAccessPolicy, ComponentDefinition,
+    DriftHold, ManagedCluster, Policy, PolicyDefinition, ResourceTracker, RolloutWindow, Run,
+    TraitDefinition, Workflow, WorkflowStepDefinition,
 };
 
 /// Every CustomResourceDefinition, in the order of installation.
@@ -27,6 +27,7 @@ pub fn all() -> Result<Vec<Value>, serde_json::Error> {
         serde_json::to_value(ManagedCluster::crd())?,
         serde_json::to_value(Run::crd())?,
         serde_json::to_value(Approval::crd())?,
+        serde_json::to_value(AuditLog::crd())?,
         serde_json::to_value(DriftHold::crd())?,
         serde_json::to_value(ClusterAccessPolicy::crd())?,
         serde_json::to_value(RolloutWindow::crd())?,
@@ -89,7 +90,7 @@ mod tests {
     #[test]
     fn every_kind_has_a_crd_with_one_stored_version() {
         let crds = all().unwrap();
-        assert_eq!(crds.len(), 15);
+        assert_eq!(crds.len(), 16);
         for crd in crds {
             let name = crd.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
             assert_eq!(crd.pointer("/spec/versions/0/storage"), Some(&json!(true)), "{name}");

@@ -10,6 +10,7 @@
 //!   ▲
 //!  Approval              one recorded decision on one plan
 //!
+//!  AuditLog              what happened and who decided, one chain per Application
 //!  ResourceTracker       inventory: what an Application owns on each target
 //!  ManagedCluster        a member of the fleet
 //!  ClusterAccessPolicy   which namespaces may deliver to which members
@@ -27,6 +28,7 @@
 pub mod application;
 pub mod application_revision;
 pub mod approval;
+pub mod audit_log;
 pub mod cluster_access_policy;
 pub mod conditions;
 pub mod crds;
@@ -54,6 +56,7 @@ pub use application::{
 };
 pub use application_revision::{ApplicationRevision, ApplicationRevisionSpec, RevisionContent, StepContent};
 pub use approval::{Approval, ApprovalSpec, Decision};
+pub use audit_log::{AuditEntry, AuditHead, AuditLog, AuditLogSpec, ChainError, HeadSignature, verify_chain};
 pub use cluster_access_policy::{AccessMode, ClusterAccessPolicy, ClusterAccessPolicySpec, Selection};
 pub use conditions::Condition;
 pub use definitions::{ComponentDefinition, PolicyDefinition, TraitDefinition, WorkflowStepDefinition};

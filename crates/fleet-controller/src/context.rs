@@ -67,6 +67,8 @@ pub struct Options {
     pub author: AuthorSource,
     /// Which addresses steps may send to.
     pub addresses: Addresses,
+    /// Signs the end of records, where it is given.
+    pub audit_signer: Option<Arc<crate::audit::Signer>>,
     /// What is counted.
     pub metrics: Metrics,
     /// Whether it is alive and ready.
@@ -93,6 +95,7 @@ impl Options {
             cache_sync_timeout: Duration::from_secs(120),
             author: AuthorSource::default(),
             addresses: Addresses::default(),
+            audit_signer: None,
             metrics,
             health: Health::default(),
         }

@@ -16,6 +16,7 @@
 //! [`Controller`] wires it; `reconcile` is one turn for one Application: snapshot, decide, record, carry
 //! out, patch status if it changed.
 
+pub mod audit;
 mod authors;
 mod board;
 mod clusters;

@@ -33,7 +33,7 @@ use crate::context::{AppKey, Context, Noted};
 use crate::records::{self, RecordError};
 use crate::replicas::{Duty, Hold};
 use crate::walk::Walk;
-use crate::{deletion, drift, held, late, looks};
+use crate::{audit, deletion, drift, held, late, looks};
 
 /// One turn, where the Application is this replica's.
 pub(crate) async fn reconcile(app: Arc<Application>, ctx: Arc<Context>) -> Result<Action, RecordError> {
@@ -69,6 +69,7 @@ async fn held(
                 walk.postponed = before.postponed;
                 walk.held = before.held;
                 walk.looks = before.looks;
+                walk.audit = before.audit;
             }
             walk
         }
@@ -123,6 +124,8 @@ async fn turn(
     let (problem, held_back) = match intent {
         Intent::Start { cause, revision, placed, authors } if !walk.is_running() => {
             let hash = revision.hash.clone();
+            // The run before may have ended in this very turn.
+            audit::keep(ctx, walk).await;
             start(ctx, app, walk, revision, &placed, (cause, authors)).await?;
             // The one before was made with the definitions that the last run pinned.
             walk.draft = Some((made_for(app), Ok(hash)));
@@ -155,7 +158,8 @@ async fn turn(
     let fights = fights.and_then(|left| ctx.now().checked_add(left).ok()).unwrap_or(Timestamp::MAX);
     late::take_back(ctx, walk, noted);
     let written = write_status(ctx, app, walk, problem.as_ref(), held_back, None).await?;
-    Ok(Some(wake.min(written).min(hold_ends).min(fights)))
+    let audited = audit::keep(ctx, walk).await;
+    Ok(Some(wake.min(written).min(audited).min(hold_ends).min(fights)))
 }
 
 fn is_reachable(ctx: &Context, cluster: &str) -> bool {
@@ -198,6 +202,7 @@ async fn delete(
         }
         deletion::Progress::Over(orphaned) => {
             crate::events::deleted(ctx, app, &orphaned);
+            audit::deleted(ctx, app, walk, orphaned.len()).await;
             records::delete_tracker(ctx, walk).await?;
             let kept: Vec<&String> = app
                 .finalizers()

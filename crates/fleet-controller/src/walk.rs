@@ -11,6 +11,7 @@ use fleet_plan::{Delivery, Desired, Plan};
 use jiff::Timestamp;
 
 use crate::Problem;
+use crate::audit::Audit;
 use crate::board::Board;
 use crate::context::{AppKey, Noted};
 use crate::looks::Looks;
@@ -75,6 +76,8 @@ pub(crate) struct Walk {
     pub(crate) postponed: Postponed,
     /// Objects of others that it looks at.
     pub(crate) looks: Looks,
+    /// What of it is on record.
+    pub(crate) audit: Audit,
     /// Clusters that were held at the last turn.
     pub(crate) held: BTreeSet<String>,
     /// A write failed or lost a race: everything is read again at the next turn.
@@ -128,6 +131,7 @@ impl Walk {
             unchecked: true,
             postponed: Postponed::default(),
             looks: Looks::default(),
+            audit: Audit::default(),
             held: BTreeSet::new(),
             stale: false,
         }

@@ -24,9 +24,10 @@ pub struct Count {
 }
 
 impl Count {
-    /// Requests but watches and lists, and Events.
+    /// Requests but watches and lists, Events and the record.
     pub fn requests(&self) -> u64 {
-        self.sum(|kind| !kind.starts_with("WATCH") && !kind.starts_with("LIST") && !kind.ends_with(" events"))
+        let aside = |kind: &str| kind.ends_with(" events") || kind.ends_with(" auditlogs");
+        self.sum(|kind| !kind.starts_with("WATCH") && !kind.starts_with("LIST") && !aside(kind))
     }
 
     /// Requests whose kind is as wanted.

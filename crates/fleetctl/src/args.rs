@@ -2,6 +2,7 @@
 
 mod adopt;
 mod application;
+mod audit;
 mod cluster;
 mod controller;
 mod diagnose;
@@ -22,6 +23,7 @@ pub use application::{
     AppArgs, ApprovalArgs, DeleteArgs, ListArgs, PlanArgs, StatusArgs, StepArgs, WorkflowArgs,
     WorkflowCommand,
 };
+pub use audit::{AuditArgs, AuditCommand, AuditExportArgs, AuditShowArgs, AuditVerifyArgs};
 pub use cluster::{
     AdminArgs, AliasArgs, ClusterArgs, ClusterCommand, ClusterListArgs, ClusterStatusArgs, CordonArgs,
     DetachArgs, JoinArgs, LabelArgs, ListOutput, ProbeArgs, ProfileName, RejoinArgs, RenameArgs, RotateArgs,
@@ -99,6 +101,8 @@ pub enum Command {
     Drift(DriftArgs),
     /// Rehearse a rollout on a simulated fleet, with faults, in virtual time
     Simulate(Box<SimulateArgs>),
+    /// See what happened to an application and who decided, and that nobody changed the record
+    Audit(AuditArgs),
     /// Run the controller for a hub
     Controller(Box<ControllerArgs>),
     /// Install the control plane on a hub, or upgrade it

@@ -61,6 +61,7 @@ pub async fn run(environment: &Environment, global: &Global, arguments: &Control
     if embedded {
         options.author = AuthorSource::BuiltIn;
     }
+    options.audit_signer = crate::audit::signer(arguments.keep.audit_key.as_deref())?;
     let (stop, mut endpoints) = (CancellationToken::new(), JoinSet::new());
     if let Some(listener) = listener {
         let sources = Sources::new(options.metrics.clone(), options.health.clone(), hub.clone());

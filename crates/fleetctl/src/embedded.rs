@@ -106,6 +106,8 @@ pub struct EmbeddedOptions {
     pub unwell: fleet_sim::Unwell,
     /// Where to listen; port 0 takes a free one. `None` is reachable in process only.
     pub listen: Option<SocketAddr>,
+    /// Signs the end of records, where it is given.
+    pub audit_signer: Option<Arc<fleet_controller::audit::Signer>>,
     /// Where certificates are kept; `None` makes them anew, in memory.
     pub pki: Option<PathBuf>,
 }
@@ -125,6 +127,7 @@ impl EmbeddedOptions {
             simulation: fleet_sim::Settings::default(),
             unwell: fleet_sim::Unwell::default(),
             listen: None,
+            audit_signer: None,
             pki: None,
         }
     }
@@ -278,6 +281,7 @@ impl Embedded {
             // What it runs beside is on this machine.
             controlled.addresses = fleet_controller::Addresses::Local;
             controlled.author = fleet_controller::AuthorSource::BuiltIn;
+            controlled.audit_signer.clone_from(&options.audit_signer);
             let (api, remote) = (api.clone(), RemoteOptions::new(Arc::clone(&options.clock)));
             parts.start("the controller", |stop| async move {
                 let remote = Remote::open(hub.clone(), remote, stop.child_token()).await;

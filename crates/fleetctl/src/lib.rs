@@ -19,6 +19,7 @@ pub mod access;
 pub mod adopt;
 pub mod application;
 pub mod args;
+pub mod audit;
 pub mod beside;
 pub mod cluster;
 pub mod controller;

@@ -7,7 +7,8 @@ use crate::environment::Environment;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::output::style::{BAD, paint};
 use crate::{
-    adopt, application, cluster, controller, demo, diagnose, drift, get, install, local, simulate, version,
+    adopt, application, audit, cluster, controller, demo, diagnose, drift, get, install, local, simulate,
+    version,
 };
 
 /// Runs one command line, the program's name first.
@@ -54,6 +55,7 @@ async fn dispatch(environment: &Environment, cli: &Cli) -> Outcome {
         Command::Diagnose(arguments) => diagnose::run(environment, global, arguments).await,
         Command::Cluster(arguments) => cluster::run(environment, global, arguments).await,
         Command::Adopt(arguments) => adopt::run(environment, global, arguments).await,
+        Command::Audit(arguments) => audit::run(environment, global, arguments).await,
         Command::Drift(arguments) => drift::run(environment, global, arguments).await,
         Command::Simulate(arguments) => simulate::run(environment, global, arguments).await,
         Command::Install(arguments) => install::run(environment, global, arguments).await,

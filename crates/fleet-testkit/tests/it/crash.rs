@@ -94,14 +94,18 @@ async fn walk(killed_at: Option<(u64, bool)>) -> anyhow::Result<(u64, BTreeMap<S
             anyhow::ensure!(there.is_none(), "{early} got something before the gate was opened");
         }
         fleet.approve(&waiting).await?;
-        fleet.wait_phase("web-demo", "running").await
+        let app = fleet.wait_phase("web-demo", "running").await?;
+        Ok((app, crate::record::recorded(&fleet, "RunEnded", 1).await?))
     };
-    let app = survived(&fleet, engine, scenario).await?;
+    let (app, record) = survived(&fleet, engine, scenario).await?;
     let runs: Api<fleet_api::Run> = Api::namespaced(fleet.client("hub"), "demo");
     let runs: Vec<String> =
         runs.list(&ListParams::default()).await?.items.iter().map(|run| run.name_any()).collect();
     anyhow::ensure!(runs.len() == 1, "one run, not {runs:?}");
-    let outcome = outcome(&fleet, &app).await?;
+    let mut outcome = outcome(&fleet, &app).await?;
+    let mut record: Vec<Value> = record.iter().map(|e| json!([e.event, e.step, e.targets])).collect();
+    record.sort_by_key(Value::to_string);
+    outcome.insert("record".to_owned(), json!(record));
     fleet.stop().await;
     Ok((first.writes(), outcome))
 }

@@ -21,6 +21,7 @@ mod members;
 mod operators;
 mod policies;
 mod read_only;
+mod record;
 mod replicas;
 mod requests;
 mod revisions;

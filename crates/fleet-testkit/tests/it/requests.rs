@@ -51,6 +51,8 @@ async fn requests_per_object_and_per_step_stay_within_the_budget() -> anyhow::Re
     let (hub, members) = (engine.hub.count(), engine.members.count());
     assert_eq!(members.requests(), 3, "only what changed is sent: {members:?}");
     assert!(hub.requests() <= 5, "hub: {hub:?}");
+    let recorded = hub.sum(|kind| kind.ends_with(" auditlogs"));
+    assert_eq!(recorded, 1, "what happened goes on record in one request: {hub:?}");
     engine.stop().await?;
     Ok(())
 }

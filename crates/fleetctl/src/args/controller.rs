@@ -94,6 +94,10 @@ pub struct KeepArgs {
     /// beyond that
     #[arg(long, env = "FLEETCTL_KEPT_REVISIONS", value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub kept_revisions: u16,
+    /// Sign the end of every record (fleetctl audit) with this key: a file, or the PEM text itself, as a Secret puts it
+    /// into the environment. Made with: openssl genpkey -algorithm ed25519
+    #[arg(long, env = "FLEETCTL_AUDIT_KEY", value_name = "FILE", hide_env_values = true)]
+    pub audit_key: Option<String>,
 }
 
 /// What it tells.

@@ -64,6 +64,9 @@ pub struct UpArgs {
     /// Keep objects in memory only
     #[arg(long)]
     pub memory: bool,
+    /// Sign the end of every record (fleetctl audit) with this key (PEM); made with: openssl genpkey -algorithm ed25519
+    #[arg(long, env = "FLEETCTL_AUDIT_KEY", value_name = "FILE", hide_env_values = true)]
+    pub audit_key: Option<String>,
     /// Where the data is.
     #[command(flatten)]
     pub data: DataArgs,

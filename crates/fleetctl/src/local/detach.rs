@@ -74,6 +74,10 @@ fn spawn(environment: &Environment, arguments: &UpArgs, folder: &Folder) -> Outc
     if let Some(port) = arguments.port {
         command.arg("--port").arg(port.to_string());
     }
+    if let Some(key) = &arguments.audit_key {
+        // Not among the arguments: it may be the key itself.
+        command.env("FLEETCTL_AUDIT_KEY", key);
+    }
     if arguments.memory {
         command.arg("--memory");
     }

@@ -1,0 +1,250 @@
+//! What a Run says that happened, as entries for its Application's record. A pure function of the Run: whatever stands
+//! there can be recorded later as well, after a crash too.
+
+use std::collections::BTreeMap;
+
+use fleet_api::run::RunSpec;
+use fleet_api::{
+    ApprovalRecord, AuditEntry, GateBefore, Run, RunPhase, StepPhase, StepState, TargetPhase, TargetState,
+};
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+
+/// The event that ends what a Run has to say.
+pub(crate) const RUN_ENDED: &str = "RunEnded";
+/// Events after which the record is written at once: somebody decides, decided, or everything is over. What else
+/// happened goes along with them.
+const AT_ONCE: [&str; 9] = [
+    "GateShut",
+    "Approved",
+    "Rejected",
+    "ApprovalRefused",
+    "WindowOverridden",
+    "StepFailed",
+    "TargetSkipped",
+    "TargetCaughtUp",
+    RUN_ENDED,
+];
+
+/// Whether an entry is worth a request of its own.
+pub(crate) fn is_urgent(entry: &AuditEntry) -> bool {
+    AT_ONCE.contains(&entry.event.as_str())
+}
+
+/// Everything that a Run says that happened so far, in order. Numbers and hashes are missing.
+pub(crate) fn in_run(run: &Run) -> Vec<AuditEntry> {
+    let Some(status) = &run.status else { return Vec::new() };
+    let Some(started) = status.started_at else { return Vec::new() };
+    let entry = |at: Timestamp, event: &str| AuditEntry {
+        at,
+        event: event.to_owned(),
+        run: run.name_any(),
+        revision: run.spec.revision.clone(),
+        ..AuditEntry::default()
+    };
+    let mut all = vec![AuditEntry {
+        actor: run.spec.author.clone().unwrap_or_default(),
+        // Admission put it there, and takes it from nobody.
+        proven: run.spec.author.is_some(),
+        reason: run.spec.cause.clone(),
+        message: asked(&run.spec),
+        ..entry(started, "RunStarted")
+    }];
+    // A run that serves joiners has nothing to do in the other steps.
+    for step in status.steps.iter().filter(|step| step.reason != "NoClusterJoined") {
+        let entry = |at: Timestamp, event: &str| AuditEntry {
+            step: step.name.clone(),
+            plan_hash: step.plan_hash.clone(),
+            ..entry(at, event)
+        };
+        at_gate(step, &entry, &mut all);
+        about_targets(step, &entry, &mut all);
+        if let Some(window) = &step.window_override {
+            let message = window.reason.clone();
+            all.push(AuditEntry { message, ..entry(window.at.unwrap_or(started), "WindowOverridden") });
+        }
+        if let Some(at) = step.started_at {
+            all.push(entry(at, "StepStarted"));
+        }
+        if let Some(at) = step.ended_at {
+            all.push(AuditEntry {
+                reason: step.reason.clone(),
+                message: step.message.clone(),
+                targets: outcome(&step.targets),
+                ..entry(at, ended(step.phase))
+            });
+        }
+    }
+    // Steps run side by side; what happened at one instant stays in the order of the steps.
+    all.sort_by_key(|entry| entry.at);
+    if status.phase.is_over() {
+        let at = status.ended_at.unwrap_or(started);
+        all.push(AuditEntry {
+            reason: if status.reason.is_empty() {
+                status.phase.as_str().to_owned()
+            } else {
+                status.reason.clone()
+            },
+            message: if status.phase == RunPhase::Succeeded { String::new() } else { status.message.clone() },
+            about: status.phase.as_str().to_owned(),
+            ..entry(at, RUN_ENDED)
+        });
+    }
+    all
+}
+
+fn ended(phase: StepPhase) -> &'static str {
+    match phase {
+        StepPhase::Failed => "StepFailed",
+        StepPhase::Skipped => "StepSkipped",
+        _ => "StepSucceeded",
+    }
+}
+
+/// What was asked for.
+fn asked(spec: &RunSpec) -> String {
+    let mut said: Vec<String> = Vec::new();
+    said.extend(spec.publish_version.as_ref().map(|version| format!("publishVersion {version}")));
+    let others: Vec<&str> = spec
+        .authors
+        .iter()
+        .map(String::as_str)
+        .filter(|author| Some(*author) != spec.author.as_deref())
+        .collect();
+    said.extend((!others.is_empty()).then(|| format!("also changed by {}", others.join(", "))));
+    said.join("; ")
+}
+
+fn at_gate(step: &StepState, entry: &dyn Fn(Timestamp, &str) -> AuditEntry, all: &mut Vec<AuditEntry>) {
+    let Some(gate) = &step.gate else { return };
+    let Some(since) = gate.since else { return };
+    // The plan may be made anew while the gate waits; each is on record.
+    let plan_hash = gate.plan_hash.clone();
+    let message = match gate.before {
+        GateBefore::Step => "",
+        GateBefore::Deletes => "before it deletes a target's last workload",
+    };
+    let message = message.to_owned();
+    all.push(AuditEntry { about: plan_hash.clone(), plan_hash, message, ..entry(since, "GateShut") });
+    for refusal in &gate.refused {
+        all.push(AuditEntry {
+            about: refusal.approval.clone(),
+            actor: refusal.approver.clone(),
+            reason: refusal.reason.clone(),
+            message: refusal.message.clone(),
+            plan_hash: String::new(),
+            ..entry(since, "ApprovalRefused")
+        });
+    }
+    let decided = |decision: &ApprovalRecord, event: &str| AuditEntry {
+        about: decision.approval.clone(),
+        actor: decision.approver.clone(),
+        proven: decision.proven,
+        message: decision.reason.clone(),
+        plan_hash: decision.plan_hash.clone(),
+        ..entry(decision.at.unwrap_or(since), event)
+    };
+    // Who opened it is one of those who agreed, where several had to.
+    let opened = gate.approval.iter().filter(|_| gate.approvals.is_empty());
+    all.extend(gate.approvals.iter().chain(opened).map(|approval| decided(approval, "Approved")));
+    all.extend(gate.rejection.iter().map(|rejection| decided(rejection, "Rejected")));
+}
+
+/// What happened to single targets beside the step's own end.
+fn about_targets(step: &StepState, entry: &dyn Fn(Timestamp, &str) -> AuditEntry, all: &mut Vec<AuditEntry>) {
+    for state in &step.targets {
+        let about = place(state);
+        if let Some(skip) = &state.skipped
+            && let Some(at) = skip.at
+        {
+            all.push(AuditEntry {
+                about: about.clone(),
+                actor: skip.by.clone(),
+                message: skip.reason.clone(),
+                ..entry(at, "TargetSkipped")
+            });
+        }
+        if let Some(at) = state.ended_at.filter(|_| state.late && state.phase == TargetPhase::Succeeded) {
+            all.push(AuditEntry { about, ..entry(at, "TargetCaughtUp") });
+        }
+    }
+}
+
+fn place(state: &TargetState) -> String {
+    format!("{}/{}", state.target.cluster, state.target.namespace)
+}
+
+/// The targets of a step, by how they ended.
+fn outcome(targets: &[TargetState]) -> BTreeMap<String, Vec<String>> {
+    let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for state in targets {
+        let place = place(state);
+        let said = if state.reason.is_empty() { place } else { format!("{place} ({})", state.reason) };
+        all.entry(state.phase.as_str().to_owned()).or_default().push(said);
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fleet_api::{Gate, RunStatus, Target};
+
+    fn at(second: i64) -> Option<Timestamp> {
+        Timestamp::from_second(second).ok()
+    }
+
+    /// An auditor asks who let what in, and what became of it; what isn't in the record didn't happen.
+    #[test]
+    fn a_run_is_told_in_order() {
+        let target =
+            TargetState { phase: TargetPhase::Succeeded, ..TargetState::pending(Target::new("m1", "demo")) };
+        let approval = ApprovalRecord {
+            approval: "web-approval".to_owned(),
+            approver: "mia".to_owned(),
+            proven: true,
+            plan_hash: "8c1f".to_owned(),
+            at: at(20),
+            ..ApprovalRecord::default()
+        };
+        let step = StepState {
+            name: "production".to_owned(),
+            phase: StepPhase::Succeeded,
+            plan_hash: "8c1f".to_owned(),
+            gate: Some(Gate {
+                plan_hash: "8c1f".to_owned(),
+                since: at(11),
+                approval: Some(approval),
+                ..Gate::default()
+            }),
+            started_at: at(20),
+            ended_at: at(30),
+            targets: vec![target],
+            ..StepState::default()
+        };
+        let status = RunStatus {
+            phase: RunPhase::Succeeded,
+            started_at: at(10),
+            ended_at: at(30),
+            steps: vec![step],
+            ..RunStatus::default()
+        };
+        let mut run = Run::new("web-1", RunSpec { revision: "web-abc".to_owned(), ..RunSpec::default() });
+        run.status = Some(status);
+        let told = in_run(&run);
+        let events: Vec<&str> = told.iter().map(|entry| entry.event.as_str()).collect();
+        assert_eq!(
+            events,
+            ["RunStarted", "GateShut", "Approved", "StepStarted", "StepSucceeded", "RunEnded"]
+        );
+        assert_eq!(
+            (told[2].actor.as_str(), told[2].proven, told[2].plan_hash.as_str()),
+            ("mia", true, "8c1f")
+        );
+        assert_eq!(told[4].targets["succeeded"], ["m1/demo"]);
+        let mut keys: Vec<_> = told.iter().map(AuditEntry::key).collect();
+        keys.sort();
+        keys.dedup();
+        assert_eq!(keys.len(), told.len(), "each is told from the others");
+    }
+}

@@ -1,0 +1,182 @@
+//! `fleetctl audit`: the record of what happened to an Application and who decided.
+
+mod chain;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use fleet_api::{AuditEntry, AuditHead, verify_chain};
+use fleet_controller::audit::{Signer, verify_head};
+use serde_json::json;
+
+use self::chain::Chain;
+use crate::application::Place;
+use crate::args::{AuditArgs, AuditCommand, AuditExportArgs, AuditShowArgs, AuditVerifyArgs, Global};
+use crate::environment::Environment;
+use crate::exit::{Failure, Outcome};
+use crate::table::Table;
+use crate::version::write;
+
+/// The controller's key, from a file or as it is.
+///
+/// # Errors
+/// Where there is no such file, or something else in it.
+pub(crate) fn signer(key: Option<&str>) -> Outcome<Option<Arc<Signer>>> {
+    let Some(key) = key else { return Ok(None) };
+    let (pem, from) = if key.trim_start().starts_with("-----BEGIN") {
+        (key.as_bytes().to_vec(), "the key in the environment".to_owned())
+    } else {
+        (read(Path::new(key))?, key.to_owned())
+    };
+    let signer =
+        Signer::from_pem(&pem).map_err(|error| Failure::usage(format!("--audit-key: {from}: {error}")))?;
+    Ok(Some(Arc::new(signer)))
+}
+
+/// Does it.
+///
+/// # Errors
+/// See the exit codes; a record that isn't whole is a failure.
+pub async fn run(environment: &Environment, global: &Global, arguments: &AuditArgs) -> Outcome {
+    match &arguments.command {
+        AuditCommand::Show(arguments) => show(environment, global, arguments).await,
+        AuditCommand::Verify(arguments) => verify(environment, global, arguments).await,
+        AuditCommand::Export(arguments) => export(environment, global, arguments).await,
+    }
+}
+
+async fn show(environment: &Environment, global: &Global, arguments: &AuditShowArgs) -> Outcome {
+    let place = Place::find(environment, global, &arguments.app).await?;
+    let chain = Chain::of(&place).await?;
+    let wanted = |entry: &&AuditEntry| match arguments.run.as_deref() {
+        None => true,
+        Some(run) => {
+            let number = entry.run.rsplit_once('-').map(|(_, number)| number);
+            entry.run == run || number == Some(run)
+        }
+    };
+    let entries: Vec<&AuditEntry> = chain.entries.iter().filter(wanted).collect();
+    if let Some(run) = arguments.run.as_deref().filter(|_| entries.is_empty()) {
+        return Err(Failure::not_found(format!(
+            "the record of {} has no run {run:?}; see them all: {}",
+            place.name,
+            place.command("audit show")
+        )));
+    }
+    if let Some(format) = arguments.output.output {
+        let written = write(format, &json!({ "head": chain.head, "items": entries }))?;
+        return environment.streams.print(&written);
+    }
+    let mut table = Table::new(["NO", "TIME", "EVENT", "RUN", "STEP", "WHO", "WHAT"]);
+    for entry in &entries {
+        table.row([
+            entry.sequence.to_string(),
+            entry.at.strftime("%Y-%m-%d %H:%M:%SZ").to_string(),
+            entry.event.clone(),
+            or_dash(&entry.run),
+            or_dash(&entry.step),
+            who(entry),
+            what(entry),
+        ]);
+    }
+    environment.streams.print(&table.to_string())?;
+    if let Err(error) = verify_chain(&chain.entries) {
+        environment.streams.note(&format!("this record isn't whole: {error}"));
+    }
+    Ok(())
+}
+
+fn or_dash(text: &str) -> String {
+    if text.is_empty() { "-".to_owned() } else { text.to_owned() }
+}
+
+fn who(entry: &AuditEntry) -> String {
+    match (entry.actor.as_str(), entry.proven) {
+        ("", _) => "-".to_owned(),
+        (actor, true) => actor.to_owned(),
+        (actor, false) => format!("{actor} (not proved)"),
+    }
+}
+
+fn what(entry: &AuditEntry) -> String {
+    let mut said = Vec::new();
+    if entry.event == "RunStarted" {
+        said.push(format!("revision {}", entry.revision));
+    }
+    said.extend((!entry.reason.is_empty()).then(|| entry.reason.clone()));
+    said.extend((!entry.message.is_empty()).then(|| entry.message.clone()));
+    let plan: String = entry.plan_hash.chars().take(12).collect();
+    said.extend((!plan.is_empty()).then(|| format!("plan {plan}")));
+    for (phase, targets) in &entry.targets {
+        said.push(match targets.as_slice() {
+            [one] => format!("{phase}: {one}"),
+            several => format!("{phase}: {} targets", several.len()),
+        });
+    }
+    said.join("; ").replace('\n', " ")
+}
+
+async fn verify(environment: &Environment, global: &Global, arguments: &AuditVerifyArgs) -> Outcome {
+    let chain = match (&arguments.file, &arguments.app) {
+        (Some(file), _) => Chain::from_file(file)?,
+        (None, Some(app)) => Chain::of(&Place::find(environment, global, app).await?).await?,
+        (None, None) => return Err(Failure::usage("name an Application, or a file with -f")),
+    };
+    let about = format!("the record of {}/{}", chain.namespace, chain.application);
+    let broken = |why: String| Failure::failed(format!("{about} isn't whole: {why}"));
+    let end = verify_chain(&chain.entries).map_err(|error| broken(error.to_string()))?;
+    if (end.sequence, &end.hash) != (chain.head.sequence, &chain.head.hash) {
+        return Err(broken(format!(
+            "it says that its end is entry {}, and its last entry is {}",
+            chain.head.sequence, end.sequence
+        )));
+    }
+    if let Some(key) = &arguments.key {
+        verify_head(&read(key)?, &chain.head, &chain.namespace, &chain.application).map_err(broken)?;
+    }
+    if let Some(file) = &arguments.against {
+        let earlier = Chain::from_file(file)?;
+        begins_with(&chain, &earlier).map_err(|why| broken(format!("{}: {why}", file.display())))?;
+    }
+    let signed = match (&arguments.key, &chain.head) {
+        (Some(_), AuditHead { signature: Some(signature), .. }) => {
+            format!(", signed with key {}", signature.key)
+        }
+        _ => String::new(),
+    };
+    environment.streams.line(&format!("{about} is whole: {} entries{signed}", end.sequence))?;
+    if arguments.key.is_none() && arguments.against.is_none() {
+        environment.streams.note(
+            "a record that was cut off at its end is whole as well; --key or --against shows that nothing is missing there",
+        );
+    }
+    Ok(())
+}
+
+/// Whether an earlier export is the beginning of a record.
+fn begins_with(chain: &Chain, earlier: &Chain) -> Result<(), String> {
+    if (&chain.namespace, &chain.application) != (&earlier.namespace, &earlier.application) {
+        return Err(format!("it is of {}/{}", earlier.namespace, earlier.application));
+    }
+    verify_chain(&earlier.entries).map_err(|error| format!("it isn't whole itself: {error}"))?;
+    let Some(last) = earlier.entries.last() else { return Ok(()) };
+    let same = chain.entries.iter().find(|entry| entry.sequence == last.sequence);
+    match same {
+        None => Err(format!("it knows entry {}, which is missing now", last.sequence)),
+        Some(same) if same.hash != last.hash => {
+            Err(format!("up to entry {} it says something else: the record was written anew", last.sequence))
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+fn read(file: &Path) -> Outcome<Vec<u8>> {
+    std::fs::read(file)
+        .map_err(|error| Failure::not_found(format!("{} can't be read: {error}", file.display())))
+}
+
+async fn export(environment: &Environment, global: &Global, arguments: &AuditExportArgs) -> Outcome {
+    let place = Place::find(environment, global, &arguments.app).await?;
+    let chain = Chain::of(&place).await?;
+    environment.streams.print(&chain.to_lines()?)
+}

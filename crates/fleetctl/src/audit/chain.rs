@@ -1,0 +1,93 @@
+//! A record as it stands on the hub, in several objects, and as it is exported: JSON lines, its end before its entries.
+
+use std::path::Path;
+
+use fleet_api::{AuditEntry, AuditHead, AuditLog, names};
+use kube::ResourceExt as _;
+use kube::api::{Api, ListParams};
+use serde::{Deserialize, Serialize};
+
+use crate::application::Place;
+use crate::exit::{Failure, Outcome};
+
+/// The whole record of an Application.
+#[derive(Debug)]
+pub(super) struct Chain {
+    pub(super) namespace: String,
+    pub(super) application: String,
+    pub(super) head: AuditHead,
+    pub(super) entries: Vec<AuditEntry>,
+}
+
+/// The first line of an export.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Header {
+    namespace: String,
+    application: String,
+    head: AuditHead,
+}
+
+impl Chain {
+    /// Reads it from the hub.
+    pub(super) async fn of(place: &Place) -> Outcome<Self> {
+        let api: Api<AuditLog> = Api::namespaced(place.hub.client.clone(), &place.namespace);
+        let mine = format!("{}={}", names::APPLICATION, names::short_label(&place.name));
+        let doing = format!("the record of {}/{}", place.namespace, place.name);
+        let listed = place.hub.ask(&doing, api.list(&ListParams::default().labels(&mine))).await;
+        let mut segments = listed.map_err(|failure| place.hub.no_hub(failure))?.items;
+        segments.retain(|log| log.spec.application == place.name);
+        segments.sort_by_key(|log| (log.spec.segment, log.name_any()));
+        let Some(last) = segments.last() else {
+            return Err(Failure::not_found(format!(
+                "nothing is on record of Application {} in namespace {}; a run writes at its first gate or its end",
+                place.name, place.namespace
+            )));
+        };
+        Ok(Self {
+            namespace: place.namespace.clone(),
+            application: place.name.clone(),
+            head: last.spec.head.clone(),
+            entries: segments.into_iter().flat_map(|log| log.spec.entries).collect(),
+        })
+    }
+
+    /// Reads an export.
+    pub(super) fn from_file(file: &Path) -> Outcome<Self> {
+        let bytes = super::read(file)?;
+        let text = String::from_utf8_lossy(&bytes);
+        let no_export = |line: usize, error: &dyn std::fmt::Display| {
+            Failure::usage(format!(
+                "{}, line {line}: {error}; an export is made with: fleetctl audit export APP",
+                file.display()
+            ))
+        };
+        let mut lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+        let (_, first) = lines.next().ok_or_else(|| no_export(1, &"it is empty"))?;
+        let header: Header = serde_json::from_str(first).map_err(|error| no_export(1, &error))?;
+        let mut entries = Vec::new();
+        for (at, line) in lines {
+            entries.push(serde_json::from_str(line).map_err(|error| no_export(at + 1, &error))?);
+        }
+        let Header { namespace, application, head } = header;
+        Ok(Self { namespace, application, head, entries })
+    }
+
+    /// Writes an export.
+    pub(super) fn to_lines(&self) -> Outcome<String> {
+        let header = Header {
+            namespace: self.namespace.clone(),
+            application: self.application.clone(),
+            head: self.head.clone(),
+        };
+        let failed =
+            |error: serde_json::Error| Failure::failed(format!("the record can't be written: {error}"));
+        let mut text = serde_json::to_string(&header).map_err(failed)?;
+        text.push('\n');
+        for entry in &self.entries {
+            text.push_str(&serde_json::to_string(entry).map_err(failed)?);
+            text.push('\n');
+        }
+        Ok(text)
+    }
+}
