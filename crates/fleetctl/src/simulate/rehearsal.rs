@@ -199,7 +199,7 @@ impl Director {
         for (step, hash) in gates.collect::<Vec<_>>() {
             let (now, key) = (self.now(), (run.name_any(), step.clone(), hash.clone()));
             if self.shown.insert(key.clone()) {
-                let plan = fleet_controller::gate_plan(hub, app, &run, &step).await;
+                let plan = Box::pin(fleet_controller::gate_plan(hub, app, &run, &step)).await;
                 let summary = plan.map(|plan| plan.summary).unwrap_or_else(|cause| cause);
                 self.timeline.note(now, About::Gate, &step, &format!("waits with plan {hash}"), &summary);
             }
