@@ -61,7 +61,7 @@ impl Matcher {
     pub(super) fn matches(&self, subject: &Subject<'_>) -> Option<Arc<Kind>> {
         let named = subject.named();
         let versions = subject.versions();
-        let versions = if self.exact { versions.get(..1).unwrap_or_default() } else { &versions };
+        let versions = if self.exact { versions.get(..1).unwrap_or_default() } else { versions };
         let any = |rules: &[Rule], kind: &Kind| rules.iter().any(|rule| rule.matches(kind, &named));
         if versions.iter().any(|kind| any(&self.excluded, kind)) {
             return None;

@@ -76,6 +76,7 @@ pub(super) struct Subject<'a> {
     cluster: &'a Arc<Cluster>,
     review: &'a Review<'a>,
     namespace: OnceCell<Value>,
+    versions: OnceCell<Vec<Arc<Kind>>>,
 }
 
 /// What a policy's expressions read.
@@ -90,7 +91,7 @@ pub(super) struct Facts {
 
 impl<'a> Subject<'a> {
     pub(super) fn new(call: &'a Call<'_>, cluster: &'a Arc<Cluster>, review: &'a Review<'a>) -> Self {
-        Self { call, cluster, review, namespace: OnceCell::new() }
+        Self { call, cluster, review, namespace: OnceCell::new(), versions: OnceCell::new() }
     }
 
     pub(super) fn named(&self) -> Named<'_> {
@@ -104,10 +105,12 @@ impl<'a> Subject<'a> {
     }
 
     /// The kind in every version that it is served in, that of the request first.
-    pub(super) fn versions(&self) -> Vec<Arc<Kind>> {
-        let mut kinds = vec![Arc::clone(&self.call.kind)];
-        kinds.extend(self.call.registry.versions_of(&self.call.kind));
-        kinds
+    pub(super) fn versions(&self) -> &[Arc<Kind>] {
+        self.versions.get_or_init(|| {
+            let mut kinds = vec![Arc::clone(&self.call.kind)];
+            kinds.extend(self.call.registry.versions_of(&self.call.kind));
+            kinds
+        })
     }
 
     /// Whether labels of the object, before or after, are as wanted. What has no object has no labels.

@@ -1,10 +1,18 @@
 //! Who changed what a run delivers, and approvals in somebody else's name.
 
+use std::time::Duration;
+
 use fleet_api::{Approval, Policy, Run, names};
+use fleet_controller::{AUTHORS_WEBHOOK, AuthorRecord, judge_authors_webhook};
 use fleet_testkit::{Engine, Fleet};
+use fleetctl::controller::authors::Webhook;
+use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
+use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt as _;
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::GroupVersionKind;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 
 use crate::small::{app, config};
@@ -164,6 +172,98 @@ async fn forged_approvals_are_refused() -> anyhow::Result<()> {
     let dry = PostParams { dry_run: true, ..PostParams::default() };
     let forged = serde_json::from_value(approval("d", "web", "bob", &[]))?;
     assert!(api.create(&dry, &forged).await.is_err());
+    fleet.stop().await;
+    Ok(())
+}
+
+/// A client that trusts what the configuration trusts, and nothing else.
+fn asker(port: u16, trusted: &MutatingWebhookConfiguration) -> anyhow::Result<kube::Client> {
+    let hook = trusted.webhooks.iter().flatten().next();
+    let bundle = hook.and_then(|hook| hook.client_config.ca_bundle.clone()).unwrap_or_default();
+    let mut config = kube::Config::new(format!("https://127.0.0.1:{port}").parse()?);
+    let ders = CertificateDer::pem_slice_iter(&bundle.0).collect::<Result<Vec<_>, _>>()?;
+    config.root_cert = Some(ders.iter().map(|der| der.to_vec()).collect());
+    Ok(kube::Client::try_from(config)?)
+}
+
+/// What the API server would ask, and the patch that it is answered.
+async fn asked(client: &kube::Client) -> anyhow::Result<Value> {
+    let review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
+        "uid": "u", "operation": "CREATE", "userInfo": {"username": "mia"},
+        "object": {"metadata": {"name": "web"}, "spec": {}},
+    }});
+    let request = http::Request::post("/authors").body(serde_json::to_vec(&review)?)?;
+    Ok(client.request(request).await?)
+}
+
+/// The answer, once the replica has heard of its certificate.
+async fn answered(client: &kube::Client) -> anyhow::Result<Value> {
+    let answer = async {
+        loop {
+            match asked(client).await {
+                Ok(answer) => return answer,
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    };
+    Ok(tokio::time::timeout(Duration::from_secs(60), answer).await?)
+}
+
+/// API servers that can't reach a replica, or don't trust it, would let nobody change anything.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_replica_answers_with_one_certificate() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[]).await?;
+    let hub = fleet.client("hub");
+    let text = include_str!("../../../../charts/fleetctl/files/webhook.yaml");
+    let mut hooks = fleet_testkit::manifests::read(text)?;
+    let mut hook = hooks.remove(0);
+    hook["webhooks"][0]["clientConfig"] = json!({"url": "https://127.0.0.1:1/authors"});
+    fleet.apply("hub", &hook).await?;
+    let stop = tokio_util::sync::CancellationToken::new();
+    let (mut ports, mut replicas) = (Vec::new(), tokio::task::JoinSet::new());
+    for _ in 0..2 {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+        ports.push(listener.local_addr()?.port());
+        let webhook = Webhook::new(hub.clone(), "demo", fleet.options().clock);
+        replicas.spawn(webhook.serve(listener, stop.clone()));
+    }
+    let trusted = async |other_than: Option<&MutatingWebhookConfiguration>| {
+        let bundle = |hook: &MutatingWebhookConfiguration| {
+            hook.webhooks.iter().flatten().next().and_then(|hook| hook.client_config.ca_bundle.clone())
+        };
+        let before = other_than.and_then(bundle);
+        let api: Api<MutatingWebhookConfiguration> = Api::all(hub.clone());
+        let seen = kube::runtime::wait::await_condition(
+            api,
+            AUTHORS_WEBHOOK,
+            |hook: Option<&MutatingWebhookConfiguration>| {
+                hook.is_some_and(|hook| bundle(hook).is_some() && bundle(hook) != before)
+            },
+        );
+        let seen = tokio::time::timeout(Duration::from_secs(60), seen).await??;
+        anyhow::Ok(seen.unwrap_or_default())
+    };
+    let first = trusted(None).await?;
+    assert_eq!(judge_authors_webhook(Some(&first)), AuthorRecord::Webhook);
+    for port in &ports {
+        let client = asker(*port, &first)?;
+        let answer = answered(&client).await?;
+        assert_eq!((&answer["response"]["uid"], &answer["response"]["allowed"]), (&json!("u"), &json!(true)));
+        assert!(answer["response"]["patch"].is_string(), "{answer}");
+    }
+    // Whoever takes the Secret away has everything made anew, for both.
+    let secrets: Api<Secret> = Api::namespaced(hub.clone(), "demo");
+    secrets.delete("fleetctl-webhook", &Default::default()).await?;
+    let second = trusted(Some(&first)).await?;
+    for port in &ports {
+        let client = asker(*port, &second)?;
+        answered(&client).await?;
+    }
+    assert!(asked(&asker(ports[0], &first)?).await.is_err(), "the first authority is trusted no more");
+    stop.cancel();
+    while let Some(ended) = replicas.join_next().await {
+        ended?.map_err(anyhow::Error::msg)?;
+    }
     fleet.stop().await;
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use fleet_api::{Application, Approval, ApprovalSpec, Phase, Run, StepPhase};
-use fleet_apiserver::ApiServer;
+use fleet_apiserver::{ApiServer, Identity};
 use fleet_sim::Fault;
 use futures::TryStreamExt as _;
 use kube::ResourceExt as _;
@@ -221,7 +221,9 @@ impl Director {
                 reason: "a rehearsal".to_owned(),
                 ..ApprovalSpec::default()
             };
-            let approvals: Api<Approval> = Api::namespaced(hub.clone(), &namespace);
+            // The hub holds approvals to who makes them.
+            let approver = self.world.embedded.client_as(ApiServer::HUB, Identity::admin(APPROVER));
+            let approvals: Api<Approval> = Api::namespaced(approver, &namespace);
             let name = format!("{}-{}", run.name_any(), self.answered.len());
             let made = approvals.create(&PostParams::default(), &Approval::new(&name, spec)).await;
             made.map_err(|error| Failure::kube("the approval", &error))?;

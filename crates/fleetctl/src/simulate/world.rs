@@ -123,6 +123,7 @@ impl World {
         }
         let mut options = fleet_controller::Options::new(self.time.clock());
         options.progress_interval = SignedDuration::ZERO;
+        options.author = fleet_controller::AuthorSource::BuiltIn;
         let hub = self.ways.api.service(ApiServer::HUB, Identity::admin(CONTROLLER_USER));
         let hub = kube::Client::new(hub, "default");
         let controller = Controller::new(hub, Arc::new(self.ways.clone()), options);

@@ -18,7 +18,8 @@ fn manifest(value: u8) -> String {
 /// A line of kubectl to the hub as a person; whether it was taken, and what was said.
 fn as_person(fleet: &Fleet, who: &str, line: &str) -> Result<(bool, String)> {
     let output = fleet.try_shell(&format!("{line} --context hub --as={who} --as-group=system:masters"))?;
-    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let said =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     Ok((output.status.success(), said))
 }
 
@@ -64,7 +65,10 @@ async fn who_changes_applications_is_recorded() -> Result<()> {
     .await?;
     let runs: Api<Run> = Api::namespaced(client, "default");
     let run = runs.list(&Default::default()).await?.items.remove(0);
-    assert_eq!((run.spec.author.as_deref(), run.spec.authors.as_slice()), (Some("ada"), &["ada".to_owned()][..]));
+    assert_eq!(
+        (run.spec.author.as_deref(), run.spec.authors.as_slice()),
+        (Some("ada"), &["ada".to_owned()][..])
+    );
 
     let forged = format!("kubectl annotate application web --overwrite {}=bob", names::AUTHOR);
     assert!(as_person(&fleet, "eve", &forged)?.0);
@@ -83,7 +87,8 @@ async fn who_changes_applications_is_recorded() -> Result<()> {
     assert_eq!(secret.trim(), "secret/fleetctl-webhook");
 
     let account = format!("system:serviceaccount:{SYSTEM}:fleetctl-controller");
-    let refused = fleet.hub.audit()?.into_iter().find(|request| request.user == account && request.code == 403);
+    let refused =
+        fleet.hub.audit()?.into_iter().find(|request| request.user == account && request.code == 403);
     ensure!(refused.is_none(), "the chart's rights don't suffice: {refused:?}");
     fleet.end();
     Ok(())
