@@ -66,7 +66,7 @@ pub(crate) fn admit(call: &mut Call<'_>, review: &Review<'_>) -> Result<(), ApiE
         }
         let facts = subject.facts(&kind);
         for binding in bindings {
-            if !binding.matcher.as_ref().is_none_or(|matcher| matcher.matches(&subject).is_some()) {
+            if binding.matcher.as_ref().is_some_and(|matcher| matcher.matches(&subject).is_none()) {
                 continue;
             }
             let params = match params::of(call, cluster, policy, binding, &subject) {
