@@ -69,7 +69,7 @@ pub async fn run(environment: &Environment, global: &Global, arguments: &Control
     }
     if let Some(listener) = webhook {
         let webhook = authors::Webhook::new(hub.clone(), &lease_namespace, Arc::clone(&environment.clock));
-        let answering = webhook.serve(listener, stop.child_token());
+        let answering = Box::pin(webhook.serve(listener, stop.child_token()));
         endpoints.spawn(async move {
             if let Err(why) = answering.await {
                 tracing::error!(why, "the webhook that records authors doesn't answer");
