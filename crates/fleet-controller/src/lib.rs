@@ -67,7 +67,7 @@ pub use kinds::known_kinds;
 pub use measure::Addresses;
 pub use metrics::Metrics;
 pub use plans::{GatePlan, gate_plan, read_revision};
-pub use preview::{Planner, PreviewError, Standing, Step, World, claims};
+pub use preview::{Delivered, Planner, PreviewError, Standing, Step, World, claims, delivered};
 pub use problem::Problem;
 pub use replicas::{LeaseOptions, Shares};
 pub use revision::Loaded;

@@ -169,6 +169,7 @@ pub async fn gate_plan(
     run: &fleet_api::Run,
     step: &str,
 ) -> Result<GatePlan, String> {
-    let planner = crate::Planner::of_run(client, app, run).await.map_err(|error| error.to_string())?;
+    let planner = Box::pin(crate::Planner::of_run(client, app, run)).await;
+    let planner = planner.map_err(|error| error.to_string())?;
     planner.gate(step).ok_or_else(|| format!("run {:?} has no revision", run.metadata.name))
 }

@@ -9,6 +9,7 @@
 //! Nothing is written. A plan made here has the hash that the gate will show, as it is made by the same functions from the
 //! same input.
 
+mod delivered;
 mod overlay;
 mod world;
 
@@ -21,6 +22,7 @@ use kube::ResourceExt as _;
 use kube::api::{Api, ListParams};
 use serde::Serialize;
 
+pub use delivered::{Delivered, delivered};
 pub use world::World;
 
 use crate::Problem;
@@ -327,7 +329,7 @@ impl Planner {
     }
 
     /// Who set the fields of an object that a step delivers.
-    fn provenance(&self, step: &str, target: &Target, id: &ObjectId) -> Option<&Provenance> {
+    pub fn provenance(&self, step: &str, target: &Target, id: &ObjectId) -> Option<&Provenance> {
         self.walk.revision.as_ref()?.provenance(step, &target.namespace, id, &self.walk.delivery())
     }
 

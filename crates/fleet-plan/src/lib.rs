@@ -27,6 +27,6 @@ pub use desired::{Claim, Delivery, Desired, namespace_object, prepare};
 pub use drift::{Drift, drift};
 pub use hints::{Facts, Hint, MemberFacts, Severity, hints};
 pub use order::{Wave, wave};
-pub use plan::{Action, ActionKind, FieldChange, Plan, PlanInput, TargetInput, TargetPlan, plan};
+pub use plan::{Action, ActionKind, FieldChange, Plan, PlanInput, TargetInput, TargetPlan, plan, redact};
 pub use policies::{DriftMode, GcStrategy, PolicyError, ResourcePolicies, Subject};
 pub use sharing::{Entry, Exit, Standing};

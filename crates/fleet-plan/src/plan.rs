@@ -340,7 +340,7 @@ fn changes(before: &Desired, after: &Desired) -> Vec<FieldChange> {
 
 /// Leaves out what may hold a value of a Secret: everything but the fields that never do. The annotation of
 /// client-side apply holds a whole Secret, so annotations are left out too.
-pub(crate) fn redact(id: &ObjectId, path: &FieldPath, value: Option<Value>) -> Option<Value> {
+pub fn redact(id: &ObjectId, path: &FieldPath, value: Option<Value>) -> Option<Value> {
     const HARMLESS: [&[&str]; 5] =
         [&["apiVersion"], &["kind"], &["type"], &["immutable"], &["metadata", "labels"]];
     let harmless =

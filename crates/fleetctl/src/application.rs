@@ -154,8 +154,7 @@ pub async fn status(environment: &Environment, global: &Global, arguments: &Stat
 /// # Errors
 /// See the exit codes.
 pub async fn plan(environment: &Environment, global: &Global, arguments: &PlanArgs) -> Outcome {
-    let place = Place::find(environment, global, &arguments.app.app).await?;
-    plan::run(environment, &place, arguments).await
+    plan::run(environment, global, arguments).await
 }
 
 /// `fleetctl delete`

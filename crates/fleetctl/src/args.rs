@@ -10,6 +10,7 @@ mod drift;
 mod get;
 mod install;
 mod local;
+mod plan;
 mod replicas;
 mod simulate;
 
@@ -20,8 +21,7 @@ use clap::{Args, CommandFactory, FromArgMatches as _, Parser, Subcommand, ValueE
 
 pub use adopt::AdoptArgs;
 pub use application::{
-    AppArgs, ApprovalArgs, DeleteArgs, ListArgs, PlanArgs, StatusArgs, StepArgs, WorkflowArgs,
-    WorkflowCommand,
+    AppArgs, ApprovalArgs, DeleteArgs, ListArgs, StatusArgs, StepArgs, WorkflowArgs, WorkflowCommand,
 };
 pub use audit::{AuditArgs, AuditCommand, AuditExportArgs, AuditShowArgs, AuditVerifyArgs};
 pub use cluster::{
@@ -35,6 +35,7 @@ pub use drift::{DriftArgs, DriftCommand, DriftHoldArgs, DriftHoldsArgs, DriftLis
 pub use get::GetArgs;
 pub use install::{InstallArgs, UninstallArgs};
 pub use local::{DataArgs, LocalArgs, LocalCommand, MemberArgs, UpArgs};
+pub use plan::{DryRun, PlanArgs, WhyArgs};
 pub use replicas::ReplicaArgs;
 pub use simulate::{SimulateArgs, SimulateOutput};
 
@@ -53,7 +54,7 @@ pub struct Cli {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done · 1 failed · 2 usage · 3 not found · 4 refused as things stand · \
-    5 still waiting · 6 a cluster doesn't answer · 7 a question and no terminal · 130 Ctrl-C";
+    5 still waiting · 6 a cluster doesn't answer · 7 a question and no terminal · 8 there are changes (plan --exit-code) · 130 Ctrl-C";
 
 /// What every command takes.
 #[derive(Debug, Clone, Default, Args)]
@@ -84,8 +85,10 @@ pub enum Command {
     Get(GetArgs),
     /// Show how far an application is
     Status(StatusArgs),
-    /// Show what the waiting gate of an application would change, and its hash
+    /// Show what a gate would change, or manifests before they are applied, with hints where that is dangerous
     Plan(PlanArgs),
+    /// Show who set each field of an object on a member
+    Why(WhyArgs),
     /// Delete an application with what it delivered
     Delete(DeleteArgs),
     /// See, approve and steer the runs of applications

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::access::Cluster;
 use crate::application::approve::{Request, approve};
 use crate::application::follow::{Follow, rests};
-use crate::application::plan::{self, Contents};
+use crate::application::plan;
 use crate::application::tree::Changes;
 use crate::application::{Place, waiting};
 use crate::args::DemoArgs;
@@ -153,14 +153,13 @@ impl<'a> Story<'a> {
             // The status is older than the run: what comes next is on its way.
             return self.moves_on(app, &run).await;
         };
-        let plan = plan::make(&self.place, app, &run, &step).await?;
-        let contents = Contents::load(&self.place, app, &run).await;
+        let planned = plan::make(&self.place, app, &run, &step).await?;
         let streams = &self.environment.streams;
         streams.line(&format!(
             "\n{}",
             paint(STRONG, &format!("step {step} asks first; this is what it would change:"))
         ))?;
-        streams.line(&plan::text(&plan, &run, roster, contents.as_ref()))?;
+        streams.line(&plan::text(&planned, &run, roster))?;
         if !self.agreed(&step).await? {
             streams.line(&format!("nothing was changed by {step}"))?;
             return Err(Failure::new(
@@ -169,9 +168,10 @@ impl<'a> Story<'a> {
             ));
         }
         let asker = self.place.hub.asker().await;
-        let request = Request { step: &step, hash: &plan.plan_hash, asker: &asker, reason: "fleetctl demo" };
+        let request =
+            Request { step: &step, hash: &planned.plan.plan_hash, asker: &asker, reason: "fleetctl demo" };
         approve(&self.place, &run, &request).await?;
-        streams.line(&format!("approved plan {} as {}\n", plan.plan_hash, asker.user))?;
+        streams.line(&format!("approved plan {} as {}\n", planned.plan.plan_hash, asker.user))?;
         self.moves_on(app, &run).await
     }
 

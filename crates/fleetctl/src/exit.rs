@@ -24,13 +24,15 @@ pub enum Exit {
     Unreachable = 6,
     /// A question has to be answered and there is nobody to ask; `--yes` answers it.
     CannotAsk = 7,
+    /// What was looked at would change something, and the command was asked to tell by its code.
+    Changes = 8,
     /// Ended by Ctrl-C before it was done.
     Interrupted = 130,
 }
 
 impl Exit {
     /// Every code with its meaning, as the documentation lists them.
-    pub const ALL: [(Self, &'static str); 9] = [
+    pub const ALL: [(Self, &'static str); 10] = [
         (Self::Done, "done"),
         (Self::Failed, "failed; the message says what"),
         (Self::Usage, "the command line makes no sense"),
@@ -39,6 +41,7 @@ impl Exit {
         (Self::Waiting, "still waiting: a deadline ended, or the question was answered with no"),
         (Self::Unreachable, "a cluster doesn't answer"),
         (Self::CannotAsk, "a question has to be answered and there is no terminal; --yes answers it"),
+        (Self::Changes, "there are changes (plan --exit-code)"),
         (Self::Interrupted, "ended by Ctrl-C before it was done"),
     ];
 
@@ -158,7 +161,7 @@ mod tests {
     #[test]
     fn the_numbers_stay() {
         let numbers: Vec<u8> = Exit::ALL.iter().map(|(exit, _)| exit.code()).collect();
-        assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 7, 130]);
+        assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 7, 8, 130]);
     }
 
     /// An error of several lines would break what reads stderr line by line.

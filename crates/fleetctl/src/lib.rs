@@ -10,7 +10,7 @@
 //! - [`access`], [`roster`]: clusters by kubeconfig context, members by name or alias
 //! - [`install`]: the control plane on a hub, without helm; [`beside`]: other controllers of the same kinds
 //! - [`demo`], [`local`], [`diagnose`], [`controller`], [`get`], [`application`], [`cluster`],
-//!   [`adopt`]: the commands; [`simulate`]: rehearsals in virtual time
+//!   [`adopt`], [`why`]: the commands; [`simulate`]: rehearsals in virtual time
 //! - [`environment`]: what a command may know of the world, [`log`]: what it logs
 //!
 //! Commands answer a [`exit::Failure`] with one line (place, cause, next step) and an exit code.
@@ -19,6 +19,7 @@ pub mod access;
 pub mod adopt;
 pub mod application;
 pub mod args;
+mod attempt;
 pub mod audit;
 pub mod beside;
 pub mod cluster;
@@ -41,6 +42,7 @@ mod signals;
 pub mod simulate;
 pub mod table;
 mod version;
+pub mod why;
 pub mod yaml;
 
 pub use run::run;

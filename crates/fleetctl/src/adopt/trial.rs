@@ -11,8 +11,9 @@ use super::found::{Member, on};
 use super::manifest::Manifest;
 use super::said::untouched;
 use crate::application::Place;
+use crate::attempt::{self, Try};
 use crate::exit::{Exit, Failure, Outcome};
-use crate::get::catalogue::{Catalogue, escape_value};
+use crate::get::catalogue::Catalogue;
 
 /// How many members are tried at once.
 const AT_ONCE: usize = 8;
@@ -69,15 +70,13 @@ async fn on_member(member: &Member, desired: Vec<Desired>, owner: &str) -> Outco
 
 async fn on_object(member: &Member, object: &Desired, path: &str, owner: &str) -> Outcome {
     let id = &object.id;
-    let manager = escape_value(&names::field_manager(owner));
-    let patch = format!("{path}?dryRun=All&force=true&fieldManager={manager}");
+    let manager = names::field_manager(owner);
     let mut changed = Vec::new();
     for _ in 0..TRIES {
         let before: Value = send(member, id, Request::get(path).body(Vec::new())).await?;
-        let apply = Request::patch(&patch)
-            .header(http::header::CONTENT_TYPE, "application/apply-patch+yaml")
-            .body(object.object.to_string().into_bytes());
-        let after: Value = send(member, id, apply).await?;
+        let try_ = Try { path, object: &object.object, manager: &manager, force: true };
+        let after =
+            attempt::apply(&member.cluster, &id.to_string(), &try_).await.map_err(|f| went(id, f))?.object;
         let changes = diff_by_name(&untouched(&before), &untouched(&after));
         if changes.is_empty() {
             return Ok(());
@@ -97,8 +96,12 @@ async fn send(
 ) -> Outcome<Value> {
     let request = request.map_err(|error| Failure::failed(error.to_string()))?;
     let answer = member.cluster.ask(&id.to_string(), member.cluster.client.request(request)).await;
-    answer.map_err(|failure| match failure.exit {
+    answer.map_err(|failure| went(id, failure))
+}
+
+fn went(id: &ObjectId, failure: Failure) -> Failure {
+    match failure.exit {
         Exit::NotFound => Failure::refused(format!("{id} went away meanwhile; try again")),
         _ => failure,
-    })
+    }
 }

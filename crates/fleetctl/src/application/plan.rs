@@ -1,17 +1,33 @@
-//! `fleetctl plan`: what a gate would change, and its hash.
+//! `fleetctl plan`: what a gate would change, what would run, and what manifests would change before they are applied.
+//!
+//! ```text
+//!  APP ─► its run, a gate waits ──► gate: the plan that an approval is about
+//!      └► otherwise ──────────────► ahead: what would run        files ─► the same, as if they were applied
+//!                                     │
+//!      gather: members (live objects, kinds, quotas) ─► hints    trial: dry runs    text, JSON
+//! ```
 
+mod ahead;
 mod contents;
-mod shown;
+mod files;
+pub(crate) mod gather;
+pub(crate) mod shown;
+mod text;
+mod trial;
 
-use fleet_api::{Application, ResourceTracker, Run};
-use fleet_controller::{GatePlan, gate_plan};
-use fleet_plan::{Action, ActionKind};
-use k8s_openapi::api::core::v1::Namespace;
+use fleet_api::{Application, Run, StepState};
+use fleet_controller::{GatePlan, Planner, PreviewError};
+use fleet_plan::{ActionKind, Hint};
 use kube::ResourceExt as _;
-use kube::api::{Api, ListParams};
+use serde_json::{Value, json};
 
+use self::gather::{Gathered, Silent};
+use self::text::Remarks;
+use self::trial::{Trial, Verdict};
 use super::{Place, waiting};
-use crate::args::PlanArgs;
+use crate::access::{Access, Cluster};
+use crate::args::{Global, PlanArgs};
+use crate::cluster::Hub;
 use crate::diagnose::gather::workloads_on_hub;
 use crate::environment::Environment;
 use crate::exit::{Exit, Failure, Outcome};
@@ -19,162 +35,292 @@ use crate::output::style::{self, paint};
 use crate::roster::Roster;
 use crate::version::write;
 
-pub(crate) use contents::Contents;
+/// The plan of a gate, with what it was made from.
+pub(crate) struct Planned {
+    pub(crate) planner: Planner,
+    pub(crate) plan: GatePlan,
+}
 
-pub(super) async fn run(environment: &Environment, place: &Place, arguments: &PlanArgs) -> Outcome {
-    let app = place.application().await?;
-    let run = place.run(&app).await?;
-    let gates = waiting(&run);
-    let steps = run.status.as_ref().map(|status| status.steps.as_slice()).unwrap_or_default();
-    let step = match &arguments.step {
-        Some(wanted) => {
-            let found = steps.iter().find(|step| step.name == *wanted).map(|step| step.name.clone());
-            found.ok_or_else(|| {
-                let known: Vec<&str> = steps.iter().map(|step| step.name.as_str()).collect();
-                let advice = crate::nearest::advice(wanted, &known, "steps");
-                Failure::not_found(format!("run {} has no step {wanted:?}{advice}", run.name_any()))
-            })?
+pub(super) async fn run(environment: &Environment, global: &Global, arguments: &PlanArgs) -> Outcome {
+    let changes = if arguments.offline {
+        Box::pin(ahead::offline(environment, global, arguments)).await?
+    } else {
+        let access = Access::load(environment, global)?;
+        let cluster = access.hub().await?;
+        let namespace = access.namespace(&cluster);
+        let hub = Hub { called: access.called(), cluster, access };
+        match &arguments.app {
+            Some(name) if arguments.files.is_empty() => {
+                let place =
+                    Place { hub: hub.cluster.clone(), namespace, name: name.clone(), called: hub.called };
+                Box::pin(of_application(environment, &hub, &place, arguments)).await?
+            }
+            _ => Box::pin(ahead::of_files(environment, &hub, &namespace, arguments)).await?,
         }
-        None => gates.first().map(|step| step.name.clone()).ok_or_else(|| {
-            let phase = run.status.as_ref().map(|status| status.phase).unwrap_or_default().as_str();
-            Failure::refused(format!(
-                "no gate of {} waits: run {} is {phase}; name a step with --step to see its plan all the same",
-                place.name,
-                run.name_any()
-            ))
-        })?,
     };
-    let plan = make(place, &app, &run, &step).await?;
-    let warnings = Box::pin(workloads_on_hub(&place.hub, place.called, environment.now(), &app)).await;
-    if let Some(format) = arguments.output.output {
-        let value = serde_json::to_value(&plan).map_err(|error| Failure::failed(error.to_string()))?;
-        for warning in &warnings {
-            environment
-                .streams
-                .note(&format!("warning: {}: {}; {}", warning.about, warning.message, warning.mend));
-        }
-        return environment.streams.print(&write(format, &value)?);
-    }
-    let roster = Roster::load(&place.hub).await.unwrap_or_default();
-    let contents = Contents::load(place, &app, &run).await;
-    environment.streams.print(&text(&plan, &run, &roster, contents.as_ref()))?;
-    for warning in &warnings {
-        let (word, about) = (paint(style::WAITING, "warning"), &warning.about);
-        environment.streams.line(&format!("{word}: {about}: {}; {}", warning.message, warning.mend))?;
-    }
-    if gates.iter().any(|gate| gate.name == step) {
-        let next = format!("{} --plan {}", place.command("workflow resume"), plan.plan_hash);
-        environment.streams.line(&format!("approve it: {next}"))?;
+    if changes && arguments.exit_code {
+        return Err(Failure::silent(Exit::Changes));
     }
     Ok(())
 }
 
+/// Of an Application as it is on the hub: the gate that waits, or what would run.
+async fn of_application(
+    environment: &Environment,
+    hub: &Hub,
+    place: &Place,
+    arguments: &PlanArgs,
+) -> Outcome<bool> {
+    let app = place.application().await?;
+    let workflow = app.status.as_ref().and_then(|status| status.workflow.as_ref());
+    let has_run = workflow.is_some_and(|workflow| !workflow.run.is_empty());
+    let run = if has_run && !arguments.next { Some(place.run(&app).await?) } else { None };
+    let step = match &run {
+        Some(run) => step_of(run, arguments.step.as_deref())?,
+        None => None,
+    };
+    match run.zip(step) {
+        Some((run, step)) => gate(environment, hub, place, arguments, (&app, &run, &step)).await,
+        None => {
+            if let Some(said) = super::notable::deletion(&app) {
+                return Err(Failure::refused(format!(
+                    "Application {} is {said}; there is nothing to plan; look at it: {}",
+                    place.name,
+                    place.command("status")
+                )));
+            }
+            ahead::of_hub(environment, hub, place, arguments).await
+        }
+    }
+}
+
+/// The step that is meant: the one named, else the one whose gate waits longest.
+fn step_of(run: &Run, wanted: Option<&str>) -> Outcome<Option<String>> {
+    let Some(wanted) = wanted else {
+        return Ok(waiting(run).first().map(|step| step.name.clone()));
+    };
+    let steps: &[StepState] = run.status.as_ref().map(|status| status.steps.as_slice()).unwrap_or_default();
+    if steps.iter().any(|step| step.name == wanted) {
+        return Ok(Some(wanted.to_owned()));
+    }
+    let known: Vec<&str> = steps.iter().map(|step| step.name.as_str()).collect();
+    let advice = crate::nearest::advice(wanted, &known, "steps");
+    Err(Failure::not_found(format!("run {} has no step {wanted:?}{advice}", run.name_any())))
+}
+
+async fn gate(
+    environment: &Environment,
+    hub: &Hub,
+    place: &Place,
+    arguments: &PlanArgs,
+    (app, run, step): (&Application, &Run, &str),
+) -> Outcome<bool> {
+    let Planned { planner, plan } = make(place, app, run, step).await?;
+    let roster = Roster::load(&place.hub).await.unwrap_or_default();
+    let gathered =
+        gathered(environment, hub, &roster, &[&plan], std::slice::from_ref(&planner), arguments).await;
+    let hints = planner.hints(step, &gathered.for_one(std::slice::from_ref(&planner), 0));
+    let trials = match arguments.dry_run {
+        Some(_) => trial::run(&planner, &plan, &hints, &gathered.reached).await,
+        None => Vec::new(),
+    };
+    let warnings = Box::pin(workloads_on_hub(&place.hub, place.called, environment.now(), app)).await;
+    let notes = notes_of(&gathered);
+    if let Some(format) = arguments.output.output {
+        let mut value = serde_json::to_value(&plan).map_err(|error| Failure::failed(error.to_string()))?;
+        if let Some(fields) = value.as_object_mut() {
+            fields.insert("application".to_owned(), identity(app));
+            fields.insert("run".to_owned(), json!(run.name_any()));
+            extend(fields, &hints, &trials, &gathered.silent, arguments);
+        }
+        for warning in &warnings {
+            let said = format!("warning: {}: {}; {}", warning.about, warning.message, warning.mend);
+            environment.streams.note(&said);
+        }
+        notes.iter().for_each(|note| environment.streams.note(note));
+        environment.streams.print(&write(format, &value)?)?;
+    } else {
+        let heading = heading(&plan, run);
+        let body = text::body(&planner, &plan, &roster, &Remarks::of(&hints, &trials));
+        environment.streams.print(&format!("{heading}{body}"))?;
+        if let Some(counted) = counted(&hints) {
+            environment.streams.line(&counted)?;
+        }
+        for warning in &warnings {
+            let (word, about) = (paint(style::WAITING, "warning"), &warning.about);
+            environment.streams.line(&format!("{word}: {about}: {}; {}", warning.message, warning.mend))?;
+        }
+        notes.iter().for_each(|note| environment.streams.note(note));
+        if waiting(run).iter().any(|gate| gate.name == step) {
+            let next = format!("{} --plan {}", place.command("workflow resume"), plan.plan_hash);
+            environment.streams.line(&format!("approve it: {next}"))?;
+        }
+    }
+    refused(&trials)?;
+    Ok(changes(&plan))
+}
+
+/// What is known of the members of some plans, and what other Applications claim there.
+async fn gathered(
+    environment: &Environment,
+    hub: &Hub,
+    roster: &Roster,
+    plans: &[&GatePlan],
+    planners: &[Planner],
+    arguments: &PlanArgs,
+) -> Gathered {
+    let mut gathered = if arguments.no_members {
+        Gathered::of_records(roster.all())
+    } else {
+        Gathered::of_members(environment, hub, roster, plans).await
+    };
+    let except: Vec<(String, String)> = planners
+        .iter()
+        .map(|planner| {
+            (planner.application().namespace().unwrap_or_default(), planner.application().name_any())
+        })
+        .collect();
+    gathered.and_claims(&hub.cluster, plans, &except).await;
+    gathered
+}
+
 /// The plan of a step's gate.
-pub(crate) async fn make(place: &Place, app: &Application, run: &Run, step: &str) -> Outcome<GatePlan> {
-    let made = Box::pin(gate_plan(&place.hub.client, app, run, step));
-    match tokio::time::timeout(place.hub.deadline, made).await {
-        Ok(Ok(made)) => Ok(made),
-        Ok(Err(cause)) => Err(explained(place, step, &cause).await),
-        Err(_) => Err(place.hub.silent("the plan")),
+pub(crate) async fn make(place: &Place, app: &Application, run: &Run, step: &str) -> Outcome<Planned> {
+    let made = Box::pin(Planner::of_run(&place.hub.client, app, run));
+    let planner = match tokio::time::timeout(place.hub.deadline, made).await {
+        Ok(Ok(made)) => made,
+        Ok(Err(error)) => return Err(failure(&format!("the plan of step {step}"), &place.hub, error).await),
+        Err(_) => return Err(place.hub.silent("the plan")),
+    };
+    match planner.gate(step) {
+        Some(plan) => Ok(Planned { planner, plan }),
+        None => Err(Failure::failed(format!("run {} has no plan of step {step}", run.name_any()))),
     }
 }
 
 /// Why there is no plan: who may not read what it is made of is told which role lets them.
-async fn explained(place: &Place, step: &str, cause: &str) -> Failure {
-    let trackers: Api<ResourceTracker> = Api::all(place.hub.client.clone());
-    let system: Api<Namespace> = Api::all(place.hub.client.clone());
-    let one = ListParams::default().limit(1);
-    let (inventories, hub) = tokio::join!(
-        place.hub.ask("the inventories", trackers.list_metadata(&one)),
-        place.hub.ask("the hub's identity", system.get_metadata("kube-system")),
-    );
-    let refused = [inventories.err(), hub.err()].into_iter().flatten().find(|f| f.exit == Exit::Refused);
-    match refused {
-        Some(refused) => Failure::refused(format!(
-            "the plan of step {step}: {refused}; the role fleetctl-fleet-viewer, bound for the whole hub, lets you make plans"
-        )),
-        None => Failure::failed(format!("the plan of step {step}: {cause}")),
-    }
-}
-
-/// A plan for people to read: each object, each field.
-pub(crate) fn text(plan: &GatePlan, run: &Run, roster: &Roster, contents: Option<&Contents>) -> String {
-    let mut out = format!(
-        "plan {} of step {}, run {}\n",
-        paint(style::STRONG, &plan.plan_hash),
-        plan.step,
-        run.name_any()
-    );
-    for step in &plan.plans {
-        for target in &step.targets {
-            let place = roster.label(&target.target.cluster);
-            out.push_str(&format!(
-                "on {}, namespace {}:\n",
-                paint(style::STRONG, &place),
-                target.target.namespace
-            ));
-            for action in &target.actions {
-                action_lines(action, &mut out);
-                if action.kind == ActionKind::Create
-                    && let Some(contents) = contents
-                {
-                    for line in contents.of(&step.step, &target.target, &action.id) {
-                        out.push_str(&format!("      {}\n", paint(style::FAINT, &line)));
-                    }
-                }
-            }
-            if target.actions.is_empty() {
-                out.push_str("  nothing\n");
+async fn failure(doing: &str, hub: &Cluster, error: PreviewError) -> Failure {
+    match error {
+        PreviewError::Hub { doing: asked, cause } => {
+            let failed: Outcome<()> = hub.ask(&format!("{doing}: {asked}"), async { Err(cause) }).await;
+            let failure = failed.err().unwrap_or_else(|| Failure::failed(doing));
+            match failure.exit {
+                Exit::Refused => Failure::refused(format!(
+                    "{failure}; the role fleetctl-fleet-viewer, bound for the whole hub, lets you make plans"
+                )),
+                _ => hub.no_hub(failure),
             }
         }
+        other => plain_failure(doing, &other),
     }
-    out.push_str(&format!("{}\n", plan.summary));
-    out
 }
 
-fn action_lines(action: &Action, out: &mut String) {
-    let (mark, word, look) = match action.kind {
-        ActionKind::Ensure => ("·", "create where it is missing", style::FAINT),
-        ActionKind::Create => ("+", "create", style::GOOD),
-        ActionKind::Change if action.recreate => ("±", "delete and create anew", style::BAD),
-        ActionKind::Change => ("~", "change", style::WAITING),
-        ActionKind::Keep => ("=", "keep", style::FAINT),
-        ActionKind::Observe => ("?", "look at: it must be there", style::FAINT),
-        ActionKind::Delete => ("-", "delete", style::BAD),
-        ActionKind::Release => ("○", "release: it stays, as nobody's", style::WAITING),
+/// The same where no hub is asked.
+fn plain_failure(doing: &str, error: &PreviewError) -> Failure {
+    let exit = match error {
+        PreviewError::Problem(problem) if problem.waiting => Exit::NotFound,
+        PreviewError::NoApplication { .. } => Exit::NotFound,
+        _ => Exit::Failed,
     };
-    let take_over = if action.take_over { ", taken over if it stands there already" } else { "" };
-    let take_over = match action.kind {
-        ActionKind::Delete if action.shared => ", or left to who else shares it",
-        _ if action.shared => ", or shared as it is if another application owns it",
-        _ => take_over,
-    };
-    let line = format!("{mark} {} {}", action.id.kind, shown::visible(&action.id.name));
-    out.push_str(&format!("  {} ({word}{take_over})\n", paint(look, &line)));
-    for change in &action.changes {
-        let (from, to) = (change.from.as_ref(), change.to.as_ref());
-        let path = shown::visible(&change.path.to_string());
-        out.push_str(&format!("      {path}: {}\n", shown::change(from, to)));
+    Failure::new(exit, format!("{doing}: {error}"))
+}
+
+/// A plan for people to read, as it stands before a gate.
+pub(crate) fn text(planned: &Planned, run: &Run, roster: &Roster) -> String {
+    let body = text::body(&planned.planner, &planned.plan, roster, &Remarks::default());
+    format!("{}{body}", heading(&planned.plan, run))
+}
+
+fn heading(plan: &GatePlan, run: &Run) -> String {
+    format!("plan {} of step {}, run {}\n", paint(style::STRONG, &plan.plan_hash), plan.step, run.name_any())
+}
+
+fn identity(app: &Application) -> Value {
+    json!({ "namespace": app.namespace().unwrap_or_default(), "name": app.name_any() })
+}
+
+fn extend(
+    fields: &mut serde_json::Map<String, Value>,
+    hints: &[Hint],
+    trials: &[Trial],
+    silent: &[Silent],
+    arguments: &PlanArgs,
+) {
+    fields.insert("hints".to_owned(), json!(hints));
+    if arguments.dry_run.is_some() {
+        fields.insert("trials".to_owned(), json!(trials));
     }
+    if !silent.is_empty() {
+        fields.insert("silent".to_owned(), json!(silent));
+    }
+}
+
+/// What isn't known, and why.
+fn notes_of(gathered: &Gathered) -> Vec<String> {
+    let silent = gathered.silent.iter().map(|silent| {
+        format!(
+            "warning: {} isn't asked, so hints about it come from what the hub knows: {}",
+            silent.cluster, silent.message
+        )
+    });
+    let notes = gathered.notes.iter().map(|note| format!("warning: {note}"));
+    silent.chain(notes).collect()
+}
+
+/// How many hints there are, the dangerous ones first.
+fn counted(hints: &[Hint]) -> Option<String> {
+    use fleet_plan::Severity;
+    let count = |severity: Severity| hints.iter().filter(|hint| hint.severity == severity).count();
+    let shown = [
+        (Severity::Danger, "danger", "dangers", style::BAD),
+        (Severity::Warning, "warning", "warnings", style::WAITING),
+        (Severity::Info, "note", "notes", style::FAINT),
+    ];
+    let parts = shown.into_iter().filter_map(|(severity, one, many, look)| match count(severity) {
+        0 => None,
+        1 => Some(paint(look, &format!("1 {one}"))),
+        several => Some(paint(look, &format!("{several} {many}"))),
+    });
+    let parts: Vec<String> = parts.collect();
+    (!parts.is_empty()).then(|| format!("hints: {}", parts.join(", ")))
+}
+
+/// Whether a plan changes anything.
+fn changes(plan: &GatePlan) -> bool {
+    use ActionKind::{Change, Create, Delete, Release};
+    let actions = plan.plans.iter().flat_map(|plan| &plan.targets).flat_map(|target| &target.actions);
+    actions.into_iter().any(|action| matches!(action.kind, Create | Change | Delete | Release))
+}
+
+fn refused(trials: &[Trial]) -> Outcome {
+    let refused = trials.iter().filter(|trial| trial.verdict == Verdict::Refused).count();
+    if refused == 0 {
+        return Ok(());
+    }
+    Err(Failure::refused(format!(
+        "the members would refuse {refused} of {} objects; see above",
+        trials.len()
+    )))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::access::Cluster;
 
     /// Broken: who may approve and not read inventories gets a puzzle instead of the name of a role.
     #[tokio::test]
     async fn a_missing_role_is_named() {
         let service = tower::service_fn(|_: http::Request<kube::client::Body>| async {
-            let status = serde_json::json!({ "kind": "Status", "status": "Failure", "code": 403,
+            let status = json!({ "kind": "Status", "status": "Failure", "code": 403,
                 "reason": "Forbidden", "message": "you may not" });
             let body = kube::client::Body::from(status.to_string().into_bytes());
             Ok::<_, std::convert::Infallible>(http::Response::builder().status(403).body(body).unwrap())
         });
         let hub = Cluster::in_process(kube::Client::new(service, "default"), "hub");
         let place = Place { hub, namespace: "demo".into(), name: "web".into(), called: "fleetctl" };
-        let failure = explained(&place, "first", "a dump").await;
+        let app = Application::new("web", Default::default());
+        let run = Run::new("web-1", Default::default());
+        let failure = make(&place, &app, &run, "first").await.err().unwrap();
         assert_eq!(failure.exit, Exit::Refused);
         assert!(failure.message.contains("fleetctl-fleet-viewer") && failure.message.contains("you may not"));
     }

@@ -1,4 +1,4 @@
-//! `status`, `plan`, `delete`, `workflow`
+//! `status`, `delete`, `workflow`
 
 use std::time::Duration;
 
@@ -29,23 +29,6 @@ pub struct StatusArgs {
     /// Go on showing what changes, until the run ends or waits for a person
     #[arg(short, long)]
     pub watch: bool,
-    /// How to write it.
-    #[command(flatten)]
-    pub output: OutputArgs,
-}
-
-/// `plan`
-#[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  fleetctl plan web-demo -n demo\n  fleetctl plan web-demo -n demo -o json"
-)]
-pub struct PlanArgs {
-    /// Which.
-    #[command(flatten)]
-    pub app: AppArgs,
-    /// The step; else the one whose gate waits longest
-    #[arg(long, value_name = "STEP")]
-    pub step: Option<String>,
     /// How to write it.
     #[command(flatten)]
     pub output: OutputArgs,

@@ -71,6 +71,11 @@ fn the_documented_lines_parse() {
         "fleetctl get deployment web-demo -n demo -m all",
         "fleetctl get deploy,svc -A -m mc-hz1,mc-bj1 -o wide",
         "fleetctl plan web-demo -n demo",
+        "fleetctl plan -f app.yaml -f policies -R -n demo --exit-code",
+        "fleetctl plan -f - --offline -o json",
+        "fleetctl plan web-demo --dry-run",
+        "fleetctl plan web-demo --dry-run=server --step s",
+        "fleetctl why deploy/web-demo -n demo -m mc-hz1 spec.replicas -o json",
         "fleetctl workflow resume web-demo -n demo",
         "fleetctl workflow approve web-demo -n demo --plan 8c1f4e --step s --reason r",
         "fleetctl -n demo workflow list --waiting",
@@ -96,6 +101,11 @@ fn the_documented_lines_parse() {
 #[test]
 fn nonsense_is_refused() {
     for line in [
+        "fleetctl plan",
+        "fleetctl plan web-demo --offline",
+        "fleetctl plan -f a.yaml --offline --dry-run",
+        "fleetctl plan web-demo --dry-run=client",
+        "fleetctl why deploy/web-demo",
         "fleetctl local up --members Not_A_Name=x",
         "fleetctl local up --members a=",
         "fleetctl get",

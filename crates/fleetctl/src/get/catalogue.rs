@@ -24,6 +24,11 @@ pub(crate) struct Type {
 }
 
 impl Type {
+    /// Group and version, as in manifests.
+    pub(crate) fn api_version(&self) -> String {
+        if self.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.group, self.version) }
+    }
+
     /// The path of a list, or of one object.
     pub(crate) fn path(&self, namespace: Option<&str>, name: Option<&str>) -> String {
         let mut path = match self.group.as_str() {
@@ -108,6 +113,19 @@ impl Catalogue {
             }
         }
         Ok(Self(types))
+    }
+
+    /// All of them.
+    pub(crate) fn types(&self) -> &[Type] {
+        &self.0
+    }
+
+    /// The type of a kind in one version.
+    pub(crate) fn of(&self, id: &fleet_api::ObjectId) -> Option<&Type> {
+        self.0.iter().find(|type_| {
+            (type_.group.as_str(), type_.version.as_str(), &type_.kind)
+                == (id.group(), id.version(), &id.kind)
+        })
     }
 
     /// The types of a word: one, or all of a category such as `all`.

@@ -18,6 +18,7 @@ mod embedded;
 mod gates;
 mod local;
 mod operators;
+mod plans;
 mod remote;
 mod simulate;
 mod support;

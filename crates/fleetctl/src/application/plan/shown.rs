@@ -11,12 +11,12 @@ const BEFORE: usize = 40;
 const BLANKS: [char; 5] = ['\u{115f}', '\u{1160}', '\u{2800}', '\u{3164}', '\u{ffa0}'];
 
 /// A value in one line.
-pub(super) fn short(value: &Value) -> String {
+pub(crate) fn short(value: &Value) -> String {
     cut(&pieces(Some(value), needs_quotes(value)), 0, usize::MAX)
 }
 
 /// A change in one line; where the values are long, the place that differs.
-pub(super) fn change(from: Option<&Value>, to: Option<&Value>) -> String {
+pub(crate) fn change(from: Option<&Value>, to: Option<&Value>) -> String {
     // Both in one manner, else the quotes would be what differs.
     let quoted = [from, to].into_iter().flatten().any(needs_quotes);
     let (from, to) = (pieces(from, quoted), pieces(to, quoted));
@@ -29,7 +29,7 @@ pub(super) fn change(from: Option<&Value>, to: Option<&Value>) -> String {
 }
 
 /// Text that isn't a value, such as a path, without what can't be seen.
-pub(super) fn visible(text: &str) -> String {
+pub(crate) fn visible(text: &str) -> String {
     text.chars().map(|c| piece(c, false)).collect()
 }
 

@@ -1,0 +1,173 @@
+//! The object that is asked about, and the Application that delivers it.
+
+use fleet_api::{Application, ObjectId, names};
+use http::Request;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::ResourceExt as _;
+use kube::api::{Api, ListParams};
+use serde_json::Value;
+
+use crate::application::plan::gather::Reached;
+use crate::args::WhyArgs;
+use crate::cluster::Hub;
+use crate::exit::{Exit, Failure, Outcome};
+
+/// How many names are looked through for the nearest.
+const NAMES: usize = 500;
+
+/// `KIND/NAME`.
+pub(super) fn words(text: &str) -> Outcome<(String, String)> {
+    match text.split_once('/') {
+        Some((kind, name)) if !kind.is_empty() && !name.is_empty() && !name.contains('/') => {
+            Ok((kind.to_owned(), name.to_owned()))
+        }
+        _ => Err(Failure::usage(format!("{text:?} names no object; write KIND/NAME, as in deploy/web-demo"))),
+    }
+}
+
+/// Reads it from the member.
+pub(super) async fn read(
+    reached: &Reached,
+    kind: &str,
+    name: &str,
+    namespace: &str,
+) -> Outcome<(ObjectId, Value)> {
+    let types = reached.catalogue.find(kind)?;
+    let [type_] = types.as_slice() else {
+        return Err(Failure::usage(format!("{kind:?} is a category; name one kind, as in deploy/{name}")));
+    };
+    let get = async |path: String| -> Outcome<Value> {
+        let request =
+            Request::get(path).body(Vec::new()).map_err(|error| Failure::failed(error.to_string()))?;
+        reached.cluster.ask(&format!("{kind}/{name}"), reached.cluster.client.request(request)).await
+    };
+    match get(type_.path(Some(namespace), Some(name))).await {
+        Ok(live) => {
+            let id = ObjectId {
+                api_version: type_.api_version(),
+                kind: type_.kind.clone(),
+                namespace: if type_.namespaced { namespace.to_owned() } else { String::new() },
+                name: name.to_owned(),
+            };
+            Ok((id, live))
+        }
+        Err(failure) if failure.exit == Exit::NotFound => {
+            let listed =
+                get(format!("{}?limit={NAMES}", type_.path(Some(namespace), None))).await.unwrap_or_default();
+            let items = listed.get("items").and_then(Value::as_array).into_iter().flatten();
+            let known: Vec<&str> =
+                items.filter_map(|item| item.pointer("/metadata/name").and_then(Value::as_str)).collect();
+            let (what, inside) = match type_.namespaced {
+                true => (format!("{} there", type_.plural), format!(" in namespace {namespace}")),
+                false => (format!("{} there", type_.plural), String::new()),
+            };
+            let advice = crate::nearest::advice(name, &known, &what);
+            Err(Failure::not_found(format!("there is no {} {name:?}{inside}{advice}", type_.kind)))
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+fn label<'v>(live: &'v Value, name: &str) -> Option<&'v str> {
+    live.pointer("/metadata/labels")?.get(name)?.as_str()
+}
+
+/// The Application that delivers it: the one that is named, else the one that its labels name.
+pub(super) async fn application(
+    hub: &Hub,
+    live: &Value,
+    id: &ObjectId,
+    place: &str,
+    arguments: &WhyArgs,
+    namespace: &str,
+) -> Outcome<Application> {
+    let inside = label(live, names::APP_NAMESPACE).unwrap_or(namespace);
+    let api: Api<Application> = Api::namespaced(hub.cluster.client.clone(), inside);
+    if let Some(name) = &arguments.app {
+        let found = hub.cluster.ask(&format!("Application {inside}/{name}"), api.get_opt(name)).await?;
+        return match found {
+            Some(app) => Ok(app),
+            None => {
+                let listed = hub.cluster.ask("Applications", api.list_metadata(&ListParams::default())).await;
+                let known: Vec<String> = listed
+                    .map(|list| list.items.iter().map(|app| app.name_any()).collect())
+                    .unwrap_or_default();
+                let advice =
+                    crate::nearest::advice(name, &known, &format!("Applications in namespace {inside}"));
+                Err(Failure::not_found(format!("no Application {name:?} in namespace {inside}{advice}")))
+            }
+        };
+    }
+    let Some(owner) = label(live, names::OWNER) else { return Err(nobodys(hub, id, place, live)) };
+    let namespaces: Api<Namespace> = Api::all(hub.cluster.client.clone());
+    let system = hub.cluster.ask("the hub's identity", namespaces.get_metadata("kube-system")).await?;
+    let uid = names::hub_identity(&system.metadata).unwrap_or_default();
+    let listed = hub.cluster.ask("Applications", api.list(&ListParams::default())).await?;
+    // The label holds the name only as far as labels allow; the hash tells.
+    let found = listed.items.into_iter().find(|app| names::owner_hash(uid, inside, &app.name_any()) == owner);
+    found.ok_or_else(|| {
+        let said = label(live, names::APP_NAME).unwrap_or("?");
+        Failure::refused(format!(
+            "{id} on {place} is that of Application {inside}/{said}, which this hub doesn't have: it is delivered from another hub, or its Application was lost; ask that hub with --context, or apply the Application again"
+        ))
+    })
+}
+
+/// Nobody's Application has it.
+fn nobodys(hub: &Hub, id: &ObjectId, place: &str, live: &Value) -> Failure {
+    let owner = live.pointer("/metadata/ownerReferences").and_then(Value::as_array).and_then(|all| {
+        all.iter().find(|owner| owner.get("controller") == Some(&Value::Bool(true))).or(all.first())
+    });
+    if let Some(owner) = owner {
+        let text = |field: &str| owner.get(field).and_then(Value::as_str).unwrap_or("?");
+        return Failure::refused(format!(
+            "{id} on {place} is made by {} {}; ask about that: {} why {}/{} -m …",
+            text("kind"),
+            text("name"),
+            hub.called,
+            text("kind").to_lowercase(),
+            text("name")
+        ));
+    }
+    let managers = managers(live);
+    let by = match managers.is_empty() {
+        true => String::new(),
+        false => format!(", it was written by {}", managers.join(", ")),
+    };
+    Failure::refused(format!(
+        "{id} on {place} is delivered by no Application{by}; to have it delivered: {} adopt NAME --from … {}/{}",
+        hub.called,
+        id.kind.to_lowercase(),
+        id.name
+    ))
+}
+
+/// The Application doesn't have it there.
+pub(super) fn not_in_inventory(
+    hub: &Hub,
+    app: &Application,
+    id: &ObjectId,
+    place: &str,
+    live: &Value,
+) -> Failure {
+    let (namespace, name) = (app.namespace().unwrap_or_default(), app.name_any());
+    if label(live, names::OWNER).is_none() {
+        return nobodys(hub, id, place, live);
+    }
+    Failure::refused(format!(
+        "{id} on {place} isn't in the inventory of Application {namespace}/{name}; see what it has: {} status {name} -n {namespace} --tree",
+        hub.called
+    ))
+}
+
+/// Who wrote an object, each once.
+fn managers(live: &Value) -> Vec<&str> {
+    let entries = live.pointer("/metadata/managedFields").and_then(Value::as_array).into_iter().flatten();
+    let mut managers: Vec<&str> = entries
+        .filter_map(|entry| entry.get("manager")?.as_str())
+        .filter(|manager| !manager.is_empty())
+        .collect();
+    managers.sort_unstable();
+    managers.dedup();
+    managers
+}

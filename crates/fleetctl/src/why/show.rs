@@ -1,0 +1,90 @@
+//! What is said of each field.
+
+use fleet_api::{Application, ObjectId, Source};
+use fleet_controller::Delivered;
+use kube::ResourceExt as _;
+use serde_json::json;
+
+use super::fields::{Field, SetBy};
+use crate::application::plan::shown;
+use crate::args::Output;
+use crate::exit::Outcome;
+use crate::output::style::{self, paint};
+use crate::table::Table;
+use crate::version::write;
+
+/// What the fields are about.
+pub(super) struct Head<'a> {
+    pub(super) place: &'a str,
+    pub(super) cluster: &'a str,
+    pub(super) id: &'a ObjectId,
+    pub(super) app: &'a Application,
+    pub(super) delivered: &'a Delivered,
+}
+
+/// For programs.
+pub(super) fn for_programs(format: Output, head: &Head<'_>, fields: &[Field]) -> Outcome<String> {
+    let delivered = head.delivered;
+    let value = json!({
+        "cluster": head.cluster,
+        "object": head.id,
+        "application": { "namespace": head.app.namespace().unwrap_or_default(), "name": head.app.name_any() },
+        "component": delivered.component,
+        "revision": delivered.revision,
+        "step": delivered.step,
+        "fields": fields,
+    });
+    write(format, &value)
+}
+
+/// For people.
+pub(super) fn for_people(head: &Head<'_>, fields: &[Field]) -> String {
+    let delivered = head.delivered;
+    let app = format!("{}/{}", head.app.namespace().unwrap_or_default(), head.app.name_any());
+    let mut out = format!(
+        "{} on {}: Application {app}, component {}, revision {}, step {}\n",
+        paint(style::STRONG, &head.id.to_string()),
+        head.place,
+        delivered.component,
+        delivered.revision,
+        delivered.step
+    );
+    let mut table = Table::new(["FIELD", "VALUE", "SET BY"]);
+    for field in fields {
+        let value = field.value.as_ref().map_or_else(|| "gone".to_owned(), shown::short);
+        let mut by = said(&field.set_by, head);
+        if let (Some(was), Some(was_by)) = (&field.delivered, &field.delivered_by) {
+            let what = format!("; {} was delivered ({})", shown::short(was), said(was_by, head));
+            by = format!("{by}{}", paint(style::WAITING, &what));
+        }
+        table.row([shown::visible(&field.path.to_dotted()), value, by]);
+    }
+    out.push_str(&table.to_string());
+    out
+}
+
+fn said(by: &SetBy, head: &Head<'_>) -> String {
+    match by {
+        SetBy::Revision(Source::Referenced) => {
+            let namespace = head.app.namespace().unwrap_or_default();
+            format!("referenced object ({} {namespace}/{} on the hub)", head.id.kind, head.id.name)
+        }
+        SetBy::Revision(Source::Inline) => format!("properties of component {}", head.delivered.component),
+        SetBy::Revision(source @ Source::Override { rule, .. }) if !rule.is_empty() => {
+            format!("{source}, {rule}")
+        }
+        SetBy::Revision(source) => source.to_string(),
+        SetBy::Topology { policy: Some(policy) } => format!("policy {policy} (topology)"),
+        SetBy::Topology { policy: None } => "the Application's namespace".to_owned(),
+        SetBy::Fleetctl => "fleetctl".to_owned(),
+        SetBy::Application => format!(
+            "component {} (the revision was recorded by an older version, which didn't say more)",
+            head.delivered.component
+        ),
+        SetBy::Manager { manager, operation, time } => {
+            let since = time.as_ref().map(|time| format!(", {time}")).unwrap_or_default();
+            format!("{} on the member ({operation}{since})", shown::visible(manager))
+        }
+        SetBy::Server => "the member's API server".to_owned(),
+    }
+}
