@@ -9,6 +9,7 @@ pub mod engine;
 pub mod fleet;
 pub mod manifests;
 pub mod meter;
+pub mod servers;
 
 pub use engine::Engine;
 pub use fleet::Fleet;

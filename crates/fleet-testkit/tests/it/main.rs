@@ -17,6 +17,7 @@ mod gates;
 mod held;
 mod holds;
 mod identity;
+mod measures;
 mod members;
 mod operators;
 mod policies;
