@@ -129,6 +129,13 @@ impl Board {
         }
     }
 
+    /// A measurement that was under way was given up.
+    pub(crate) fn give_up_check(&self, step: &str, number: (u32, u32)) {
+        lock(&self.0).checks.retain(|name, (fact, _)| {
+            name != step || fact.number != number || matches!(fact.state, Check::Taken(_))
+        });
+    }
+
     /// How measuring goes, by step; the others' ends.
     pub(crate) fn checks(&self, waits: &dyn Fn(&str) -> bool) -> BTreeMap<String, CheckFact> {
         let mut state = lock(&self.0);

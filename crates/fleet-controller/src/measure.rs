@@ -31,6 +31,7 @@ use tracing::Instrument as _;
 pub use outbound::Addresses;
 pub(crate) use outbound::Outbound;
 
+use crate::board::Board;
 use crate::context::{AppKey, Context};
 use crate::walk::Walk;
 use secrets::Secrets;
@@ -98,6 +99,10 @@ impl Job {
 /// Takes a step's next measurement in the background, unless it is under way.
 pub(crate) fn start(ctx: &Arc<Context>, walk: &Walk, step: &str) {
     let Some(job) = Job::of(walk, step) else { return };
+    if job.properties.as_ref().is_ok_and(|properties| matches!(properties.what, What::DependsOnApp(_))) {
+        // Judged in every turn by what is in the cache: the next one looks.
+        return ctx.due.wake_soon(&walk.key);
+    }
     let Some(ended) = walk.board.begin_check(&job.run, &job.step, job.number) else { return };
     let (ctx, board) = (Arc::clone(ctx), walk.board.clone());
     let span = tracing::debug_span!(
@@ -108,6 +113,8 @@ pub(crate) fn start(ctx: &Arc<Context>, walk: &Walk, step: &str) {
         step = job.step
     );
     walk.hold.spawn(async move {
+        // Ended before its time, with the right to act for the Application, it isn't under way any more.
+        let _given_up = GivenUp { board: board.clone(), step: job.step.clone(), number: job.number };
         let say = |check: Check| {
             board.set_check(&job.run, &job.step, CheckFact { number: job.number, state: check });
             ctx.due.wake_soon(&job.app);
@@ -118,6 +125,19 @@ pub(crate) fn start(ctx: &Arc<Context>, walk: &Walk, step: &str) {
         };
         say(Check::Taken(reading));
     });
+}
+
+/// A measurement that is under way for as long as this lives.
+struct GivenUp {
+    board: Board,
+    step: String,
+    number: (u32, u32),
+}
+
+impl Drop for GivenUp {
+    fn drop(&mut self) {
+        self.board.give_up_check(&self.step, self.number);
+    }
 }
 
 async fn take(ctx: &Arc<Context>, job: &Job, say: &(dyn Fn(Check) + Send + Sync)) -> Reading {
@@ -135,8 +155,7 @@ async fn take(ctx: &Arc<Context>, job: &Job, say: &(dyn Fn(Check) + Send + Sync)
         What::Webhook(webhook) => request::webhook(ctx, job, webhook, &secrets).await,
         What::Notification(notification) => notify::notify(ctx, job, notification, &secrets).await,
         What::WaitFor(wanted) => wait_for::wait(ctx, job, wanted, say).await,
-        // Judged by what is in the cache, in every turn.
-        What::DependsOnApp(_) => Reading::default(),
+        What::DependsOnApp(_) => Reading::error("it is judged by what is in the cache"),
     };
     secrets.hide(reading)
 }

@@ -66,7 +66,8 @@ async fn metrics_are_measured_once_each_whatever_dies() -> anyhow::Result<()> {
     fleet.apply("hub", &config("settings", "1")).await?;
     let engine = Engine::start(&fleet);
     fleet.apply("hub", &before_delivery(metrics(&server, &json!({})))).await?;
-    let measured = |app: &Application, count: usize| message_of(app, "check").starts_with(&format!("{count} of 3"));
+    let measured =
+        |app: &Application, count: usize| message_of(app, "check").starts_with(&format!("{count} of 3"));
     fleet.wait("web", |app| measured(app, 1)).await?;
     engine.kill().await;
     let engine = Engine::start(&fleet);
@@ -150,8 +151,12 @@ async fn a_webhook_is_told_and_shows_no_secret() -> anyhow::Result<()> {
     // It sends back everything that it was sent.
     let echo = |_: usize, received: &Received| {
         let status = if received.body.contains("\"measurement\":2") { 200 } else { 409 };
-        let headers: Vec<String> = received.headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
-        Reply::Answer(status, json!({"line": received.line, "headers": headers, "body": received.body}).to_string())
+        let headers: Vec<String> =
+            received.headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+        Reply::Answer(
+            status,
+            json!({"line": received.line, "headers": headers, "body": received.body}).to_string(),
+        )
     };
     let server = Server::http(echo).await?;
     let url = format!("http://{}", server.address);
@@ -242,7 +247,11 @@ async fn an_object_is_waited_for() -> anyhow::Result<()> {
     // Of another namespace.
     fleet.apply("hub", &before_delivery(wait("", "kube-system"))).await?;
     let app = fleet.wait_phase("web", "workflowFailed").await?;
-    assert!(message_of(&app, "wait").contains("isn't an object of namespace demo"), "{}", message_of(&app, "wait"));
+    assert!(
+        message_of(&app, "wait").contains("isn't an object of namespace demo"),
+        "{}",
+        message_of(&app, "wait")
+    );
     engine.stop().await
 }
 
@@ -255,8 +264,7 @@ async fn another_application_is_waited_for() -> anyhow::Result<()> {
     let mut base = app(&[CONFIG], &["m1"]);
     base["metadata"]["name"] = json!("base");
     base["spec"]["components"][0]["properties"]["objects"][0]["name"] = json!("base");
-    base["spec"]["workflow"] =
-        json!({"steps": [{"name": "go", "type": "deploy", "properties": {"auto": false, "policies": ["where"]}}]});
+    base["spec"]["workflow"] = json!({"steps": [{"name": "go", "type": "deploy", "properties": {"auto": false, "policies": ["where"]}}]});
     fleet.apply("hub", &config("base", "1")).await?;
     fleet.apply("hub", &base).await?;
     let waiting = fleet.wait_phase("base", "workflowSuspending").await?;
@@ -272,7 +280,11 @@ async fn another_application_is_waited_for() -> anyhow::Result<()> {
     fleet.wait_phase("base", "workflowTerminated").await?;
     fleet.apply("hub", &config("settings", "2")).await?;
     let app = fleet.wait_phase("web", "workflowFailed").await?;
-    assert!(message_of(&app, "wait").contains("demo/base is workflowTerminated"), "{}", message_of(&app, "wait"));
+    assert!(
+        message_of(&app, "wait").contains("demo/base is workflowTerminated"),
+        "{}",
+        message_of(&app, "wait")
+    );
     engine.stop().await
 }
 
@@ -356,7 +368,8 @@ async fn killed_at_any_write_it_measures_what_it_says() -> anyhow::Result<()> {
         let server = Server::http(|_, _| Reply::Answer(200, "{}".to_owned())).await?;
         let fleet = Fleet::start(&[("m1", "one")]).await?;
         fleet.apply("hub", &config("settings", "1")).await?;
-        let step = json!({"name": "ask", "type": "request", "properties": {"url": server.url("/"), "count": 1}});
+        let step =
+            json!({"name": "ask", "type": "request", "properties": {"url": server.url("/"), "count": 1}});
         let meter = Meter::killing(n, true);
         let engine = Engine::with(&fleet, meter.clone(), meter.clone(), fleet.options());
         fleet.apply("hub", &before_delivery(step)).await?;
