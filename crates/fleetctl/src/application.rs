@@ -10,6 +10,7 @@ pub(crate) mod plan;
 mod show;
 mod steer;
 pub(crate) mod tree;
+mod window;
 
 use fleet_api::{Application, Run, RunPhase, StepPhase, StepState, names};
 use kube::ResourceExt as _;

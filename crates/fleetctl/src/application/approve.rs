@@ -11,7 +11,7 @@ use kube::runtime::watcher::watch_object;
 use kube::{Resource as _, ResourceExt as _};
 use serde_json::{Value, json};
 
-use super::{Place, is_suspended_by_person, phase_of, steer, waiting};
+use super::{Place, is_suspended_by_person, phase_of, steer, waiting, window};
 use crate::access::Asker;
 use crate::args::ApprovalArgs;
 use crate::environment::Environment;
@@ -21,6 +21,10 @@ use crate::exit::{Exit, Failure, Outcome};
 const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(environment: &Environment, place: &Place, arguments: &ApprovalArgs) -> Outcome {
+    if arguments.override_window {
+        let step = arguments.step.step.as_deref().unwrap_or_default();
+        return window::open(environment, place, step, &arguments.reason).await;
+    }
     let app = place.lasting("resume").await?;
     let run = place.run(&app).await?;
     let by_person = is_suspended_by_person(&app, &run);

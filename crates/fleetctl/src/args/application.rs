@@ -125,6 +125,9 @@ pub struct ApprovalArgs {
     /// Why; kept in the record
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub reason: String,
+    /// Let the step begin outside its time windows; opens no gate
+    #[arg(long, requires_all = ["step", "reason"], conflicts_with = "plan")]
+    pub override_window: bool,
 }
 
 /// The shortest beginning of a hash that is taken for it.

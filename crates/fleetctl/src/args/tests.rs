@@ -164,3 +164,13 @@ fn times() {
     assert!(duration("0").unwrap().as_secs() > 1_000_000);
     assert!(duration("-5s").is_err() && duration("soon").is_err());
 }
+
+/// Broken: a step is let begin outside its windows without its name or a reason on record.
+#[test]
+fn a_window_is_overridden_for_a_named_step_and_reason() {
+    let line = "fleetctl workflow resume web -n demo --override-window";
+    for lacking in ["", " --step go", " --reason fix", " --step go --reason fix --plan 8c1f4e09"] {
+        assert!(parsed(&format!("{line}{lacking}")).is_err(), "{lacking:?}");
+    }
+    assert!(parsed(&format!("{line} --step go --reason fix")).is_ok());
+}

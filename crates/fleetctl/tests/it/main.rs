@@ -23,3 +23,4 @@ mod remote;
 mod simulate;
 mod support;
 mod transcript;
+mod windows;
