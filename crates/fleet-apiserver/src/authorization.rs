@@ -16,6 +16,7 @@ pub(crate) mod escalation;
 mod known;
 mod rights;
 mod rule;
+pub(crate) mod validate;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;

@@ -30,6 +30,7 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
+pub use certificate::ClientFacts;
 pub use certificate::KeyedCertificate;
 pub use subject::identity_of;
 
@@ -219,7 +220,22 @@ impl Authority {
         groups: &[String],
         now: Timestamp,
     ) -> Result<KeyedCertificate, PkiError> {
+        self.issue_client_for(user, groups, days(LEAF_DAYS), now)
+    }
+
+    /// The same for another time than a year, to the second. A certificate can't be taken back before its end.
+    ///
+    /// # Errors
+    /// [`PkiError::Issue`].
+    pub fn issue_client_for(
+        &self,
+        user: &str,
+        groups: &[String],
+        lasts: Duration,
+        now: Timestamp,
+    ) -> Result<KeyedCertificate, PkiError> {
         let mut params = leaf(now);
+        valid_for(&mut params, now, lasts);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         let issued = self.issue(params, user)?;
         // rcgen holds one value per attribute; Kubernetes wants one organisation per group.
@@ -399,18 +415,22 @@ fn issue(subject: &str, error: &rcgen::Error) -> PkiError {
     PkiError::Issue { subject: subject.to_owned(), why: error.to_string() }
 }
 
-fn valid_for(params: &mut CertificateParams, now: Timestamp, days: u64) {
+fn days(count: u64) -> Duration {
+    Duration::from_secs(count * 86_400)
+}
+
+fn valid_for(params: &mut CertificateParams, now: Timestamp, lasts: Duration) {
     let moment = |at: u64| {
         let at = i64::try_from(at).unwrap_or(i64::MAX);
         time::OffsetDateTime::from_unix_timestamp(at).unwrap_or(time::OffsetDateTime::UNIX_EPOCH)
     };
     params.not_before = moment(seconds(now).saturating_sub(BACKDATED.as_secs()));
-    params.not_after = moment(seconds(now) + days * 86_400);
+    params.not_after = moment(seconds(now).saturating_add(lasts.as_secs()));
 }
 
 fn leaf(now: Timestamp) -> CertificateParams {
     let mut params = CertificateParams::default();
-    valid_for(&mut params, now, LEAF_DAYS);
+    valid_for(&mut params, now, days(LEAF_DAYS));
     params.distinguished_name = DistinguishedName::new();
     params.use_authority_key_identifier_extension = true;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -428,7 +448,7 @@ fn authority_params() -> CertificateParams {
 
 fn self_signed(key: &KeyPair, now: Timestamp) -> Result<(String, CertificateDer<'static>), PkiError> {
     let mut params = authority_params();
-    valid_for(&mut params, now, AUTHORITY_DAYS);
+    valid_for(&mut params, now, days(AUTHORITY_DAYS));
     let certificate = params.self_signed(key).map_err(|error| issue(COMMON_NAME, &error))?;
     Ok((certificate.pem(), certificate.der().clone()))
 }

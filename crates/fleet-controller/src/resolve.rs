@@ -176,7 +176,7 @@ fn hash(content: &RevisionContent) -> String {
 }
 
 /// The ServiceAccount that an Application names.
-fn service_account(app: &Application) -> Result<Option<String>, Problem> {
+pub(crate) fn service_account(app: &Application) -> Result<Option<String>, Problem> {
     let Some(name) = app.metadata.annotations.as_ref().and_then(|all| all.get(names::SERVICE_ACCOUNT)) else {
         return Ok(None);
     };

@@ -255,6 +255,7 @@ impl Embedded {
         let hub = in_process(api, ApiServer::HUB);
         install::definitions(&hub).await?;
         install::policies(&hub).await?;
+        install::roles(&hub).await?;
         let fleet = Fleet::new(api.clone(), hub.clone(), Arc::clone(&options.clock));
         fleet.open(&options.members, &options.first_members).await?;
         let server = api.clone();

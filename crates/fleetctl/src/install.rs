@@ -23,6 +23,7 @@ use crate::exit::{Failure, Outcome};
 pub(crate) use definitions::apply as definitions;
 use manifests::Manifests;
 pub(crate) use manifests::rights::policies as admission_policies;
+pub(crate) use manifests::roles_for_people;
 
 /// Installs or upgrades.
 ///

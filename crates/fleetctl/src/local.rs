@@ -4,6 +4,7 @@ mod control;
 mod detach;
 mod folder;
 mod serve;
+mod user;
 
 use crate::args::{LocalArgs, LocalCommand};
 use crate::environment::Environment;
@@ -26,6 +27,7 @@ pub async fn run(environment: &Environment, arguments: &LocalArgs) -> Outcome {
         }
         LocalCommand::Down(data) => control::down(environment, &data.data).await,
         LocalCommand::Status(data) => control::status(environment, &data.data).await,
+        LocalCommand::User(arguments) => user::run(environment, arguments),
         LocalCommand::Stop(member) => control::set_running(environment, member, false).await,
         LocalCommand::Start(member) => control::set_running(environment, member, true).await,
     }

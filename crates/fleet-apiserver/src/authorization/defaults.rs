@@ -99,6 +99,13 @@ mod tests {
     use super::*;
     use crate::object::ObjectExt;
 
+    /// Every member has them, and an idle one may take 64 KiB.
+    #[test]
+    fn they_are_small() {
+        let bytes: usize = objects().iter().map(|(_, object)| object.to_string().len()).sum();
+        assert!(bytes < 20 * 1024, "{bytes}");
+    }
+
     /// Without them nobody but `system:masters` could even ask what there is.
     #[test]
     fn everybody_finds_the_roles_that_clients_expect() {

@@ -282,3 +282,43 @@ async fn a_list_of_one_name_is_a_question_for_that_name() {
         assert_eq!(got, code, "{selector}: {answer}");
     }
 }
+
+/// A role that says nothing, or what it can't, would be found out only by whoever waits for its rights.
+#[tokio::test]
+async fn roles_that_say_nothing_are_refused() {
+    let world = World::new().await;
+    for (namespace, rules, message) in [
+        ("demo", json!([{"apiGroups": [""], "resources": ["pods"]}]), "rules[0].verbs: Required value"),
+        ("demo", json!([{"resources": ["pods"], "verbs": ["get"]}]), "rules[0].apiGroups: Required value"),
+        ("", json!([{"apiGroups": [""], "verbs": ["get"]}]), "rules[0].resources: Required value"),
+        (
+            "demo",
+            json!([{"nonResourceURLs": ["/a"], "verbs": ["get"]}]),
+            r#"rules[0].nonResourceURLs: Invalid value: ["/a"]: namespaced rules cannot"#,
+        ),
+        (
+            "",
+            json!([{"nonResourceURLs": ["/a"], "resources": ["pods"], "verbs": ["get"]}]),
+            "rules cannot apply to both regular resources and non-resource URLs",
+        ),
+    ] {
+        let (code, answer) = world.put_as("", &role(namespace, "r", rules)).await;
+        assert_eq!(code, 422, "{answer}");
+        let got = answer["message"].as_str().unwrap();
+        assert!(got.contains(message), "{got}");
+    }
+    for (selectors, message) in [
+        (json!([]), "at least one clusterRoleSelector required"),
+        (json!([{"matchLabels": {"a b": "x"}}]), "clusterRoleSelectors[0]: Invalid value"),
+    ] {
+        let mut gathering = role("", "r", Value::Null);
+        gathering["aggregationRule"] = json!({"clusterRoleSelectors": selectors});
+        let (code, answer) = world.put_as("", &gathering).await;
+        assert_eq!(code, 422, "{answer}");
+        assert!(answer["message"].as_str().unwrap().contains(message), "{answer}");
+    }
+    let owner = json!([{"kind": "Robot", "name": "x"}]);
+    let mut bad = binding("demo", "b", "ClusterRole/view", &[]);
+    bad["subjects"] = owner;
+    assert_eq!(world.put_as("", &bad).await.0, 422);
+}

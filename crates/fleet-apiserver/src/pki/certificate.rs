@@ -1,5 +1,6 @@
 //! A certificate with its key, and what is read out of or changed in a certificate's DER form.
 
+use jiff::Timestamp;
 use rcgen::{KeyPair, SigningKey};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -9,6 +10,7 @@ use x509_cert::der::pem::{LineEnding, encode_string};
 use x509_cert::der::{Decode, Encode};
 
 use super::{PkiError, subject};
+use crate::identity::Identity;
 
 /// A certificate and its private key, both in PEM form.
 #[derive(Clone, PartialEq, Eq)]
@@ -24,6 +26,24 @@ impl std::fmt::Debug for KeyedCertificate {
         f.debug_struct("KeyedCertificate")
             .field("certificate_pem", &self.certificate_pem)
             .finish_non_exhaustive()
+    }
+}
+
+/// What a client certificate says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientFacts {
+    /// Whom it speaks for.
+    pub identity: Identity,
+    /// Its end.
+    pub expires: Timestamp,
+}
+
+impl ClientFacts {
+    /// Reads a certificate in PEM form; nothing where it is none, or names nobody.
+    pub fn read(pem: &str) -> Option<Self> {
+        let der = der_of(pem)?;
+        let expires = i64::try_from(facts_of(&der)?.not_after).ok()?;
+        Some(Self { identity: subject::identity_of(&der)?, expires: Timestamp::from_second(expires).ok()? })
     }
 }
 

@@ -447,3 +447,34 @@ async fn missed_changes_are_made_up_for() {
         assert!(world.stored("serviceaccounts", name, "default").is_some(), "{name}");
     }
 }
+
+/// Rights that a role gathers would come with the next restart, or stay when their role is gone.
+#[tokio::test]
+async fn aggregated_roles_follow_their_parts() {
+    const ROLES: &str = "clusterroles.rbac.authorization.k8s.io";
+    let world = World::new().await;
+    let path = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
+    let views = |world: &World, name: &str| {
+        let rules = world.stored(ROLES, "", name).unwrap_or_default()["rules"].clone();
+        rules
+            .as_array()
+            .is_some_and(|rules| rules.iter().any(|rule| rule["apiGroups"] == json!(["example.org"])))
+    };
+    let label = json!({"rbac.authorization.k8s.io/aggregate-to-view": "true"});
+    let part = json!({"metadata": {"name": "things", "labels": label},
+        "rules": [{"apiGroups": ["example.org"], "resources": ["things"], "verbs": ["get"]}]});
+    world.did("POST", path, part).await;
+    // View is part of edit, and edit of admin.
+    world.until(ROLES, "admin should have it", |world| views(world, "admin")).await;
+    assert!(views(&world, "view") && views(&world, "edit"));
+    world.did("PATCH", &format!("{path}/things"), json!({"metadata": {"labels": null}})).await;
+    let gone = |world: &World| ["view", "edit", "admin"].iter().all(|name| !views(world, name));
+    world.until(ROLES, "nobody should have it any more", gone).await;
+    let own = json!({"metadata": {"name": "own"}, "rules": [],
+        "aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"mine": "true"}}]}});
+    world.did("POST", path, own).await;
+    world.did("PATCH", &format!("{path}/things"), json!({"metadata": {"labels": {"mine": "true"}}})).await;
+    world.until(ROLES, "own should have it", |world| views(world, "own")).await;
+    world.did("DELETE", &format!("{path}/things"), Value::Null).await;
+    world.until(ROLES, "own should have nothing", |world| !views(world, "own")).await;
+}

@@ -124,8 +124,9 @@ async fn readable(
     walk: &Walk,
     used: &BTreeSet<Input>,
 ) -> Result<(), Problem> {
-    let named = app.annotations().get(names::SERVICE_ACCOUNT).map(String::as_str);
-    readable::check(ctx, &walk.key, named, used.iter()).await
+    // What is no name has no rights either, but that isn't what is wrong.
+    let named = crate::resolve::service_account(app)?;
+    readable::check(ctx, &walk.key, named.as_deref(), used.iter()).await
 }
 
 /// What a draft is made for: it says nothing about an Application with another spec or account.

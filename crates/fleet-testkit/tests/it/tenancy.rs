@@ -5,7 +5,7 @@ use fleet_testkit::{Engine, Fleet};
 use kube::api::{Api, DeleteParams, PostParams};
 use serde_json::{Value, json};
 
-use crate::small::{annotate, app, config, message, value};
+use crate::small::{annotate, app, config, deployment, message, value};
 
 const CONFIG: (&str, &str, &str) = ("v1", "ConfigMap", "settings");
 
@@ -76,6 +76,74 @@ async fn a_withdrawn_right_leaves_what_is_there() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Gives an account of the namespace what it may do with these resources there (`GROUP/PLURAL`).
+async fn grant(fleet: &Fleet, cluster: &str, account: &str, resources: &[&str]) -> anyhow::Result<()> {
+    let place = json!({"name": account, "namespace": "demo"});
+    fleet.apply(cluster, &json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": place})).await?;
+    let rules: Vec<Value> = resources
+        .iter()
+        .filter_map(|resource| resource.split_once('/'))
+        .map(|(group, plural)| {
+            json!({"apiGroups": [group], "resources": [plural],
+                "verbs": ["get", "list", "create", "patch", "update", "delete"]})
+        })
+        .collect();
+    let version = "rbac.authorization.k8s.io/v1";
+    fleet
+        .apply(cluster, &json!({"apiVersion": version, "kind": "Role", "metadata": place, "rules": rules}))
+        .await?;
+    let binding = json!({"apiVersion": version, "kind": "RoleBinding", "metadata": place,
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": account},
+        "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": "demo"}]});
+    fleet.apply(cluster, &binding).await?;
+    Ok(())
+}
+
+/// Broken: a tenant delivers through the controller what they may not apply, or reads what they may not read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tenant_gets_what_their_account_may() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one")]).await?;
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demo"}});
+    fleet.apply("m1", &namespace).await?;
+    // On the hub the tenant may read Deployments too, so that only the member can refuse them.
+    grant(&fleet, "hub", "tenant", &["/configmaps", "apps/deployments"]).await?;
+    grant(&fleet, "m1", "tenant", &["/configmaps"]).await?;
+    fleet.apply("hub", &config("settings", "1")).await?;
+    fleet.apply("hub", &deployment("web", "nginx:1")).await?;
+    let secret =
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "keys", "namespace": "demo"}});
+    fleet.apply("hub", &secret).await?;
+    let engine = Engine::start(&fleet);
+    let as_tenant = |objects: &[(&str, &str, &str)]| {
+        let mut app = app(objects, &["m1"]);
+        app["metadata"]["annotations"] = json!({fleet_api::names::SERVICE_ACCOUNT: "tenant"});
+        app
+    };
+    fleet.apply("hub", &as_tenant(&[CONFIG])).await?;
+    fleet.wait_phase("web", "running").await?;
+    assert_eq!(value(&fleet, "m1", "settings").await?, Some(json!("1")));
+
+    fleet.apply("hub", &as_tenant(&[("apps/v1", "Deployment", "web")])).await?;
+    let forbidden = |app: &Application| {
+        condition(app, "Workflow").is_some_and(|c| !c.is_true() && c.reason == "Forbidden")
+    };
+    let shown = fleet.wait("web", forbidden).await?;
+    let said = condition(&shown, "Workflow").map(|c| c.message.clone()).unwrap_or_default();
+    let words = r#"User "system:serviceaccount:demo:tenant" cannot get resource "deployments""#;
+    assert!(said.contains(words) && said.contains("m1"), "{said}");
+    assert!(fleet.get("m1", "apps/v1", "Deployment", "web").await?.is_none());
+
+    fleet.apply("hub", &as_tenant(&[("v1", "Secret", "keys")])).await?;
+    let unreadable =
+        |app: &Application| condition(app, "Rendered").is_some_and(|c| c.reason == "NotReadable");
+    let shown = fleet.wait("web", unreadable).await?;
+    let said = condition(&shown, "Rendered").map(|c| c.message.clone()).unwrap_or_default();
+    assert!(said.contains("ServiceAccount demo/tenant may not get secrets"), "{said}");
+    assert!(fleet.get("m1", "v1", "Secret", "keys").await?.is_none());
+    engine.stop().await?;
+    Ok(())
+}
+
 /// Broken: another account than the demanded one delivers, or a changed account slips into what runs unseen.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_account_is_part_of_the_revision_and_can_be_demanded() -> anyhow::Result<()> {
@@ -84,6 +152,9 @@ async fn an_account_is_part_of_the_revision_and_can_be_demanded() -> anyhow::Res
     fleet.apply("hub", &config("settings", "1")).await?;
     fleet.apply("hub", &app(&[CONFIG], &["m1"])).await?;
     let before = fleet.wait_phase("web", "running").await?;
+    for (cluster, account) in [("hub", "deployer"), ("m1", "deployer"), ("hub", "tenant"), ("m1", "tenant")] {
+        grant(&fleet, cluster, account, &["/configmaps"]).await?;
+    }
     annotate(&fleet, json!({fleet_api::names::SERVICE_ACCOUNT: "deployer"})).await?;
     let after = fleet.wait_run("web", 2, "running").await?;
     let hash = |app: &Application| {

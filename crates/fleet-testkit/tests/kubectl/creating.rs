@@ -163,5 +163,9 @@ fn refusals_say_what_is_wrong() {
     k.fails_with("create -f -", deployment,
         &["The Deployment \"x\" is invalid: spec.template.metadata.labels: Invalid value: {\"app\":\"other\"}: `selector` does not match template `labels`"]);
     k.fails("create deployment Bad -n demo --image=x", &["a lowercase RFC 1123 subdomain"]);
-    k.fails("create token default -n demo", &["client certificate"]);
+    k.fails(
+        "create token default -n demo --duration=1m",
+        &["may not specify a duration less than 10 minutes"],
+    );
+    k.fails("create token nobody -n demo", &["serviceaccounts \"nobody\" not found"]);
 }

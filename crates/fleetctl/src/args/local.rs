@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::UserArgs;
 use crate::embedded::MemberSpec;
 use crate::exit::{Failure, Outcome};
 
@@ -30,6 +31,8 @@ pub enum LocalCommand {
     /// Show whether they run
     #[command(after_help = "Example:\n  fleetctl local status")]
     Status(DataArgs),
+    /// Make and show kubeconfigs for people
+    User(UserArgs),
     /// Stop a member: it doesn't answer any more, as a machine that is down
     #[command(after_help = "Example:\n  fleetctl local stop cluster2-beijing")]
     Stop(MemberArgs),

@@ -1,6 +1,7 @@
 //! What the hub must have before anything else.
 
 use fleet_api::crds;
+use k8s_openapi::api::rbac::v1::ClusterRole;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
 use kube::core::GroupVersionKind;
@@ -44,6 +45,20 @@ pub(super) async fn policies(hub: &kube::Client) -> Result<(), EmbeddedError> {
         let api: Api<DynamicObject> = Api::all_with(hub.clone(), &resource);
         let applied = api.patch(name, &params, &Patch::Apply(policy)).await;
         applied.map_err(|error| failed(&format!("{kind} {name}"), said(&error)))
+    });
+    futures::future::try_join_all(applied).await.map(|_| ())
+}
+
+/// Applies the roles for people: who views, edits and approves. They are bound by whoever runs the hub; those who may
+/// view, edit or administer a namespace by Kubernetes' own roles have them already.
+pub(super) async fn roles(hub: &kube::Client) -> Result<(), EmbeddedError> {
+    let failed = |what: &str, cause: String| EmbeddedError::Install { what: what.to_owned(), cause };
+    let all = crate::install::roles_for_people().map_err(|cause| failed("the roles for people", cause))?;
+    let api: Api<ClusterRole> = Api::all(hub.clone());
+    let params = PatchParams::apply(MANAGER).force();
+    let applied = all.iter().map(async |role| {
+        let name = role.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+        api.patch(name, &params, &Patch::Apply(role)).await.map_err(|error| failed(name, said(&error)))
     });
     futures::future::try_join_all(applied).await.map(|_| ())
 }

@@ -99,6 +99,14 @@ fn documents(text: &str) -> Result<Vec<Value>, String> {
     crate::yaml::read_all(text)
 }
 
+/// The roles for people.
+///
+/// # Errors
+/// In words; the file is part of the program.
+pub(crate) fn roles_for_people() -> Result<Vec<Value>, String> {
+    documents(file!("files/people.yaml"))
+}
+
 /// Values and place of one installation.
 struct House<'a> {
     values: &'a Values,

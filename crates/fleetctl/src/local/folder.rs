@@ -5,6 +5,7 @@
 //!  store.db    the objects
 //!  pki/        authority and certificates
 //!  kubeconfig  contexts: hub, and one per member
+//!  NAME.kubeconfig  the same for a user of that name
 //!  address     where it listens; stays, so that an exported KUBECONFIG stays good
 //!  pid, lock   of the process that runs; the lock tells whether there is one
 //!  log         of a process in the background

@@ -113,6 +113,7 @@ fn ready(
     let before = folder.read("kubeconfig")?.and_then(|text| serde_saphyr::from_str::<Value>(&text).ok());
     let kubeconfig = fleet.kubeconfig(before).map_err(|error| explain(error, folder))?;
     folder.write("kubeconfig", &kubeconfig.unwrap_or_default())?;
+    super::user::refresh(folder)?;
     folder.note_running(environment.process, address)?;
     let members = fleet.fleet().members().len();
     if arguments.notify {

@@ -166,3 +166,95 @@ fn what_stands_in_the_way_is_said() {
     assert!(text(&refused.stderr).contains("isn't empty"), "{refused:?}");
     assert!(Path::new(&other.path()).join("thesis.txt").exists());
 }
+
+/// A kubeconfig of a person's own: without rights it opens nothing, with them what was bound, on hub and members, and
+/// it follows the fleet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn users_of_a_local_fleet_have_what_is_bound_to_them() {
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use kube::api::ListParams;
+
+    let data = Data::new();
+    let add = |name: &str| data.fleetctl(&["user", "add", name, "--groups", "team-web"]);
+    let early = add("ann");
+    assert_eq!(code(&early), Some(3), "{early:?}");
+    assert!(text(&early.stderr).contains("is no data folder of a fleet"), "{early:?}");
+    assert!(!data.path().exists(), "nothing is made");
+    assert_eq!(code(&data.fleetctl(&["up", "--detach", "--members", "a=first"])), Some(0));
+    for (words, expected) in [
+        (&["user", "add", "system:admin"][..], "names with system: are Kubernetes' own"),
+        (&["user", "add", "../ann"], "use letters, digits"),
+        (&["user", "add", "ann", "--groups", "system:masters"], "--clusterrole=cluster-admin"),
+        (&["user", "add", "ann", "--groups", "a,,b"], "a group has 1 to 64 characters"),
+        (&["user", "add", "ann", "--expires", "30"], "has no unit"),
+    ] {
+        let refused = data.fleetctl(words);
+        assert_eq!(code(&refused), Some(2), "{refused:?}");
+        assert!(text(&refused.stderr).contains(expected), "{refused:?}");
+    }
+    let made = add("ann");
+    assert_eq!(code(&made), Some(0), "{made:?}");
+    let said = text(&made.stdout);
+    assert!(said.contains("ann.kubeconfig: user ann of team-web, good until "), "{said}");
+    assert!(said.contains("--clusterrole=fleetctl-approver --group=team-web"), "{said}");
+    let again = add("ann");
+    assert_eq!(code(&again), Some(4));
+    assert!(text(&again.stderr).contains("exists already (good until "), "{again:?}");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = std::fs::metadata(data.path().join("ann.kubeconfig")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "others could read the key");
+    }
+
+    let maps = async |context: &str| {
+        let client = client_of(&data.read("ann.kubeconfig"), context).await;
+        let api: Api<ConfigMap> = Api::namespaced(client, "default");
+        api.list(&ListParams::default()).await.map(|list| list.items.len())
+    };
+    let admin = async |context: &str| client_of(&data.read("kubeconfig"), context).await;
+    let refused = maps("hub").await.unwrap_err().to_string();
+    assert!(refused.contains("User \"ann\" cannot list resource \"configmaps\""), "{refused}");
+    let bind = async |context: &str, role: &str| {
+        let binding = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+            "metadata": { "name": role, "namespace": "default" },
+            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role },
+            "subjects": [{ "apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "team-web" }],
+        });
+        crate::support::apply(&admin(context).await, &binding).await;
+    };
+    bind("hub", "view").await;
+    maps("hub").await.unwrap();
+    maps("a").await.unwrap_err();
+    bind("a", "view").await;
+    maps("a").await.unwrap();
+    // Who views a namespace views its Applications, and only who was made an approver approves them.
+    let may = async |verb: &str| {
+        let review = json!({ "spec": { "resourceAttributes": {
+            "group": "core.oam.dev", "resource": "applications", "verb": verb, "namespace": "default", "name": "web",
+        } } });
+        let review = serde_json::from_value(review).unwrap();
+        let client = client_of(&data.read("ann.kubeconfig"), "hub").await;
+        let api: Api<k8s_openapi::api::authorization::v1::SelfSubjectAccessReview> = Api::all(client);
+        api.create(&PostParams::default(), &review).await.unwrap().status.unwrap().allowed
+    };
+    crate::support::eventually("viewers view applications", async || may("get").await).await;
+    assert!(!may("approve").await);
+    bind("hub", "fleetctl-approver").await;
+    assert!(may("approve").await && !may("update").await);
+
+    let list = text(&data.fleetctl(&["user", "list"]).stdout);
+    assert!(list.starts_with("NAME") && list.contains("ann    team-web"), "{list}");
+    // A member more, and another start: the same file goes on.
+    assert_eq!(code(&data.fleetctl(&["down"])), Some(0));
+    assert_eq!(code(&data.fleetctl(&["up", "--detach", "--members", "b=second"])), Some(0));
+    maps("hub").await.unwrap();
+    let refused = maps("b").await.unwrap_err().to_string();
+    assert!(refused.contains("User \"ann\""), "{refused}");
+    let removed = data.fleetctl(&["user", "remove", "ann"]);
+    assert_eq!(code(&removed), Some(0), "{removed:?}");
+    assert!(text(&removed.stdout).contains("a certificate can't be taken back"), "{removed:?}");
+    assert_eq!(code(&data.fleetctl(&["user", "remove", "ann"])), Some(3));
+    assert_eq!(code(&data.fleetctl(&["down"])), Some(0));
+}

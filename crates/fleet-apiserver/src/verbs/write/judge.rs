@@ -20,6 +20,7 @@ pub(crate) fn judge_new(_call: &Call<'_>, kind: &Kind, object: &Value) -> Result
         causes.extend(by_code(behaviour::validate_create(kind.group(), kind.kind(), object)));
         causes.extend(crate::crd::check(kind, None, object));
         causes.extend(crate::policy::check(kind, None, object));
+        causes.extend(crate::authorization::validate::role(kind, object));
     }
     verdict(kind, object, causes)
 }
@@ -41,6 +42,7 @@ pub(crate) fn judge_changed(
         causes.extend(by_code(behaviour::validate_update(kind.group(), kind.kind(), old, new)));
         causes.extend(crate::crd::check(kind, Some(old), new));
         causes.extend(crate::policy::check(kind, Some(old), new));
+        causes.extend(crate::authorization::validate::role(kind, new));
     }
     verdict(kind, new, causes)
 }

@@ -29,7 +29,7 @@ impl House<'_> {
             }
         }
         if values.rbac.people {
-            objects.extend(self.labelled(documents(file!("files/people.yaml"))?));
+            objects.extend(self.labelled(super::roles_for_people()?));
         }
         if values.policies.install {
             objects.extend(self.labelled(policies(&self.controllers())?));
