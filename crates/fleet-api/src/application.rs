@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Condition, Step, WorkflowMode};
+use crate::{Condition, Gate, Step, WorkflowMode};
 
 /// What the user asks for.
 #[derive(CustomResource, Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -373,6 +373,9 @@ pub struct StepStatus {
     /// How many tries of the whole step have failed.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub failed_tries: u64,
+    /// The gate, while it waits, and where it demands approvers or ended without being opened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate: Option<Gate>,
     /// At most 100 targets, unfinished first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub targets: Vec<TargetStatus>,

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Gate, Measured, Target, WindowOverride};
+use crate::{Gate, GateBefore, Measured, Target, WindowOverride};
 
 /// What the run walks; fixed when it starts.
 #[derive(CustomResource, Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -233,6 +233,13 @@ impl StepState {
     /// The gate that waits for a decision now, before the step acts or before what it deletes.
     pub fn shut_gate(&self) -> Option<&Gate> {
         self.gate.as_ref().filter(|gate| gate.is_shut() && !self.phase.is_over())
+    }
+
+    /// Whether a person is all that it waits for, as far as the record says.
+    pub fn waits(&self) -> bool {
+        let mut open = self.targets.iter().filter(|state| !state.phase.is_over());
+        let asks = self.gate.as_ref().is_some_and(|gate| gate.before == GateBefore::Deletes);
+        self.shut_gate().is_some() && (!asks || open.all(|state| state.cleared || self.bars(state)))
     }
 
     /// Whether deletes on a target of this step wait for a person who hasn't agreed.

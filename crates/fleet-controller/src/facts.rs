@@ -10,7 +10,7 @@ use fleet_workflow::{ApprovalFact, Delivery, Facts, PlanFact, Problem, Prune, Ta
 use kube::ResourceExt as _;
 
 use crate::context::Context;
-use crate::walk::Walk;
+use crate::walk::{StepPlans, Walk};
 use crate::{held, looks, measure, windows};
 
 /// Gathers the facts for a turn.
@@ -27,8 +27,11 @@ pub(crate) fn gather(ctx: &Context, app: &Application, walk: &Walk, superseded: 
         ..Facts::default()
     };
     for (step, (_, plans)) in &walk.plans {
-        let fact =
-            PlanFact { hash: plans.hash.clone(), summary: plans.summary.clone(), guarded: BTreeMap::new() };
+        let fact = PlanFact {
+            hash: plans.hash.clone(),
+            summary: plans.summary.clone(),
+            guarded: guarded(plans, step),
+        };
         facts.plans.insert(step.clone(), Ok(fact));
     }
     if let Some(run) = &walk.run {
@@ -41,6 +44,13 @@ pub(crate) fn gather(ctx: &Context, app: &Application, walk: &Walk, superseded: 
         facts.window_override = windows::overridden(app, &run_name);
     }
     facts
+}
+
+/// Where the deletes of a step take what nobody should lose unasked.
+fn guarded(plans: &StepPlans, step: &str) -> BTreeMap<Target, String> {
+    let own = plans.plans.iter().filter(|plan| plan.step == step).flat_map(|plan| &plan.targets);
+    let losing = own.filter(|plan| !plan.loses.is_empty());
+    losing.map(|plan| (plan.target.clone(), plan.loses.clone())).collect()
 }
 
 /// Members of this run that left the fleet.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use fleet_api::{Inventory, Layer, ObjectId, RunStatus, StepState, Target, TargetState};
 use fleet_json::ContentHash;
 use fleet_plan::{Delivery, Desired, Facts, Hint, Plan, PlanInput, TargetInput, hints, plan};
+use fleet_workflow::{OnDelete, StepKind};
 use serde::Serialize;
 
 use crate::revision::Loaded;
@@ -86,7 +87,16 @@ fn with_input<T>(source: &PlanSource<'_>, step: &str, make: impl FnOnce(&PlanInp
         targets,
         policies: &source.revision.policies,
         component_types: &source.revision.component_types,
+        keeps_deleted: on_delete(source.revision, step) == OnDelete::Keep,
     }))
+}
+
+/// What a deploy step says about deletes that nobody should make unasked.
+pub(crate) fn on_delete(revision: &Loaded, step: &str) -> OnDelete {
+    match revision.graph.node(step).map(|node| &node.kind) {
+        Some(StepKind::Deploy(deploy)) => deploy.on_delete,
+        _ => OnDelete::default(),
+    }
 }
 
 struct TargetParts {

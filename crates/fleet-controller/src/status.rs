@@ -107,7 +107,12 @@ fn message(seen: &Seen<'_>, state: Option<&RunStatus>, unhealthy: Option<&Servic
         if let Some(step) = waiting_gate(state) {
             let resume =
                 format!("fleetctl workflow resume {} -n {}", seen.app.name_any(), namespace(seen.app));
-            said.push(format!("step {} waits for approval: {resume}", step.name));
+            // Where more than one word of anybody is needed, which says more.
+            let plain = step.shut_gate().is_none_or(|g| g.required.is_none() && g.before == GateBefore::Step);
+            said.push(match plain {
+                true => format!("step {} waits for approval: {resume}", step.name),
+                false => step.message.clone(),
+            });
         } else if !state.message.is_empty() && state.phase != RunPhase::Superseded {
             said.push(state.message.clone());
         }
@@ -142,7 +147,7 @@ fn waiting_gate(state: &RunStatus) -> Option<&StepState> {
     if state.phase != RunPhase::Suspending {
         return None;
     }
-    state.steps.iter().find(|step| step.phase == StepPhase::Suspending)
+    state.steps.iter().find(|step| step.shut_gate().is_some())
 }
 
 fn conditions_of(
@@ -250,9 +255,13 @@ fn step_status(seen: &Seen<'_>, run: &Run, index: usize, step: &StepState) -> St
         id: format!("{}-{index}", run.spec.number),
         name: step.name.clone(),
         type_: step.type_.clone(),
-        phase: step.phase.as_str().to_owned(),
+        phase: if step.waits() { StepPhase::Suspending } else { step.phase }.as_str().to_owned(),
         message: step.message.clone(),
         reason: step.reason.clone(),
+        gate: step.gate.clone().filter(|gate| {
+            let refused = matches!(gate.outcome, GateOutcome::Rejected | GateOutcome::Expired);
+            step.shut_gate().is_some() || gate.required.is_some() || refused
+        }),
         plan_hash: step.gate.as_ref().map_or(&step.plan_hash, |gate| &gate.plan_hash).clone(),
         first_execute_time: step.gate.as_ref().and_then(|gate| gate.since).or(step.started_at),
         last_execute_time: step.ended_at.or(step.started_at),

@@ -211,7 +211,9 @@ impl Walk {
         for step in &status.steps {
             let Some(state) = step.targets.iter().find(|state| state.target == *target) else { continue };
             // Pruning comes after everything is done there.
-            let is_done = matches!(state.phase, TargetPhase::Succeeded | TargetPhase::Pruning);
+            // What a person is asked about stands as it did.
+            let stays = state.cleared && step.bars(state);
+            let is_done = matches!(state.phase, TargetPhase::Succeeded | TargetPhase::Pruning) && !stays;
             match (state.cleared, is_done) {
                 (true, true) => return Vec::new(),
                 (true, false) => return before,

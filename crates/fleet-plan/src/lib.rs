@@ -17,6 +17,7 @@
 pub mod desired;
 pub mod drift;
 pub mod hints;
+pub mod losses;
 pub mod managed;
 pub mod order;
 pub mod plan;
@@ -26,6 +27,7 @@ pub mod sharing;
 pub use desired::{Claim, Delivery, Desired, namespace_object, prepare};
 pub use drift::{Drift, drift};
 pub use hints::{Facts, Hint, MemberFacts, Severity, hints};
+pub use losses::is_workload;
 pub use order::{Wave, wave};
 pub use plan::{Action, ActionKind, FieldChange, Plan, PlanInput, TargetInput, TargetPlan, plan, redact};
 pub use policies::{DriftMode, GcStrategy, PolicyError, ResourcePolicies, Subject};

@@ -20,6 +20,8 @@ pub struct PlanInput<'a> {
     pub policies: &'a ResourcePolicies,
     /// Types of the components, by name.
     pub component_types: &'a BTreeMap<String, String>,
+    /// Whether what the revision no longer has stays, as nobody's, rather than being deleted.
+    pub keeps_deleted: bool,
 }
 
 /// One target as it is before the step.
@@ -59,6 +61,9 @@ pub struct TargetPlan {
     pub target: Target,
     /// In the order in which it is done.
     pub actions: Vec<Action>,
+    /// What is lost by its deletes, in words, where they take the last workload or everything; else empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub loses: String,
 }
 
 /// What is done to one object.
@@ -105,7 +110,7 @@ pub enum ActionKind {
     Observe,
     /// It is ours and the revision no longer has it.
     Delete,
-    /// It is ours and is only looked at from now on: it stays, as nobody's.
+    /// It is ours and is only looked at from now on, or isn't wanted and kept: it stays, as nobody's.
     Release,
 }
 
@@ -222,7 +227,8 @@ fn plan_target(input: &PlanInput<'_>, target: &TargetInput<'_>) -> TargetPlan {
     if target.last {
         actions.extend(leaves(input, target));
     }
-    TargetPlan { target: target.target.clone(), actions }
+    let loses = crate::losses::of(&actions, target);
+    TargetPlan { target: target.target.clone(), actions, loses }
 }
 
 /// The namespace that a first delivery may have to make.
@@ -297,7 +303,7 @@ fn leaves(input: &PlanInput<'_>, target: &TargetInput<'_>) -> Vec<Action> {
             } else if !wanted.contains(&id.versionless())
                 && input.policies.gc(&subject) == GcStrategy::OnAppUpdate
             {
-                ActionKind::Delete
+                if input.keeps_deleted { ActionKind::Release } else { ActionKind::Delete }
             } else {
                 return None;
             };

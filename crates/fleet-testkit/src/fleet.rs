@@ -225,7 +225,7 @@ impl Fleet {
     pub async fn approve(&self, app: &Application) -> anyhow::Result<Approval> {
         let run = self.run_of(app).await?;
         let status = run.status.clone().unwrap_or_default();
-        let step = status.steps.iter().find(|step| step.phase == fleet_api::StepPhase::Suspending);
+        let step = status.steps.iter().find(|step| step.shut_gate().is_some());
         let step = step.context("no gate waits")?;
         let spec = ApprovalSpec {
             application: app.name_any(),

@@ -12,7 +12,7 @@ mod steer;
 pub(crate) mod tree;
 mod window;
 
-use fleet_api::{Application, Run, RunPhase, StepPhase, StepState, names};
+use fleet_api::{Application, Run, RunPhase, StepState, names};
 use kube::ResourceExt as _;
 use kube::api::{Api, ListParams};
 
@@ -119,7 +119,7 @@ pub(crate) fn waiting(run: &Run) -> Vec<&StepState> {
 }
 
 pub(crate) fn is_waiting(step: &StepState) -> bool {
-    step.phase == StepPhase::Suspending && step.gate.as_ref().is_some_and(|gate| gate.approval.is_none())
+    step.shut_gate().is_some()
 }
 
 /// Whether a person has suspended this run.

@@ -4,6 +4,7 @@
 
 mod hints;
 mod laws;
+mod losses;
 mod plans;
 mod policies;
 mod sharing;

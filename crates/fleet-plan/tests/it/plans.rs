@@ -319,6 +319,7 @@ fn what_was_read_only_is_created() {
         targets: vec![input],
         policies: &policies,
         component_types: &BTreeMap::new(),
+        keeps_deleted: false,
     });
     assert_eq!((made.count(ActionKind::Create), made.count(ActionKind::Ensure)), (1, 1));
 }

@@ -120,7 +120,13 @@ pub(crate) fn with_input<T>(
         kept: &parts.kept,
     });
     let component_types = BTreeMap::from([("web".to_owned(), "ref-objects".to_owned())]);
-    make(&PlanInput { step: "ship", targets: targets.collect(), policies, component_types: &component_types })
+    make(&PlanInput {
+        step: "ship",
+        targets: targets.collect(),
+        policies,
+        component_types: &component_types,
+        keeps_deleted: false,
+    })
 }
 
 pub(crate) fn here() -> Target {

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use fleet_api::{ApprovalRecord, Gate, GateBefore, GateOutcome, RunStatus, StepPhase, StepState};
+use fleet_api::{
+    ApprovalRecord, Gate, GateBefore, GateOutcome, RunStatus, StepPhase, StepState, TargetPhase, TargetState,
+};
 
 use super::measure::inconclusive;
 use super::verdict::{self, Verdict, record};
@@ -135,11 +137,13 @@ impl Turn<'_> {
 
     /// Whether all that is left to do in a step that acts is what a person is asked about.
     pub(super) fn only_deletes_are_left(&self, step: &StepState) -> bool {
-        let mut open = step.targets.iter().filter(|state| !state.phase.is_over()).peekable();
-        let barred = |state: &fleet_api::TargetState| {
+        let barred = |state: &TargetState| {
             step.bars(state) && self.hold(&step.name, state).is_none() && !self.moves(step, state)
         };
-        open.peek().is_some() && open.all(barred)
+        // What is cleared waits for the others, which wait for the person.
+        let waits = |state: &TargetState| state.cleared && state.phase != TargetPhase::Pruning;
+        let mut open = step.targets.iter().filter(|state| !state.phase.is_over());
+        open.clone().any(barred) && open.all(|state| barred(state) || waits(state))
     }
 
     /// Whether somebody has said no at a gate that waits.

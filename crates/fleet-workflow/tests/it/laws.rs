@@ -1,7 +1,9 @@
 //! Laws over random graphs and random sequences of facts.
 
-use fleet_api::{RunPhase, RunStatus, StepPhase, StepState, TargetPhase, TargetState};
-use fleet_workflow::{Advance, Command, Delivery, Facts, Graph, Prune, advance};
+use std::collections::BTreeSet;
+
+use fleet_api::{Decision, GateOutcome, RunPhase, RunStatus, StepPhase, StepState, TargetPhase, TargetState};
+use fleet_workflow::{Advance, ApprovalRule, Authors, Command, Delivery, Facts, Graph, Prune, advance};
 use jiff::Timestamp;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -13,8 +15,13 @@ const CLUSTERS: [&str; 3] = ["mc-bj1", "mc-bj2", "mc-hz1"];
 
 #[derive(Debug, Clone)]
 struct StepSeed {
-    /// Deploy without a gate, deploy behind one, suspend, suspend for a time.
+    /// Deploy without a gate, deploy behind one, suspend, suspend for a time, deploy and suspend that demand approvers.
     kind: u8,
+    required: u8,
+    /// A group, no author, an end.
+    demands: [bool; 3],
+    /// Whether the deletes at its first and at its last target take the last workload.
+    loses: [bool; 2],
     ask: bool,
     clusters: [bool; 3],
     /// Whether its last target is one that the revision no longer reaches.
@@ -28,9 +35,13 @@ fn step_seed() -> impl Strategy<Value = StepSeed> {
     let flag = prop::bool::weighted(0.15);
     let after = prop::collection::vec(any::<Index>(), 0..3);
     let clusters = (any::<[bool; 3]>(), prop::bool::weighted(0.3));
-    (0..4_u8, flag, clusters, after, any::<u16>(), 5..3600_u16).prop_map(
-        |(kind, ask, (clusters, clears), after, rank, timeout)| StepSeed {
+    let demands = (1..4_u8, any::<[bool; 3]>(), any::<[bool; 2]>());
+    (0..6_u8, flag, clusters, after, any::<u16>(), 5..3600_u16, demands).prop_map(
+        |(kind, ask, (clusters, clears), after, rank, timeout, (required, demands, loses))| StepSeed {
             kind,
+            required,
+            demands,
+            loses,
             ask,
             clusters,
             clears,
@@ -44,6 +55,10 @@ fn step_seed() -> impl Strategy<Value = StepSeed> {
 #[derive(Debug, Clone)]
 enum Event {
     ApproveRight(Index),
+    /// Somebody decides about the plan as it is: who, in the group or not, proved or not, yes or no.
+    Decide(Index, u8, bool, bool, bool),
+    Withdraw(Index),
+    Author(bool),
     ApproveStale(Index),
     ClearByHand(Index),
     Replan(Index, u8),
@@ -65,6 +80,10 @@ fn event() -> impl Strategy<Value = Event> {
     let index = || any::<Index>();
     prop_oneof![
         4 => index().prop_map(Event::ApproveRight),
+        8 => (index(), 0..4_u8, prop::bool::weighted(0.8), prop::bool::weighted(0.8), prop::bool::weighted(0.95))
+            .prop_map(|(at, who, group, proven, yes)| Event::Decide(at, who, group, proven, yes)),
+        1 => index().prop_map(Event::Withdraw),
+        1 => any::<bool>().prop_map(Event::Author),
         2 => index().prop_map(Event::ApproveStale),
         1 => index().prop_map(Event::ClearByHand),
         1 => (index(), 0..3_u8).prop_map(|(at, hash)| Event::Replan(at, hash)),
@@ -81,6 +100,17 @@ fn event() -> impl Strategy<Value = Event> {
         2 => Just(Event::Crash),
         2 => Just(Event::Quiet),
     ]
+}
+
+fn rule(seed: &StepSeed) -> serde_json::Value {
+    let mut rule = json!({ "required": seed.required, "excludeAuthor": seed.demands[1] });
+    if seed.demands[0] {
+        rule["groups"] = json!(["release", "on-call"]);
+    }
+    if seed.demands[2] {
+        rule["expiresAfter"] = json!("40m");
+    }
+    rule
 }
 
 fn world(dag: bool, seeds: &[StepSeed]) -> World {
@@ -102,7 +132,9 @@ fn world(dag: bool, seeds: &[StepSeed]) -> World {
                 0 => ("deploy", json!({})),
                 1 => ("deploy", json!({ "auto": false })),
                 2 => ("suspend", json!({ "message": "look at the graphs" })),
-                _ => ("suspend", json!({ "duration": "45s" })),
+                3 => ("suspend", json!({ "duration": "45s" })),
+                4 => ("deploy", json!({ "approval": rule(seed) })),
+                _ => ("suspend", json!({ "approval": rule(seed) })),
             };
             let after: Vec<&str> = after.iter().map(String::as_str).collect();
             let mut step = step(&name(at), type_, properties, &after);
@@ -113,7 +145,8 @@ fn world(dag: bool, seeds: &[StepSeed]) -> World {
     let targets: Vec<Vec<&str>> = seeds
         .iter()
         .map(|seed| {
-            let chosen = CLUSTERS.iter().zip(seed.clusters).filter(|(_, chosen)| *chosen && seed.kind < 2);
+            let deploys = seed.kind < 2 || seed.kind == 4;
+            let chosen = CLUSTERS.iter().zip(seed.clusters).filter(|(_, chosen)| *chosen && deploys);
             chosen.map(|(cluster, _)| *cluster).collect()
         })
         .collect();
@@ -124,6 +157,14 @@ fn world(dag: bool, seeds: &[StepSeed]) -> World {
             last.cleared = seed.clears;
         }
     }
+    let losing = world.status.steps.clone();
+    for (state, seed) in losing.iter().zip(seeds) {
+        let ends = [state.targets.first(), state.targets.last()];
+        for at in ends.into_iter().zip(seed.loses).filter_map(|(at, loses)| at.filter(|_| loses)) {
+            world.lose(&state.name, &at.target.cluster);
+        }
+    }
+    world.facts.authors = Authors::Known(BTreeSet::from(["ada".to_owned()]));
     world
 }
 
@@ -140,7 +181,7 @@ fn happen(world: &mut World, event: &Event) {
             step.targets.iter().filter(|t| !t.phase.is_over()).map(|t| (step.name.clone(), t.target.clone()))
         })
         .collect();
-    let gates = world.status.steps.iter().filter(|step| step.phase == StepPhase::Suspending);
+    let gates = world.status.steps.iter().filter(|step| step.shut_gate().is_some());
     let gates: Vec<String> = gates.map(|step| step.name.clone()).collect();
     let near = |at: &Index| if gates.is_empty() { at.get(&names).clone() } else { at.get(&gates).clone() };
     match event {
@@ -148,6 +189,20 @@ fn happen(world: &mut World, event: &Event) {
             let hash = world.plan_hashes[&near(at)].clone();
             world.approve(&near(at), &hash);
         }
+        Event::Decide(at, who, group, proven, yes) => {
+            let hash = world.plan_hashes[&near(at)].clone();
+            let groups: &[&str] = if *group { &["release"] } else { &["guests"] };
+            let decision = if *yes { Decision::Approve } else { Decision::Reject };
+            world.decide(["ada", "bob", "cy", "di"][usize::from(*who)], groups, decision, &near(at), &hash);
+            world.facts.approvals.last_mut().unwrap().proven = *proven;
+        }
+        Event::Withdraw(at) if !world.facts.approvals.is_empty() => {
+            let which = at.index(world.facts.approvals.len());
+            world.facts.approvals.remove(which);
+        }
+        Event::Withdraw(_) => {}
+        Event::Author(true) => world.facts.authors = Authors::Known(BTreeSet::from(["ada".to_owned()])),
+        Event::Author(false) => world.facts.authors = Authors::default(),
         Event::ApproveStale(at) => world.approve(&near(at), "stale"),
         Event::ClearByHand(at) => world.facts.cleared_by_hand = Some(near(at)),
         Event::Replan(at, to) => world.replan(near(at).as_str(), hash(*to)),
@@ -215,6 +270,7 @@ fn checked_turn(world: &mut World) -> Result<Advance, TestCaseError> {
     }
     over_is_over(world, &turned)?;
     gates_hold(world, &turned)?;
+    a_no_stops(world, &turned)?;
     order_holds(world, &turned)?;
     clears(&turned)?;
     halts(world, &turned)?;
@@ -257,17 +313,46 @@ fn delivers(turned: &Advance, step: &str) -> bool {
     )
 }
 
-/// Design invariant 2: nothing is sent behind a gate that wasn't opened for the plan as it is.
+/// Those who may open a gate and have agreed to a plan, as the rule of its step has it.
+fn agreed<'a>(facts: &'a Facts, rule: &ApprovalRule, step: &str, hash: &str) -> BTreeSet<&'a str> {
+    let author = |who: &String| match &facts.authors {
+        Authors::Known(authors) => authors.contains(who),
+        Authors::Unrecorded(_) => true,
+    };
+    let yes = facts.approvals.iter().filter(|fact| {
+        fact.decision == Decision::Approve && fact.step == step && fact.plan_hash == hash && fact.proven
+    });
+    let allowed = yes.filter(|fact| {
+        (rule.groups.is_empty() || fact.groups.iter().any(|group| rule.groups.contains(group)))
+            && !(rule.exclude_author && author(&fact.approver))
+    });
+    allowed.map(|fact| fact.approver.as_str()).collect()
+}
+
+/// Design invariant 2: nothing is sent behind a gate that wasn't opened for the plan as it is, by those who may.
 fn gates_hold(world: &World, turned: &Advance) -> Result<(), TestCaseError> {
     let steps = world.graph.nodes.iter().zip(world.status.steps.iter().zip(&turned.status.steps));
-    for (node, (before, after)) in steps.filter(|(node, (before, _))| node.kind.is_gated() || before.ask) {
+    for (node, (before, after)) in steps {
+        let gated = node.kind.is_gated() || before.ask;
         let open = after.gate.as_ref().and_then(|gate| gate.approval.as_ref());
         let acted = after.targets.iter().any(|t| !matches!(t.phase, TargetPhase::Pending));
-        if acted
+        let acts = acted
             || delivers(turned, &node.name)
-            || matches!(after.phase, StepPhase::Running | StepPhase::Succeeded)
-        {
+            || matches!(after.phase, StepPhase::Running | StepPhase::Succeeded);
+        if gated && acts {
             prop_assert!(open.is_some(), "step {} acts behind a gate that is shut", node.name);
+        }
+        for at in after.targets.iter().filter(|at| !at.guard.is_empty()) {
+            let prune = Command::Prune { step: node.name.clone(), target: at.target.clone() };
+            let pruned = turned.commands.contains(&prune);
+            prop_assert!(!pruned || open.is_some(), "{} loses its last workload unasked", at.target);
+        }
+        if let Some(gate) = &after.gate {
+            let ended = matches!(gate.outcome, GateOutcome::Rejected | GateOutcome::Expired);
+            prop_assert!(!ended || gate.approval.is_none(), "a gate that ended is open");
+            let late = gate.expires_at.is_some_and(|at| at <= world.now);
+            let was_shut = before.gate.as_ref().is_some_and(fleet_api::Gate::is_shut);
+            prop_assert!(!(late && was_shut && gate.is_open()), "a gate opens after its time");
         }
         let Some(open) = open else { continue };
         prop_assert_eq!(&open.plan_hash, &after.plan_hash, "step {} carries out another plan", node.name);
@@ -275,21 +360,74 @@ fn gates_hold(world: &World, turned: &Advance) -> Result<(), TestCaseError> {
         if was_open {
             continue;
         }
-        let plan = world.facts.plans.get(&node.name).and_then(|plan| plan.as_ref().ok());
-        prop_assert_eq!(
-            plan.map(|plan| &plan.hash),
-            Some(&open.plan_hash),
-            "the plan isn't the one approved"
+        if gated {
+            let plan = world.facts.plans.get(&node.name).and_then(|plan| plan.as_ref().ok());
+            prop_assert_eq!(
+                plan.map(|plan| &plan.hash),
+                Some(&open.plan_hash),
+                "the plan isn't the one approved"
+            );
+        }
+        let refused = world.facts.approvals.iter().any(|fact| {
+            let mine = fact.decision == Decision::Reject && fact.step == node.name;
+            mine && fact.plan_hash == open.plan_hash
+                && (node.approval.is_none() || fact.proven && fact.groups == ["release"])
+        });
+        // Where nobody is asked but on behalf of an earlier gate, that one's demands count.
+        prop_assert!(
+            !refused || !node.kind.is_gated(),
+            "a no of somebody who may decide opens {}",
+            node.name
         );
+        if let Some(rule) = &node.approval {
+            let agreed = agreed(&world.facts, rule, &node.name, &open.plan_hash);
+            prop_assert!(
+                agreed.len() >= rule.required as usize,
+                "step {} opens by {:?} where {} are demanded",
+                node.name,
+                agreed,
+                rule.required
+            );
+            prop_assert!(!open.approval.is_empty(), "nobody opens a gate that demands approvers");
+        }
         let approved = world.facts.approvals.iter().any(|approval| {
             approval.name == open.approval
                 && approval.step == node.name
                 && approval.plan_hash == open.plan_hash
+                && approval.decision == Decision::Approve
         });
         let by_hand = world.facts.cleared_by_hand.as_ref() == Some(&node.name);
         let by_time = after.gate.as_ref().and_then(|gate| gate.opens_at).is_some_and(|at| at <= world.now);
         prop_assert!(approved || by_hand || by_time, "nobody opened the gate of {}", node.name);
         prop_assert!(!world.facts.terminate && !world.facts.superseded, "a gate opens in a run that ends");
+    }
+    Ok(())
+}
+
+/// Who says no stops the run before the next target.
+fn a_no_stops(world: &World, turned: &Advance) -> Result<(), TestCaseError> {
+    let is_rejected =
+        |step: &StepState| step.gate.as_ref().is_some_and(|g| g.outcome == GateOutcome::Rejected);
+    if !turned.status.steps.iter().any(is_rejected) || world.status.phase.is_over() {
+        return Ok(());
+    }
+    let newly = !world.status.steps.iter().any(is_rejected);
+    let shut_before = |step: &StepState| step.shut_gate().is_some();
+    // A gate that shuts in the very turn in which a no for it is found comes too late for what began before it.
+    if newly
+        && !world.status.steps.iter().zip(&turned.status.steps).any(|(a, b)| shut_before(a) && is_rejected(b))
+    {
+        return Ok(());
+    }
+    let sends = |command: &Command| !matches!(command, Command::Plan { .. });
+    prop_assert!(!turned.commands.iter().any(sends), "a rejected run sends: {:?}", turned.commands);
+    if !sending(&world.facts, &turned.status.steps) {
+        prop_assert_eq!(
+            turned.status.phase,
+            RunPhase::Terminated,
+            "nothing is under way, but the run goes on"
+        );
+        prop_assert_eq!(turned.status.reason.as_str(), "Rejected");
     }
     Ok(())
 }
@@ -423,7 +561,7 @@ fn never_stuck(world: &World, turned: &Advance) -> Result<(), TestCaseError> {
             moves || world.facts.held.contains_key(&(step.name.clone(), state.target.clone()))
         })
     });
-    let gate = status.steps.iter().find(|step| step.phase == StepPhase::Suspending);
+    let gate = status.steps.iter().find(|step| step.shut_gate().is_some());
     if status.phase == RunPhase::Suspending {
         let told = status.message.contains("fleetctl workflow resume web-demo -n demo");
         let unplannable = gate.is_some_and(|step| step.reason == "Unplannable");
@@ -467,6 +605,8 @@ fn awaited(world: &World, status: &RunStatus) -> Vec<Timestamp> {
             }
             StepPhase::Suspending if matches!(world.facts.plans.get(&step.name), Some(Ok(_))) => {
                 times.extend(step.gate.as_ref().and_then(|gate| gate.opens_at));
+                let decides = !world.facts.terminate && !world.facts.superseded;
+                times.extend(step.shut_gate().filter(|_| decides).and_then(|gate| gate.expires_at));
             }
             _ => {}
         }

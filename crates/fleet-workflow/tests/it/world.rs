@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fleet_api::{Decision, RunStatus, Step, StepPhase, StepState, Target, TargetPhase, TargetState};
 use fleet_workflow::{
-    Advance, ApprovalFact, Command, Delivery, Facts, Graph, PlanFact, Problem, Prune, TargetFact, advance,
+    Advance, ApprovalFact, Authors, Command, Delivery, Facts, Graph, PlanFact, Problem, Prune, TargetFact,
+    advance,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -16,6 +17,8 @@ pub(crate) struct World {
     pub(crate) now: Timestamp,
     /// Plans as they would be made now, by step.
     pub(crate) plan_hashes: BTreeMap<String, String>,
+    /// What the plans' deletes take, by step.
+    pub(crate) losses: BTreeMap<String, BTreeMap<Target, String>>,
     approvals: u32,
 }
 
@@ -55,7 +58,7 @@ impl World {
             Facts { application: "web-demo".to_owned(), namespace: "demo".to_owned(), ..Facts::default() };
         let plan_hashes = graph.nodes.iter().map(|node| (node.name.clone(), "a".to_owned())).collect();
         let now = "2026-11-21T12:00:00Z".parse().unwrap();
-        Self { graph, status, facts, now, plan_hashes, approvals: 0 }
+        Self { graph, status, facts, now, plan_hashes, losses: BTreeMap::new(), approvals: 0 }
     }
 
     /// One turn, recorded.
@@ -93,7 +96,8 @@ impl World {
         for command in commands {
             if let Command::Plan { step } = command {
                 let hash = self.plan_hashes[step].clone();
-                self.facts.plans.insert(step.clone(), Ok(plan(&hash)));
+                let fact = PlanFact { guarded: self.losses_of(step), ..plan(&hash) };
+                self.facts.plans.insert(step.clone(), Ok(fact));
                 made += 1;
             }
         }
@@ -104,8 +108,13 @@ impl World {
     pub(crate) fn replan(&mut self, step: &str, hash: &str) {
         self.plan_hashes.insert(step.to_owned(), hash.to_owned());
         if self.facts.plans.contains_key(step) {
-            self.facts.plans.insert(step.to_owned(), Ok(plan(hash)));
+            let made = PlanFact { guarded: self.losses_of(step), ..plan(hash) };
+            self.facts.plans.insert(step.to_owned(), Ok(made));
         }
+    }
+
+    fn losses_of(&self, step: &str) -> BTreeMap<Target, String> {
+        self.losses.get(step).cloned().unwrap_or_default()
     }
 
     pub(crate) fn approve(&mut self, step: &str, plan_hash: &str) {
@@ -121,6 +130,28 @@ impl World {
             doubt: String::new(),
             reason: "looks right".to_owned(),
         });
+    }
+
+    /// Somebody decides about a plan, proved to be who he is.
+    pub(crate) fn decide(
+        &mut self,
+        who: &str,
+        groups: &[&str],
+        decision: Decision,
+        step: &str,
+        plan_hash: &str,
+    ) {
+        self.approve(step, plan_hash);
+        let fact = self.facts.approvals.last_mut().unwrap();
+        fact.approver = who.to_owned();
+        fact.groups = groups.iter().map(|group| (*group).to_owned()).collect();
+        fact.decision = decision;
+    }
+
+    /// The deletes of a step take the last workload of a target.
+    pub(crate) fn lose(&mut self, step: &str, cluster: &str) {
+        let lost = "the last workload goes there (Deployment web)".to_owned();
+        self.losses.entry(step.to_owned()).or_default().insert(target(cluster), lost);
     }
 
     pub(crate) fn fact(&mut self, step: &str, at: &Target) -> &mut TargetFact {
@@ -185,6 +216,7 @@ impl World {
     pub(crate) fn all_goes_well(&mut self) -> Option<usize> {
         self.facts.suspend = false;
         self.facts.held.clear();
+        self.facts.authors = Authors::Known(BTreeSet::new());
         let mut gone: BTreeSet<(String, Target)> = BTreeSet::new();
         for turn in 0..400 {
             let turned = self.turn();
@@ -192,14 +224,18 @@ impl World {
                 return Some(turn);
             }
             let planned = self.make_plans(&turned.commands);
+            let decisions = self.facts.approvals.len();
             for (step, plan) in self.facts.plans.clone() {
                 if plan.is_err() {
                     self.replan(&step, "mended");
                 }
             }
             for state in self.status.steps.clone() {
-                if let Some(gate) = state.gate.filter(|_| state.phase == StepPhase::Suspending) {
-                    self.approve(&state.name, &gate.plan_hash);
+                if let Some(gate) = state.shut_gate() {
+                    let hash = gate.plan_hash.clone();
+                    for who in ["gus", "hal", "ida"] {
+                        self.decide(who, &["release"], Decision::Approve, &state.name, &hash);
+                    }
                 }
                 for at in state.targets.iter().filter(|at| !at.phase.is_over()) {
                     let sent = turned.commands.iter().any(|command| {
@@ -218,7 +254,9 @@ impl World {
                     }
                 }
             }
-            if let Some(at) = turned.wake_at.filter(|_| planned == 0 && turned.commands.is_empty()) {
+            if let Some(at) = turned.wake_at.filter(|_| {
+                planned == 0 && turned.commands.is_empty() && decisions == self.facts.approvals.len()
+            }) {
                 self.now = self.now.max(at);
             }
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fleet_api::{Application, Inventory, ResourceTracker, Run, StepPhase, TargetInventory, TargetPhase};
+use fleet_api::{Application, Inventory, ResourceTracker, Run, TargetInventory, TargetPhase};
 use kube::ResourceExt as _;
 use kube::api::{Api, ListParams};
 use serde_json::{Value, json};
@@ -117,10 +117,8 @@ fn outstanding(run: &Run, cluster: &str) -> BTreeMap<String, Option<String>> {
             if target.phase == TargetPhase::Succeeded || first.is_some() {
                 continue;
             }
-            let said = match (&step.gate, step.phase) {
-                (Some(gate), StepPhase::Suspending) => {
-                    format!("waits for approval of plan {}", gate.plan_hash)
-                }
+            let said = match step.shut_gate() {
+                Some(gate) => format!("waits for approval of plan {}", gate.plan_hash),
                 _ if target.message.is_empty() => target.phase.as_str().to_owned(),
                 _ => format!("{}: {}", target.phase.as_str(), target.message),
             };
