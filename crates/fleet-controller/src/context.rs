@@ -20,6 +20,8 @@ use crate::health::Health;
 use crate::hub::Hub;
 use crate::measure::{Addresses, Outbound};
 use crate::metrics::Metrics;
+use crate::proof::powers::Powers;
+use crate::proof::{self, Proof};
 use crate::replicas::{Duty, Hold, LeaseOptions, Shares};
 use crate::walk::Walk;
 
@@ -50,6 +52,8 @@ pub struct Options {
     pub members: fleet_members::Options,
     /// How long the deletion of an Application waits for members that don't answer.
     pub deletion_deadline: jiff::SignedDuration,
+    /// So long after a change of the policy that proves approvals none is taken for proved.
+    pub proof_margin: jiff::SignedDuration,
     /// Progress is written to status no more often than this; transitions are written at once.
     pub progress_interval: jiff::SignedDuration,
     /// How the work is shared with other replicas; `None` for a controller that is alone.
@@ -87,6 +91,7 @@ impl Options {
             kept_revisions: 10,
             members: fleet_members::Options { telemetry, ..fleet_members::Options::default() },
             deletion_deadline: jiff::SignedDuration::from_mins(10),
+            proof_margin: proof::MARGIN,
             progress_interval: jiff::SignedDuration::from_secs(1),
             leases: None,
             cluster_refresh: jiff::SignedDuration::from_mins(10),
@@ -119,6 +124,10 @@ pub(crate) struct Context {
     pub(crate) outbound: Outbound,
     /// What is known of the webhook that records authors.
     pub(crate) author_webhook: Mutex<AuthorRecord>,
+    /// Whether approvals are proved.
+    pub(crate) proof: Mutex<Proof>,
+    /// Which groups may approve.
+    pub(crate) powers: Powers,
     /// In-memory state of Applications between their turns; taken out during a turn.
     walks: Mutex<BTreeMap<AppKey, Walk>>,
 }
@@ -137,11 +146,26 @@ impl Context {
         let walks = Mutex::new(BTreeMap::new());
         let outbound = Outbound::new(options.addresses);
         let author_webhook = Mutex::new(authors::unknown());
-        Self { hub, members, options, stop, tasks, due, events, shares, outbound, author_webhook, walks }
+        let proof = Mutex::new(proof::follow::unknown());
+        let powers = Powers::default();
+        Self {
+            hub,
+            members,
+            options,
+            stop,
+            tasks,
+            due,
+            events,
+            shares,
+            outbound,
+            author_webhook,
+            proof,
+            powers,
+            walks,
+        }
     }
 
     /// Whether who changes what in a namespace is recorded; a gate that excludes authors opens only where it is.
-    #[allow(dead_code, reason = "gates that exclude authors ask it")]
     pub(crate) fn author_record(&self, namespace: &str) -> AuthorRecord {
         authors::record(self.options.author, lock(&self.author_webhook).clone(), namespace)
     }

@@ -157,6 +157,7 @@ impl Controller {
         ));
         users.serve(&ctx);
         ctx.tasks.spawn(crate::clusters::keep(Arc::clone(&ctx)));
+        ctx.tasks.spawn(crate::proof::follow::follow(Arc::clone(&ctx)));
         if ctx.options.author == AuthorSource::Webhook {
             ctx.tasks.spawn(crate::authors::webhook::follow(Arc::clone(&ctx)));
         }

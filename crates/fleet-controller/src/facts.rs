@@ -6,10 +6,12 @@ use fleet_api::{Application, Run, StepPhase, StepState, Target, TargetPhase, Tar
 use fleet_health::HealthStatus;
 use fleet_members::Reachability;
 use fleet_plan::{Claim, Desired};
-use fleet_workflow::{ApprovalFact, Delivery, Facts, PlanFact, Problem, Prune, TargetFact};
+use fleet_workflow::{ApprovalFact, Authors, Delivery, Facts, PlanFact, Problem, Prune, TargetFact};
 use kube::ResourceExt as _;
 
-use crate::context::Context;
+use crate::authors::AuthorRecord;
+use crate::context::{Context, lock};
+use crate::proof::Proof;
 use crate::walk::{StepPlans, Walk};
 use crate::{held, looks, measure, windows};
 
@@ -35,7 +37,13 @@ pub(crate) fn gather(ctx: &Context, app: &Application, walk: &Walk, superseded: 
         facts.plans.insert(step.clone(), Ok(fact));
     }
     if let Some(run) = &walk.run {
-        facts.approvals = approvals(ctx, walk, run);
+        let proof = lock(&ctx.proof).clone();
+        facts.approvals = approvals(ctx, walk, run, &proof);
+        facts.authors = authors(run, &ctx.author_record(&walk.key.0));
+        facts.powerless = ctx.powers.powerless(walk);
+        if let Proof::Weak(message) = proof {
+            facts.unproved = Some(Problem { reason: "ApprovalsNotProved".to_owned(), message });
+        }
         facts.cleared_by_hand = cleared_by_hand(app, walk);
         facts.targets = targets(ctx, walk);
         facts.held = held::targets(ctx, walk);
@@ -60,7 +68,26 @@ pub(crate) fn removed(ctx: &Context, walk: &Walk) -> BTreeSet<String> {
     clusters.filter(|cluster| !ctx.members.contains(cluster)).map(str::to_owned).collect()
 }
 
-fn approvals(ctx: &Context, walk: &Walk, run: &Run) -> Vec<ApprovalFact> {
+/// Who changed what a run delivers. Objects of other kinds that it refers to count where they say who; nobody but us
+/// holds them to it.
+fn authors(run: &Run, record: &AuthorRecord) -> Authors {
+    if let AuthorRecord::Missing(why) = record {
+        return Authors::Unrecorded(why.clone());
+    }
+    let ours = ["Application ", "Policy ", "Workflow "];
+    let silent = run.spec.unattributed.iter().find(|input| ours.iter().any(|kind| input.starts_with(kind)));
+    match (silent, &run.spec.author) {
+        (None, Some(author)) => Authors::Known(run.spec.authors.iter().chain([author]).cloned().collect()),
+        (silent, _) => Authors::Unrecorded(format!(
+            "{} doesn't say who last changed it; change it again, and start again with: fleetctl workflow restart {} -n {}",
+            silent.map_or_else(|| format!("Application {}", run.spec.application), Clone::clone),
+            run.spec.application,
+            run.namespace().unwrap_or_default(),
+        )),
+    }
+}
+
+fn approvals(ctx: &Context, walk: &Walk, run: &Run, proof: &Proof) -> Vec<ApprovalFact> {
     let mine = ctx.hub.approvals.state_filter(|approval| {
         approval.metadata.namespace.as_deref() == Some(&walk.key.0)
             && approval.spec.application == walk.key.1
@@ -70,6 +97,7 @@ fn approvals(ctx: &Context, walk: &Walk, run: &Run) -> Vec<ApprovalFact> {
         .iter()
         .map(|approval| {
             let at = approval.creation_timestamp().map(|time| time.0);
+            let doubt = proof.doubt(approval, ctx.options.proof_margin);
             let fact = ApprovalFact {
                 name: approval.name_any(),
                 step: approval.spec.step.clone(),
@@ -77,8 +105,8 @@ fn approvals(ctx: &Context, walk: &Walk, run: &Run) -> Vec<ApprovalFact> {
                 decision: approval.spec.decision,
                 approver: approval.spec.approver.clone(),
                 groups: approval.spec.groups.clone(),
-                proven: false,
-                doubt: String::new(),
+                proven: doubt.is_none(),
+                doubt: doubt.unwrap_or_default(),
                 reason: approval.spec.reason.clone(),
             };
             (at, fact)

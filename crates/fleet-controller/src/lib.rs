@@ -39,6 +39,7 @@ pub mod metrics;
 mod plans;
 mod preview;
 mod problem;
+pub mod proof;
 mod prune;
 mod readable;
 mod reconcile;

@@ -305,6 +305,18 @@ impl Planner {
         self.with_source(|source| hints_of(source, step, &facts)).unwrap_or_default()
     }
 
+    /// The same with other members gone than those that are.
+    #[must_use]
+    pub fn without(mut self, gone: BTreeSet<String>) -> Self {
+        self.removed = gone;
+        self
+    }
+
+    /// The members of the run that are gone.
+    pub fn gone(&self) -> &BTreeSet<String> {
+        &self.removed
+    }
+
     /// The objects of a step as they are sent to a target.
     pub fn desired(&self, step: &str, target: &Target) -> Arc<Vec<Desired>> {
         let revision = self.walk.revision.as_ref();

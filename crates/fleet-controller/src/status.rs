@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use fleet_api::{
-    Application, ApplicationStatus, AppliedResource, Condition, DriftStatus, Inventory, Phase,
-    RevisionReference, Run, RunPhase, RunStatus, ServiceStatus, StepPhase, StepState, StepStatus,
-    TargetPhase, TargetState, TargetStatus, WorkflowStatus, conditions, names,
+    Application, ApplicationStatus, AppliedResource, Condition, DriftStatus, GateBefore, GateOutcome,
+    Inventory, Phase, RevisionReference, Run, RunPhase, RunStatus, ServiceStatus, StepPhase, StepState,
+    StepStatus, TargetPhase, TargetState, TargetStatus, WorkflowStatus, conditions, names,
 };
 use jiff::Timestamp;
 use kube::ResourceExt as _;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fleet_api::{
-    Application, ApprovalRecord, Run, RunPhase, RunStatus, StepPhase, StepState, Target, TargetPhase,
-    TargetState,
+    Application, ApprovalRecord, Gate, GateBefore, Refusal, Run, RunPhase, RunStatus, StepPhase, StepState,
+    Target, TargetPhase, TargetState,
 };
 use kube::ResourceExt as _;
 use kube::runtime::events::EventType;
@@ -22,8 +22,16 @@ const UNREACHABLE: &str = "Unreachable";
 #[derive(Debug, PartialEq)]
 pub(crate) enum Transition<'a> {
     Started,
+    /// A gate was shut before what a step deletes.
+    Shut(&'a StepState),
+    /// A decision counts at a gate, which waits for more.
+    Counted(&'a StepState, &'a ApprovalRecord),
+    /// A decision doesn't count.
+    Refused(&'a StepState, &'a Refusal),
     /// A gate was opened.
     Approved(&'a StepState, &'a ApprovalRecord),
+    /// Somebody said no.
+    Rejected(&'a StepState, &'a ApprovalRecord),
     /// A step came into another phase.
     Step(&'a StepState),
     /// Targets of a step: what happened to them.
@@ -48,6 +56,7 @@ pub(crate) fn between<'a>(before: Option<&RunStatus>, after: &'a RunStatus) -> V
     }
     for (index, step) in after.steps.iter().enumerate() {
         let was = before.and_then(|before| before.steps.get(index)).filter(|was| was.name == step.name);
+        all.extend(at_gate(was.and_then(|was| was.gate.as_ref()), step));
         let approval = step.gate.as_ref().and_then(|gate| gate.approval.as_ref());
         let had_approval = was.and_then(|was| was.gate.as_ref()).is_some_and(|gate| gate.approval.is_some());
         all.extend(approval.filter(|_| !had_approval).map(|approval| Transition::Approved(step, approval)));
@@ -68,6 +77,25 @@ pub(crate) fn between<'a>(before: Option<&RunStatus>, after: &'a RunStatus) -> V
     if after.phase.is_over() && before.is_none_or(|before| !before.phase.is_over()) {
         all.push(Transition::Ended);
     }
+    all
+}
+
+/// What happened at a step's gate, but for its opening.
+fn at_gate<'a>(was: Option<&Gate>, step: &'a StepState) -> Vec<Transition<'a>> {
+    let Some(gate) = &step.gate else { return Vec::new() };
+    let mut all = Vec::new();
+    if was.is_none() && gate.before == GateBefore::Deletes {
+        all.push(Transition::Shut(step));
+    }
+    let counted = |record: &&ApprovalRecord| {
+        was.is_none_or(|was| was.approvals.iter().all(|known| known.approval != record.approval))
+            && gate.approval.as_ref().is_none_or(|opening| opening.approval != record.approval)
+    };
+    all.extend(gate.approvals.iter().filter(counted).map(|record| Transition::Counted(step, record)));
+    let refused = |refusal: &&Refusal| was.is_none_or(|was| !was.refused.contains(refusal));
+    all.extend(gate.refused.iter().filter(refused).map(|refusal| Transition::Refused(step, refusal)));
+    let no = gate.rejection.as_ref().filter(|_| was.is_none_or(|was| was.rejection.is_none()));
+    all.extend(no.map(|no| Transition::Rejected(step, no)));
     all
 }
 
@@ -132,6 +160,32 @@ fn said(run: &Run, after: &RunStatus, transition: &Transition<'_>) -> Said {
                 run.spec.cause
             );
             (EventType::Normal, "WorkflowStarted", "", note)
+        }
+        Transition::Shut(step) => {
+            (EventType::Normal, "WaitingForApproval", step.name.as_str(), step.message.clone())
+        }
+        Transition::Counted(step, record) => {
+            let gate = step.gate.clone().unwrap_or_default();
+            let (had, wanted) = (gate.approvals.len(), gate.required.unwrap_or(1));
+            let note = format!(
+                "step {}: plan {} approved by {} ({had} of {wanted})",
+                step.name, record.plan_hash, record.approver
+            );
+            (EventType::Normal, "ApprovalCounted", step.name.as_str(), note)
+        }
+        Transition::Refused(step, refusal) => {
+            let note = format!(
+                "step {}: the decision of {} ({}) doesn't count: {}",
+                step.name, refusal.approver, refusal.approval, refusal.message
+            );
+            (EventType::Warning, "ApprovalRefused", step.name.as_str(), note)
+        }
+        Transition::Rejected(step, no) => {
+            let proof = if no.proven { "" } else { " (not proved)" };
+            let why = if no.reason.is_empty() { String::new() } else { format!(": {}", no.reason) };
+            let note =
+                format!("step {}: plan {} rejected by {}{proof}{why}", step.name, no.plan_hash, no.approver);
+            (EventType::Warning, "Rejected", step.name.as_str(), note)
         }
         Transition::Approved(step, approval) => {
             let proof = if approval.proven { "" } else { " (not proved)" };
@@ -226,7 +280,11 @@ fn count(ctx: &Context, run: &Run, after: &RunStatus, transition: &Transition<'_
                 metrics.step_ended(&step.type_, step.phase, step.started_at, step.ended_at);
             }
         }
-        Transition::Targets(..) => {}
+        Transition::Targets(..)
+        | Transition::Shut(_)
+        | Transition::Counted(..)
+        | Transition::Refused(..)
+        | Transition::Rejected(..) => {}
         Transition::Ended => metrics.run_ended(after.phase, after.started_at, after.ended_at),
     }
 }
@@ -234,7 +292,6 @@ fn count(ctx: &Context, run: &Run, after: &RunStatus, transition: &Transition<'_
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fleet_api::Gate;
 
     fn step(phase: StepPhase, targets: &[(&str, TargetPhase, &str)]) -> StepState {
         let state = |(cluster, phase, reason): &(&str, TargetPhase, &str)| TargetState {

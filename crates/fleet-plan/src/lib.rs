@@ -15,6 +15,7 @@
 //! changes name keys only (design invariant 11).
 
 pub mod desired;
+pub mod difference;
 pub mod drift;
 pub mod hints;
 pub mod losses;
@@ -25,6 +26,7 @@ pub mod policies;
 pub mod sharing;
 
 pub use desired::{Claim, Delivery, Desired, namespace_object, prepare};
+pub use difference::difference;
 pub use drift::{Drift, drift};
 pub use hints::{Facts, Hint, MemberFacts, Severity, hints};
 pub use losses::is_workload;

@@ -6,6 +6,7 @@ pub(crate) mod follow;
 mod list;
 pub(crate) mod live;
 mod notable;
+mod outdated;
 pub(crate) mod plan;
 mod show;
 mod steer;
@@ -177,6 +178,10 @@ pub async fn workflow(environment: &Environment, global: &Global, arguments: &Wo
         WorkflowCommand::Resume(arguments) => {
             let place = Place::find(environment, global, &arguments.app.app).await?;
             approve::run(environment, &place, arguments).await
+        }
+        WorkflowCommand::Reject(arguments) => {
+            let place = Place::find(environment, global, &arguments.app.app).await?;
+            approve::reject(environment, &place, arguments).await
         }
         WorkflowCommand::Suspend(app) => {
             let place = Place::find(environment, global, &app.app).await?;

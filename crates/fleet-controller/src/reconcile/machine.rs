@@ -10,6 +10,7 @@ use super::commands::carry_out;
 use super::worth::worth_recording;
 use crate::context::Context;
 use crate::plans::{PlanSource, gate_plan_of};
+use crate::proof::powers;
 use crate::records::{self, RecordError};
 use crate::walk::{StepPlans, Walk};
 use crate::{drift, facts, transitions};
@@ -25,6 +26,7 @@ pub(crate) async fn walk_on(
         return Ok(Timestamp::MAX);
     }
     take_pruned_off_inventory(ctx, walk).await?;
+    powers::ask(ctx, walk).await;
     let Some(mut next) = step_machine(ctx, app, walk, superseded) else { return Ok(Timestamp::MAX) };
     seal(walk, &mut next.status);
     if let Some(mut run) = walk.run.clone().filter(|run| run.status.as_ref() != Some(&next.status)) {

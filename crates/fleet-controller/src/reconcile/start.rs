@@ -10,6 +10,7 @@ use crate::authors::{Authors, author_of};
 use crate::context::Context;
 use crate::held;
 use crate::problem::Problem;
+use crate::proof;
 use crate::records::{self, RecordError};
 use crate::resolve::Draft;
 use crate::revision::Loaded;
@@ -70,6 +71,7 @@ async fn begin(
     records::write_tracker(ctx, walk).await?;
     walk.revision = Some(revision);
     walk.plans.clear();
+    proof::powers::ask(ctx, walk).await;
     // The first turn of the state machine goes into the same write.
     let mut run = fleet_api::Run::new("", spec);
     run.status = Some(state);

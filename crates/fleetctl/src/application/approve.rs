@@ -1,8 +1,9 @@
-//! `workflow resume`: records an approval of the plan that a gate is about, and waits until the gate has heard of it.
+//! `workflow resume` and `reject`: record a decision on the plan that a gate is about, and wait until the gate has heard
+//! of it.
 
 use std::time::Duration;
 
-use fleet_api::{Application, Approval, ApprovalSpec, Gate, Run, StepState, names};
+use fleet_api::{Application, Approval, ApprovalSpec, Decision, Gate, GateOutcome, Run, StepState, names};
 use fleet_json::ContentHash;
 use futures::TryStreamExt as _;
 use kube::api::{Api, PostParams};
@@ -11,14 +12,16 @@ use kube::runtime::watcher::watch_object;
 use kube::{Resource as _, ResourceExt as _};
 use serde_json::{Value, json};
 
-use super::{Place, is_suspended_by_person, phase_of, steer, waiting, window};
+use super::{Place, is_suspended_by_person, outdated, phase_of, steer, waiting, window};
 use crate::access::Asker;
-use crate::args::ApprovalArgs;
+use crate::args::{ApprovalArgs, RejectionArgs};
 use crate::environment::Environment;
 use crate::exit::{Exit, Failure, Outcome};
 
 /// How long the controller may take to hear of an approval.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How often one person may decide anew about one plan: where who decided wasn't proved, it must be said again.
+const TRIES: u32 = 5;
 
 pub(super) async fn run(environment: &Environment, place: &Place, arguments: &ApprovalArgs) -> Outcome {
     if arguments.override_window {
@@ -37,8 +40,9 @@ pub(super) async fn run(environment: &Environment, place: &Place, arguments: &Ap
         }
         None
     } else {
-        let step = gate(place, &app, &run, arguments)?;
-        Some((step, agreed_plan(place, step, arguments.plan.as_deref())?))
+        let wanted = (arguments.step.step.as_deref(), arguments.plan.as_deref());
+        let step = gate(place, &app, &run, wanted)?;
+        Some((step, agreed_plan(place, &app, &run, step, arguments.plan.as_deref()).await?))
     };
     if by_person {
         steer::annotate(place, &app, names::SUSPEND, Value::Null).await?;
@@ -47,10 +51,39 @@ pub(super) async fn run(environment: &Environment, place: &Place, arguments: &Ap
     if let Some((step, hash)) = approved {
         let asker = place.hub.asker().await;
         let request = Request { step: &step.name, hash: &hash, asker: &asker, reason: &arguments.reason };
-        approve(place, &run, &request).await?;
+        let heard = approve(place, &run, &request).await?;
         environment.streams.note(&format!("approved plan {hash} (step {})", step.name));
+        if let Heard::Counted { had, wanted } = heard {
+            let said = format!(
+                "{had} of {wanted} approvals of step {}; it waits for {} more",
+                step.name,
+                wanted - had
+            );
+            return environment.streams.line(&said);
+        }
     }
     environment.streams.line(&format!("Successfully resume workflow: {}", place.name))
+}
+
+/// `workflow reject`
+pub(super) async fn reject(environment: &Environment, place: &Place, arguments: &RejectionArgs) -> Outcome {
+    let app = place.lasting("reject").await?;
+    let run = place.run(&app).await?;
+    if waiting(&run).is_empty() && is_suspended_by_person(&app, &run) {
+        return Err(Failure::refused(format!(
+            "no gate of {} waits: a person suspended run {}; end it with: {}",
+            place.name,
+            run.name_any(),
+            place.command("workflow terminate")
+        )));
+    }
+    let step = gate(place, &app, &run, (arguments.step.step.as_deref(), arguments.plan.as_deref()))?;
+    let hash = agreed_plan(place, &app, &run, step, arguments.plan.as_deref()).await?;
+    let asker = place.hub.asker().await;
+    let request = Request { step: &step.name, hash: &hash, asker: &asker, reason: &arguments.reason };
+    decide(place, &run, &request, Decision::Reject).await?;
+    environment.streams.note(&format!("rejected plan {hash} (step {})", step.name));
+    environment.streams.line(&format!("Successfully reject workflow: {}", place.name))
 }
 
 /// The gate that is meant: the one named, else the only one whose plan was agreed to, else the one that waits longest.
@@ -58,19 +91,19 @@ fn gate<'r>(
     place: &Place,
     app: &Application,
     run: &'r Run,
-    arguments: &ApprovalArgs,
+    (step, plan): (Option<&str>, Option<&str>),
 ) -> Outcome<&'r StepState> {
     let gates = waiting(run);
-    let Some(wanted) = arguments.step.step.as_deref() else {
+    let Some(wanted) = step else {
         let agreed = |step: &&&StepState| {
-            let plan = step.gate.as_ref().map(|gate| gate.plan_hash.as_str()).unwrap_or_default();
-            arguments.plan.as_ref().is_some_and(|wanted| plan.starts_with(wanted.as_str()))
+            let known = step.gate.as_ref().map(|gate| gate.plan_hash.as_str()).unwrap_or_default();
+            plan.is_some_and(|wanted| known.starts_with(wanted))
         };
         let meant: Vec<&StepState> = gates.iter().filter(agreed).copied().collect();
         if let [first, second, ..] = meant.as_slice() {
             return Err(Failure::usage(format!(
                 "--plan {} begins the plans of steps {} and {}; write more of it, or name the step with --step",
-                arguments.plan.as_deref().unwrap_or_default(),
+                plan.unwrap_or_default(),
                 first.name,
                 second.name
             )));
@@ -115,18 +148,27 @@ fn gate<'r>(
     }
 }
 
-fn agreed_plan(place: &Place, step: &StepState, wanted: Option<&str>) -> Outcome<String> {
+async fn agreed_plan(
+    place: &Place,
+    app: &Application,
+    run: &Run,
+    step: &StepState,
+    wanted: Option<&str>,
+) -> Outcome<String> {
     let now = step.gate.as_ref().map(|gate| gate.plan_hash.clone()).unwrap_or_default();
     match wanted {
-        Some(wanted) if !now.starts_with(wanted) => Err(changed(place, &step.name, &now, wanted)),
+        Some(wanted) if !now.starts_with(wanted) => {
+            let difference = Box::pin(outdated::difference(place, app, run, &step.name, wanted)).await;
+            Err(changed(place, &step.name, &now, wanted, &difference))
+        }
         _ => Ok(now),
     }
 }
 
-fn changed(place: &Place, step: &str, now: &str, before: &str) -> Failure {
+fn changed(place: &Place, step: &str, now: &str, before: &str, difference: &str) -> Failure {
+    let look = place.command("plan");
     Failure::refused(format!(
-        "the plan of step {step} is another one now: {now}, not {before}; nothing was approved; look at it: {}, then resume again",
-        place.command("plan")
+        "the plan of step {step} is another one now: {now}, not {before}; nothing was decided; look at it: {look}, then decide again; {difference}"
     ))
 }
 
@@ -138,19 +180,66 @@ pub(crate) struct Request<'a> {
     pub(crate) reason: &'a str,
 }
 
-/// Records the approval and waits until the gate has taken or refused it.
-pub(crate) async fn approve(place: &Place, run: &Run, request: &Request<'_>) -> Outcome {
-    let name = approval_name(&run.name_any(), request);
+/// What became of an approval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// The gate ended with it: opened, or the run with it.
+    Taken,
+    /// It counts, and the gate waits for others.
+    Counted {
+        /// How many have approved.
+        had: usize,
+        /// How many must.
+        wanted: usize,
+    },
+}
+
+/// Records the approval and waits until the gate has taken, counted or refused it.
+pub(crate) async fn approve(place: &Place, run: &Run, request: &Request<'_>) -> Outcome<Heard> {
+    decide(place, run, request, Decision::Approve).await
+}
+
+async fn decide(place: &Place, run: &Run, request: &Request<'_>, decision: Decision) -> Outcome<Heard> {
+    let mut tries = 0;
+    loop {
+        let name = approval_name(&run.name_any(), request, decision, tries);
+        let created = record(place, run, request, decision, &name).await?;
+        tries += 1;
+        // The same person decided the same before, perhaps a moment ago in another window; unless it wasn't proved who.
+        if created || tries >= TRIES || !is_unproved(place, run, request.step, &name).await? {
+            let told = Told { request, approval: &name, decision, created };
+            return heard(place, &run.name_any(), &told).await;
+        }
+    }
+}
+
+/// Whether a decision stands refused because nobody could prove who made it.
+async fn is_unproved(place: &Place, run: &Run, step: &str, approval: &str) -> Outcome<bool> {
+    let name = run.name_any();
+    let run = place.hub.ask(&format!("Run {name}"), place.runs().get(&name)).await?;
+    let steps = run.status.iter().flat_map(|status| &status.steps).filter(|known| known.name == step);
+    let mut refused = steps.filter_map(|step| step.gate.as_ref()).flat_map(|gate| &gate.refused);
+    Ok(refused.any(|refusal| refusal.approval == approval && refusal.reason == "NotProven"))
+}
+
+/// Makes the Approval; false where it is there already.
+async fn record(
+    place: &Place,
+    run: &Run,
+    request: &Request<'_>,
+    decision: Decision,
+    name: &str,
+) -> Outcome<bool> {
     let mut approval = Approval::new(
-        &name,
+        name,
         ApprovalSpec {
             application: place.name.clone(),
             run: run.name_any(),
             step: request.step.to_owned(),
             plan_hash: request.hash.to_owned(),
+            decision,
             approver: request.asker.user.clone(),
             groups: request.asker.groups.clone(),
-            decision: fleet_api::Decision::Approve,
             reason: request.reason.to_owned(),
         },
     );
@@ -158,28 +247,37 @@ pub(crate) async fn approve(place: &Place, run: &Run, request: &Request<'_>) -> 
     approval.owner_references_mut().extend(run.owner_ref(&()));
     let api: Api<Approval> = Api::namespaced(place.hub.client.clone(), &place.namespace);
     let params = PostParams { field_manager: Some("fleetctl".to_owned()), ..PostParams::default() };
-    let created = match tokio::time::timeout(place.hub.deadline, api.create(&params, &approval)).await {
-        Ok(Ok(_)) => true,
-        // The same person approved the same plan before, perhaps a moment ago in another window.
-        Ok(Err(kube::Error::Api(status))) if status.code == 409 && status.reason == "AlreadyExists" => false,
-        Ok(Err(error)) => return Err(Failure::kube("the approval", &error)),
-        Err(_) => return Err(place.hub.silent("the approval")),
-    };
-    heard(place, &run.name_any(), request, &name, created).await
+    match tokio::time::timeout(place.hub.deadline, api.create(&params, &approval)).await {
+        Ok(Ok(_)) => Ok(true),
+        Ok(Err(kube::Error::Api(status))) if status.code == 409 && status.reason == "AlreadyExists" => {
+            Ok(false)
+        }
+        Ok(Err(error)) => Err(Failure::kube("the approval", &error)),
+        Err(_) => Err(place.hub.silent("the approval")),
+    }
 }
 
-/// One name for one decision: who approves the same plan twice at once has approved it once.
-fn approval_name(run: &str, request: &Request<'_>) -> String {
-    let decision = json!([run, request.step, request.hash, request.asker.user]);
+/// One name for one decision: who decides the same about the same plan twice at once has decided once.
+fn approval_name(run: &str, request: &Request<'_>, decision: Decision, again: u32) -> String {
+    let decided = json!([run, request.step, request.hash, request.asker.user, decision, again]);
     let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
     let step: String = request.step.chars().map(plain).collect();
     names::derived_name(
         &format!("{run}-{}", step.trim_matches('-')),
-        &ContentHash::of_value(&decision).short(),
+        &ContentHash::of_value(&decided).short(),
     )
 }
 
-async fn heard(place: &Place, run: &str, request: &Request<'_>, approval: &str, created: bool) -> Outcome {
+/// A decision that was recorded.
+struct Told<'a> {
+    request: &'a Request<'a>,
+    approval: &'a str,
+    decision: Decision,
+    /// Whether it wasn't there before.
+    created: bool,
+}
+
+async fn heard(place: &Place, run: &str, told: &Told<'_>) -> Outcome<Heard> {
     let changes = watch_object(place.runs(), run).default_backoff();
     let verdict = tokio::time::timeout(PATIENCE, async {
         let mut changes = std::pin::pin!(changes);
@@ -187,7 +285,7 @@ async fn heard(place: &Place, run: &str, request: &Request<'_>, approval: &str, 
         loop {
             match changes.try_next().await {
                 Ok(Some(Some(run))) => {
-                    if let Some(verdict) = verdict(place, &run, request, approval, created) {
+                    if let Some(verdict) = verdict(place, &run, told) {
                         return verdict;
                     }
                 }
@@ -206,7 +304,8 @@ async fn heard(place: &Place, run: &str, request: &Request<'_>, approval: &str, 
         Err(Failure::new(
             Exit::Waiting,
             format!(
-                "approval {approval} is recorded, but the controller hasn't taken it within {} s; is it running? look at it: {}",
+                "approval {} is recorded, but the controller hasn't taken it within {} s; is it running? look at it: {}",
+                told.approval,
                 PATIENCE.as_secs(),
                 place.command("status")
             ),
@@ -214,22 +313,16 @@ async fn heard(place: &Place, run: &str, request: &Request<'_>, approval: &str, 
     })
 }
 
-fn verdict(
-    place: &Place,
-    run: &Run,
-    request: &Request<'_>,
-    approval: &str,
-    created: bool,
-) -> Option<Outcome> {
+fn verdict(place: &Place, run: &Run, told: &Told<'_>) -> Option<Outcome<Heard>> {
     let status = run.status.as_ref()?;
-    let step = status.steps.iter().find(|step| step.name == request.step)?;
+    let step = status.steps.iter().find(|step| step.name == told.request.step)?;
     let gate = step.gate.clone().unwrap_or_default();
-    if let Some(verdict) = gate_verdict(place, &gate, request, approval, created) {
+    if let Some(verdict) = gate_verdict(place, &gate, told) {
         return Some(verdict);
     }
     status.phase.is_over().then(|| {
         Err(Failure::refused(format!(
-            "run {} is {} meanwhile; the approval counts for nothing; look at it: {}",
+            "run {} is {} meanwhile; the decision counts for nothing; look at it: {}",
             run.name_any(),
             status.phase.as_str(),
             place.command("status")
@@ -237,17 +330,14 @@ fn verdict(
     })
 }
 
-fn gate_verdict(
-    place: &Place,
-    gate: &Gate,
-    request: &Request<'_>,
-    approval: &str,
-    created: bool,
-) -> Option<Outcome> {
+fn gate_verdict(place: &Place, gate: &Gate, told: &Told<'_>) -> Option<Outcome<Heard>> {
+    let Told { request, approval, decision, created } = told;
+    let step = request.step;
+    let counts = |record: &fleet_api::ApprovalRecord| record.approval == *approval;
     if let Some(taken) = &gate.approval {
-        let step = request.step;
-        return Some(match taken.approval == approval {
-            true if created => Ok(()),
+        let mine = counts(taken) || gate.approvals.iter().any(counts);
+        return Some(match mine {
+            true if *created => Ok(Heard::Taken),
             true => Err(Failure::refused(format!(
                 "step {step} was approved already, by you (approval {approval})"
             ))),
@@ -257,11 +347,44 @@ fn gate_verdict(
             ))),
         });
     }
-    let refusal = gate.refused.iter().find(|refusal| refusal.approval == approval)?;
-    Some(Err(if gate.plan_hash != request.hash {
-        changed(place, request.step, &gate.plan_hash, request.hash)
-    } else {
-        Failure::refused(format!("the approval was refused: {}", refusal.message))
+    if let Some(no) = &gate.rejection {
+        return Some(match counts(no) && *decision == Decision::Reject {
+            true => Ok(Heard::Taken),
+            false => Err(Failure::refused(format!(
+                "step {step} was rejected, by {}{}; start again with: {}",
+                no.approver,
+                if no.reason.is_empty() { String::new() } else { format!(": {}", no.reason) },
+                place.command("workflow restart")
+            ))),
+        });
+    }
+    if gate.outcome == GateOutcome::Expired {
+        return Some(Err(Failure::refused(format!(
+            "the gate of step {step} expired before enough had approved; start again with: {}",
+            place.command("workflow restart")
+        ))));
+    }
+    if gate.approvals.iter().any(counts) {
+        let (had, wanted) = (gate.approvals.len(), gate.required.unwrap_or(1) as usize);
+        return Some(match created {
+            true => Ok(Heard::Counted { had, wanted }),
+            false => Err(Failure::refused(format!(
+                "you have approved this plan of step {step} already (approval {approval}): {had} of {wanted}; somebody else must, too"
+            ))),
+        });
+    }
+    let refusal = gate.refused.iter().find(|refusal| refusal.approval == *approval)?;
+    let look = place.command("plan");
+    Some(Err(match refusal.reason.as_str() {
+        "StalePlan" => Failure::refused(format!(
+            "the plan of step {step} is another one now: {}, not {}; nothing was decided; look at it: {look}, then decide again",
+            gate.plan_hash, request.hash
+        )),
+        _ => Failure::refused(format!(
+            "the decision doesn't count: {}; look at it: {}",
+            refusal.message,
+            place.command("status")
+        )),
     }))
 }
 
@@ -274,11 +397,21 @@ mod tests {
     fn approvals_have_names_of_their_own() {
         let asker = Asker { user: "ann".into(), groups: Vec::new() };
         let name = |step: &str, hash: &str| {
-            approval_name("web-1", &Request { step, hash, asker: &asker, reason: "" })
+            approval_name("web-1", &Request { step, hash, asker: &asker, reason: "" }, Decision::Approve, 0)
         };
         assert!(name("Deploy To_BJ", "abc").starts_with("web-1-deploy-to-bj-"));
         assert_ne!(name("a", "abc"), name("a", "abd"));
         assert_eq!(name("a", "abc"), name("a", "abc"));
         assert!(name(&"x".repeat(400), "abc").len() <= 253);
+        let other = |decision: Decision, again: u32| {
+            approval_name(
+                "web-1",
+                &Request { step: "a", hash: "abc", asker: &asker, reason: "" },
+                decision,
+                again,
+            )
+        };
+        assert_ne!(name("a", "abc"), other(Decision::Reject, 0));
+        assert_ne!(name("a", "abc"), other(Decision::Approve, 1));
     }
 }

@@ -74,6 +74,8 @@ pub enum WorkflowCommand {
     /// Approve: open the gate that waits
     #[command(visible_alias = "approve")]
     Resume(ApprovalArgs),
+    /// Refuse the plan that waits: the run ends, what was delivered stays
+    Reject(RejectionArgs),
     /// Stop before the next target
     #[command(after_help = "Example:\n  fleetctl workflow suspend web-demo -n demo")]
     Suspend(AppArgs),
@@ -128,6 +130,26 @@ pub struct ApprovalArgs {
     /// Let the step begin outside its time windows; opens no gate
     #[arg(long, requires_all = ["step", "reason"], conflicts_with = "plan")]
     pub override_window: bool,
+}
+
+/// `workflow reject`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  fleetctl workflow reject web-demo -n demo --reason 'the database comes first'"
+)]
+pub struct RejectionArgs {
+    /// Which.
+    #[command(flatten)]
+    pub app: AppArgs,
+    /// Which gate.
+    #[command(flatten)]
+    pub step: StepArgs,
+    /// Only this plan, or the first 6 digits or more of its hash: refused if the gate is about another one by now
+    #[arg(long, value_name = "HASH", value_parser = plan_hash)]
+    pub plan: Option<String>,
+    /// Why; kept in the record, and shown to everybody
+    #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub reason: String,
 }
 
 /// The shortest beginning of a hash that is taken for it.

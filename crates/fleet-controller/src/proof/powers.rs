@@ -1,0 +1,105 @@
+//! Whether groups that a gate demands may approve at all.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
+use kube::api::{Api, PostParams};
+use tokio::time::Instant;
+
+use crate::context::{AppKey, Context, lock};
+use crate::walk::Walk;
+
+/// So long an answer is taken for true. Rights have no watch.
+const REMEMBERED: Duration = Duration::from_secs(60);
+/// How many answers are kept.
+const KEPT: usize = 4096;
+
+/// Answers of the hub's authorizer: an Application, a group, whether the group may approve it.
+#[derive(Default)]
+pub(crate) struct Powers(Mutex<BTreeMap<(AppKey, String), (bool, Instant)>>);
+
+impl Powers {
+    fn is_known(&self, app: &AppKey, group: &str) -> bool {
+        let answers = lock(&self.0);
+        answers.get(&(app.clone(), group.to_owned())).is_some_and(|(_, at)| at.elapsed() < REMEMBERED)
+    }
+
+    fn put(&self, app: &AppKey, group: &str, allowed: bool) {
+        let mut answers = lock(&self.0);
+        if answers.len() >= KEPT {
+            answers.retain(|_, (_, at)| at.elapsed() < REMEMBERED);
+        }
+        if answers.len() < KEPT {
+            answers.insert((app.clone(), group.to_owned()), (allowed, Instant::now()));
+        }
+    }
+
+    /// The groups of a run's gates that may not approve, and what to do about it, as far as it was asked.
+    pub(crate) fn powerless(&self, walk: &Walk) -> BTreeMap<String, String> {
+        let answers = lock(&self.0);
+        let refused = |group: &String| {
+            answers.get(&(walk.key.clone(), group.clone())).is_some_and(|(allowed, _)| !allowed)
+        };
+        demanded(walk)
+            .into_iter()
+            .filter(refused)
+            .map(|group| {
+                let said = without_power(&walk.key, &group);
+                (group, said)
+            })
+            .collect()
+    }
+}
+
+/// What is said of a group that nothing lets approve.
+pub(crate) fn without_power((namespace, name): &AppKey, group: &str) -> String {
+    format!(
+        "nothing grants group {group:?} the verb approve on Application {namespace}/{name}: kubectl create rolebinding {} -n {namespace} --clusterrole fleetctl-approver --group {group:?}",
+        format!("approve-{name}")
+    )
+}
+
+/// The groups that the gates of a run demand.
+fn demanded(walk: &Walk) -> Vec<String> {
+    let Some(revision) = &walk.revision else { return Vec::new() };
+    let rules = revision.graph.nodes.iter().filter_map(|node| node.approval.as_ref());
+    let mut groups: Vec<String> = rules.flat_map(|rule| rule.groups.iter().cloned()).collect();
+    groups.sort();
+    groups.dedup();
+    groups
+}
+
+/// Asks the hub's authorizer about the groups that a run's gates demand, where that isn't known. What can't be asked
+/// is taken for granted: it is a warning, and no gate opens by it.
+pub(crate) async fn ask(ctx: &Context, walk: &Walk) {
+    for group in demanded(walk) {
+        if ctx.powers.is_known(&walk.key, &group) {
+            continue;
+        }
+        let review = SubjectAccessReview {
+            spec: SubjectAccessReviewSpec {
+                groups: Some(vec![group.clone()]),
+                resource_attributes: Some(ResourceAttributes {
+                    verb: Some("approve".to_owned()),
+                    group: Some("core.oam.dev".to_owned()),
+                    resource: Some("applications".to_owned()),
+                    namespace: Some(walk.key.0.clone()),
+                    name: Some(walk.key.1.clone()),
+                    ..ResourceAttributes::default()
+                }),
+                ..SubjectAccessReviewSpec::default()
+            },
+            ..SubjectAccessReview::default()
+        };
+        let api: Api<SubjectAccessReview> = Api::all(ctx.hub.client.clone());
+        match api.create(&PostParams::default(), &review).await {
+            Ok(answer) => ctx.powers.put(&walk.key, &group, answer.status.is_some_and(|s| s.allowed)),
+            Err(error) => {
+                let error = fleet_members::innermost(&error);
+                tracing::warn!(group, error, "whether a group may approve can't be found out");
+            }
+        }
+    }
+}
