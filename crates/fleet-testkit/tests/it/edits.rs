@@ -125,6 +125,9 @@ async fn a_to_b_to_a_deletes_nothing_of_a() -> anyhow::Result<()> {
     assert_eq!(uid(fleet.get("m2", "apps/v1", "Deployment", "web").await?), before, "made anew");
     // And what only A has goes when B is there to stay.
     fleet.apply("hub", &b).await?;
+    // Two clusters lose their last workload by it: somebody agrees.
+    let waiting = fleet.wait_phase("web", "workflowSuspending").await?;
+    fleet.approve(&waiting).await?;
     fleet.wait_object("m2", "apps/v1", "Deployment", "web", |object| object.is_none()).await?;
     fleet.wait_object("m1", "v1", "ConfigMap", "other", |object| object.is_none()).await?;
     fleet.wait_phase("web", "running").await?;

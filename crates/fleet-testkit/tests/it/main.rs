@@ -6,6 +6,7 @@
     reason = "helpers of tests, outside of test functions"
 )]
 
+mod approvals;
 mod authors;
 mod bad_input;
 mod components;

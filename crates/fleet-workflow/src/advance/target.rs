@@ -72,7 +72,8 @@ impl Turn<'_> {
                 self.lose_patience(rules, state, since);
             }
         }
-        let asks = state.phase == TargetPhase::Pruning && self.bars(state);
+        // What a person is asked about, or agreed to and has yet to have its turn, runs out of no time.
+        let asks = state.phase == TargetPhase::Pruning && !state.guard.is_empty();
         let own = state.deadline.filter(|_| !asks);
         let late = own.is_some_and(|deadline| deadline <= self.now);
         // Facts come first: what was done while nobody looked is done, however late it is seen.

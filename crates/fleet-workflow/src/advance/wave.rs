@@ -119,8 +119,9 @@ impl Turn<'_> {
         }
         if self.asks && step.gate.is_none() && self.deletes_gate(node, step, true) {
             self.barred = false;
-            self.delete_approved(node, &rules, step);
         }
+        // What was cleared only now, or agreed to in this turn.
+        self.delete_approved(node, &rules, step);
         if over {
             self.end_late_deletes(node, step);
             return self.sum_up_late(&rules, step);
