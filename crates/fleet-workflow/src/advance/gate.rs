@@ -320,6 +320,9 @@ impl Turn<'_> {
         let Some(rule) = self.rule(node) else { return (waiting, String::new()) };
         let mut said = String::new();
         let mut reason = waiting;
+        if !rule.groups.is_empty() && rule.groups.iter().all(|g| self.facts.powerless.contains_key(g)) {
+            reason = "GroupMayNotApprove".to_owned();
+        }
         if let Authors::Unrecorded(why) = &self.facts.authors
             && rule.exclude_author
         {

@@ -201,3 +201,64 @@ async fn clear(member: &kube::Client, group: &str) {
         member.request::<Value>(http::Request::delete(path).body(Vec::new()).unwrap()).await.unwrap();
     }
 }
+
+/// Somebody says no: the run ends, and everybody is told who, why, and how to go on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plan_is_rejected() {
+    let fleet = fleet_with(true).await;
+    let hub = fleet.client("hub");
+    apply_example(&hub).await;
+    in_phase(&hub, Phase::WorkflowSuspending).await;
+    let line = CommandLine::of(&fleet);
+    assert_eq!(line.run("fleetctl workflow reject web-demo -n demo").await.code, 2, "a reason is asked for");
+    line.fails("fleetctl workflow reject web-demo -n demo --plan 0000000000 --reason late", 4).await;
+    let ran = line.run("fleetctl workflow reject web-demo -n demo --reason late").await;
+    assert_eq!((ran.code, ran.out.as_str()), (0, "Successfully reject workflow: web-demo\n"), "{ran:?}");
+    in_phase(&hub, Phase::WorkflowTerminated).await;
+    let status = line.done("fleetctl status web-demo -n demo").await;
+    assert!(status.contains("was rejected by") && status.contains(": late"), "{status}");
+    assert!(status.contains("fleetctl workflow restart web-demo -n demo"), "{status}");
+    let said = line.fails("fleetctl workflow resume web-demo -n demo", 4).await;
+    assert!(said.contains("isn't suspended"), "{said}");
+    fleet.shutdown().await;
+}
+
+/// Whoever agrees to a plan that isn't any more is told what differs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plan_that_changed_is_refused_with_the_difference() {
+    let fleet = fleet_with(true).await;
+    let hub = fleet.client("hub");
+    apply_example(&hub).await;
+    in_phase(&hub, Phase::WorkflowSuspending).await;
+    let line = CommandLine::of(&fleet);
+    let plan = || async {
+        let text = line.done("fleetctl plan web-demo -n demo -o json").await;
+        let plan: Value = serde_json::from_str(&text).unwrap();
+        plan["planHash"].as_str().unwrap().to_owned()
+    };
+    let before = plan().await;
+    let deployments: Api<Deployment> = Api::namespaced(hub.clone(), "demo");
+    let patch = serde_json::json!({"spec": {"minReadySeconds": 1}});
+    deployments.patch("web-demo", &Default::default(), &kube::api::Patch::Merge(&patch)).await.unwrap();
+    let runs: Api<Run> = Api::namespaced(hub.clone(), "demo");
+    line.done("fleetctl workflow restart web-demo -n demo").await;
+    let waits = |run: &Run| {
+        let steps = run.status.iter().flat_map(|status| &status.steps);
+        run.spec.number == 2 && steps.into_iter().any(|step| step.shut_gate().is_some())
+    };
+    let mut events = std::pin::pin!(kube::runtime::watcher(runs, kube::runtime::watcher::Config::default()));
+    loop {
+        use futures::StreamExt as _;
+        use kube::runtime::watcher::Event::{Apply, InitApply};
+        if let Some(Ok(Apply(run) | InitApply(run))) = events.next().await
+            && waits(&run)
+        {
+            break;
+        }
+    }
+    in_phase(&hub, Phase::WorkflowSuspending).await;
+    let said = line.fails(&format!("fleetctl workflow resume web-demo -n demo --plan {before}"), 4).await;
+    assert!(said.contains("is another one now") && said.contains("what differs:"), "{said}");
+    assert!(said.contains("~ Deployment web-demo on"), "{said}");
+    fleet.shutdown().await;
+}

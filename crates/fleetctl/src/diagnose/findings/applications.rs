@@ -149,9 +149,28 @@ fn waits(named: &Named<'_>, status: &ApplicationStatus) -> Vec<Finding> {
     let mut all = Vec::new();
     for step in workflow.steps.iter().filter(|step| step.phase == StepPhase::Suspending.as_str()) {
         let since = step.first_execute_time.map(|since| format!(" since {since}")).unwrap_or_default();
-        let message = format!("step {} waits for approval{since}", step.name);
-        let mend = format!("look: {}; approve: {}", named.command("plan"), named.command("workflow resume"));
-        all.push(Finding::new(Note, "WaitingForApproval", named.about(), message, mend));
+        let look = named.command("plan");
+        let mend = format!("look: {look}; approve: {}", named.command("workflow resume"));
+        let gate = step.gate.clone().unwrap_or_default();
+        let hindered = ["ApprovalsNotProved", "AuthorUnknown", "GroupMayNotApprove"];
+        if let Some(code) = hindered.into_iter().find(|code| step.reason == *code) {
+            // What hinders everybody says itself what mends it.
+            let said = step.message.split("; look with").next().unwrap_or_default();
+            all.push(Finding::new(Warning, code, named.about(), said.to_owned(), mend));
+        } else if gate.required.is_some() {
+            let said = step.message.split("; look with").next().unwrap_or_default();
+            all.push(Finding::new(Note, "WaitingForApproval", named.about(), format!("{said}{since}"), mend));
+        } else {
+            let message = format!("step {} waits for approval{since}", step.name);
+            all.push(Finding::new(Note, "WaitingForApproval", named.about(), message, mend));
+        }
+        for refusal in &gate.refused {
+            let message = format!(
+                "step {}: the decision of {} ({}) doesn't count: {}",
+                step.name, refusal.approver, refusal.approval, refusal.message
+            );
+            all.push(Finding::new(Warning, "ApprovalRefused", named.about(), message, look.clone()));
+        }
     }
     if named.app.annotations().get(names::SUSPEND) == Some(&workflow.run) {
         let mend = named.command("workflow resume");

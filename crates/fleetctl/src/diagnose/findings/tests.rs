@@ -298,6 +298,12 @@ fn walking(step: StepStatus) -> impl FnOnce(&mut Snapshot) {
 fn applications_that_wait() {
     let step = StepStatus { name: "two".to_owned(), phase: "suspending".to_owned(), ..StepStatus::default() };
     one(walking(step.clone()), Note, "WaitingForApproval", "fleetctl workflow resume web -n demo");
+    let demanding = StepStatus {
+        reason: "ApprovalsNotProved".to_owned(),
+        message: "step two waits for approval: who approves can't be proved; look with: x".to_owned(),
+        ..step.clone()
+    };
+    one(walking(demanding), Warning, "ApprovalsNotProved", "fleetctl workflow resume web -n demo");
     let target = TargetStatus {
         cluster: "m1".to_owned(),
         reason: "Unreachable".to_owned(),
