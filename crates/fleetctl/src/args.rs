@@ -22,7 +22,7 @@ use clap::{Args, CommandFactory, FromArgMatches as _, Parser, Subcommand, ValueE
 
 pub use adopt::AdoptArgs;
 pub use application::{
-    AppArgs, ApprovalArgs, DeleteArgs, ListArgs, PlanArgs, RejectionArgs, StatusArgs, StepArgs, WorkflowArgs,
+    AppArgs, ApprovalArgs, DeleteArgs, ListArgs, RejectionArgs, StatusArgs, StepArgs, WorkflowArgs,
     WorkflowCommand,
 };
 pub use audit::{AuditArgs, AuditCommand, AuditExportArgs, AuditShowArgs, AuditVerifyArgs};

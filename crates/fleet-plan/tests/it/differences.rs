@@ -15,14 +15,24 @@ fn planned(rendered: &[Value], delivered: &[Value], owned: &[&str]) -> fleet_pla
 #[test]
 fn what_comes_goes_and_changes_is_named() {
     let stands = [config("settings", "0"), deployment("web", "web:1")];
-    let before = planned(&[config("settings", "1"), deployment("web", "web:1"), config("gone", "1")], &stands, &["old"]);
-    let after = planned(&[config("settings", "1"), deployment("web", "web:2"), config("old", "1")], &stands, &["old", "gone"]);
+    let before = planned(
+        &[config("settings", "1"), deployment("web", "web:1"), config("gone", "1")],
+        &stands,
+        &["old"],
+    );
+    let after = planned(
+        &[config("settings", "1"), deployment("web", "web:2"), config("old", "1")],
+        &stands,
+        &["old", "gone"],
+    );
     let said = difference(&[before.clone()], &[after]);
     let at = here();
     assert_eq!(
         said,
         [
-            format!("~ Deployment web on {at} (change otherwise: spec.template.spec.containers[name=web].image)"),
+            format!(
+                "~ Deployment web on {at} (change otherwise: spec.template.spec.containers[name=web].image)"
+            ),
             format!("~ ConfigMap gone on {at} (delete, not create)"),
             format!("~ ConfigMap old on {at} (create, not delete)"),
         ]
@@ -33,7 +43,8 @@ fn what_comes_goes_and_changes_is_named() {
 #[test]
 fn no_value_of_a_secret_shows() {
     let secret = |value: &str| vec![secret("token", &serde_json::json!({ "key": value }))];
-    let (before, after) = (planned(&secret("b25l"), &secret("b2xk"), &[]), planned(&secret("dHdv"), &secret("b2xk"), &[]));
+    let (before, after) =
+        (planned(&secret("b25l"), &secret("b2xk"), &[]), planned(&secret("dHdv"), &secret("b2xk"), &[]));
     let said = difference(&[before], &[after]).concat();
     assert!(said.contains("Secret token") && !said.contains("dHdv") && !said.contains("b25l"), "{said}");
 }
