@@ -31,7 +31,7 @@ fn what_comes_goes_and_changes_is_named() {
         said,
         [
             format!(
-                "~ Deployment web on {at} (change otherwise: spec.template.spec.containers[name=web].image)"
+                "~ Deployment web on {at} (change otherwise: .spec.template.spec.containers[name=\"web\"].image)"
             ),
             format!("~ ConfigMap gone on {at} (delete, not create)"),
             format!("~ ConfigMap old on {at} (create, not delete)"),
