@@ -58,6 +58,11 @@ impl Fleet {
         Ok(fleet)
     }
 
+    /// One that runs already.
+    pub fn of(embedded: Embedded) -> Self {
+        Self { embedded }
+    }
+
     /// The three centres.
     ///
     /// # Errors

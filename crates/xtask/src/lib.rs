@@ -5,5 +5,6 @@
 //!  files, cargo metadata ──► tidy ──► findings: file, line, what is wrong, what to do
 //! ```
 
+pub mod simulate;
 pub mod tidy;
 pub mod tools;

@@ -30,5 +30,6 @@ mod revisions;
 mod rollout;
 mod secrets;
 mod sharing;
+mod simulation;
 mod small;
 mod tenancy;

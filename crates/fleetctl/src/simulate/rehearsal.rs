@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use fleet_api::{Application, Approval, ApprovalSpec, Phase, Run, StepPhase};
+use fleet_api::{Application, Approval, ApprovalSpec, Gate, GateBefore, Phase, Run};
 use fleet_apiserver::{ApiServer, Identity};
 use fleet_sim::Fault;
 use futures::TryStreamExt as _;
@@ -62,9 +62,9 @@ struct Director {
     cues: BTreeMap<Duration, Vec<Cue>>,
     timeline: Timeline,
     roster: Roster,
-    /// Gates that were answered, and how often.
-    answered: BTreeMap<(String, String, String), u32>,
+    /// Gates that were told of and answered: run, step, plan.
     shown: BTreeSet<(String, String, String)>,
+    answered: BTreeSet<(String, String, String)>,
     /// The next time at which a gate is answered that waits already.
     next_answer: Option<Duration>,
 }
@@ -90,8 +90,8 @@ pub(super) async fn run(scenario: Scenario) -> Outcome<Ended> {
         cues,
         timeline: Timeline::default(),
         roster,
-        answered: BTreeMap::new(),
         shown: BTreeSet::new(),
+        answered: BTreeSet::new(),
         next_answer: None,
         scenario,
     };
@@ -193,47 +193,59 @@ impl Director {
         let runs: Api<Run> = Api::namespaced(hub.clone(), &namespace);
         let Ok(run) = runs.get(&workflow.run).await else { return Ok(()) };
         let steps = run.status.iter().flat_map(|status| &status.steps);
-        let waiting = steps.filter(|step| step.phase == StepPhase::Suspending);
-        let gates =
-            waiting.filter_map(|step| Some((step.name.clone(), step.gate.as_ref()?.plan_hash.clone())));
-        for (step, hash) in gates.collect::<Vec<_>>() {
-            let (now, key) = (self.now(), (run.name_any(), step.clone(), hash.clone()));
+        for (step, gate) in steps.filter_map(|step| Some((step, step.shut_gate()?))) {
+            let (now, hash) = (self.now(), gate.plan_hash.as_str());
+            let key = (run.name_any(), step.name.clone(), hash.to_owned());
             if self.shown.insert(key.clone()) {
-                let plan = Box::pin(fleet_controller::gate_plan(hub, app, &run, &step)).await;
-                let summary = plan.map(|plan| plan.summary).unwrap_or_else(|cause| cause);
-                self.timeline.note(now, About::Gate, &step, &format!("waits with plan {hash}"), &summary);
+                let (what, why) = match gate.before {
+                    GateBefore::Step => {
+                        let plan = Box::pin(fleet_controller::gate_plan(hub, app, &run, &step.name)).await;
+                        (
+                            format!("waits with plan {hash}"),
+                            plan.map_or_else(|cause| cause, |plan| plan.summary),
+                        )
+                    }
+                    GateBefore::Deletes => {
+                        (format!("waits before deletes, with plan {hash}"), step.message.clone())
+                    }
+                };
+                self.timeline.note(now, About::Gate, &step.name, &what, &why);
             }
-            let Some(from) = self.scenario.approvals.from(&step) else { continue };
+            let Some(from) = self.scenario.approvals.from(&step.name) else { continue };
             if from > now {
                 self.next_answer = Some(self.next_answer.map_or(from, |next| next.min(from)));
-                continue;
+            } else if self.answered.insert(key) {
+                self.approve(&run, &step.name, gate).await?;
             }
-            if self.answered.contains_key(&key) {
-                continue;
-            }
-            *self.answered.entry(key).or_default() += 1;
+        }
+        Ok(())
+    }
+
+    /// As many people as the gate demands, each of a group that it names, approve.
+    async fn approve(&mut self, run: &Run, step: &str, gate: &Gate) -> Outcome {
+        let input = &self.scenario.input;
+        for number in 1..=gate.required.unwrap_or(1) {
+            let approver = format!("{APPROVER}-{number}");
+            let mut groups = vec![Identity::MASTERS.to_owned()];
+            groups.extend(gate.groups.first().cloned());
+            let identity = Identity::new(approver.clone(), groups);
             let spec = ApprovalSpec {
-                application: self.scenario.input.application.clone(),
+                application: input.application.clone(),
                 run: run.name_any(),
-                step: step.clone(),
-                plan_hash: hash.clone(),
-                approver: APPROVER.to_owned(),
+                step: step.to_owned(),
+                plan_hash: gate.plan_hash.clone(),
+                approver: approver.clone(),
+                groups: identity.groups.clone(),
                 reason: "a rehearsal".to_owned(),
                 ..ApprovalSpec::default()
             };
-            // The hub holds approvals to who makes them.
-            let approver = self.world.embedded.client_as(ApiServer::HUB, Identity::admin(APPROVER));
-            let approvals: Api<Approval> = Api::namespaced(approver, &namespace);
-            let name = format!("{}-{}", run.name_any(), self.answered.len());
+            let hub = self.world.embedded.client_as(ApiServer::HUB, identity);
+            let approvals: Api<Approval> = Api::namespaced(hub, &input.namespace);
+            let name = format!("{}-{}-{number}", run.name_any(), self.answered.len());
             let made = approvals.create(&PostParams::default(), &Approval::new(&name, spec)).await;
             made.map_err(|error| Failure::kube("the approval", &error))?;
-            self.timeline.note(
-                now,
-                About::Approval,
-                &step,
-                &format!("plan {hash} approved by {APPROVER}"),
-                "",
-            );
+            let what = format!("plan {} approved by {approver}", gate.plan_hash);
+            self.timeline.note(self.zero.elapsed(), About::Approval, step, &what, "");
         }
         Ok(())
     }

@@ -1,0 +1,138 @@
+//! The end of a play: everything that was broken is mended, every question answered, and time runs until all is as wanted.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use fleet_api::{Phase, names};
+use serde_json::{Value, json};
+
+use super::users::Users;
+use crate::sim::script::Answer;
+use crate::sim::wanted::{Thing, app_name, member_name};
+
+/// How often it is looked, and for how long at most.
+const LOOK: Duration = Duration::from_secs(20);
+const LOOKS: usize = 240;
+/// All must still be as wanted after this time.
+const STAYS: Duration = Duration::from_secs(150);
+
+impl Users {
+    /// Says what isn't as it should be after all.
+    pub(super) async fn heal(&mut self) -> anyhow::Result<Vec<String>> {
+        for member in 0..self.members {
+            self.membership(member, true).await?;
+            self.cordon(member, false).await?;
+        }
+        let apps: Vec<usize> = self.wanted.keys().copied().collect();
+        for app in &apps {
+            self.annotate(*app, names::SUSPEND, Value::Null).await?;
+        }
+        let mut restarts: BTreeMap<usize, usize> = BTreeMap::new();
+        let mut unfinished = Vec::new();
+        for _ in 0..LOOKS {
+            tokio::time::sleep(LOOK).await;
+            unfinished = self.unfinished().await?;
+            if unfinished.is_empty() {
+                tokio::time::sleep(STAYS).await;
+                unfinished = self.unfinished().await?;
+                if unfinished.is_empty() {
+                    return Ok(unfinished);
+                }
+                unfinished.insert(0, "all was as wanted, and didn't stay so".to_owned());
+            }
+            for app in &apps {
+                if self.answer(*app, Answer::Yes).await? {
+                    continue;
+                }
+                let Some(found) = self.applications().get_opt(&app_name(*app)).await? else { continue };
+                let phase = found.status.map(|status| status.status).unwrap_or_default();
+                let ended = matches!(phase, Phase::WorkflowFailed | Phase::WorkflowTerminated);
+                let tried = restarts.entry(*app).or_default();
+                if ended && *tried < 4 {
+                    *tried += 1;
+                    self.counter += 1;
+                    self.annotate(*app, names::RESTART, json!(format!("healed-{}", self.counter))).await?;
+                }
+            }
+        }
+        Ok(unfinished)
+    }
+
+    /// What differs between what is wanted and what is.
+    async fn unfinished(&self) -> anyhow::Result<Vec<String>> {
+        let mut differences = Vec::new();
+        for (app, wanted) in &self.wanted {
+            let name = app_name(*app);
+            let found = self.applications().get_opt(&name).await?;
+            match (&found, wanted) {
+                (Some(found), Some(_)) => {
+                    let status = found.status.clone().unwrap_or_default();
+                    let observed =
+                        found.metadata.generation.unwrap_or_default() <= status.observed_generation;
+                    if status.status != Phase::Running || !observed {
+                        let message = status.workflow.map(|workflow| workflow.message).unwrap_or_default();
+                        let services: Vec<String> = status
+                            .services
+                            .iter()
+                            .filter(|service| !service.healthy)
+                            .map(|service| {
+                                format!("{} on {}: {}", service.name, service.cluster, service.message)
+                            })
+                            .collect();
+                        let phase = status.status.as_str();
+                        differences.push(format!("{name} is {phase}: {message} {services:?}"));
+                    }
+                }
+                (None, Some(_)) => differences.push(format!("{name} is gone")),
+                (Some(found), None) => {
+                    let status = found.status.clone().unwrap_or_default();
+                    let said =
+                        status.services.first().map(|service| service.message.clone()).unwrap_or_default();
+                    differences.push(format!("{name} was deleted and is still there: {said}"));
+                }
+                (None, None) => {}
+            }
+            for member in 0..self.members {
+                let expected = wanted.as_ref().map(|wanted| wanted.on(member)).unwrap_or_default();
+                let mut there: BTreeMap<Thing, (Option<u64>, Value)> = BTreeMap::new();
+                for entry in self.things(member) {
+                    if let Some(thing) = Thing::of(&entry.key.resource, &entry.key.name)
+                        && thing.name.starts_with(&name)
+                    {
+                        let object: Value = serde_json::from_slice(&entry.value)?;
+                        there.insert(thing.clone(), (thing.value(&object), object));
+                    }
+                }
+                let place = member_name(member);
+                for (thing, value) in &expected {
+                    match there.get(thing) {
+                        None => differences.push(format!("{} is missing on {place}", thing.name)),
+                        Some((found, _)) if *found != Some(*value) => {
+                            differences.push(format!("{} on {place} is {found:?}, not {value}", thing.name));
+                        }
+                        Some((_, object)) if drifted(thing, object) => {
+                            differences.push(format!("{} on {place} has drifted", thing.name));
+                        }
+                        Some(_) => {}
+                    }
+                }
+                let excused = self.excused.contains(&(*app, member));
+                for thing in there.keys().filter(|thing| !excused && !expected.contains_key(*thing)) {
+                    differences.push(format!("{} on {place} should be gone", thing.name));
+                }
+            }
+        }
+        Ok(differences)
+    }
+}
+
+/// Whether what somebody changed on the member is still so.
+fn drifted(thing: &Thing, object: &Value) -> bool {
+    match thing.resource {
+        "deployments.apps" => object.pointer("/spec/replicas") != Some(&json!(1)),
+        _ => {
+            let labels = object.pointer("/metadata/labels");
+            labels.and_then(|labels| labels.get(names::APP_COMPONENT)) == Some(&json!("theirs"))
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! Servers, members, simulator and replicas of one play.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fleet_api::ManagedCluster;
+use fleet_apiserver::{ApiServer, ClusterProfile, Identity};
+use fleet_controller::replicas::{LeaseOptions, Timing};
+use fleet_controller::{Controller, ControllerError};
+use fleet_members::{Transport, TransportError};
+use fleet_sim::{Faults, Pods, Simulator, Unwell};
+use fleet_store::Store;
+use fleetctl::embedded::{Embedded, EmbeddedOptions, MemberSpec};
+use fleetctl::simulate::VirtualTime;
+use kube::ResourceExt as _;
+use serde_json::json;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::record::{Life, Log, Mortal};
+use super::script::Script;
+use super::wanted::{NAMESPACE, SECRET, app_name, member_name};
+use crate::Fleet;
+
+/// The most members that a script has.
+const MEMBERS: usize = 3;
+
+/// Hub and members as every play finds them: made once, shared by all.
+pub struct Base {
+    store: Store,
+}
+
+impl Base {
+    /// Makes it.
+    ///
+    /// # Errors
+    /// Where the fleet doesn't start.
+    pub fn new() -> anyhow::Result<Self> {
+        let runtime = fleetctl::simulate::runtime()?;
+        let store = runtime.block_on(async {
+            let mut options = EmbeddedOptions::in_memory(VirtualTime::begin().clock(), 7);
+            options.members =
+                (0..MEMBERS).map(|member| MemberSpec { name: member_name(member), alias: None }).collect();
+            options.controller = false;
+            let embedded = Embedded::start(options).await?;
+            let fleet = Fleet::of(embedded);
+            for name in [NAMESPACE, "fleetctl-system"] {
+                let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+                fleet.apply(ApiServer::HUB, &namespace).await?;
+            }
+            for app in 0..2 {
+                let secret = json!({"apiVersion": "v1", "kind": "Secret", "stringData": {"password": SECRET},
+                    "metadata": {"name": format!("{}-s", app_name(app)), "namespace": NAMESPACE}});
+                fleet.apply(ApiServer::HUB, &secret).await?;
+            }
+            // Until the simulator has nothing more to do.
+            tokio::time::sleep(Duration::from_secs(30)).await;
+            anyhow::Ok(fleet.api().store().fork(fleet_store::Options::default()))
+        })?;
+        Ok(Self { store })
+    }
+}
+
+/// Everything but the users.
+pub(crate) struct World {
+    pub(crate) api: ApiServer,
+    pub(crate) faults: BTreeMap<String, Faults>,
+    pub(crate) unwell: Unwell,
+    pub(crate) log: Log,
+    time: VirtualTime,
+    seed: u64,
+    alone: bool,
+    _parts: Vec<JoinHandle<()>>,
+}
+
+struct Workloads(ApiServer);
+
+impl fleet_sim::Members for Workloads {
+    fn watch_client(&self) -> kube::Client {
+        client(&self.0, ApiServer::WILDCARD)
+    }
+
+    fn member(&self, name: &str) -> kube::Client {
+        client(&self.0, name)
+    }
+}
+
+fn client(api: &ApiServer, cluster: &str) -> kube::Client {
+    kube::Client::new(api.service(cluster, Identity::admin("somebody")), "default")
+}
+
+impl World {
+    pub(crate) async fn start(base: &Base, script: &Script) -> anyhow::Result<Self> {
+        let time = VirtualTime::begin();
+        let keeps = fleet_store::Options { history_bytes: 1 << 30, watch_queue: usize::MAX };
+        let api = ApiServer::new(
+            base.store.fork(keeps),
+            fleet_apiserver::Options {
+                clock: time.clock(),
+                seed: script.seed,
+                version: String::new(),
+                token_key: None,
+                certificate_authority: String::new(),
+            },
+        );
+        api.create_cluster(ApiServer::HUB, ClusterProfile { workloads: false }).await?;
+        let mut faults = BTreeMap::new();
+        faults.insert(ApiServer::HUB.to_owned(), Faults::new());
+        for member in 0..MEMBERS {
+            let name = member_name(member);
+            api.create_cluster(&name, ClusterProfile { workloads: true }).await?;
+            faults.insert(name, Faults::new());
+        }
+        for (name, faults) in &faults {
+            faults.set_weather(if name == ApiServer::HUB { script.hub_weather } else { script.weather });
+        }
+        let unwell = Unwell::default();
+        let mut simulation = fleet_sim::Options::new(move || time.now());
+        simulation.settings.pods = Pods::Counted;
+        simulation.settings.ready_delay = Duration::from_millis(500);
+        simulation.settings.seed = script.seed;
+        simulation.unwell = unwell.clone();
+        let simulator = Simulator::new(Workloads(api.clone()), simulation);
+        let server = api.clone();
+        #[expect(clippy::disallowed_methods, reason = "they end with the runtime of the play")]
+        let parts = vec![
+            tokio::spawn(fleet_apiserver::upkeep::run(server, CancellationToken::new())),
+            tokio::spawn(simulator.run(std::future::pending())),
+        ];
+        let alone = script.replicas == 1;
+        Ok(Self { api, faults, unwell, log: Log::default(), time, seed: script.seed, alone, _parts: parts })
+    }
+
+    /// A user's client.
+    pub(crate) fn client(&self, cluster: &str) -> kube::Client {
+        client(&self.api, cluster)
+    }
+
+    /// Starts a replica; `incarnation` differs from start to start.
+    pub(crate) fn replica(
+        &self,
+        replica: usize,
+        incarnation: u64,
+    ) -> (Life, JoinHandle<Result<(), ControllerError>>) {
+        let life = Life::default();
+        let ways = Ways {
+            api: self.api.clone(),
+            faults: self.faults.clone(),
+            life: life.clone(),
+            log: self.log.clone(),
+            replica,
+        };
+        let mut options = fleet_controller::Options::new(self.time.clock());
+        if !self.alone {
+            let seed = self.seed.wrapping_mul(31).wrapping_add(incarnation * 8 + replica as u64);
+            let timing =
+                Timing::new(Duration::from_secs(60), Duration::from_secs(24), Duration::from_secs(10));
+            options.leases = timing.ok().map(|timing| LeaseOptions {
+                timing,
+                ..LeaseOptions::new("fleetctl-system", &format!("r{replica}"), seed)
+            });
+        }
+        let controller = Controller::new(ways.client(ApiServer::HUB), Arc::new(ways), options);
+        #[expect(clippy::disallowed_methods, reason = "the handle is kept by the play")]
+        let task = tokio::spawn(controller.run(CancellationToken::new()));
+        (life, task)
+    }
+}
+
+/// A replica's ways to hub and members.
+struct Ways {
+    api: ApiServer,
+    faults: BTreeMap<String, Faults>,
+    life: Life,
+    log: Log,
+    replica: usize,
+}
+
+impl Ways {
+    fn client(&self, cluster: &str) -> kube::Client {
+        let service = self.api.service(cluster, Identity::admin("fleetctl-controller"));
+        let faults = self.faults.get(cluster).cloned().unwrap_or_default();
+        let mortal = Mortal {
+            service: faults.before(service),
+            life: self.life.clone(),
+            log: self.log.clone(),
+            replica: self.replica,
+            cluster: cluster.to_owned(),
+            store: self.api.store().clone(),
+        };
+        kube::Client::new(mortal, "default")
+    }
+}
+
+impl Transport for Ways {
+    fn connect(&self, cluster: &ManagedCluster) -> Result<kube::Client, TransportError> {
+        Ok(self.client(&cluster.name_any()))
+    }
+}

@@ -1,0 +1,33 @@
+//! The whole system under seeded scripts; `cargo xtask simulate` runs as many as wanted.
+
+use fleet_testkit::sim::{self, Base, Script};
+
+/// Seeds that ordinary tests play. Others than those of a long run would find nothing new here; these are quick to find
+/// again.
+const SEEDS: std::ops::Range<u64> = 0..25;
+
+#[test]
+fn seeded_scripts_break_no_rule() -> anyhow::Result<()> {
+    let base = Base::new()?;
+    for seed in SEEDS {
+        let script = Script::of(seed);
+        let outcome = sim::run(&base, &script)?;
+        assert!(outcome.events > 0, "seed {seed}: nothing was written");
+        if let Some(violation) = outcome.violation {
+            let (fewest, violation) = sim::shrunk(&base, script, violation);
+            panic!("{violation}\n{fewest}\nagain: cargo xtask simulate --seed {seed}");
+        }
+    }
+    Ok(())
+}
+
+/// A failing seed is of use only if it fails again.
+#[test]
+fn a_seed_replays() -> anyhow::Result<()> {
+    let base = Base::new()?;
+    for seed in [3, 4] {
+        let (one, two) = (sim::run(&base, &Script::of(seed))?, sim::run(&base, &Script::of(seed))?);
+        assert_eq!(one.seconds, two.seconds, "seed {seed}");
+    }
+    Ok(())
+}
