@@ -101,6 +101,7 @@ impl World {
                 seed: script.seed,
                 version: String::new(),
                 token_key: None,
+                author: None,
                 certificate_authority: String::new(),
             },
         );
