@@ -8,6 +8,8 @@ use super::chance::Chance;
 
 /// The namespace of everything.
 pub(crate) const NAMESPACE: &str = "demo";
+/// Whose name all users have: nobody may approve in the name of another.
+pub(crate) const USER: &str = "somebody";
 /// What no Secret may give away.
 pub(crate) const SECRET: &str = "correct-horse-battery-staple";
 

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::record::{Life, Log, Mortal};
 use super::script::Script;
-use super::wanted::{NAMESPACE, SECRET, app_name, member_name};
+use super::wanted::{NAMESPACE, SECRET, USER, app_name, member_name};
 use crate::Fleet;
 
 /// The most members that a script has.
@@ -87,7 +87,7 @@ impl fleet_sim::Members for Workloads {
 }
 
 fn client(api: &ApiServer, cluster: &str) -> kube::Client {
-    kube::Client::new(api.service(cluster, Identity::admin("somebody")), "default")
+    kube::Client::new(api.service(cluster, Identity::admin(USER)), "default")
 }
 
 impl World {

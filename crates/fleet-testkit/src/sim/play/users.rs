@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::sim::record::Record;
 use crate::sim::script::{Action, Answer, Request};
-use crate::sim::wanted::{NAMESPACE, Thing, Wanted, app_name, member_name};
+use crate::sim::wanted::{NAMESPACE, Thing, USER, Wanted, app_name, member_name};
 use crate::sim::world::World;
 
 /// How many copies of a member are kept.
@@ -147,7 +147,7 @@ impl Users {
             run: run.name_any(),
             step: step.name.clone(),
             plan_hash: if another { "0".repeat(32) } else { gate.plan_hash.clone() },
-            approver: format!("user-{}", self.counter),
+            approver: USER.to_owned(),
             decision: if answer == Answer::No { Decision::Reject } else { Decision::Approve },
             ..ApprovalSpec::default()
         };
