@@ -96,6 +96,11 @@ impl Board {
         lock(&self.0).prunes.get(key).cloned()
     }
 
+    /// What is delivered anew is also cleaned up anew.
+    pub(crate) fn forget_prune(&self, key: &(String, Target)) {
+        lock(&self.0).prunes.remove(key);
+    }
+
     pub(crate) fn set_prune(&self, run: &str, key: &(String, Target), prune: Prune) {
         let mut state = lock(&self.0);
         if state.run == run {

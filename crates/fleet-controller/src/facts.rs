@@ -6,7 +6,9 @@ use fleet_api::{Application, Run, StepPhase, StepState, Target, TargetPhase, Tar
 use fleet_health::HealthStatus;
 use fleet_members::Reachability;
 use fleet_plan::{Claim, Desired};
-use fleet_workflow::{ApprovalFact, Authors, Delivery, Facts, PlanFact, Problem, Prune, TargetFact};
+use fleet_workflow::{
+    ApprovalFact, Authors, CONDITION_FALSE, Delivery, Facts, PlanFact, Problem, Prune, TargetFact,
+};
 use kube::ResourceExt as _;
 
 use crate::authors::AuthorRecord;
@@ -37,6 +39,7 @@ pub(crate) fn gather(ctx: &Context, app: &Application, walk: &Walk, superseded: 
         facts.plans.insert(step.clone(), Ok(fact));
     }
     if let Some(run) = &walk.run {
+        facts.context = context(run);
         let proof = lock(&ctx.proof).clone();
         facts.approvals = approvals(ctx, walk, run, &proof);
         facts.authors = authors(run, &ctx.author_record(&walk.key.0));
@@ -59,6 +62,22 @@ fn guarded(plans: &StepPlans, step: &str) -> BTreeMap<Target, String> {
     let own = plans.plans.iter().filter(|plan| plan.step == step).flat_map(|plan| &plan.targets);
     let losing = own.filter(|plan| !plan.loses.is_empty());
     losing.map(|plan| (plan.target.clone(), plan.loses.clone())).collect()
+}
+
+/// What expressions of steps see as `context`: all of it is fixed when the run starts.
+fn context(run: &Run) -> serde_json::Value {
+    let spec = &run.spec;
+    serde_json::json!({
+        "name": spec.application,
+        "appName": spec.application,
+        "namespace": run.namespace(),
+        "appRevision": spec.revision,
+        "revision": spec.revision,
+        "runNumber": spec.number,
+        "publishVersion": spec.publish_version.as_deref().unwrap_or_default(),
+        "cause": spec.cause,
+        "appLabels": spec.labels,
+    })
 }
 
 /// Members of this run that left the fleet.
@@ -130,6 +149,8 @@ fn targets(ctx: &Context, walk: &Walk) -> BTreeMap<(String, Target), TargetFact>
     // What is cleared waits until everything else is done.
     let others_done = status.steps.iter().all(|step| {
         step.type_ != "deploy"
+            // What its `if` passes over delivers nothing in this run.
+            || step.phase == StepPhase::Skipped && step.reason == CONDITION_FALSE
             || step
                 .targets
                 .iter()

@@ -49,6 +49,7 @@ mod register;
 pub mod replicas;
 pub mod resolve;
 mod revision;
+mod rivals;
 mod runs;
 mod status;
 mod tenancy;

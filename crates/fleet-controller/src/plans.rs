@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use fleet_api::{Inventory, Layer, ObjectId, RunStatus, StepState, Target, TargetState};
+use fleet_api::{Inventory, Layer, ObjectId, RunStatus, StepPhase, StepState, Target, TargetState};
 use fleet_json::ContentHash;
 use fleet_plan::{Delivery, Desired, Facts, Hint, Plan, PlanInput, TargetInput, hints, plan};
 use fleet_workflow::{OnDelete, StepKind};
@@ -122,7 +122,8 @@ fn parts(source: &PlanSource<'_>, step: &str, state: &TargetState) -> TargetPart
     };
     let (before, after) = (before.unwrap_or_default(), after.unwrap_or_default());
     // What earlier steps of this run deliver here stands before this one, done or not: the plan is about order.
-    let earlier = before.iter().filter(|other| delivers_to(other, target));
+    let earlier =
+        before.iter().filter(|other| delivers_to(other, target) && other.phase != StepPhase::Skipped);
     layers.extend(earlier.map(|s| Layer { revision: source.revision.name.clone(), step: s.name.clone() }));
     TargetParts {
         desired,

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use fleet_api::{
     Application, ApplicationSpec, ObjectId, Policy, Provenance, RevisionContent, Step, StepContent, Workflow,
-    WorkflowMode, names,
+    names,
 };
 use fleet_json::{ContentHash, LabelSelector};
 use fleet_placement::Topology;
 use fleet_plan::{ResourcePolicies, Subject};
 use fleet_render::{Component, Definitions, Override, RenderInput, Trait, check, render};
-use fleet_workflow::{Graph, StepKind, graph};
+use fleet_workflow::{Graph, StepKind, flatten, graph};
 use serde_json::{Value, json};
 
 use crate::Problem;
@@ -75,9 +75,9 @@ pub fn resolve(
         }
     }
     let mut contents = Vec::with_capacity(graph.nodes.len());
-    for (node, step) in graph.nodes.iter().zip(steps) {
-        let mut content =
-            StepContent { step: Step { name: node.name.clone(), ..step }, ..StepContent::default() };
+    for (node, written) in graph.nodes.iter().zip(flatten(&steps)?) {
+        let group = node.group.and_then(|group| graph.nodes.get(group)).map(|group| group.name.clone());
+        let mut content = StepContent { step: written.step, group, ..StepContent::default() };
         if let StepKind::Deploy(deploy) = &node.kind {
             let of_type = |wanted: &str| {
                 let named =
@@ -163,7 +163,12 @@ fn hash(content: &RevisionContent) -> String {
             if let Some(properties) = written.properties.as_mut().and_then(Value::as_object_mut) {
                 properties.remove("policies");
             }
-            json!([written, topologies, step.objects])
+            // The steps of a group stand for themselves.
+            written.sub_steps.clear();
+            match &step.group {
+                None => json!([written, topologies, step.objects]),
+                Some(group) => json!([written, topologies, step.objects, group]),
+            }
         })
         .collect();
     let about_objects: Vec<_> =
@@ -277,12 +282,21 @@ fn steps(
     if steps.is_empty() {
         return Ok((default_steps(inline)?, true));
     }
-    Ok((steps, is_dag(mode.as_ref())?))
+    let dag = is_dag(mode.as_ref().and_then(|mode| mode.steps.as_deref()), false)?;
+    // What the mode says of sub-steps holds for every group that doesn't say it itself.
+    let within = mode.and_then(|mode| mode.sub_steps).filter(|mode| !mode.is_empty());
+    is_dag(within.as_deref(), true)?;
+    let mut steps = steps;
+    for group in steps.iter_mut().filter(|step| !step.sub_steps.is_empty() && step.mode.is_none()) {
+        group.mode.clone_from(&within);
+    }
+    Ok((steps, dag))
 }
 
-fn is_dag(mode: Option<&WorkflowMode>) -> Result<bool, Problem> {
-    match mode.and_then(|mode| mode.steps.as_deref()) {
-        None | Some("" | "StepByStep") => Ok(false),
+fn is_dag(mode: Option<&str>, unwritten: bool) -> Result<bool, Problem> {
+    match mode {
+        None | Some("") => Ok(unwritten),
+        Some("StepByStep") => Ok(false),
         Some("DAG") => Ok(true),
         Some(other) => Err(fleet_workflow::WorkflowError::UnknownMode(other.to_owned()).into()),
     }
@@ -454,7 +468,9 @@ fn suggestion(name: &str, known: &[String]) -> String {
 /// # Errors
 /// Where the stored steps can't be read by this version.
 pub fn graph_of(content: &RevisionContent) -> Result<Graph, graph::WorkflowError> {
-    let steps: Vec<Step> = content.steps.iter().map(|content| content.step.clone()).collect();
+    // A group holds its steps.
+    let steps = content.steps.iter().filter(|content| content.group.is_none());
+    let steps: Vec<Step> = steps.map(|content| content.step.clone()).collect();
     Graph::read(&steps, content.dag)
 }
 

@@ -10,13 +10,14 @@ use fleet_api::{
 };
 use fleet_placement::Cluster;
 use fleet_plan::{Claim, Delivery, desired};
-use fleet_workflow::StepKind;
+use fleet_workflow::{Node, StepKind};
 use kube::ResourceExt as _;
 
 use crate::Problem;
 use crate::context::AppKey;
 use crate::resolve::Draft;
 use crate::revision::Loaded;
+use crate::rivals;
 
 /// Whether a run starts now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,6 +80,7 @@ pub(crate) fn place(
             admit(&target.cluster, named).map_err(|problem| in_step(&node.name, problem))?;
         }
     }
+    rivals::refuse(&revision, &placed)?;
     Ok((revision, placed))
 }
 
@@ -107,6 +109,19 @@ fn in_step(step: &str, problem: Problem) -> Problem {
     Problem { message: format!("step {step:?}: {}", problem.message), ..problem }
 }
 
+/// The name of the group that a step belongs to.
+fn group_of(revision: &Loaded, node: &Node) -> String {
+    let group = node.group.and_then(|group| revision.graph.nodes.get(group));
+    group.map(|group| group.name.clone()).unwrap_or_default()
+}
+
+/// Whether a step, or its group, has an `if`.
+fn is_conditional(revision: &Loaded, at: usize) -> bool {
+    let node = revision.graph.nodes.get(at);
+    let group = node.and_then(|node| node.group).and_then(|group| revision.graph.nodes.get(group));
+    node.into_iter().chain(group).any(|node| node.condition.is_some())
+}
+
 /// The state that a run begins with. Targets that no step reaches any more are cleared by the last deploy step.
 pub(crate) fn first_state(revision: &Loaded, placed: &[Vec<Target>], inventory: &Inventory) -> RunStatus {
     let mut steps: Vec<StepState> = revision
@@ -117,6 +132,7 @@ pub(crate) fn first_state(revision: &Loaded, placed: &[Vec<Target>], inventory: 
         .map(|(node, targets)| StepState {
             name: node.name.clone(),
             type_: node.kind.as_str().to_owned(),
+            group: group_of(revision, node),
             targets: targets.iter().cloned().map(TargetState::pending).collect(),
             ..StepState::default()
         })
@@ -125,7 +141,13 @@ pub(crate) fn first_state(revision: &Loaded, placed: &[Vec<Target>], inventory: 
     let left = inventory.targets.iter().map(|entry| &entry.target).filter(|target| !reached.contains(target));
     let left: Vec<TargetState> =
         left.map(|target| TargetState { cleared: true, ..TargetState::pending(target.clone()) }).collect();
-    if let Some(last) = steps.iter_mut().rev().find(|step| step.type_ == "deploy") {
+    // Best one that runs whatever it is asked.
+    let delivers = |at: &usize| {
+        revision.graph.nodes.get(*at).is_some_and(|node| matches!(node.kind, StepKind::Deploy(_)))
+    };
+    let deploys: Vec<usize> = (0..steps.len()).filter(delivers).collect();
+    let last = deploys.iter().rev().find(|at| !is_conditional(revision, **at)).or(deploys.last());
+    if let Some(last) = last.and_then(|last| steps.get_mut(*last)) {
         last.targets.extend(left);
     }
     RunStatus { steps, ..RunStatus::default() }
@@ -137,26 +159,42 @@ pub(crate) fn joiners_state(
     revision: &Loaded,
     placed: &[Vec<Target>],
     joined: &BTreeSet<Target>,
+    before: Option<&RunStatus>,
 ) -> RunStatus {
-    let mut behind_gate = false;
-    let nodes = revision.graph.nodes.iter().zip(placed);
-    let steps = nodes
-        .map(|(node, targets)| {
-            behind_gate |= node.kind.is_gated();
-            let targets: Vec<TargetState> =
-                targets.iter().filter(|t| joined.contains(t)).cloned().map(TargetState::pending).collect();
-            let idle = targets.is_empty();
-            StepState {
-                name: node.name.clone(),
-                type_: node.kind.as_str().to_owned(),
-                phase: if idle { StepPhase::Succeeded } else { StepPhase::Pending },
-                reason: if idle { "NoClusterJoined".to_owned() } else { String::new() },
-                ask: !idle && behind_gate,
-                targets,
-                ..StepState::default()
-            }
+    let nodes = &revision.graph.nodes;
+    let targets: Vec<Vec<TargetState>> = placed
+        .iter()
+        .map(|placed| {
+            placed.iter().filter(|t| joined.contains(t)).cloned().map(TargetState::pending).collect()
         })
         .collect();
+    let serves = |at: usize| targets.get(at).is_some_and(|targets| !targets.is_empty());
+    let mut behind_gate = false;
+    let mut steps = Vec::with_capacity(nodes.len());
+    for (at, node) in nodes.iter().enumerate() {
+        behind_gate |= node.kind.is_gated();
+        let is_group = node.kind == StepKind::Group;
+        let idle = !serves(at) && !(is_group && revision.graph.members(at).any(|(member, _)| serves(member)));
+        // What the run before made, and what it passed over, is so for whoever comes after.
+        let before = before.and_then(|before| before.steps.get(at)).filter(|before| before.name == node.name);
+        let passed = before.filter(|before| before.phase == StepPhase::Skipped && idle);
+        let (phase, reason) = match (passed, idle) {
+            (Some(before), _) => (StepPhase::Skipped, before.reason.clone()),
+            (None, true) => (StepPhase::Succeeded, "NoClusterJoined".to_owned()),
+            (None, false) => (StepPhase::Pending, String::new()),
+        };
+        steps.push(StepState {
+            name: node.name.clone(),
+            type_: node.kind.as_str().to_owned(),
+            group: group_of(revision, node),
+            phase,
+            reason,
+            ask: !idle && behind_gate && !is_group,
+            outputs: before.filter(|_| idle).map(|before| before.outputs.clone()).unwrap_or_default(),
+            targets: targets.get(at).cloned().unwrap_or_default(),
+            ..StepState::default()
+        });
+    }
     RunStatus { steps, ..RunStatus::default() }
 }
 

@@ -1,8 +1,12 @@
 //! One turn of the state machine.
 
+mod again;
+mod due;
 mod gate;
+mod group;
 mod late;
 mod measure;
+mod output;
 mod target;
 mod verdict;
 mod wave;
@@ -13,9 +17,15 @@ use std::collections::BTreeMap;
 use fleet_api::{GateOutcome, RunPhase, RunStatus, StepPhase, StepState, Target, TargetPhase, TargetState};
 use jiff::Timestamp;
 
+use self::due::{Due, Spoiled, went_well};
 use self::wave::Rules;
 use crate::graph::OnFailure;
 use crate::{Command, Delivery, Facts, Graph, Node, OnDelete, Problem, Prune, StepKind, TargetFact};
+
+pub use self::due::CONDITION_FALSE;
+
+/// How many steps that act at once are named beside the first.
+const NAMED: usize = 2;
 
 /// What a turn yields.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,6 +74,14 @@ pub fn advance(graph: &Graph, recorded: &RunStatus, facts: &Facts, now: Timestam
 /// Targets that an earlier step owes something; whether it passed them over, rather than being about to catch up.
 type Owed = BTreeMap<Target, bool>;
 
+/// What is known of the steps before one.
+#[derive(Default)]
+struct Known {
+    /// Where later steps wait until an earlier one has caught up.
+    owed: Owed,
+    spoiled: Spoiled,
+}
+
 struct Turn<'a> {
     graph: &'a Graph,
     facts: &'a Facts,
@@ -109,6 +127,7 @@ impl Turn<'_> {
                 graph.nodes.iter().zip(&status.steps).any(|(node, step)| self.is_refused(node, step));
             self.steps(graph, status);
             self.explain_gates(status);
+            self.explain_groups(status);
             self.conclude(graph, status);
         } else {
             self.refuse(status);
@@ -116,38 +135,88 @@ impl Turn<'_> {
     }
 
     fn steps(&mut self, graph: &Graph, status: &mut RunStatus) {
-        // There, later steps wait until it has caught up.
-        let mut owed: Owed = Owed::new();
+        let mut known = Known::default();
         for index in graph.order() {
             let Some(node) = graph.nodes.get(index) else { continue };
-            let before: Vec<StepPhase> =
-                node.after.iter().filter_map(|earlier| status.steps.get(*earlier)).map(|s| s.phase).collect();
-            let Some(step) = status.steps.get_mut(index) else { continue };
-            if step.phase == StepPhase::Pending {
-                if before.iter().any(|phase| matches!(phase, StepPhase::Failed | StepPhase::Skipped)) {
-                    close(step, StepPhase::Skipped, "DependencyFailed", "a step before it failed", self.now);
-                } else if before.iter().all(|phase| *phase == StepPhase::Succeeded) && !self.halted() {
-                    self.begin(node, step);
-                }
+            if let Some(group) = node.group {
+                self.open(status, group, &known.spoiled);
             }
-            if step.phase == StepPhase::Suspending {
-                self.gate(node, step);
+            let was = status.steps.get(index).map(|step| step.phase);
+            if node.kind == StepKind::Group {
+                self.sum_up(status, index);
+            } else {
+                self.step(graph, status, index, &known);
             }
-            // Over, it may still have targets that catch up.
-            if let StepKind::Measure(measure) = &node.kind {
-                if step.phase == StepPhase::Running {
-                    self.measure(node, measure, step);
-                }
-            } else if matches!(step.phase, StepPhase::Running | StepPhase::Succeeded) {
-                self.act(node, step, &owed);
+            let is = status.steps.get(index).map(|step| step.phase);
+            if was != is && is == Some(StepPhase::Succeeded) {
+                self.hand_out(status, index);
             }
-            for state in &step.targets {
+            if self.is_spoiled(status, index, &known.spoiled) {
+                known.spoiled.insert(index);
+            }
+            for state in status.steps.get(index).iter().flat_map(|step| &step.targets) {
                 let passed = state.skipped.as_ref().is_some_and(|skip| !skip.held);
                 if passed || state.late && !state.phase.is_over() {
-                    *owed.entry(state.target.clone()).or_default() |= passed;
+                    *known.owed.entry(state.target.clone()).or_default() |= passed;
                 }
             }
         }
+    }
+
+    fn step(&mut self, graph: &Graph, status: &mut RunStatus, index: usize, known: &Known) {
+        let pending = status.steps.get(index).is_some_and(|step| step.phase == StepPhase::Pending);
+        let due = if pending { self.due(status, index, &known.spoiled) } else { Due::Now };
+        let Some(bound) = graph.bound(index, &status.steps).filter(|_| due != Due::Later) else { return };
+        let group = graph.nodes.get(index).and_then(|node| node.group);
+        let limit = group.and_then(|group| status.steps.get(group)).and_then(|group| group.deadline);
+        let Some(step) = status.steps.get_mut(index) else { return };
+        if step.phase.is_over() {
+            // It may still have targets that catch up.
+            let delivers = |node: &&Node| !matches!(node.kind, StepKind::Measure(_));
+            let late = graph.nodes.get(index).filter(delivers);
+            if let (StepPhase::Succeeded, Some(node)) = (step.phase, late) {
+                self.clock(step);
+                self.act(node, step, &known.owed);
+                self.clock(step);
+            }
+            return;
+        }
+        let node = match (due, bound) {
+            (Due::Never(reason, message), _) => {
+                return close(step, StepPhase::Skipped, &reason, &message, self.now);
+            }
+            (Due::Wrong(problem), _) | (_, Err(problem)) => {
+                return close(step, StepPhase::Failed, &problem.reason, &problem.message, self.now);
+            }
+            (_, Ok(node)) => node,
+        };
+        let node = node.as_ref();
+        self.clock(step);
+        if step.phase == StepPhase::Pending {
+            self.begin(node, step);
+        }
+        if step.phase == StepPhase::Suspending {
+            self.bound_wait(node, step, limit);
+            self.gate(node, step);
+            if step.phase == StepPhase::Suspending && self.is_late(step) {
+                let time = node.waits_at_most.unwrap_or(node.timeout);
+                let message = format!("nobody opened it within its time of {time:#}");
+                close(step, StepPhase::Failed, "Timeout", &message, self.now);
+            }
+        }
+        if step.phase == StepPhase::Running && !self.waits_to_retry(node, step) {
+            self.bound_wait(node, step, limit);
+            let deadline = step.deadline;
+            match &node.kind {
+                StepKind::Measure(measure) => self.measure(node, measure, step),
+                _ => self.act(node, step, &known.owed),
+            }
+            if step.phase == StepPhase::Failed {
+                self.try_again(node, step, deadline);
+            }
+        }
+        self.bound_wait(node, step, limit);
+        self.clock(step);
     }
 
     /// The step's turn has come: its plan first, then its gate or its targets.
@@ -192,7 +261,10 @@ impl Turn<'_> {
     /// Where the run stands, from where its steps stand.
     fn conclude(&mut self, graph: &Graph, status: &mut RunStatus) {
         let phases = || status.steps.iter().map(|step| step.phase);
-        let running = || status.steps.iter().filter(|step| step.phase == StepPhase::Running);
+        // A group is where its steps are.
+        let groups = |at: usize| graph.nodes.get(at).is_some_and(|node| node.kind == StepKind::Group);
+        let acting = status.steps.iter().enumerate().filter(|(at, _)| !groups(*at)).map(|(_, step)| step);
+        let running = || acting.clone().filter(|step| step.phase == StepPhase::Running);
         let any = |asked: &dyn Fn(&StepState, &TargetState) -> bool| {
             status.steps.iter().any(|step| {
                 let acts = step.phase == StepPhase::Running;
@@ -200,7 +272,7 @@ impl Turn<'_> {
             })
         };
         let ends = self.facts.terminate || self.facts.superseded;
-        let done = phases().all(|p| p == StepPhase::Succeeded);
+        let done = status.steps.iter().all(went_well);
         let ended = phases().all(StepPhase::is_over);
         let left = if ended { self.left_over(status, done) } else { None };
         let over = ended && left.is_none();
@@ -222,7 +294,9 @@ impl Turn<'_> {
         } else if done && late_failure.is_none() {
             (RunPhase::Succeeded, "Succeeded".to_owned(), String::new())
         } else if over {
-            let failed = late_failure.or(status.steps.iter().find(|step| step.phase == StepPhase::Failed));
+            let is_failed = |step: &&StepState| step.phase == StepPhase::Failed;
+            let failed = acting.clone().find(is_failed).or(status.steps.iter().find(is_failed));
+            let failed = late_failure.or(failed);
             let text = failed.map_or_else(String::new, |s| format!("step {}: {}", s.name, s.message));
             let mut advice = format!("mend the cause, then: fleetctl workflow restart {}", self.address());
             let target = failed.into_iter().flat_map(|step| &step.targets);
@@ -241,7 +315,7 @@ impl Turn<'_> {
         } else if let Some(step) =
             running().find(|step| step.shut_gate().is_none() || !self.only_deletes_are_left(step))
         {
-            let mut message = format!("step {}: {}", step.name, step.message);
+            let mut message = together(step, running());
             if self.facts.suspend {
                 let resume = format!("fleetctl workflow resume {}", self.address());
                 message = format!("{message}; suspended by a person, nothing further begins until: {resume}");
@@ -351,6 +425,21 @@ fn close(step: &mut StepState, phase: StepPhase, reason: &str, message: &str, no
     step.message = message.to_owned();
     step.ended_at = Some(now);
     step.deadline = None;
+    step.paused_since = None;
+    step.retry_at = None;
+}
+
+/// What a step that acts waits for, and what those that act beside it do.
+fn together<'s>(first: &StepState, running: impl Iterator<Item = &'s StepState>) -> String {
+    let others: Vec<&StepState> = running.filter(|step| step.name != first.name).collect();
+    let mut message = format!("step {}: {}", first.name, first.message);
+    for step in others.iter().take(NAMED) {
+        message = format!("{message}; step {}: {}", step.name, step.message);
+    }
+    if others.len() > NAMED {
+        message = format!("{message} (and {} more)", others.len() - NAMED);
+    }
+    message
 }
 
 /// A step that was done, and one of whose targets failed while it caught up, beyond how many may.

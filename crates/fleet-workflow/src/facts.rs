@@ -14,6 +14,8 @@ pub struct Facts {
     pub application: String,
     /// The namespace on the hub.
     pub namespace: String,
+    /// What conditions and outputs of steps see as `context`: nothing in it changes while the run goes on.
+    pub context: serde_json::Value,
     /// Plans made so far, by step.
     pub plans: BTreeMap<String, Result<PlanFact, Problem>>,
     /// Decisions about this run, in the order in which they were made.

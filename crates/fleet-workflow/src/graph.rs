@@ -30,6 +30,7 @@ pub use deploy::DeployProperties;
 pub use error::WorkflowError;
 pub use expression::Expression;
 pub use flatten::{Written, flatten};
+pub(crate) use link::value_of;
 pub use measure::MeasureProperties;
 pub use retry::{MOST_RETRIES, Retry};
 pub use suspend::SuspendProperties;
@@ -135,21 +136,6 @@ impl Graph {
     /// The first thing that is wrong, with its step.
     pub fn read(steps: &[Step], dag: bool) -> Result<Self, WorkflowError> {
         let written = flatten(steps)?;
-        for Written { step, .. } in &written {
-            for (field, present) in [
-                ("if", step.condition.is_some()),
-                ("retry", step.retry.is_some()),
-                ("inputs", !step.inputs.is_empty()),
-                ("outputs", !step.outputs.is_empty()),
-                ("subSteps", !step.sub_steps.is_empty()),
-            ] {
-                if present {
-                    let message = "isn't carried out by this version; remove it, or write the steps out";
-                    let message = message.to_owned();
-                    return Err(WorkflowError::Field { step: step.name.clone(), field, message });
-                }
-            }
-        }
         let mut nodes = written.iter().map(read::read_step).collect::<Result<Vec<_>, _>>()?;
         link::link(&mut nodes, &written, dag)?;
         let graph = Self { nodes };

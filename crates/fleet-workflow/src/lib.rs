@@ -20,14 +20,14 @@ pub mod measure;
 pub mod order;
 pub mod windows;
 
-pub use advance::{Advance, advance};
+pub use advance::{Advance, CONDITION_FALSE, advance};
 pub use duration::parse_duration;
 pub use facts::{
     ApprovalFact, Authors, Check, CheckFact, Command, Delivery, Facts, FleetWindow, PlanFact, Problem, Prune,
     Sight, TargetFact,
 };
 pub use graph::{
-    ApprovalRule, DeployProperties, Graph, MeasureProperties, Node, OnDelete, StepKind, SuspendProperties,
-    WorkflowError,
+    ApprovalRule, DeployProperties, Graph, MeasureProperties, Node, OnDelete, Retry, StepKind,
+    SuspendProperties, WorkflowError, Written, flatten,
 };
 pub use order::{ClusterFact, OrderError, Placed, arrange};

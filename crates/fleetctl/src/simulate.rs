@@ -73,7 +73,7 @@ fn tell(environment: &Environment, scenario: &Scenario, ended: Ended, how: Simul
                     "phase": status.status.as_str(),
                     "message": verdict.as_ref().err().map_or("", |failure| failure.message.as_str()),
                     "exitCode": verdict.as_ref().err().map_or(Exit::Done, |failure| failure.exit).code(),
-                    "steps": status.workflow.iter().flat_map(|workflow| &workflow.steps)
+                    "steps": status.workflow.iter().flat_map(|workflow| workflow.all_steps())
                         .map(|step| json!({"name": step.name, "phase": step.phase, "reason": step.reason}))
                         .collect::<Vec<_>>(),
                 },

@@ -74,9 +74,11 @@ fn phase(app: &Arc<Application>) -> Phase {
 /// The gates of an Application that wait, as its status says.
 fn waiting_since(app: &Application) -> Vec<Option<Timestamp>> {
     let workflow = app.status.as_ref().and_then(|status| status.workflow.as_ref());
-    let steps = workflow.filter(|workflow| workflow.suspend).map(|workflow| workflow.steps.as_slice());
+    let steps =
+        workflow.filter(|workflow| workflow.suspend).into_iter().flat_map(|workflow| workflow.all_steps());
+    // A group waits where its steps do.
     let waiting =
-        steps.unwrap_or_default().iter().filter(|step| step.phase == StepPhase::Suspending.as_str());
+        steps.filter(|step| step.phase == StepPhase::Suspending.as_str() && step.sub_steps.is_empty());
     waiting.map(|step| step.first_execute_time).collect()
 }
 

@@ -15,7 +15,10 @@ pub(crate) fn carry_out(ctx: &Arc<Context>, walk: &Walk, command: Command) {
     match command {
         Command::Plan { .. } => {}
         Command::Check { step } => measure::start(ctx, walk, &step),
-        Command::Deliver { step, target } => send(ctx, walk, step, target),
+        Command::Deliver { step, target } => {
+            walk.board.forget_prune(&(step.clone(), target.clone()));
+            send(ctx, walk, step, target);
+        }
         Command::Prune { step, target } => {
             let plans = walk.plans.get(&step).map(|(_, plans)| plans.plans.as_slice()).unwrap_or_default();
             let plan = plans.iter().find(|plan| plan.step == step).and_then(|plan| plan.target(&target));

@@ -51,8 +51,7 @@ pub(crate) fn step_machine(
     superseded: bool,
 ) -> Option<Advance> {
     // Without its revision a run can't go on; an empty graph makes the state machine say so.
-    let graph =
-        walk.revision.as_ref().map_or_else(|| Graph { nodes: Vec::new() }, |revision| revision.graph.clone());
+    let graph = walk.revision.as_ref().map_or_else(Graph::default, |revision| revision.graph.clone());
     loop {
         let status = walk.run_status()?.clone();
         refresh_plans(ctx, walk, &status);

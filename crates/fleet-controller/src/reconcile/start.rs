@@ -111,13 +111,18 @@ pub(crate) async fn serve_joiners(
         let layers = walk.layers(target);
         layers.iter().any(|layer| layer.revision == revision.name)
     };
+    // What the run passed over nobody has, and nobody gets.
+    let steps = walk.run_status().map(|status| status.steps.as_slice()).unwrap_or_default();
+    let passed_over = |name: &str| {
+        steps.iter().any(|step| step.name == name && step.phase == fleet_api::StepPhase::Skipped)
+    };
     // A step that renders nothing leaves nothing behind by which to tell who has it.
     let delivering = revision
         .content
         .steps
         .iter()
         .zip(&placed)
-        .filter(|(step, _)| !step.objects.is_empty())
+        .filter(|(step, _)| !step.objects.is_empty() && !passed_over(&step.step.name))
         .map(|(_, placed)| placed);
     let joined: std::collections::BTreeSet<Target> = delivering
         .flatten()
@@ -130,7 +135,7 @@ pub(crate) async fn serve_joiners(
         return Ok(());
     }
     walk.fold();
-    let state = runs::joiners_state(&revision, &placed, &joined);
+    let state = runs::joiners_state(&revision, &placed, &joined, walk.run_status());
     let before = walk.run.as_ref().map(|run| run.spec.clone()).unwrap_or_default();
     let spec = runs::next_spec(app, walk.run.as_ref(), &revision, "ClusterJoined");
     // The revision is the same, and so is who made it.

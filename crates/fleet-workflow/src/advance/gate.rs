@@ -51,7 +51,7 @@ impl Turn<'_> {
     /// What the gates of a step demand: what it says itself, else what the nearest gate before it says, for those who
     /// are asked on its behalf.
     pub(super) fn rule(&self, node: &Node) -> Option<&ApprovalRule> {
-        let own = self.graph.nodes.iter().find(|known| known.name == node.name)?;
+        let own = self.graph.node(&node.name)?;
         let mut nodes = vec![own];
         let mut at = 0;
         while let Some(node) = nodes.get(at).copied() {
@@ -60,7 +60,9 @@ impl Turn<'_> {
             }
             // A gate without demands stands for itself.
             if !node.kind.is_gated() {
-                let before = node.after.iter().rev().filter_map(|index| self.graph.nodes.get(*index));
+                let before = self.graph.position(&node.name).map(|at| self.graph.awaited_to_begin(at));
+                let before: Vec<usize> = before.unwrap_or_default();
+                let before = before.iter().rev().filter_map(|index| self.graph.nodes.get(*index));
                 let new: Vec<&Node> =
                     before.filter(|n| nodes.iter().all(|known| known.name != n.name)).collect();
                 nodes.extend(new);
@@ -172,7 +174,10 @@ impl Turn<'_> {
             })
             .map(|(node, _)| node.name.clone())
             .collect();
-        for (node, step) in self.graph.nodes.iter().zip(&mut status.steps) {
+        let bound = |at: usize| self.graph.bound(at, &status.steps).and_then(Result::ok);
+        let bound: Vec<_> = (0..self.graph.nodes.len()).map(bound).collect();
+        for ((node, bound), step) in self.graph.nodes.iter().zip(&bound).zip(&mut status.steps) {
+            let node = bound.as_deref().unwrap_or(node);
             if step.shut_gate().is_none() {
                 continue;
             }

@@ -52,11 +52,14 @@ impl Turn<'_> {
             }
         }
         if reopened {
-            for step in status.steps.iter_mut().filter(|step| step.reason == "DependencyFailed") {
+            let passed =
+                |step: &&mut StepState| step.phase == StepPhase::Skipped && step.reason == "DependencyFailed";
+            for step in status.steps.iter_mut().filter(passed) {
                 step.phase = StepPhase::Pending;
                 step.ended_at = None;
                 put_step(step, "", "");
             }
+            self.reopen_groups(status);
             status.rollback_wanted = false;
         }
         if touched && status.phase.is_over() {
@@ -220,7 +223,7 @@ impl Turn<'_> {
 }
 
 /// From the start, as if its turn hadn't come.
-fn revive(state: &mut TargetState, late: bool) {
+pub(super) fn revive(state: &mut TargetState, late: bool) {
     state.phase = TargetPhase::Pending;
     state.late = late;
     state.skipped = None;

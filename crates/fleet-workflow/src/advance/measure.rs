@@ -58,7 +58,7 @@ impl Turn<'_> {
             Some(Check::Running(Some(problem), _)) => problem.message.clone(),
             _ => progress(&properties.sampling, measured),
         };
-        if step.deadline.is_some_and(|deadline| deadline <= self.now) {
+        if self.is_late(step) {
             let message = format!("not done within the step's timeout of {:#}; last: {waits}", node.timeout);
             return close(step, StepPhase::Failed, "Timeout", &message, self.now);
         }

@@ -75,7 +75,7 @@ impl Turn<'_> {
         // What a person is asked about, or agreed to and has yet to have its turn, runs out of no time.
         let asks = state.phase == TargetPhase::Pruning && !state.guard.is_empty();
         let own = state.deadline.filter(|_| !asks);
-        let late = own.is_some_and(|deadline| deadline <= self.now);
+        let late = !self.facts.suspend && own.is_some_and(|deadline| deadline <= self.now);
         // Facts come first: what was done while nobody looked is done, however late it is seen.
         if (out_of_time && !asks || late) && !state.phase.is_over() {
             self.out_of_time(rules, state, if out_of_time { None } else { rules.of_target(state.late) });

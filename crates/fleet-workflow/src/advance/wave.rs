@@ -101,8 +101,9 @@ impl Turn<'_> {
         let anew = self.deletes_gate(node, step, false) | self.holds(&rules, step);
         if anew && !over {
             step.deadline = self.now.checked_add(rules.whole).ok();
+            step.paused_since = step.paused_since.map(|_| self.now);
         }
-        let out_of_time = step.deadline.is_some_and(|deadline| deadline <= self.now);
+        let out_of_time = self.is_late(step);
         self.barred = !step.gate.as_ref().is_some_and(Gate::is_open);
         self.asks = false;
         self.come_back(&rules, step, owed);

@@ -25,6 +25,11 @@ impl Condition {
         Ok(Self { expression, before: Vec::new() })
     }
 
+    /// As it is written.
+    pub fn source(&self) -> &str {
+        self.expression.source()
+    }
+
     /// Whether the step runs.
     ///
     /// # Errors

@@ -44,6 +44,11 @@ impl Expression {
         Ok(Self(Arc::new(program)))
     }
 
+    /// As it is written.
+    pub fn source(&self) -> &str {
+        self.0.source()
+    }
+
     /// The fields of a variable that it names.
     pub(super) fn names_of(&self, variable: &str) -> impl Iterator<Item = String> {
         self.0.selected_of(variable).into_iter()

@@ -41,6 +41,10 @@ pub(super) fn read_step(written: &Written) -> Result<Node, WorkflowError> {
         let message = "a group isn't tried again as a whole; write it on the steps within".to_owned();
         return Err(refuse("retry")(message));
     }
+    if step.windows.is_some() && kind == StepKind::Group {
+        let message = "a group has none of its own; write them on the steps within".to_owned();
+        return Err(refuse("windows")(message));
+    }
     let outputs = step.outputs.iter().map(|output| Output::compile(&output.name, &output.value_from));
     let outputs = outputs.collect::<Result<Vec<_>, _>>().map_err(refuse("outputs"))?;
     let timeout = read_timeout(step)?;

@@ -8,6 +8,8 @@ mod graphs;
 mod laws;
 mod measures;
 mod shut;
+mod step_laws;
+mod steps;
 mod wave_laws;
 mod waves;
 mod windows;

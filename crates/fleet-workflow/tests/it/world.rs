@@ -50,6 +50,7 @@ impl World {
         let steps = graph.nodes.iter().zip(targets).map(|(node, clusters)| StepState {
             name: node.name.clone(),
             type_: node.kind.as_str().to_owned(),
+            group: node.group.map(|at| graph.nodes[at].name.clone()).unwrap_or_default(),
             targets: clusters.iter().map(|cluster| TargetState::pending(target(cluster))).collect(),
             ..StepState::default()
         });

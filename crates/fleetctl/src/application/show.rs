@@ -32,7 +32,9 @@ pub(super) fn for_programs(format: Output, app: &Application) -> Outcome<String>
 pub(super) fn for_people(place: &Place, app: &Application, roster: &Roster, whole: bool) -> String {
     let mut text = head(place, app).to_string();
     let steps = app.status.as_ref().and_then(|status| status.workflow.as_ref());
-    let steps = steps.map(|workflow| workflow.steps.as_slice()).unwrap_or_default();
+    let steps: Vec<&StepStatus> = steps.iter().flat_map(|workflow| workflow.all_steps()).collect();
+    let top = steps.iter().flat_map(|step| &step.sub_steps).map(|step| step.name.as_str());
+    let within: Vec<&str> = top.collect();
     if whole {
         text.push('\n');
         for line in tree::of(app, roster).lines(None) {
@@ -48,7 +50,12 @@ pub(super) fn for_people(place: &Place, app: &Application, roster: &Roster, whol
                 true => tree::NOT_ASKED.to_owned(),
                 false => step.message.clone(),
             };
-            table.row([step.name.clone(), step.type_.clone(), painted(&step.phase), targets(step), message]);
+            let name = if within.contains(&step.name.as_str()) {
+                format!("  {}", step.name)
+            } else {
+                step.name.clone()
+            };
+            table.row([name, step.type_.clone(), painted(&step.phase), targets(step), message]);
         }
         text.push_str(&table.to_string());
     }

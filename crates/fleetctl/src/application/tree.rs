@@ -98,9 +98,7 @@ pub(crate) fn of(app: &Application, roster: &Roster) -> Node {
     let mut below: Vec<Node> = told.iter().map(of_notable).collect();
     let deleting = app.metadata.deletion_timestamp.is_some();
     below.extend(workflow.steps.iter().map(|step| match of_step(step, &status, roster) {
-        gate if deleting && gate.mark == Mark::Gate => {
-            Node { mark: Mark::Idle, note: NOT_ASKED.to_owned(), ..gate }
-        }
+        gate if deleting => not_asked(gate),
         node => node,
     }));
     let run = if workflow.run.is_empty() { "no run yet".to_owned() } else { format!("run {}", workflow.run) };
@@ -112,20 +110,34 @@ pub(crate) fn of(app: &Application, roster: &Roster) -> Node {
     Node { mark, name: app.name_any(), note: format!("{run}, {}", status.status.as_str()), below, word: "" }
 }
 
+/// A gate of an Application that is being deleted; a group's are below it.
+fn not_asked(node: Node) -> Node {
+    let below = node.below.into_iter().map(not_asked).collect();
+    match node.mark {
+        Mark::Gate => Node { mark: Mark::Idle, note: NOT_ASKED.to_owned(), below, ..node },
+        _ => Node { below, ..node },
+    }
+}
+
 fn of_notable(told: &notable::Notable) -> Node {
     let (name, note) = (told.what.clone(), told.said.clone());
     Node { mark: Mark::Notable, name, note, below: Vec::new(), word: "" }
 }
 
 fn of_step(step: &StepStatus, status: &ApplicationStatus, roster: &Roster) -> Node {
-    let below: Vec<Node> = step.targets.iter().map(|target| of_target(target, status, roster)).collect();
+    let targets = step.targets.iter().map(|target| of_target(target, status, roster));
+    let below: Vec<Node> =
+        targets.chain(step.sub_steps.iter().map(|step| of_step(step, status, roster))).collect();
     let note = match step.phase.as_str() {
+        // The steps below say the rest.
+        "suspending" if !step.sub_steps.is_empty() => "suspending".to_owned(),
         "suspending" => {
             // The commands that it names are said by whoever shows the gate.
             let asked = step.message.split("; look with").next().unwrap_or_default();
             asked.strip_prefix(&format!("step {} ", step.name)).unwrap_or(asked).to_owned()
         }
         // The targets below say the rest.
+        "running" if !step.sub_steps.is_empty() => "running".to_owned(),
         "running" if !below.is_empty() => {
             format!("running, {} of {} targets done", step.targets_succeeded, step.targets_total)
         }

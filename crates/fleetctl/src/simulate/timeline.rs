@@ -105,7 +105,7 @@ impl Timeline {
         let Some(status) = &app.status else { return false };
         let mut news = false;
         let workflow = status.workflow.clone().unwrap_or_default();
-        for step in &workflow.steps {
+        for step in workflow.all_steps() {
             let id = format!("{}/{}", workflow.run, step.name);
             for target in &step.targets {
                 if target.phase == "pending" && target.reason.is_empty() {

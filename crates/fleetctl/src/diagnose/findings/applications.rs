@@ -147,7 +147,8 @@ fn waits(named: &Named<'_>, status: &ApplicationStatus) -> Vec<Finding> {
         return Vec::new();
     };
     let mut all = Vec::new();
-    for step in workflow.steps.iter().filter(|step| step.phase == StepPhase::Suspending.as_str()) {
+    let gates = workflow.all_steps().filter(|step| step.sub_steps.is_empty());
+    for step in gates.filter(|step| step.phase == StepPhase::Suspending.as_str()) {
         let since = step.first_execute_time.map(|since| format!(" since {since}")).unwrap_or_default();
         let look = named.command("plan");
         let mend = format!("look: {look}; approve: {}", named.command("workflow resume"));
@@ -176,7 +177,7 @@ fn waits(named: &Named<'_>, status: &ApplicationStatus) -> Vec<Finding> {
         let mend = named.command("workflow resume");
         all.push(Finding::new(Note, "Suspended", named.about(), "a person has suspended its run", mend));
     }
-    for step in &workflow.steps {
+    for step in workflow.all_steps() {
         let unreachable: Vec<&str> = step
             .targets
             .iter()
