@@ -32,4 +32,5 @@ mod secrets;
 mod sharing;
 mod simulation;
 mod small;
+mod steps;
 mod tenancy;
