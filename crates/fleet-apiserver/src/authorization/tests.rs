@@ -322,3 +322,31 @@ async fn roles_that_say_nothing_are_refused() {
     bad["subjects"] = owner;
     assert_eq!(world.put_as("", &bad).await.0, 422);
 }
+
+/// A label on somebody else's role would bring its rules into a role that the labeller has.
+#[tokio::test]
+async fn a_label_hands_out_rights_too() {
+    let world = World::new().await;
+    let plain = json!([{"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["clusterroles"],
+        "verbs": ["get", "patch"]}]);
+    world.put(&role("", "writer", plain)).await;
+    world
+        .put(&role("", "strong", json!([{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}])))
+        .await;
+    world.put(&role("", "weak", json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]))).await;
+    for name in ["writer", "view"] {
+        world.put(&cluster_binding(name, &format!("ClusterRole/{name}"), &["User/eve"])).await;
+    }
+    let label = json!({"metadata": {"labels": {"rbac.authorization.k8s.io/aggregate-to-view": "true"}}});
+    let path = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
+    let (code, answer) = world.ask("hub", "eve", "PATCH", &format!("{path}/strong"), &label).await;
+    assert_eq!(code, 403, "{answer}");
+    assert!(answer["message"].as_str().unwrap().contains("not currently held"), "{answer}");
+    world.settle().await;
+    assert!(!world.may("eve", "", "get core/secrets demo s"));
+    let (code, answer) = world.ask("hub", "eve", "PATCH", &format!("{path}/weak"), &label).await;
+    assert_eq!(code, 200, "what she has she may pass on: {answer}");
+    let note = json!({"metadata": {"annotations": {"note": "x"}}});
+    let (code, answer) = world.ask("hub", "eve", "PATCH", &format!("{path}/strong"), &note).await;
+    assert_eq!(code, 200, "an annotation gives nothing: {answer}");
+}

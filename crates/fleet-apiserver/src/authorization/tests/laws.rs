@@ -97,6 +97,8 @@ const SUBJECTS: [&str; 3] = ["User/eve", "User/bob", "Group/system:authenticated
 enum Write {
     Put(Value),
     Delete(Value),
+    /// Labels a ClusterRole and touches nothing else.
+    Label(&'static str, &'static str),
 }
 
 fn labels() -> impl Strategy<Value = Vec<&'static str>> {
@@ -153,7 +155,8 @@ fn any_binding() -> impl Strategy<Value = Value> {
 
 fn write() -> impl Strategy<Value = Write> {
     let object = || prop_oneof![any_role(), any_binding()];
-    prop_oneof![5 => object().prop_map(Write::Put), 1 => object().prop_map(Write::Delete)]
+    let label = (named(), select(vec!["to-a", "to-b"])).prop_map(|(name, label)| Write::Label(name, label));
+    prop_oneof![5 => object().prop_map(Write::Put), 1 => object().prop_map(Write::Delete), 2 => label]
 }
 
 /// What Eve may do in the whole cluster and in one namespace.
@@ -205,6 +208,11 @@ proptest! {
             for write in &writes {
                 let code = match write {
                     Write::Put(object) => world.put_as(EVE, object).await.0,
+                    Write::Label(name, label) => {
+                        let path = format!("{}/{name}", collection(&role("", name, Value::Null)));
+                        let body = json!({"metadata": {"labels": {*label: "true"}}});
+                        world.ask("hub", EVE, "PATCH", &path, &body).await.0
+                    }
                     Write::Delete(object) => {
                         let name = object["metadata"]["name"].as_str().unwrap();
                         let path = format!("{}/{name}", collection(object));
