@@ -37,6 +37,14 @@ async fn two() -> anyhow::Result<(Fleet, Engine)> {
     Ok((fleet, engine))
 }
 
+/// Somebody else's object is in the way on `m1`.
+async fn theirs(fleet: &Fleet) -> anyhow::Result<()> {
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demo"}});
+    fleet.apply("m1", &namespace).await?;
+    fleet.apply("m1", &config("settings", "theirs")).await?;
+    Ok(())
+}
+
 /// Broken: a DAG is walked as a list, and what is independent waits.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_steps_of_a_dag_deliver_at_the_same_time() -> anyhow::Result<()> {
@@ -97,8 +105,7 @@ async fn groups_conditions_and_values_go_through_a_whole_run() -> anyhow::Result
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_step_is_tried_again_across_a_crash() -> anyhow::Result<()> {
     let (fleet, engine) = two().await?;
-    // Somebody else's object is in the way.
-    fleet.apply("m1", &config("settings", "theirs")).await?;
+    theirs(&fleet).await?;
     let step = with(deploy("a", "first"), json!({"retry": {"limit": 20, "interval": "1s", "factor": 1}}));
     fleet.apply("hub", &with_steps("StepByStep", json!([step, deploy("b", "second")]))).await?;
     let retried = fleet.wait("web", |app| message(app).contains("the next begins at")).await?;
@@ -121,7 +128,7 @@ async fn a_step_is_tried_again_across_a_crash() -> anyhow::Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_says_always_runs_after_a_failure() -> anyhow::Result<()> {
     let (fleet, engine) = two().await?;
-    fleet.apply("m1", &config("settings", "theirs")).await?;
+    theirs(&fleet).await?;
     let steps = json!([deploy("a", "first"), with(deploy("b", "second"), json!({"if": "always"}))]);
     fleet.apply("hub", &with_steps("StepByStep", steps)).await?;
     let failed = fleet.wait_phase("web", "workflowFailed").await?;
