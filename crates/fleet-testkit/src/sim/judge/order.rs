@@ -57,8 +57,11 @@ impl Known<'_> {
             let under_way = |phase| {
                 matches!(phase, TargetPhase::Delivering | TargetPhase::Waiting | TargetPhase::Pruning)
             };
-            // Who catches up doesn't take a place.
-            let mut acting = step.targets.iter().filter(|target| under_way(target.phase) && !target.late);
+            // Who catches up takes no place, nor does what is only left once everything else is done.
+            let mut acting = step
+                .targets
+                .iter()
+                .filter(|target| under_way(target.phase) && !target.late && !target.cleared);
             let most = wanted.at_once.unwrap_or(usize::MAX);
             if step.phase == StepPhase::Running && acting.by_ref().count() > most {
                 let said = format!("{} of {}: more than {most}", step.name, run.name_any());
