@@ -376,7 +376,13 @@ pub struct StepStatus {
     /// The gate, while it waits, and where it demands approvers or ended without being opened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gate: Option<Gate>,
-    /// At most 100 targets, unfinished first.
+    /// How many of them failed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub targets_failed: u64,
+    /// How many of them were passed over and are pending catch-up.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub targets_skipped: u64,
+    /// At most 100 targets: those under way, failed, passed over and waiting come before those that are done.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub targets: Vec<TargetStatus>,
     /// The steps of a group, of the same shape.
@@ -393,7 +399,8 @@ pub struct TargetStatus {
     pub cluster: String,
     /// The namespace there.
     pub namespace: String,
-    /// `pending delivering waiting pruning succeeded failed unreachable removed`.
+    /// `pending delivering waiting pruning succeeded failed skipped removed`. One that was passed over since its
+    /// cluster didn't answer is `pending`, with the reason `Unreachable`.
     pub phase: String,
     /// A code that a script can match.
     #[serde(default, skip_serializing_if = "String::is_empty")]

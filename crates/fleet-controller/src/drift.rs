@@ -86,8 +86,8 @@ fn in_flight(walk: &Walk, target: &Target) -> bool {
     status
         .steps
         .iter()
-        .filter(|step| step.phase == StepPhase::Running)
-        .any(|step| step.targets.iter().any(|t| t.target == *target && t.phase == TargetPhase::Delivering))
+        .flat_map(|step| step.targets.iter().filter(|state| step.phase == StepPhase::Running || state.late))
+        .any(|state| state.target == *target && state.phase == TargetPhase::Delivering)
 }
 
 /// What is to stand on a target now: what was delivered there last. That is what was done there, overlaid by what

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fleet_api::{Application, Run, StepPhase, StepState, Target, TargetPhase, TargetState, names};
+use fleet_api::{Application, Run, RunStatus, StepPhase, StepState, Target, TargetPhase, TargetState, names};
 use fleet_health::HealthStatus;
 use fleet_members::Reachability;
 use fleet_plan::{Claim, Desired};
 use fleet_workflow::{
-    ApprovalFact, Authors, CONDITION_FALSE, Delivery, Facts, PlanFact, Problem, Prune, TargetFact,
+    ApprovalFact, Authors, CONDITION_FALSE, Delivery, Facts, PlanFact, Problem, Prune, Sight, TargetFact,
 };
 use kube::ResourceExt as _;
 
@@ -15,7 +15,7 @@ use crate::authors::AuthorRecord;
 use crate::context::{Context, lock};
 use crate::proof::Proof;
 use crate::walk::{StepPlans, Walk};
-use crate::{held, looks, measure, windows};
+use crate::{held, looks, measure, requests, windows};
 
 /// Gathers the facts for a turn.
 pub(crate) fn gather(ctx: &Context, app: &Application, walk: &Walk, superseded: bool) -> Facts {
@@ -28,6 +28,7 @@ pub(crate) fn gather(ctx: &Context, app: &Application, walk: &Walk, superseded: 
         terminate: asks(names::TERMINATE),
         superseded,
         removed: removed(ctx, walk),
+        requests: requests::of_run(app, &run_name),
         ..Facts::default()
     };
     for (step, (_, plans)) in &walk.plans {
@@ -146,41 +147,80 @@ fn cleared_by_hand(app: &Application, walk: &Walk) -> Option<String> {
 fn targets(ctx: &Context, walk: &Walk) -> BTreeMap<(String, Target), TargetFact> {
     let mut facts = BTreeMap::new();
     let Some((revision, status)) = walk.revision.as_ref().zip(walk.run_status()) else { return facts };
-    // What is cleared waits until everything else is done.
-    let others_done = status.steps.iter().all(|step| {
-        step.type_ != "deploy"
-            // What its `if` passes over delivers nothing in this run.
-            || step.phase == StepPhase::Skipped && step.reason == CONDITION_FALSE
-            || step
-                .targets
-                .iter()
-                .all(|t| t.cleared || matches!(t.phase, TargetPhase::Succeeded | TargetPhase::Removed))
-    });
-    for step in status.steps.iter().filter(|step| !step.phase.is_over()) {
+    for step in &status.steps {
         // A step may begin in this very turn, and what it only clears may have nothing to wait for.
         let running = step.phase == StepPhase::Running;
-        let open = step.targets.iter().filter(|state| !state.phase.is_over() && (running || state.cleared));
-        for state in open {
+        for state in &step.targets {
             let key = (step.name.clone(), state.target.clone());
-            let mut fact = if state.cleared {
-                TargetFact { delivery: Delivery::Applied, done: others_done, ..TargetFact::default() }
-            } else {
-                let desired = revision.desired(&step.name, &state.target.namespace, &walk.delivery());
-                observe(ctx, walk, &state.target, desired.iter())
-            };
-            if !state.cleared {
+            let fact = match state.phase {
+                // Once it answers, it catches up.
+                TargetPhase::Skipped => reach(ctx, &state.target).unwrap_or_default(),
+                phase if phase.is_over() || step.phase.is_over() && !state.late => continue,
+                _ if state.cleared => cleared(ctx, walk, step, state, others_done(status, step)),
                 // What is known of an earlier try says nothing about the next one.
-                let pending = state.phase == TargetPhase::Pending;
-                fact.delivery = if pending { Delivery::Idle } else { walk.board.delivery(&key) };
-            } else if !others_done {
-                let message = "what is owned here goes once the other targets are done".to_owned();
-                fact.waiting_for = Some(Problem { reason: "WaitingForOthers".to_owned(), message });
-            }
-            fact.prune = prune(walk, step, state);
+                TargetPhase::Pending => match reach(ctx, &state.target) {
+                    Some(silent) => silent,
+                    None if running => TargetFact::default(),
+                    None => continue,
+                },
+                _ => {
+                    let desired = revision.desired(&step.name, &state.target.namespace, &walk.delivery());
+                    let seen = observe(ctx, walk, &state.target, desired.iter());
+                    let delivery = walk.board.delivery(&key);
+                    TargetFact { delivery, prune: prune(walk, step, state), ..seen }
+                }
+            };
             facts.insert(key, fact);
         }
     }
     facts
+}
+
+/// Whether every other target is as done as it will be: what is cleared waits for that. A target that is passed over
+/// delays only itself; of this step's own failures the state machine knows how many may be.
+fn others_done(status: &RunStatus, own: &StepState) -> bool {
+    status.steps.iter().filter(|step| step.type_ == "deploy").all(|step| {
+        // What its `if` passes over delivers nothing in this run.
+        let passed_over = step.phase == StepPhase::Skipped && step.reason == CONDITION_FALSE;
+        let tolerated = step.name == own.name || step.phase == StepPhase::Succeeded;
+        passed_over
+            || step.targets.iter().all(|state| {
+                let failed = state.phase == TargetPhase::Failed;
+                state.cleared || state.phase.is_over() && (!failed || tolerated)
+            })
+    })
+}
+
+/// What is known of a target that only loses what it has.
+fn cleared(ctx: &Context, walk: &Walk, step: &StepState, state: &TargetState, done: bool) -> TargetFact {
+    let silent = reach(ctx, &state.target).unwrap_or_default();
+    let message = "what is owned here goes once the other targets are done".to_owned();
+    let waiting = Problem { reason: "WaitingForOthers".to_owned(), message };
+    TargetFact {
+        delivery: Delivery::Applied,
+        done,
+        waiting_for: if done { silent.waiting_for } else { Some(waiting) },
+        prune: prune(walk, step, state),
+        sight: silent.sight,
+    }
+}
+
+/// What is known of a target whose member doesn't answer; nothing where it does.
+fn reach(ctx: &Context, target: &Target) -> Option<TargetFact> {
+    let silent = |message: String| TargetFact {
+        sight: Sight::Silent,
+        waiting_for: Some(Problem { reason: "Unreachable".to_owned(), message }),
+        ..TargetFact::default()
+    };
+    match ctx.members.get(&target.cluster) {
+        Err(error) => Some(silent(error.to_string())),
+        Ok(member) => match member.reachability() {
+            Reachability::Unreachable { message, .. } => {
+                Some(silent(format!("cluster {} doesn't answer: {message}", target.cluster)))
+            }
+            Reachability::Reachable => None,
+        },
+    }
 }
 
 fn prune(walk: &Walk, step: &StepState, state: &TargetState) -> Prune {
@@ -203,22 +243,19 @@ pub(crate) fn observe<'a>(
     target: &Target,
     desired: impl IntoIterator<Item = &'a Desired>,
 ) -> TargetFact {
-    let member = match ctx.members.get(&target.cluster) {
-        Ok(member) => member,
-        Err(error) => {
-            let problem = Problem { reason: "Unreachable".to_owned(), message: error.to_string() };
-            return TargetFact { waiting_for: Some(problem), ..TargetFact::default() };
-        }
-    };
+    if let Some(silent) = reach(ctx, target) {
+        return silent;
+    }
+    let Ok(member) = ctx.members.get(&target.cluster) else { return TargetFact::default() };
+    // What can't be seen is neither well nor ill.
+    let unseen = ["NotListed", "CannotWatch", "ClusterChanged", "DuplicateCluster", "HubItself"];
     let waits = |reason: &str, message: String| TargetFact {
+        sight: if unseen.contains(&reason) { Sight::NotListed } else { Sight::Seen },
         waiting_for: Some(Problem { reason: reason.to_owned(), message }),
         ..TargetFact::default()
     };
     if let Some(hold) = member.hold().filter(fleet_members::Hold::is_about_identity) {
         return waits(hold.reason(), hold.message(&target.cluster));
-    }
-    if let Reachability::Unreachable { message, .. } = member.reachability() {
-        return waits("Unreachable", format!("cluster {} doesn't answer: {message}", target.cluster));
     }
     for object in desired {
         if object.claim == Claim::Observe {

@@ -118,7 +118,7 @@ async fn turn(
     // The answer to the finalizer's write comes back by the watch; until then this turn's object is older.
     let app = &*ensure_finalizer(ctx, app).await?;
     let intent = intent(ctx, app, walk, noted).await;
-    let superseded = matches!(intent, Intent::Start { .. }) && walk.is_running();
+    let superseded = matches!(intent, Intent::Start { .. });
     looks::settle(ctx, walk);
     let mut wake = walk_on(ctx, app, walk, superseded).await?;
     let (problem, held_back) = match intent {

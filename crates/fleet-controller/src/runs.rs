@@ -10,7 +10,7 @@ use fleet_api::{
 };
 use fleet_placement::Cluster;
 use fleet_plan::{Claim, Delivery, desired};
-use fleet_workflow::{Node, StepKind};
+use fleet_workflow::{ClusterFact, Node, StepKind, arrange, canaries};
 use kube::ResourceExt as _;
 
 use crate::Problem;
@@ -74,6 +74,7 @@ pub(crate) fn place(
     let name = names::derived_name(application, &draft.hash);
     let revision = Loaded::new(&name, &draft.hash, draft.content)?;
     let placed = placed(&revision, &placeable(clusters), namespace)?;
+    let placed = ordered(&revision, placed, clusters)?;
     let named = revision.content.service_account.as_deref();
     for (node, targets) in revision.graph.nodes.iter().zip(&placed) {
         for target in targets {
@@ -103,6 +104,50 @@ pub(crate) fn placed(
         all.push(targets);
     }
     Ok(all)
+}
+
+/// The same, with the targets of each step in the order in which they have their turns.
+fn ordered(
+    revision: &Loaded,
+    placed: Vec<Vec<Target>>,
+    clusters: &[ManagedCluster],
+) -> Result<Vec<Vec<Target>>, Problem> {
+    let known = ranked(clusters);
+    let steps = revision.graph.nodes.iter().zip(placed);
+    let each = steps.map(|(node, targets)| match &node.kind {
+        StepKind::Deploy(deploy) => {
+            let placed = arrange(deploy, targets, &known);
+            let placed = placed.map_err(|error| {
+                let message = format!("properties: {error}");
+                in_step(&node.name, Problem::wrong(error.reason(), message))
+            })?;
+            Ok(placed.into_iter().map(|placed| placed.target).collect())
+        }
+        _ => Ok(targets),
+    });
+    each.collect()
+}
+
+/// The members as orders see them.
+fn ranked(clusters: &[ManagedCluster]) -> Vec<ClusterFact> {
+    let fact = |cluster: &ManagedCluster| ClusterFact {
+        name: cluster.name_any(),
+        alias: cluster.alias().map(str::to_owned),
+        labels: cluster.labels().clone(),
+    };
+    clusters.iter().map(fact).collect()
+}
+
+/// Marks the targets of each step that go before the others. They stand first.
+pub(crate) fn mark_canaries(revision: &Loaded, clusters: &[ManagedCluster], state: &mut RunStatus) {
+    let known = ranked(clusters);
+    for (node, step) in revision.graph.nodes.iter().zip(&mut state.steps) {
+        let StepKind::Deploy(deploy) = &node.kind else { continue };
+        let group = canaries(deploy, &known).unwrap_or_default();
+        for target in step.targets.iter_mut().filter(|state| !state.cleared) {
+            target.canary = group.contains(target.target.cluster.as_str());
+        }
+    }
 }
 
 fn in_step(step: &str, problem: Problem) -> Problem {

@@ -35,6 +35,8 @@ pub(crate) struct Seen<'a> {
     pub(crate) drift: Vec<DriftStatus>,
     /// Clusters of this Application to which nothing is sent for now, and why.
     pub(crate) held: Vec<fleet_workflow::Problem>,
+    /// What of people's requests about single targets can't be answered, and why.
+    pub(crate) unanswerable: Option<String>,
     /// Objects that are done, by step and target.
     pub(crate) progress: BTreeMap<(String, fleet_api::Target), (u64, u64)>,
     pub(crate) inventory: &'a Inventory,
@@ -188,6 +190,9 @@ fn conditions_of(
         let said: Vec<&str> = seen.held.iter().map(|problem| problem.message.as_str()).take(10).collect();
         all.push(Condition::new("Held", true, &first.reason, said.join("; ")));
     }
+    if let Some(said) = &seen.unanswerable {
+        all.push(Condition::new("TargetRequests", false, "InvalidRequest", said.clone()));
+    }
     all.push(Condition::new("Ready", phase == Phase::Running, &capitalised(phase.as_str()), ""));
     for condition in &mut all {
         condition.observed_generation = seen.app.metadata.generation;
@@ -247,10 +252,16 @@ fn steps(seen: &Seen<'_>, run: &Run, state: &RunStatus) -> Vec<StepStatus> {
 }
 
 fn step_status(seen: &Seen<'_>, run: &Run, index: usize, step: &StepState) -> StepStatus {
-    let succeeded = step.targets.iter().filter(|t| t.phase == TargetPhase::Succeeded).count();
     let mut listed: Vec<&TargetState> = step.targets.iter().collect();
-    // Unfinished first; sorting is stable, so the order of the step stays within each group.
-    listed.sort_by_key(|state| state.phase.is_over());
+    // Sorting is stable, so the order of the step stays within each group.
+    listed.sort_by_key(|state| match state.phase {
+        TargetPhase::Delivering | TargetPhase::Waiting | TargetPhase::Pruning => 0,
+        TargetPhase::Failed => 1,
+        TargetPhase::Skipped => 2,
+        TargetPhase::Pending => 3,
+        TargetPhase::Succeeded | TargetPhase::Removed => 4,
+    });
+    let count = |phase| step.targets.iter().filter(|state| state.phase == phase).count() as u64;
     StepStatus {
         id: format!("{}-{index}", run.spec.number),
         name: step.name.clone(),
@@ -266,7 +277,9 @@ fn step_status(seen: &Seen<'_>, run: &Run, index: usize, step: &StepState) -> St
         first_execute_time: step.gate.as_ref().and_then(|gate| gate.since).or(step.started_at),
         last_execute_time: step.ended_at.or(step.started_at),
         targets_total: step.targets.len() as u64,
-        targets_succeeded: succeeded as u64,
+        targets_succeeded: count(TargetPhase::Succeeded),
+        targets_failed: count(TargetPhase::Failed),
+        targets_skipped: count(TargetPhase::Skipped),
         failed_tries: u64::from(step.attempts),
         targets: listed.into_iter().take(LISTED_TARGETS).map(|t| target_status(seen, step, t)).collect(),
         sub_steps: Vec::new(),
@@ -279,7 +292,7 @@ fn target_status(seen: &Seen<'_>, step: &StepState, state: &TargetState) -> Targ
     TargetStatus {
         cluster: state.target.cluster.clone(),
         namespace: state.target.namespace.clone(),
-        phase: state.phase.as_str().to_owned(),
+        phase: shown_phase(state).as_str().to_owned(),
         reason: state.reason.clone(),
         message: state.message.clone(),
         applied,
@@ -289,13 +302,24 @@ fn target_status(seen: &Seen<'_>, step: &StepState, state: &TargetState) -> Targ
     }
 }
 
+/// What was passed over since nobody answered there is pending still; what a person skipped is skipped.
+fn shown_phase(state: &TargetState) -> TargetPhase {
+    match &state.skipped {
+        Some(skip) if !skip.held && state.phase == TargetPhase::Skipped => TargetPhase::Pending,
+        _ => state.phase,
+    }
+}
+
 /// What is on members by now: objects of targets that something was delivered to.
 fn applied(inventory: &Inventory, state: Option<&RunStatus>) -> Vec<AppliedResource> {
-    let touched = |target: &fleet_api::Target| {
-        let states = state.iter().flat_map(|state| &state.steps).flat_map(|step| &step.targets);
-        states.into_iter().any(|t| t.target == *target && t.phase > TargetPhase::Delivering)
+    let states = state.iter().flat_map(|state| &state.steps).flat_map(|step| &step.targets);
+    let sent = |t: &&TargetState| {
+        t.phase > TargetPhase::Delivering && (t.phase != TargetPhase::Skipped || t.started_at.is_some())
     };
-    let entries = inventory.targets.iter().filter(|entry| !entry.layers.is_empty() || touched(&entry.target));
+    let touched: std::collections::BTreeSet<&fleet_api::Target> =
+        states.filter(sent).map(|state| &state.target).collect();
+    let entries =
+        inventory.targets.iter().filter(|entry| !entry.layers.is_empty() || touched.contains(&entry.target));
     let mut all: Vec<AppliedResource> = entries
         .flat_map(|entry| {
             let objects = entry.objects.iter().filter(|(_, owned)| !owned.made_namespace);
@@ -313,3 +337,6 @@ fn applied(inventory: &Inventory, state: Option<&RunStatus>) -> Vec<AppliedResou
     all.truncate(LISTED);
     all
 }
+
+#[cfg(test)]
+mod tests;

@@ -43,6 +43,7 @@ pub(crate) enum Transition<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum News {
     Failed,
+    Skipped,
     Unreachable,
     Back,
     Left,
@@ -107,13 +108,18 @@ fn targets<'a>(was: Option<&StepState>, step: &'a StepState) -> BTreeMap<News, V
     let mut all: BTreeMap<News, Vec<&TargetState>> = BTreeMap::new();
     for state in &step.targets {
         let was = before.get(&state.target);
-        let is_unreachable = |state: &TargetState| !state.phase.is_over() && state.reason == UNREACHABLE;
+        let is_unreachable = |state: &TargetState| {
+            let open = !state.phase.is_over() || state.phase == TargetPhase::Skipped;
+            open && state.reason == UNREACHABLE
+        };
         let was_unreachable = was.is_some_and(|was| is_unreachable(was));
         let entered = |phase: TargetPhase| state.phase == phase && was.is_none_or(|was| was.phase != phase);
         let news = if entered(TargetPhase::Failed) {
             News::Failed
         } else if entered(TargetPhase::Removed) {
             News::Left
+        } else if entered(TargetPhase::Skipped) {
+            News::Skipped
         } else if is_unreachable(state) && !was_unreachable {
             News::Unreachable
         } else if was_unreachable && !is_unreachable(state) {
@@ -216,6 +222,7 @@ fn said(run: &Run, after: &RunStatus, transition: &Transition<'_>) -> Said {
         Transition::Targets(step, news, targets) => {
             let (type_, reason, what) = match news {
                 News::Failed => (EventType::Warning, "TargetFailed", "failed on"),
+                News::Skipped => (EventType::Warning, "TargetSkipped", "passes over"),
                 News::Unreachable => (EventType::Warning, "TargetUnreachable", "waits for"),
                 News::Back => (EventType::Normal, "TargetReachable", "goes on with"),
                 News::Left => (EventType::Normal, "TargetRemoved", "goes on without"),

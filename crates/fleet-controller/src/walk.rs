@@ -247,7 +247,7 @@ impl Walk {
         self.layers_in(target, |state| match state.phase {
             TargetPhase::Delivering | TargetPhase::Failed => true,
             // It is tried again later, or was stopped by a hold.
-            TargetPhase::Pending => state.started_at.is_some(),
+            TargetPhase::Pending | TargetPhase::Skipped => state.started_at.is_some(),
             _ => false,
         })
     }

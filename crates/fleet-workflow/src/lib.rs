@@ -30,4 +30,4 @@ pub use graph::{
     ApprovalRule, DeployProperties, Graph, MeasureProperties, Node, OnDelete, Retry, StepKind,
     SuspendProperties, WorkflowError, Written, flatten,
 };
-pub use order::{ClusterFact, OrderError, Placed, arrange};
+pub use order::{ClusterFact, OrderError, Placed, arrange, canaries};

@@ -140,7 +140,11 @@ enum Group {
     Rest,
 }
 
-fn canaries<'c>(
+/// The clusters of the group that goes first.
+///
+/// # Errors
+/// A name that no cluster has.
+pub fn canaries<'c>(
     deploy: &DeployProperties,
     clusters: &'c [ClusterFact],
 ) -> Result<BTreeSet<&'c str>, OrderError> {

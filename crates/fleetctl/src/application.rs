@@ -9,11 +9,12 @@ mod notable;
 mod outdated;
 pub(crate) mod plan;
 mod show;
+mod single;
 mod steer;
 pub(crate) mod tree;
 mod window;
 
-use fleet_api::{Application, Run, RunPhase, StepState, names};
+use fleet_api::{Application, Run, RunPhase, StepState, TargetAction, names};
 use kube::ResourceExt as _;
 use kube::api::{Api, ListParams};
 
@@ -194,6 +195,14 @@ pub async fn workflow(environment: &Environment, global: &Global, arguments: &Wo
         WorkflowCommand::Restart(app) => {
             let place = Place::find(environment, global, &app.app).await?;
             steer::restart(environment, &place).await
+        }
+        WorkflowCommand::Retry(arguments) => {
+            let place = Place::find(environment, global, &arguments.app.app).await?;
+            single::ask(environment, &place, arguments, TargetAction::Retry, "").await
+        }
+        WorkflowCommand::Skip(arguments) => {
+            let place = Place::find(environment, global, &arguments.target.app.app).await?;
+            single::ask(environment, &place, &arguments.target, TargetAction::Skip, &arguments.reason).await
         }
     }
 }

@@ -22,8 +22,8 @@ use clap::{Args, CommandFactory, FromArgMatches as _, Parser, Subcommand, ValueE
 
 pub use adopt::AdoptArgs;
 pub use application::{
-    AppArgs, ApprovalArgs, DeleteArgs, ListArgs, RejectionArgs, StatusArgs, StepArgs, WorkflowArgs,
-    WorkflowCommand,
+    AppArgs, ApprovalArgs, DeleteArgs, ListArgs, RejectionArgs, SkipArgs, StatusArgs, StepArgs, TargetArgs,
+    WorkflowArgs, WorkflowCommand,
 };
 pub use audit::{AuditArgs, AuditCommand, AuditExportArgs, AuditShowArgs, AuditVerifyArgs};
 pub use cluster::{

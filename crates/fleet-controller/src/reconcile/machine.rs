@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fleet_api::{Application, RunStatus, StepPhase, TargetPhase};
+use fleet_api::{Application, RunStatus, StepPhase, StepState, TargetPhase, TargetState};
 use fleet_workflow::{Advance, Command, Graph, advance};
 use jiff::Timestamp;
 
@@ -13,7 +13,7 @@ use crate::plans::{PlanSource, gate_plan_of};
 use crate::proof::powers;
 use crate::records::{self, RecordError};
 use crate::walk::{StepPlans, Walk};
-use crate::{drift, facts, transitions};
+use crate::{drift, facts, joining, requests, transitions};
 
 /// Takes the run on: state machine, record, then what it asks for. Says when it wants another turn.
 pub(crate) async fn walk_on(
@@ -22,8 +22,12 @@ pub(crate) async fn walk_on(
     walk: &mut Walk,
     superseded: bool,
 ) -> Result<Timestamp, RecordError> {
-    if !walk.is_running() {
+    let over = !walk.is_running();
+    if over && (superseded || !requests::reopen(app, walk)) {
         return Ok(Timestamp::MAX);
+    }
+    if !over && !superseded {
+        joining::append(ctx, walk).await?;
     }
     take_pruned_off_inventory(ctx, walk).await?;
     powers::ask(ctx, walk).await;
@@ -36,6 +40,11 @@ pub(crate) async fn walk_on(
         let run = if worth { records::replace_run(ctx, &run).await? } else { run };
         transitions::tell(ctx, app, before.as_ref(), &run);
         walk.run = Some(run);
+    }
+    if over && walk.is_running() {
+        // What it was made of was put away with its end.
+        records::load_layers(ctx, walk).await?;
+        ctx.due.wake(&walk.key);
     }
     for command in next.commands {
         carry_out(ctx, walk, command);
@@ -74,6 +83,11 @@ pub(crate) fn step_machine(
     }
 }
 
+/// Whether a target may still get something though its step is over.
+fn may_come_back(state: &TargetState) -> bool {
+    state.phase == TargetPhase::Skipped || state.late && !state.phase.is_over()
+}
+
 /// Plans of gates that wait are made anew when members left; those of steps that act after a restart are made again.
 fn refresh_plans(ctx: &Context, walk: &mut Walk, status: &RunStatus) {
     let removed = facts::removed(ctx, walk);
@@ -82,7 +96,7 @@ fn refresh_plans(ctx: &Context, walk: &mut Walk, status: &RunStatus) {
         let needed = match step.phase {
             StepPhase::Suspending => known != Some(&removed),
             StepPhase::Running => known.is_none(),
-            _ => false,
+            phase => phase.is_over() && known.is_none() && step.targets.iter().any(may_come_back),
         };
         if needed {
             make_plan(ctx, walk, status, &step.name.clone());
@@ -112,7 +126,8 @@ fn make_plan(ctx: &Context, walk: &mut Walk, status: &RunStatus, step: &str) {
 async fn take_pruned_off_inventory(ctx: &Context, walk: &mut Walk) -> Result<(), RecordError> {
     let Some(status) = walk.run_status() else { return Ok(()) };
     let mut gone = Vec::new();
-    for step in status.steps.iter().filter(|step| step.phase == StepPhase::Running) {
+    let acts = |step: &&StepState| step.phase == StepPhase::Running || step.targets.iter().any(may_come_back);
+    for step in status.steps.iter().filter(acts) {
         let plans = walk.plans.get(&step.name).map(|(_, plans)| plans.plans.as_slice()).unwrap_or_default();
         for state in step.targets.iter().filter(|state| state.phase == TargetPhase::Pruning) {
             let done = walk.board.prune(&(step.name.clone(), state.target.clone()));

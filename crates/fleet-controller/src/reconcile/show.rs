@@ -11,6 +11,7 @@ use crate::facts;
 use crate::held;
 use crate::problem::Problem;
 use crate::records::{RecordError, light};
+use crate::requests;
 use crate::status::{Seen, derive};
 use crate::walk::{Walk, Written};
 
@@ -38,6 +39,7 @@ pub(crate) async fn write_status(
             services: services(ctx, walk, shown),
             drift: drift(walk),
             held: held::shown(ctx, walk),
+            unanswerable: requests::trouble(app, walk),
             progress: progress(ctx, walk),
             inventory: &walk.inventory,
             deleting,
@@ -156,7 +158,7 @@ fn progress(ctx: &Context, walk: &Walk) -> BTreeMap<(String, Target), (u64, u64)
             let total = desired.len() as u64;
             let done = match state.phase {
                 TargetPhase::Succeeded | TargetPhase::Pruning => total,
-                TargetPhase::Pending => 0,
+                TargetPhase::Pending | TargetPhase::Skipped => 0,
                 _ => {
                     let done = |d: &&fleet_plan::Desired| facts::observe(ctx, walk, &state.target, [*d]).done;
                     desired.iter().filter(done).count() as u64

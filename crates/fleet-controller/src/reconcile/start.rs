@@ -1,8 +1,10 @@
 //! Starting runs: revision, inventory, run, in this order.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use fleet_api::{Application, RunSpec, RunStatus, Target};
+use fleet_api::{Application, Run, RunPhase, RunSpec, RunStatus, Target, TargetPhase};
+use fleet_workflow::graph::OnJoin;
 use kube::ResourceExt as _;
 
 use super::machine::{step_machine, walk_on};
@@ -16,7 +18,7 @@ use crate::resolve::Draft;
 use crate::revision::Loaded;
 use crate::tenancy;
 use crate::walk::Walk;
-use crate::{runs, transitions};
+use crate::{joining, runs, transitions};
 
 /// Starts a run: revision, inventory, run, in this order.
 pub(crate) async fn start(
@@ -39,7 +41,9 @@ pub(crate) async fn start(
     if let Some(before) = walk.revision.take() {
         walk.revisions.insert(before.name.clone(), before);
     }
-    let state = runs::first_state(&revision, placed, &walk.inventory);
+    let mut state = runs::first_state(&revision, placed, &walk.inventory);
+    runs::mark_canaries(&revision, &ctx.members.clusters(), &mut state);
+    joining::hold_back(&mut state, walk.run_status());
     let spec = runs::next_spec(app, walk.run.as_ref(), &revision, cause);
     let spec = RunSpec {
         author: author_of(app.annotations()),
@@ -102,8 +106,10 @@ pub(crate) async fn serve_joiners(
     app: &Application,
     walk: &mut Walk,
 ) -> Result<(), RecordError> {
-    let over = walk.run_status().is_some_and(|status| status.phase == fleet_api::RunPhase::Succeeded);
-    let Some(revision) = walk.revision.clone().filter(|_| over) else { return Ok(()) };
+    // What a run only owes to targets that it passed over keeps nobody else waiting.
+    let over = |status: &RunStatus| status.phase == RunPhase::Succeeded || joining::only_owes(status);
+    let Some(known) = walk.run_status().filter(|status| over(status)).cloned() else { return Ok(()) };
+    let Some(revision) = walk.revision.clone() else { return Ok(()) };
     let Ok(placed) = runs::placed(&revision, &runs::placeable(&ctx.members.clusters()), &walk.key.0) else {
         return Ok(());
     };
@@ -121,13 +127,20 @@ pub(crate) async fn serve_joiners(
         .content
         .steps
         .iter()
-        .zip(&placed)
-        .filter(|(step, _)| !step.objects.is_empty() && !passed_over(&step.step.name))
-        .map(|(_, placed)| placed);
-    let joined: std::collections::BTreeSet<Target> = delivering
+        .zip(revision.graph.nodes.iter().zip(&placed))
+        .filter(|(step, (node, _))| {
+            !step.objects.is_empty() && joining::rule(node) != OnJoin::Ignore && !passed_over(&step.step.name)
+        })
+        .map(|(_, (_, placed))| placed);
+    let states = || known.steps.iter().flat_map(|step| &step.targets);
+    let reached: BTreeSet<&Target> =
+        states().filter(|state| state.phase != TargetPhase::Removed).map(|state| &state.target).collect();
+    let joined: BTreeSet<Target> = delivering
         .flatten()
         .filter(|target| {
-            !served(target) && held::hold(ctx, &walk.key, tenancy::named(walk), &target.cluster).is_none()
+            !reached.contains(target)
+                && !served(target)
+                && held::hold(ctx, &walk.key, tenancy::named(walk), &target.cluster).is_none()
         })
         .cloned()
         .collect();
@@ -135,13 +148,30 @@ pub(crate) async fn serve_joiners(
         return Ok(());
     }
     walk.fold();
-    let state = runs::joiners_state(&revision, &placed, &joined, walk.run_status());
+    let mut state = runs::joiners_state(&revision, &placed, &joined, Some(&known));
+    joining::take_over(&mut state, &known);
+    let owing = walk.run.clone().filter(|_| joining::only_owes(&known));
     let before = walk.run.as_ref().map(|run| run.spec.clone()).unwrap_or_default();
     let spec = runs::next_spec(app, walk.run.as_ref(), &revision, "ClusterJoined");
     // The revision is the same, and so is who made it.
     let spec =
         RunSpec { author: before.author, authors: before.authors, unattributed: before.unattributed, ..spec };
     begin(ctx, app, walk, revision, state, spec).await?;
+    if let Some(owing) = owing {
+        hand_over(ctx, owing).await;
+    }
     walk_on(ctx, app, walk, false).await?;
     Ok(())
+}
+
+/// Ends a run whose debts another one has taken over. Only what is shown of it depends on this: the newest run counts.
+async fn hand_over(ctx: &Context, mut run: Run) {
+    let Some(status) = run.status.as_mut() else { return };
+    status.phase = RunPhase::Superseded;
+    status.reason = "Superseded".to_owned();
+    status.message = "a run that serves clusters that joined took over what was pending".to_owned();
+    status.ended_at = Some(ctx.now());
+    if let Err(error) = records::replace_run(ctx, &run).await {
+        tracing::warn!(run = run.name_any(), %error, "a run that was taken over still looks open");
+    }
 }

@@ -34,3 +34,4 @@ mod simulation;
 mod small;
 mod steps;
 mod tenancy;
+mod waves;

@@ -86,7 +86,15 @@ pub(crate) fn rests(app: &Application) -> bool {
         status.status,
         Phase::Running | Phase::WorkflowSuspending | Phase::WorkflowFailed | Phase::WorkflowTerminated
     );
-    observed && resting
+    observed && (resting || owes(app))
+}
+
+/// Whether all that is left are targets that were passed over.
+fn owes(app: &Application) -> bool {
+    let conditions = app.status.iter().flat_map(|status| &status.conditions);
+    conditions
+        .into_iter()
+        .any(|condition| condition.type_ == "Workflow" && condition.reason == "CatchUpPending")
 }
 
 /// `fleetctl status -w`
@@ -111,6 +119,7 @@ fn verdict(place: &Place, app: &Application) -> Outcome {
             let next = if waits.contains(&next) { String::new() } else { format!("; next: {next}") };
             Err(Failure::new(Exit::Waiting, format!("{waits}{next}")))
         }
+        Phase::RunningWorkflow => Err(Failure::new(Exit::Waiting, format!("run {run} waits{said}"))),
         other => Err(Failure::failed(format!(
             "run {run} ended as {}{said}; look at it: {}",
             other.as_str(),

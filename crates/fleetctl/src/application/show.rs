@@ -1,6 +1,8 @@
 //! `fleetctl status`: how far an application is, in words.
 
-use fleet_api::{Application, StepPhase, StepStatus, names};
+use std::collections::BTreeMap;
+
+use fleet_api::{Application, StepPhase, StepStatus, TargetStatus, names};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 use serde_json::json;
@@ -58,8 +60,49 @@ pub(super) fn for_people(place: &Place, app: &Application, roster: &Roster, whol
             table.row([name, step.type_.clone(), painted(&step.phase), targets(step), message]);
         }
         text.push_str(&table.to_string());
+        text.push_str(&waves(steps, roster));
     }
     text
+}
+
+/// How many targets that wait for the same thing are named.
+const NAMED: usize = 3;
+
+/// Targets that wait for something other than their own objects: their turn, a cluster, time, a person.
+fn waves(steps: &[StepStatus], roster: &Roster) -> String {
+    let mut groups: BTreeMap<(usize, &str), Vec<&TargetStatus>> = BTreeMap::new();
+    let mut single: Vec<(&StepStatus, &TargetStatus)> = Vec::new();
+    for (at, step) in steps.iter().enumerate() {
+        for target in &step.targets {
+            match target.reason.as_str() {
+                queue @ ("WaitingForTurn" | "WaitingForCanary" | "NotBegun") if target.phase == "pending" => {
+                    groups.entry((at, queue)).or_default().push(target);
+                }
+                "Soaking" | "Unreachable" | "SkippedByUser" | "CanaryNotProven" => {
+                    single.push((step, target))
+                }
+                _ => {}
+            }
+        }
+    }
+    if groups.is_empty() && single.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new(["TARGET", "STEP", "PHASE", "MESSAGE"]);
+    for (step, target) in single {
+        let name = roster.label(&target.cluster);
+        table.row([name, step.name.clone(), painted(&tree::phase_of(target)), target.message.clone()]);
+    }
+    for ((at, queue), targets) in groups {
+        let Some((step, first)) = steps.get(at).zip(targets.first()) else { continue };
+        let mut names: Vec<String> =
+            targets.iter().take(NAMED).map(|target| roster.label(&target.cluster)).collect();
+        if targets.len() > NAMED {
+            names.push(format!("{} more", targets.len() - NAMED));
+        }
+        table.row([names.join(", "), step.name.clone(), queue.to_owned(), first.message.clone()]);
+    }
+    format!("\n{table}")
 }
 
 fn head(place: &Place, app: &Application) -> Table {
@@ -112,7 +155,14 @@ fn targets(step: &StepStatus) -> String {
     if step.targets_total == 0 {
         "-".to_owned()
     } else {
-        format!("{}/{}", step.targets_succeeded, step.targets_total)
+        let more = [(step.targets_failed, "failed"), (step.targets_skipped, "owed")];
+        let more: Vec<String> = more
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, what)| format!("{count} {what}"))
+            .collect();
+        let more = if more.is_empty() { String::new() } else { format!(" ({})", more.join(", ")) };
+        format!("{}/{}{more}", step.targets_succeeded, step.targets_total)
     }
 }
 
@@ -120,7 +170,9 @@ fn targets(step: &StepStatus) -> String {
 pub(super) fn painted(phase: &str) -> String {
     match phase {
         "running" | "succeeded" => paint(style::GOOD, phase),
-        "workflowSuspending" | "suspending" | "waiting" | "unreachable" => paint(style::WAITING, phase),
+        "workflowSuspending" | "suspending" | "waiting" | "unreachable" | "Pending (unreachable)" => {
+            paint(style::WAITING, phase)
+        }
         "workflowFailed" | "workflowTerminated" | "failed" | "unhealthy" => paint(style::BAD, phase),
         other => other.to_owned(),
     }

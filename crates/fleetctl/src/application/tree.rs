@@ -139,7 +139,11 @@ fn of_step(step: &StepStatus, status: &ApplicationStatus, roster: &Roster) -> No
         // The targets below say the rest.
         "running" if !step.sub_steps.is_empty() => "running".to_owned(),
         "running" if !below.is_empty() => {
-            format!("running, {} of {} targets done", step.targets_succeeded, step.targets_total)
+            let more = [(step.targets_failed, "failed"), (step.targets_skipped, "pending catch-up")];
+            let more =
+                more.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!(", {count} {what}"));
+            let done = format!("running, {} of {} targets done", step.targets_succeeded, step.targets_total);
+            more.fold(done, |said, more| said + &more)
         }
         phase if step.message.is_empty() || phase == "skipped" => phase.to_owned(),
         phase => format!("{phase}: {}", step.message),
@@ -147,9 +151,17 @@ fn of_step(step: &StepStatus, status: &ApplicationStatus, roster: &Roster) -> No
     Node { mark: Mark::of(&step.phase), name: step.name.clone(), note, below, word: "step " }
 }
 
+/// A target's phase; one that waits for a cluster to answer says so.
+pub(super) fn phase_of(target: &TargetStatus) -> String {
+    match (target.phase.as_str(), target.reason.as_str()) {
+        ("pending", "Unreachable") => "Pending (unreachable)".to_owned(),
+        (phase, _) => phase.to_owned(),
+    }
+}
+
 fn of_target(target: &TargetStatus, status: &ApplicationStatus, roster: &Roster) -> Node {
     let mark = Mark::of(&target.phase);
-    let mut note = target.phase.clone();
+    let mut note = phase_of(target);
     if target.total > 0 {
         note.push_str(&format!(", {}/{} objects", target.applied, target.total));
     }

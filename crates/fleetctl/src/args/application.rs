@@ -85,6 +85,39 @@ pub enum WorkflowCommand {
     /// Start a new run from what the hub holds now
     #[command(after_help = "Example:\n  fleetctl workflow restart web-demo -n demo")]
     Restart(AppArgs),
+    /// Try a target again that failed or was skipped, in the same run
+    #[command(after_help = "Example:\n  fleetctl workflow retry web-demo -n demo --target cluster2-beijing")]
+    Retry(TargetArgs),
+    /// Go on without a target; it is left alone until it is retried
+    #[command(
+        after_help = "Example:\n  fleetctl workflow skip web-demo -n demo --target cluster2-beijing --reason \"rack is being moved\""
+    )]
+    Skip(SkipArgs),
+}
+
+/// A target of a run.
+#[derive(Debug, Clone, Args)]
+pub struct TargetArgs {
+    /// Which.
+    #[command(flatten)]
+    pub app: AppArgs,
+    /// The cluster, by name or alias
+    #[arg(long, value_name = "CLUSTER")]
+    pub target: String,
+    /// Only in this step; else in every step of the run
+    #[arg(long, value_name = "STEP")]
+    pub step: Option<String>,
+}
+
+/// `workflow skip`
+#[derive(Debug, Args)]
+pub struct SkipArgs {
+    /// Which.
+    #[command(flatten)]
+    pub target: TargetArgs,
+    /// Why; kept in the record
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
 }
 
 /// `workflow list`
