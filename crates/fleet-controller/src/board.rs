@@ -92,6 +92,13 @@ impl Board {
         }
     }
 
+    /// A target is begun from the start: what an earlier try came to says nothing about it.
+    pub(crate) fn start_over(&self, key: &(String, Target)) {
+        let mut state = lock(&self.0);
+        state.deliveries.remove(key);
+        state.prunes.remove(key);
+    }
+
     pub(crate) fn prune(&self, key: &(String, Target)) -> Option<Prune> {
         lock(&self.0).prunes.get(key).cloned()
     }

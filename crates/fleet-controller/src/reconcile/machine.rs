@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fleet_api::{Application, RunStatus, StepPhase, StepState, TargetPhase, TargetState};
+use fleet_api::{Application, RunStatus, StepPhase, StepState, Target, TargetPhase, TargetState};
 use fleet_workflow::{Advance, Command, Graph, advance};
 use jiff::Timestamp;
 
@@ -39,6 +39,9 @@ pub(crate) async fn walk_on(
         // Words about what is waited for are shown in status; the record is written when something happened.
         let run = if worth { records::replace_run(ctx, &run).await? } else { run };
         transitions::tell(ctx, app, before.as_ref(), &run);
+        for key in begun_anew(before.as_ref(), run.status.as_ref()) {
+            walk.board.start_over(&key);
+        }
         walk.run = Some(run);
     }
     if over && walk.is_running() {
@@ -81,6 +84,22 @@ pub(crate) fn step_machine(
             make_plan(ctx, walk, &status, &step);
         }
     }
+}
+
+/// Targets that were over and aren't any more.
+fn begun_anew(before: Option<&RunStatus>, after: Option<&RunStatus>) -> Vec<(String, Target)> {
+    let steps = before.zip(after).map(|(before, after)| before.steps.iter().zip(&after.steps));
+    let mut anew = Vec::new();
+    for (was, is) in steps.into_iter().flatten() {
+        // Targets are only ever added, and stay in their order.
+        let changed = was
+            .targets
+            .iter()
+            .zip(&is.targets)
+            .filter(|(was, now)| was.target == now.target && was.phase.is_over() && !now.phase.is_over());
+        anew.extend(changed.map(|(_, state)| (is.name.clone(), state.target.clone())));
+    }
+    anew
 }
 
 /// Whether a target may still get something though its step is over.

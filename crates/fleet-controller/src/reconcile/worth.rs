@@ -33,6 +33,8 @@ pub(crate) fn worth_recording(before: Option<&RunStatus>, after: &RunStatus) -> 
     let settled = |status: &RunStatus| {
         let mut status = status.clone();
         for step in status.steps.iter_mut().filter(|step| step.phase == StepPhase::Running) {
+            // It comes with the beginning, and goes with the end.
+            step.targets.iter_mut().for_each(|target| target.deadline = None);
             for target in step.targets.iter_mut().filter(|t| t.phase == TargetPhase::Succeeded) {
                 target.phase = TargetPhase::Delivering;
                 target.ended_at = None;
