@@ -382,7 +382,7 @@ pub struct StepStatus {
     /// How many of them were passed over and are pending catch-up.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub targets_skipped: u64,
-    /// At most 100 targets: those under way, failed, passed over and waiting come before those that are done.
+    /// At most 100 targets, those that aren't done first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub targets: Vec<TargetStatus>,
     /// The steps of a group, of the same shape.
@@ -399,8 +399,7 @@ pub struct TargetStatus {
     pub cluster: String,
     /// The namespace there.
     pub namespace: String,
-    /// `pending delivering waiting pruning succeeded failed skipped removed`. One that was passed over since its
-    /// cluster didn't answer is `pending`, with the reason `Unreachable`.
+    /// `pending delivering waiting pruning succeeded failed skipped removed`.
     pub phase: String,
     /// A code that a script can match.
     #[serde(default, skip_serializing_if = "String::is_empty")]
