@@ -46,7 +46,7 @@ pub(super) fn for_people(place: &Place, app: &Application, roster: &Roster, whol
     } else if !steps.is_empty() {
         text.push('\n');
         let mut table = Table::new(["STEP", "TYPE", "PHASE", "TARGETS", "MESSAGE"]);
-        for step in steps {
+        for step in &steps {
             let asks = step.phase == StepPhase::Suspending.as_str();
             let message = match app.metadata.deletion_timestamp.is_some() && asks {
                 true => tree::NOT_ASKED.to_owned(),
@@ -60,7 +60,7 @@ pub(super) fn for_people(place: &Place, app: &Application, roster: &Roster, whol
             table.row([name, step.type_.clone(), painted(&step.phase), targets(step), message]);
         }
         text.push_str(&table.to_string());
-        text.push_str(&waves(steps, roster));
+        text.push_str(&waves(&steps, roster));
     }
     text
 }
@@ -69,7 +69,7 @@ pub(super) fn for_people(place: &Place, app: &Application, roster: &Roster, whol
 const NAMED: usize = 3;
 
 /// Targets that wait for something other than their own objects: their turn, a cluster, time, a person.
-fn waves(steps: &[StepStatus], roster: &Roster) -> String {
+fn waves(steps: &[&StepStatus], roster: &Roster) -> String {
     let mut groups: BTreeMap<(usize, &str), Vec<&TargetStatus>> = BTreeMap::new();
     let mut single: Vec<(&StepStatus, &TargetStatus)> = Vec::new();
     for (at, step) in steps.iter().enumerate() {
