@@ -219,7 +219,7 @@ pub(crate) fn joiners_state(
     for (at, node) in nodes.iter().enumerate() {
         behind_gate |= node.kind.is_gated();
         let is_group = node.kind == StepKind::Group;
-        let idle = !serves(at) && !(is_group && revision.graph.members(at).any(|(member, _)| serves(member)));
+        let idle = !(serves(at) || is_group && revision.graph.members(at).any(|(member, _)| serves(member)));
         // What the run before made, and what it passed over, is so for whoever comes after.
         let before = before.and_then(|before| before.steps.get(at)).filter(|before| before.name == node.name);
         let passed = before.filter(|before| before.phase == StepPhase::Skipped && idle);
