@@ -124,7 +124,7 @@ fn weakness_of_policy(policy: &ValidatingAdmissionPolicy) -> Option<&'static str
         let mut all = spec.validations.iter().flatten();
         all.any(|validation| plain(&validation.expression) == plain(wanted))
     };
-    (!EXPRESSIONS.iter().all(|wanted| has(wanted))).then_some("its validations aren't those of the chart")
+    (!EXPRESSIONS.iter().all(has)).then_some("its validations aren't those of the chart")
 }
 
 fn weakness_of_binding(binding: &ValidatingAdmissionPolicyBinding) -> Option<&'static str> {

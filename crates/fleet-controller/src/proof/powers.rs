@@ -56,8 +56,7 @@ impl Powers {
 /// What is said of a group that nothing lets approve.
 pub(crate) fn without_power((namespace, name): &AppKey, group: &str) -> String {
     format!(
-        "nothing grants group {group:?} the verb approve on Application {namespace}/{name}: kubectl create rolebinding {} -n {namespace} --clusterrole fleetctl-approver --group {group:?}",
-        format!("approve-{name}")
+        "nothing grants group {group:?} the verb approve on Application {namespace}/{name}: kubectl create rolebinding approve-{name} -n {namespace} --clusterrole fleetctl-approver --group {group:?}"
     )
 }
 

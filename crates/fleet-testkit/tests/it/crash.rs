@@ -97,7 +97,7 @@ async fn walk(killed_at: Option<(u64, bool)>) -> anyhow::Result<(u64, BTreeMap<S
         let app = fleet.wait_phase("web-demo", "running").await?;
         Ok((app, crate::record::recorded(&fleet, "RunEnded", 1).await?))
     };
-    let (app, record) = survived(&fleet, engine, scenario).await?;
+    let (app, record) = survived(&fleet, engine, Box::pin(scenario)).await?;
     let runs: Api<fleet_api::Run> = Api::namespaced(fleet.client("hub"), "demo");
     let runs: Vec<String> =
         runs.list(&ListParams::default()).await?.items.iter().map(|run| run.name_any()).collect();

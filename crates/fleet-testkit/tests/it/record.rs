@@ -14,7 +14,7 @@ const CONFIG: (&str, &str, &str) = ("v1", "ConfigMap", "settings");
 pub(crate) async fn recorded(fleet: &Fleet, event: &str, times: usize) -> anyhow::Result<Vec<AuditEntry>> {
     let api: Api<AuditLog> = Api::namespaced(fleet.client("hub"), "demo");
     let changes = watcher(api.clone(), watcher::Config::default()).touched_objects();
-    let found = async {
+    let found = Box::pin(async {
         tokio::pin!(changes);
         loop {
             let mut segments = api.list(&Default::default()).await?.items;
@@ -25,7 +25,7 @@ pub(crate) async fn recorded(fleet: &Fleet, event: &str, times: usize) -> anyhow
             }
             changes.next().await;
         }
-    };
+    });
     let entries = tokio::time::timeout(std::time::Duration::from_secs(60), found).await??;
     verify_chain(&entries)?;
     Ok(entries)

@@ -23,7 +23,7 @@ pub(super) async fn difference(
     looked_at: &str,
 ) -> String {
     let found = tokio::time::timeout(place.hub.deadline, plans(place, app, run, step, looked_at));
-    let Ok(Some((before, now))) = found.await else {
+    let Ok(Some((before, now))) = Box::pin(found).await else {
         return "what was looked at can't be made again from what is on record".to_owned();
     };
     let all = fleet_plan::difference(&before.plans, &now.plans);

@@ -149,7 +149,7 @@ fn sensible(
     let idle = |state: &&TargetState| {
         matches!(state.phase, TargetPhase::Failed | TargetPhase::Skipped) || state.retry_at.is_some()
     };
-    if action == TargetAction::Retry && !open().any(|state| idle(state)) {
+    if action == TargetAction::Retry && !open().any(idle) {
         let phase = open().next().map_or("", |state| state.phase.as_str());
         return refused(format!("target {cluster} neither failed nor was skipped: it is {phase}"));
     }
