@@ -64,6 +64,8 @@ async fn a_rollout_is_on_record_and_outlives_its_application() -> anyhow::Result
     apps.delete("web", &DeleteParams::default()).await?;
     let entries = recorded(&fleet, "ApplicationDeleted", 1).await?;
     assert_eq!(entries.len(), 11);
+    // What is on record comes before the finalizer goes.
+    fleet.wait_object("hub", "core.oam.dev/v1beta1", "Application", "web", |app| app.is_none()).await?;
     // One made anew under the name continues the record.
     fleet.apply("hub", &app(&[CONFIG], &["m1"])).await?;
     let entries = recorded(&fleet, "RunEnded", 3).await?;

@@ -69,6 +69,9 @@ async fn a_withdrawn_right_leaves_what_is_there() -> anyhow::Result<()> {
     assert_eq!(value(&fleet, "m2", "settings").await?, Some(json!("1")), "half of a revision was delivered");
     // Whoever leaves the member takes along what is theirs.
     fleet.apply("hub", &app(&[CONFIG], &["m2"])).await?;
+    // It is the last of theirs there, so somebody is asked.
+    let waiting = fleet.wait_phase("web", "workflowSuspending").await?;
+    fleet.approve(&waiting).await?;
     fleet.wait_object("m1", "v1", "ConfigMap", "settings", |object| object.is_none()).await?;
     fleet.wait_phase("web", "running").await?;
     assert_eq!(value(&fleet, "m2", "settings").await?, Some(json!("2")));

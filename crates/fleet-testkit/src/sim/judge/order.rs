@@ -1,6 +1,6 @@
 //! Status never goes back: what is over stays over, numbers don't fall.
 
-use fleet_api::{Run, StepPhase, TargetPhase};
+use fleet_api::{Run, StepPhase, TargetPhase, TargetState};
 use fleet_store::{Event, EventKind};
 use kube::ResourceExt as _;
 use serde_json::Value;
@@ -57,11 +57,14 @@ impl Known<'_> {
             let under_way = |phase| {
                 matches!(phase, TargetPhase::Delivering | TargetPhase::Waiting | TargetPhase::Pruning)
             };
-            // Who catches up takes no place, nor does what is only left once everything else is done.
+            // Who catches up takes no place, nor does what is only left once everything else is done, nor who waits for
+            // a person to agree to its deletes.
+            let asks =
+                |target: &&TargetState| target.phase == TargetPhase::Pruning && !target.guard.is_empty();
             let mut acting = step
                 .targets
                 .iter()
-                .filter(|target| under_way(target.phase) && !target.late && !target.cleared);
+                .filter(|target| under_way(target.phase) && !target.late && !target.cleared && !asks(target));
             let most = wanted.at_once.unwrap_or(usize::MAX);
             if step.phase == StepPhase::Running && acting.by_ref().count() > most {
                 let said = format!("{} of {}: more than {most}", step.name, run.name_any());
