@@ -95,7 +95,7 @@ async fn walk(killed_at: Option<(u64, bool)>) -> anyhow::Result<(u64, BTreeMap<S
         }
         fleet.approve(&waiting).await?;
         let app = fleet.wait_phase("web-demo", "running").await?;
-        Ok((app, crate::record::recorded(&fleet, "RunEnded", 1).await?))
+        Ok((app, crate::record::recorded(&fleet, "web-demo", "RunEnded", 1).await?))
     };
     let (app, record) = survived(&fleet, engine, Box::pin(scenario)).await?;
     let runs: Api<fleet_api::Run> = Api::namespaced(fleet.client("hub"), "demo");

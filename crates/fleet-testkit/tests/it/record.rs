@@ -10,14 +10,20 @@ use crate::small::{app, config, gated};
 
 const CONFIG: (&str, &str, &str) = ("v1", "ConfigMap", "settings");
 
-/// Waits until an event is on record, and gives all that is; the chain is whole.
-pub(crate) async fn recorded(fleet: &Fleet, event: &str, times: usize) -> anyhow::Result<Vec<AuditEntry>> {
+/// Waits until an event of an Application is on record, and gives all that is; the chain is whole.
+pub(crate) async fn recorded(
+    fleet: &Fleet,
+    app: &str,
+    event: &str,
+    times: usize,
+) -> anyhow::Result<Vec<AuditEntry>> {
     let api: Api<AuditLog> = Api::namespaced(fleet.client("hub"), "demo");
     let changes = watcher(api.clone(), watcher::Config::default()).touched_objects();
     let found = Box::pin(async {
         tokio::pin!(changes);
         loop {
             let mut segments = api.list(&Default::default()).await?.items;
+            segments.retain(|log| log.spec.application == app);
             segments.sort_by_key(|log| log.spec.segment);
             let entries: Vec<AuditEntry> = segments.into_iter().flat_map(|log| log.spec.entries).collect();
             if entries.iter().filter(|entry| entry.event == event).count() >= times {
@@ -45,7 +51,7 @@ async fn a_rollout_is_on_record_and_outlives_its_application() -> anyhow::Result
     let waiting = fleet.wait_phase("web", "workflowSuspending").await?;
     let approval = fleet.approve(&waiting).await?;
     fleet.wait_phase("web", "running").await?;
-    let entries = recorded(&fleet, "RunEnded", 1).await?;
+    let entries = recorded(&fleet, "web", "RunEnded", 1).await?;
     let first_run = ["RunStarted", "GateShut", "Approved", "StepStarted", "StepSucceeded", "RunEnded"];
     assert_eq!(events(&entries), first_run);
     assert_eq!(
@@ -58,17 +64,17 @@ async fn a_rollout_is_on_record_and_outlives_its_application() -> anyhow::Result
     let engine = Engine::start(&fleet);
     fleet.apply("hub", &app(&[CONFIG], &["m1"])).await?;
     fleet.wait_run("web", 2, "running").await?;
-    let entries = recorded(&fleet, "RunEnded", 2).await?;
+    let entries = recorded(&fleet, "web", "RunEnded", 2).await?;
     assert_eq!(events(&entries)[6..], ["RunStarted", "StepStarted", "StepSucceeded", "RunEnded"]);
     let apps: Api<fleet_api::Application> = Api::namespaced(fleet.client("hub"), "demo");
     apps.delete("web", &DeleteParams::default()).await?;
-    let entries = recorded(&fleet, "ApplicationDeleted", 1).await?;
+    let entries = recorded(&fleet, "web", "ApplicationDeleted", 1).await?;
     assert_eq!(entries.len(), 11);
     // What is on record comes before the finalizer goes.
     fleet.wait_object("hub", "core.oam.dev/v1beta1", "Application", "web", |app| app.is_none()).await?;
     // One made anew under the name continues the record.
     fleet.apply("hub", &app(&[CONFIG], &["m1"])).await?;
-    let entries = recorded(&fleet, "RunEnded", 3).await?;
+    let entries = recorded(&fleet, "web", "RunEnded", 3).await?;
     assert_eq!(entries.len(), 15);
     engine.stop().await?;
     Ok(())

@@ -32,7 +32,7 @@ async fn requests_per_object_and_per_step_stay_within_the_budget() -> anyhow::Re
         [("apps/v1", "Deployment", "web"), ("v1", "ConfigMap", "settings"), ("v1", "ConfigMap", "another")];
     fleet.apply("hub", &app(&objects, &["m1", "m2", "m3"])).await?;
     fleet.wait_run("web", 1, "running").await?;
-    crate::record::recorded(&fleet, "RunEnded", 1).await?;
+    crate::record::recorded(&fleet, "web", "RunEnded", 1).await?;
     let (hub, members) = (engine.hub.count(), engine.members.count());
     let delivered = 9;
     let applies = members.sum(|kind| kind.starts_with("PATCH"));
@@ -49,7 +49,7 @@ async fn requests_per_object_and_per_step_stay_within_the_budget() -> anyhow::Re
     engine.members.reset();
     fleet.apply("hub", &deployment("web", "web:2")).await?;
     fleet.wait_run("web", 2, "running").await?;
-    crate::record::recorded(&fleet, "RunEnded", 2).await?;
+    crate::record::recorded(&fleet, "web", "RunEnded", 2).await?;
     let (hub, members) = (engine.hub.count(), engine.members.count());
     assert_eq!(members.requests(), 3, "only what changed is sent: {members:?}");
     assert!(hub.requests() <= 5, "hub: {hub:?}");
