@@ -75,7 +75,7 @@ fn labels_and_annotations() {
     k.fails("annotate configmap one -n demo note=other", &["--overwrite is false but found the following declared annotation(s): 'note' already has a value (some words)"]);
     k.prints("annotate configmap one -n demo note=other --overwrite", "configmap/one annotated");
     k.prints("annotate configmap one -n demo note-", "configmap/one annotated");
-    k.prints("get configmap one -n demo -o jsonpath={.metadata.annotations}", "");
+    k.prints("get configmap one -n demo -o jsonpath={.metadata.annotations.note}", "");
     k.fails("label configmap one -n demo a=b --resource-version=1", &["the object has been modified"]);
 }
 
