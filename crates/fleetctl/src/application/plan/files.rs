@@ -255,7 +255,7 @@ mod tests {
     #[test]
     fn manifests_get_their_namespace() {
         let objects = parsed(
-            "apiVersion: v1\nkind: List\nitems: [{ apiVersion: v1, kind: Namespace, metadata: { name: n, namespace: x } },
+            "apiVersion: v1\nkind: List\nitems: [{ apiVersion: v1, kind: Namespace, metadata: { name: shop, namespace: x } },
              { apiVersion: apps/v1, kind: Deployment, metadata: { name: d } }]\n---\n
              { apiVersion: example.org/v1, kind: Widget, metadata: { name: w, namespace: other } }\n---\n
              { apiVersion: cluster.open-cluster-management.io/v1, kind: ManagedCluster, metadata: { name: m } }",
