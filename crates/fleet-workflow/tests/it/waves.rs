@@ -487,3 +487,20 @@ fn mistakes_are_said_where_they_are_written() {
         assert!(all && !said.contains('\n'), "{written}: {said}");
     }
 }
+
+// Broken: with two clusters failed neither can be tried again, since the other one still stops the step.
+#[test]
+fn a_retry_is_tried_though_others_failed() {
+    let mut world = world(json!({}), &["m1", "m2"]);
+    world.settle();
+    fail(&mut world, "m1");
+    fail(&mut world, "m2");
+    world.turn();
+    assert_eq!(world.status.phase, RunPhase::Failed);
+    ask(&mut world, TargetAction::Retry, "m2", "1");
+    assert_eq!(sent(&world.settle().commands), ["m2"]);
+    world.finish("ship", "m2");
+    world.turn();
+    assert_eq!(world.status.phase, RunPhase::Failed, "m1 still hasn't got it");
+    assert_eq!(phases(&world), [TargetPhase::Failed, TargetPhase::Succeeded]);
+}
