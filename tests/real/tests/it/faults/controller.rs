@@ -73,6 +73,9 @@ async fn killed_at_any_moment_the_end_is_the_same() -> Result<()> {
             );
         }
     }
+    // One that is only just started doesn't hear that it is to end.
+    web::deploy_gated(&fleet, "m1", "m2").await?;
+    web::until_status(&fleet, "at its gate", |phase, _| phase == Phase::WorkflowSuspending).await?;
     ensure!(
         controller.stop().await?.is_some_and(|status| status.success()),
         "told to end, it doesn't end well"
