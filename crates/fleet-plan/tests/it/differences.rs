@@ -25,7 +25,7 @@ fn what_comes_goes_and_changes_is_named() {
         &stands,
         &["old", "gone"],
     );
-    let said = difference(&[before.clone()], &[after]);
+    let said = difference(std::slice::from_ref(&before), &[after]);
     let at = here();
     assert_eq!(
         said,
@@ -37,7 +37,8 @@ fn what_comes_goes_and_changes_is_named() {
             format!("~ ConfigMap old on {at} (create, not delete)"),
         ]
     );
-    assert!(difference(&[before.clone()], &[before]).is_empty());
+    let same = std::slice::from_ref(&before);
+    assert!(difference(same, same).is_empty());
 }
 
 #[test]

@@ -39,12 +39,12 @@ fn the_last_workload_and_everything_are_losses() {
         (vec![], vec![settings.clone()], vec![], "everything goes there (1 objects)"),
         (
             vec![],
-            vec![web.clone(), settings.clone()],
+            vec![web, settings.clone()],
             vec![],
             "everything goes there (2 objects, Deployment web among them)",
         ),
         // No workload was there: configuration goes as it always did.
-        (vec![config("other", "1")], vec![settings.clone()], vec![], ""),
+        (vec![config("other", "1")], vec![settings], vec![], ""),
         (vec![], vec![], vec![], ""),
     ];
     for (rendered, owned, kept, expected) in cases {
