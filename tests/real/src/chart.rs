@@ -49,7 +49,12 @@ impl Fleet {
         kubeconfig::write(&path, &self.hub.kubeconfig_as(&User::Token(token)))?;
         // The port of a pod is its own; here it is everybody's.
         let listen = |argument: String| {
-            if argument.starts_with("--listen=") { "--listen=127.0.0.1:0".to_owned() } else { argument }
+            match argument.strip_prefix("--webhook-listen=").and_then(|address| address.rsplit_once(':')) {
+                // The hub was told which one.
+                Some((_, port)) => format!("--webhook-listen=127.0.0.1:{port}"),
+                None if argument.starts_with("--listen=") => "--listen=127.0.0.1:0".to_owned(),
+                None => argument,
+            }
         };
         let mut arguments: Vec<OsString> =
             container.args.unwrap_or_default().into_iter().map(listen).map(Into::into).collect();

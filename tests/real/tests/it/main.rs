@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may")]
 
 mod adopt;
+mod authors;
 mod chart;
 mod faults;
 mod install;

@@ -308,6 +308,8 @@ fn install_says_what_the_chart_says() -> Result<()> {
         "replicas=1 referenced.secrets=true metrics.serviceMonitor.enabled=true crds.managedClusters=never",
         "members.credentialsNamespaces=[vela-system] controller.users=[ops] rbac.people=false policies.install=false",
         "controller.enabled=false image.tag=v9 networkPolicy.enabled=false dashboard.enabled=true",
+        "webhook.enabled=true webhook.timeoutSeconds=3 metrics.address=127.0.0.1",
+        "webhook.enabled=true webhook.url=https://controller.example:9443/authors controller.enabled=false",
         "metrics.service.enabled=true metrics.service.annotations.a=b podLabels.team=x podAnnotations.note=y \
          nodeSelector.disk=ssd priorityClassName=high serviceAccount.annotations.role=z controller.drift=report \
          controller.watchNamespaces=[a] controller.extraArgs=[--beside-another-controller] podDisruptionBudget.enabled=false",
