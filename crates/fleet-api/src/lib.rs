@@ -14,6 +14,7 @@
 //!  ResourceTracker       inventory: what an Application owns on each target
 //!  ManagedCluster        a member of the fleet
 //!  ClusterAccessPolicy   which namespaces may deliver to which members
+//!  PropagationPolicy, OverridePolicy   native objects follow policies, without an Application
 //!  DriftHold             somebody works on members by hand, until an end
 //! ```
 //!
@@ -40,6 +41,7 @@ pub mod measured;
 pub mod names;
 pub mod packed;
 pub mod policy;
+pub mod propagation;
 pub mod provenance;
 pub mod requests;
 pub mod resource_tracker;

@@ -1,0 +1,194 @@
+//! What policies tell of themselves: what they matched, where it went, what is pending and why, what they lost to.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::words::words;
+use crate::{Condition, ObjectId};
+
+/// How many objects a status names; all are counted. Those with something to tell come first.
+pub const KEPT_OBJECTS: usize = 100;
+
+/// What a propagation policy tells of itself.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PropagationPolicyStatus {
+    /// The generation that this was judged on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// `Ready`: everything that it takes is where it is to be.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+    /// How many objects stand how.
+    #[serde(default)]
+    pub objects: ObjectCounts,
+    /// The objects that it takes, at most 100, unfinished ones first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub claimed: Vec<ClaimedObject>,
+    /// Objects that it selects and another policy takes, at most 100.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lost: Vec<RivalClaim>,
+    /// What is wrong with the policy, or won't do what it seems to say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<PolicyProblem>,
+}
+
+/// How many objects stand how.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ObjectCounts {
+    /// Objects that its selectors match.
+    #[serde(default)]
+    pub matched: u64,
+    /// Of these, the ones that it takes.
+    #[serde(default)]
+    pub claimed: u64,
+    /// Of these, the ones that are everywhere where they are to be.
+    #[serde(default)]
+    pub delivered: u64,
+    /// Those that are on their way somewhere.
+    #[serde(default)]
+    pub pending: u64,
+    /// Those that are held somewhere, by the mask or by suspension.
+    #[serde(default)]
+    pub held: u64,
+    /// Those that something hinders somewhere.
+    #[serde(default)]
+    pub failed: u64,
+    /// Matched objects that another policy takes.
+    #[serde(default)]
+    pub lost: u64,
+}
+
+/// An object that a policy takes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClaimedObject {
+    /// The object.
+    #[serde(flatten)]
+    pub object: ObjectId,
+    /// Where it goes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub places: Vec<ObjectPlace>,
+    /// A code, where it goes nowhere.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// The same in words.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+}
+
+/// An object on a cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ObjectPlace {
+    /// The cluster's name.
+    pub cluster: String,
+    /// How it stands there.
+    pub phase: PlacePhase,
+    /// The replicas that it is to have there, where they are divided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<i64>,
+    /// A code in CamelCase, where there is something to tell.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// The same in words: place, cause, next step.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+}
+
+words! {
+    /// How an object stands on a cluster.
+    PlacePhase {
+        /// It is there as it is to be.
+        Delivered = "Delivered",
+        /// It is on its way.
+        Pending = "Pending",
+        /// It is kept at an earlier revision, by the mask or by suspension.
+        Held = "Held",
+        /// Something hinders it.
+        Failed = "Failed",
+        /// It leaves the cluster.
+        Leaving = "Leaving",
+    }
+}
+
+/// An object that a policy selects and another takes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RivalClaim {
+    /// The object.
+    #[serde(flatten)]
+    pub object: ObjectId,
+    /// The policy that takes it, as `kind.group namespace/name`.
+    pub to: String,
+    /// A code: `LowerPriority`, `LessPrecise`, `ClusterScoped`, `LaterName`, `AlreadyClaimed` or `OwnedByApplication`.
+    pub reason: String,
+    /// The same in words, with the way out.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+}
+
+words! {
+    /// How much a problem weighs.
+    Severity {
+        /// The policy isn't acted on until it is mended; what it delivered stays as it is.
+        Error = "Error",
+        /// Something won't be as it seems to say.
+        Warning = "Warning",
+    }
+}
+
+/// What is wrong with a policy.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyProblem {
+    /// How much it weighs.
+    pub severity: Severity,
+    /// A code in CamelCase that a script can match.
+    pub reason: String,
+    /// Where, from the policy's root (`spec.placement.clusterAffinity.clusterNames[1]`).
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub path: String,
+    /// Cause and next step.
+    pub message: String,
+}
+
+/// What an override policy tells of itself.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OverridePolicyStatus {
+    /// The generation that this was judged on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// `Ready`: its changes are made wherever they are to be.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+    /// How many objects it matches.
+    #[serde(default)]
+    pub matched: u64,
+    /// Objects and the clusters on which it changes them, at most 100, those with something to tell first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub objects: Vec<OverriddenObject>,
+    /// What is wrong with the policy, or won't do what it seems to say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<PolicyProblem>,
+}
+
+/// An object that a policy changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OverriddenObject {
+    /// The object.
+    #[serde(flatten)]
+    pub object: ObjectId,
+    /// The clusters on which it is changed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub clusters: Vec<String>,
+    /// A code, where a change can't be made or changes nothing.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// The same in words: place, cause, next step.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+}
