@@ -284,7 +284,8 @@ pub(crate) fn observe<'a>(
         }
         let why = || format!("{}: {}", object.id, seen.health.message);
         match seen.health.status {
-            HealthStatus::Healthy | HealthStatus::Suspended | HealthStatus::Unknown => {}
+            HealthStatus::Healthy | HealthStatus::Suspended => {}
+            HealthStatus::Unknown => return waits("Unknown", why()),
             HealthStatus::Progressing => match blind() {
                 Some(why) => return waits("CannotWatch", why),
                 None => return waits("Progressing", why()),

@@ -107,7 +107,8 @@ pub(crate) fn judge(member: &Arc<Member>, id: &ObjectId) -> Option<(&'static str
         ));
     }
     match seen.health.status {
-        HealthStatus::Healthy | HealthStatus::Suspended | HealthStatus::Unknown => None,
+        HealthStatus::Healthy | HealthStatus::Suspended => None,
+        HealthStatus::Unknown => Some(("Unknown", format!("{id}: {}", seen.health.message))),
         HealthStatus::Progressing => Some(("Progressing", format!("{id}: {}", seen.health.message))),
         HealthStatus::Degraded => Some(("Degraded", format!("{id}: {}", seen.health.message))),
     }

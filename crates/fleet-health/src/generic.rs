@@ -46,23 +46,25 @@ pub(crate) fn unobserved(view: &View<'_>) -> Option<Health> {
 /// A kind without a rule: the conditions that well-behaved controllers write; without them it is enough
 /// that the object exists.
 pub(crate) fn by_conditions(view: &View<'_>) -> Health {
+    // A condition about an older spec says nothing about this one.
+    let outdated = ["Stalled", "Reconciling", "Ready"].iter().find_map(|kind| {
+        let (generation, observed) = (view.generation()?, condition(view, kind)?.observed_generation?);
+        (observed < generation).then(|| stale(generation, Some(observed)))
+    });
+    if let Some(health) = outdated {
+        return health;
+    }
     if let Some(stalled) = condition(view, "Stalled").filter(|condition| condition.is_true()) {
         return Health::degraded(stalled.reason_or("Stalled"), stalled.message_or("stalled"));
     }
     if let Some(busy) = condition(view, "Reconciling").filter(|condition| condition.is_true()) {
         return Health::progressing(busy.reason_or("Reconciling"), busy.message_or("being reconciled"));
     }
-    let Some(ready) = condition(view, "Ready") else {
-        return Health::healthy("Exists", "exists");
-    };
-    if let (Some(generation), Some(observed)) = (view.generation(), ready.observed_generation)
-        && observed < generation
-    {
-        return stale(generation, Some(observed));
-    }
-    if ready.is_true() {
-        Health::healthy(ready.reason_or("Ready"), ready.message_or("ready"))
-    } else {
-        Health::progressing(ready.reason_or("NotReady"), ready.message_or("not ready"))
+    match condition(view, "Ready") {
+        None => Health::healthy("Exists", "exists"),
+        Some(ready) if ready.is_true() => {
+            Health::healthy(ready.reason_or("Ready"), ready.message_or("ready"))
+        }
+        Some(ready) => Health::progressing(ready.reason_or("NotReady"), ready.message_or("not ready")),
     }
 }

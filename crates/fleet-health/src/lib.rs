@@ -1,7 +1,8 @@
 //! The health of any object, read from the object alone.
 //!
 //! ```text
-//! object ──► generic (deleted? status stale?) ──► rule of its group and kind ──► Health
+//! object ──► generic (deleted? status stale?) ──► rules that people gave for its kind (CEL) ──► Health
+//!                                             ├─► built-in rule of its group and kind
 //!                                             └─► conditions (Stalled, Reconciling, Ready) for any other kind
 //! ```
 //!
@@ -12,6 +13,8 @@
 
 mod conditions;
 mod generic;
+mod given;
+mod kinds;
 mod rules;
 #[cfg(test)]
 mod tests;
@@ -22,7 +25,10 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// How an object is.
+pub use given::{HealthRules, KindRules, RuleError, RuleSpec};
+pub use kinds::is_judged_by_metadata;
+
+/// How an object is; the later, the worse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum HealthStatus {
     /// What it asks for has come about.
@@ -31,7 +37,7 @@ pub enum HealthStatus {
     Suspended,
     /// On the way, or nobody has looked at it yet.
     Progressing,
-    /// The object can't be judged.
+    /// It can't be judged: it has no kind, nobody hears from where it runs, or a rule that people gave fails.
     Unknown,
     /// It won't get there without a change.
     Degraded,
@@ -77,6 +83,10 @@ impl Health {
         Self::new(HealthStatus::Degraded, reason, message)
     }
 
+    fn unknown(reason: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::new(HealthStatus::Unknown, reason, message)
+    }
+
     fn suspended(reason: impl Into<String>, message: impl Into<String>) -> Self {
         Self::new(HealthStatus::Suspended, reason, message)
     }
@@ -88,41 +98,22 @@ impl Health {
     }
 }
 
-/// Whether nothing but an object's metadata is needed to judge a kind: it is data, or nobody reports on it.
-#[must_use]
-pub fn is_judged_by_metadata(api_version: &str, kind: &str) -> bool {
-    let group = api_version.split_once('/').map_or("", |(group, _)| group);
-    match group {
-        "" => matches!(
-            kind,
-            "ConfigMap"
-                | "Secret"
-                | "ServiceAccount"
-                | "LimitRange"
-                | "ResourceQuota"
-                | "PodTemplate"
-                | "Endpoints"
-        ),
-        "rbac.authorization.k8s.io"
-        | "scheduling.k8s.io"
-        | "storage.k8s.io"
-        | "node.k8s.io"
-        | "coordination.k8s.io"
-        | "discovery.k8s.io" => true,
-        "networking.k8s.io" => matches!(kind, "NetworkPolicy" | "IngressClass"),
-        "admissionregistration.k8s.io" => kind.ends_with("WebhookConfiguration") || kind.ends_with("Binding"),
-        _ => false,
-    }
-}
-
 /// Judges an object by its spec and status.
 #[must_use]
 pub fn assess(object: &Value) -> Health {
+    assess_with(object, &HealthRules::default())
+}
+
+/// Judges an object by its spec and status; the rules that people gave for its kind stand before the built-in ones.
+/// Before either: an object that is being deleted, or whose status is of an older spec, is [`HealthStatus::Progressing`].
+#[must_use]
+pub fn assess_with(object: &Value, given: &HealthRules) -> Health {
     let view = view::View::new(object);
     if view.kind.is_empty() || !object.is_object() {
-        return Health::new(HealthStatus::Unknown, "NoKind", "the object has no kind");
+        return Health::unknown("NoKind", "the object has no kind");
     }
     generic::not_settled(&view)
+        .or_else(|| given.judge(&view))
         .or_else(|| rules::find(view.group, view.kind).map(|rule| rule(&view)))
         .unwrap_or_else(|| generic::by_conditions(&view))
 }

@@ -1,14 +1,16 @@
 //! The rules of the built-in kinds.
 
+mod access;
 mod batch;
 mod cluster;
 mod network;
+mod node;
 mod pod;
 mod storage;
 mod workload;
 
-use crate::Health;
 use crate::view::View;
+use crate::{Health, generic};
 
 type Rule = fn(&View<'_>) -> Health;
 
@@ -31,6 +33,14 @@ pub(crate) fn find(group: &str, kind: &str) -> Option<Rule> {
         ("", "Namespace") => cluster::namespace,
         ("apiextensions.k8s.io", "CustomResourceDefinition") => cluster::custom_resource_definition,
         ("apiregistration.k8s.io", "APIService") => cluster::api_service,
+        ("", "Node") => node::node,
+        ("storage.k8s.io", "VolumeAttachment") => storage::attachment,
+        ("resource.k8s.io", "ResourceClaim") => storage::resource_claim,
+        ("networking.k8s.io", "ServiceCIDR") => generic::by_conditions,
+        ("certificates.k8s.io", "CertificateSigningRequest") => access::signing_request,
+        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy") => access::admission_policy,
+        ("flowcontrol.apiserver.k8s.io", "FlowSchema") => access::flow_schema,
+        ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration") => generic::by_conditions,
         _ => return None,
     })
 }

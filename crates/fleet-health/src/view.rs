@@ -19,6 +19,11 @@ impl<'o> View<'o> {
         Self { object, group, kind: text("kind") }
     }
 
+    /// The whole object.
+    pub(crate) fn object(&self) -> &'o Value {
+        self.object
+    }
+
     /// The value at a path of map entries.
     pub(crate) fn at(&self, path: &[&str]) -> Option<&'o Value> {
         path.iter().try_fold(self.object, |at, name| at.get(name)).filter(|value| !value.is_null())

@@ -14,6 +14,9 @@ pub(super) fn job(view: &View<'_>) -> Health {
         let pods = if succeeded == 1 { "pod" } else { "pods" };
         return Health::healthy("Completed", format!("completed by {succeeded} {pods}"));
     }
+    if holds("SuccessCriteriaMet").is_some() {
+        return Health::progressing("Concluding", "the success criteria are met; the remaining pods end");
+    }
     if view.flag(&["spec", "suspend"]) {
         return Health::suspended("Suspended", "the job is suspended");
     }

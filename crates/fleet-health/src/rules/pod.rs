@@ -19,6 +19,11 @@ pub(super) fn pod(view: &View<'_>) -> Health {
             let message = if message.is_empty() { "the pod has failed".to_owned() } else { message };
             return Health::degraded(reason, message);
         }
+        "Unknown" => {
+            let reason = if reason.is_empty() { "NodeLost" } else { reason };
+            let message = if message.is_empty() { "nobody hears from its node" } else { message };
+            return Health::unknown(reason, one_line(message));
+        }
         _ => {}
     }
     if let Some(health) = stuck_container(view) {
@@ -35,6 +40,12 @@ pub(super) fn pod(view: &View<'_>) -> Health {
         };
     }
     if let Some(scheduled) = condition(view, "PodScheduled").filter(|condition| condition.is_false()) {
+        if scheduled.reason == "SchedulingGated" {
+            return Health::suspended(
+                "SchedulingGated",
+                scheduled.message_or("its scheduling gates are shut"),
+            );
+        }
         return Health::progressing(
             scheduled.reason_or("NotScheduled"),
             scheduled.message_or("no node has been chosen yet"),
