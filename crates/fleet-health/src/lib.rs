@@ -4,6 +4,8 @@
 //! object ──► generic (deleted? status stale?) ──► rules that people gave for its kind (CEL) ──► Health
 //!                                             ├─► built-in rule of its group and kind
 //!                                             └─► conditions (Stalled, Reconciling, Ready) for any other kind
+//!
+//! the hub's object, what the members show of it ──► aggregate ──► its status on the hub, health and replicas by cluster
 //! ```
 //!
 //! Health says whether what the object asks for has come about; whether the object is the one that was
@@ -11,6 +13,7 @@
 //! healthy. The generic part follows kstatus
 //! (<https://github.com/kubernetes-sigs/cli-utils/tree/master/pkg/kstatus>).
 
+mod aggregate;
 mod conditions;
 mod generic;
 mod given;
@@ -25,6 +28,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use aggregate::{Aggregate, ClusterReport, Replicas, Report, aggregate, replicas};
 pub use given::{HealthRules, KindRules, RuleError, RuleSpec};
 pub use kinds::is_judged_by_metadata;
 
