@@ -13,7 +13,7 @@ mod workload;
 use serde_json::{Map, Value};
 
 use crate::view::View;
-use crate::{Health, HealthRules, HealthStatus, assess_with};
+use crate::{Health, HealthRules, assess_with};
 use reports::Reports;
 
 /// What is known of an object on one member.

@@ -133,7 +133,7 @@ proptest! {
     #[test]
     fn the_order_of_members_decides_nothing((hub, reports) in anything(), turn in 0..8_usize, back: bool) {
         let made = run(&hub, &reports);
-        let mut other = reports.clone();
+        let mut other = reports;
         let turn = turn.min(other.len());
         other.rotate_left(turn);
         if back {
