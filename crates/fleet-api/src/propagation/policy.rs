@@ -39,7 +39,7 @@ use super::words::words;
 #[serde(rename_all = "camelCase")]
 pub struct PropagationPolicySpec {
     /// Which objects; at least one selector.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1))]
     pub resource_selectors: Vec<ResourceSelector>,
     /// Where they go.
