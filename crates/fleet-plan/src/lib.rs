@@ -8,12 +8,14 @@
 //!
 //!  Plan + facts of members ────► hints: where it is dangerous
 //!  desired + live ──► drift ──► fields that differ
+//!  workload + what is beside it ──► dependents: what it needs
 //! ```
 //!
 //! The hash covers targets, rendered objects, deletes by identity, take-over and force; never live
 //! values, so that an autoscaler voids no approval. Values of Secrets never leave this crate: their
 //! changes name keys only (design invariant 11).
 
+pub mod dependents;
 pub mod desired;
 pub mod difference;
 pub mod drift;
@@ -25,6 +27,7 @@ pub mod plan;
 pub mod policies;
 pub mod sharing;
 
+pub use dependents::{Dependent, Index, dependents};
 pub use desired::{Claim, Delivery, Desired, namespace_object, prepare};
 pub use difference::difference;
 pub use drift::{Drift, drift};
