@@ -1,0 +1,5 @@
+//! Laws and cases of placement by policies.
+
+mod division;
+mod moving;
+mod spreading;
