@@ -14,6 +14,7 @@
 //! - [`Component`], [`Trait`]: what an Application says
 //! - [`Override`], [`effective_components`]: how a policy changes it
 //! - [`Definitions`]: what component and trait types mean; see [`Definition`] for the form of the files
+//! - [`apply_overriders`]: how override policies of native objects change one of them for one cluster
 //! - [`check`]: what can be judged before the referenced objects are there; [`render`]: the whole
 //!
 //! # Definitions
@@ -44,6 +45,7 @@ mod definition;
 mod definitions;
 mod error;
 mod nearest;
+mod overriders;
 mod overrides;
 mod render;
 
@@ -52,6 +54,10 @@ pub use definition::{Definition, DefinitionKind, PatchType};
 pub use definitions::Definitions;
 pub use error::{OverrideError, RenderError};
 pub use fleet_api::{Provenance, Source};
+pub use overriders::{
+    ImageReference, MatchingOverride, Overridden, OverrideChange, OverrideStep, OverriderError,
+    OverriderProblem, Precision, ReferenceError, apply_overriders, check_overrides, sort_overrides,
+};
 pub use overrides::{
     ComponentPatch, EffectiveComponent, EffectiveTrait, NamePattern, Override, Rule, TraitPatch,
     effective_components,

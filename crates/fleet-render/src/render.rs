@@ -14,6 +14,7 @@ use crate::definitions::Definitions;
 use crate::error::RenderError;
 use crate::nearest;
 use crate::overrides::{EffectiveComponent, Override, Rule, effective_components};
+pub(crate) use traits::record;
 
 /// The component type whose objects live on the hub; the caller resolves them.
 pub const REFERENCE_TYPE: &str = "ref-objects";

@@ -145,7 +145,7 @@ fn known_kind(value: &Value) -> Option<&'static KindInfo> {
 }
 
 /// Takes note of what changed between two states of an object.
-pub(super) fn record(provenance: &mut Provenance, before: &Value, after: &Value, source: &Source) {
+pub(crate) fn record(provenance: &mut Provenance, before: &Value, after: &Value, source: &Source) {
     match shape(before) {
         Some(shape) => provenance.record(before, after, Some(shape), source),
         None => provenance.record::<Untyped>(before, after, None, source),
