@@ -125,14 +125,16 @@ fn policies_are_checked_alone() {
 fn images_are_read_by_the_grammar() {
     #[derive(Deserialize)]
     struct Images {
-        valid: Vec<(String, Option<String>, String, Option<String>, Option<String>)>,
+        /// The text, and its registry, repository, tag and digest.
+        valid: Vec<Vec<Option<String>>>,
         invalid: Vec<(String, String)>,
     }
     let images: Images = serde_json::from_str(include_str!("../../tests/data/images.json")).unwrap();
-    for (text, registry, repository, tag, digest) in images.valid {
+    for mut parts in images.valid {
+        let text = parts.remove(0).unwrap();
         let read = ImageReference::parse(&text).unwrap();
         assert_eq!(read.to_string(), text);
-        assert_eq!(read, ImageReference { registry, repository, tag, digest }, "{text}");
+        assert_eq!(vec![read.registry, Some(read.repository), read.tag, read.digest], parts, "{text}");
     }
     for (text, problem) in images.invalid {
         let error = ImageReference::parse(&text).unwrap_err();
@@ -314,7 +316,7 @@ proptest! {
         if back {
             policies.reverse();
         }
-        prop_assert_eq!(apply(&object, &policies), first.clone());
+        prop_assert_eq!(&apply(&object, &policies), &first);
         if let Ok(made) = first {
             // The steps, one after the other, are the whole story.
             let changed: Vec<_> = made.steps.iter().flat_map(|step| &step.changes).collect();
