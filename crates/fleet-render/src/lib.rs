@@ -15,6 +15,7 @@
 //! - [`Override`], [`effective_components`]: how a policy changes it
 //! - [`Definitions`]: what component and trait types mean; see [`Definition`] for the form of the files
 //! - [`apply_overriders`]: how override policies of native objects change one of them for one cluster
+//! - [`KeyRules`]: which of an object's labels and annotations belong to the member
 //! - [`check`]: what can be judged before the referenced objects are there; [`render`]: the whole
 //!
 //! # Definitions
@@ -44,6 +45,7 @@ mod application;
 mod definition;
 mod definitions;
 mod error;
+mod keys;
 mod nearest;
 mod overriders;
 mod overrides;
@@ -54,6 +56,7 @@ pub use definition::{Definition, DefinitionKind, PatchType};
 pub use definitions::Definitions;
 pub use error::{OverrideError, RenderError};
 pub use fleet_api::{Provenance, Source};
+pub use keys::{KeyField, KeyOwners, KeyRule, KeyRuleError, KeyRules, LeftKey};
 pub use overriders::{
     ImageReference, MatchingOverride, Overridden, OverrideChange, OverrideStep, OverriderError,
     OverriderProblem, Precision, ReferenceError, apply_overriders, check_overrides, sort_overrides,
