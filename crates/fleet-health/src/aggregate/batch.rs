@@ -13,7 +13,7 @@ fn holds(view: &View<'_>, kind: &str) -> bool {
 
 /// The API server holds a Job's status to rules (`validateJobStatusUpdate`): a finished one never changes and has no
 /// active pods, counters don't fall, a start isn't moved, `Complete` comes with `SuccessCriteriaMet` and a time, `Failed`
-/// with `FailureTarget`. So while other members still work, one that failed makes `FailureTarget` only.
+/// with `FailureTarget`, which stays as well. So while other members still work, one that failed makes `FailureTarget` only.
 pub(super) fn job(reports: &Reports<'_>) -> Map<String, Value> {
     let before = reports.hub.at(&["status"]).and_then(Value::as_object);
     if (holds(&reports.hub, "Complete") || holds(&reports.hub, "Failed"))
@@ -28,6 +28,14 @@ pub(super) fn job(reports: &Reports<'_>) -> Map<String, Value> {
     let count = reports.each().count();
     let everywhere = |some: &[&str]| reports.complete() && some.len() == count;
     let failing = members(&["Failed", "FailureTarget"]);
+    // What was said of the end can't be unsaid, though the member that it was about may have left.
+    let said = |kind: &str| {
+        let conditions = reports.hub.list(&["status", "conditions"]);
+        let of_kind = |item: &&Value| item.get("type").and_then(Value::as_str) == Some(kind);
+        conditions.iter().find(of_kind).filter(|_| holds(&reports.hub, kind)).cloned()
+    };
+    let (failed_before, met_before) = (said("FailureTarget"), said("SuccessCriteriaMet"));
+    let met = members(&["SuccessCriteriaMet", "Complete"]);
     let complete = members(&["Complete"]);
     let over = everywhere(&members(&["Complete", "Failed"]));
     let started = reports.complete() && reports.texts("startTime").count() == count;
@@ -49,7 +57,7 @@ pub(super) fn job(reports: &Reports<'_>) -> Map<String, Value> {
         ("startTime", start.clone()),
     ]);
     let mut conditions = Vec::new();
-    let mut tell = |kind: &str, deciding: &[&str], reason: &str, message: String| {
+    let tell = |kind: &str, deciding: &[&str], reason: &str, message: String| {
         let mut made = json!({"type": kind, "status": "True", "reason": reason, "message": message});
         for time in ["lastProbeTime", "lastTransitionTime"] {
             let times =
@@ -64,34 +72,42 @@ pub(super) fn job(reports: &Reports<'_>) -> Map<String, Value> {
                 map.insert(time.to_owned(), json!(latest));
             }
         }
-        conditions.push(made);
+        made
     };
-    if !failing.is_empty() {
+    if failed_before.is_some() || !failing.is_empty() && met_before.is_none() {
         let reasons = reports.each().filter_map(|(_, view)| {
             let failed = ["Failed", "FailureTarget"].iter().find_map(|kind| condition(&view, kind))?;
             (failed.is_true() && !failed.reason.is_empty()).then(|| failed.reason.to_owned())
         });
-        let reason = reasons.min().unwrap_or_else(|| "JobFailed".to_owned());
-        let message = format!("failed in {}", names(&failing));
-        tell("FailureTarget", &failing, &reason, message.clone());
-        if over && start.is_some() {
-            tell("Failed", &failing, &reason, message);
+        let mut reason = reasons.min().unwrap_or_else(|| "JobFailed".to_owned());
+        let mut message = format!("failed in {}", names(&failing));
+        if let (true, Some(before)) = (failing.is_empty(), condition(&reports.hub, "FailureTarget")) {
+            reason = before.reason_or("JobFailed").to_owned();
+            message = before.message_or("failed in a cluster that has left");
         }
-    } else if everywhere(&members(&["SuccessCriteriaMet", "Complete"])) {
-        let message = format!("met in all {count} clusters");
-        tell(
-            "SuccessCriteriaMet",
-            &members(&["SuccessCriteriaMet", "Complete"]),
-            "CompletionsReached",
-            message,
-        );
+        match failed_before {
+            Some(before) if failing.is_empty() => conditions.push(before),
+            _ => conditions.push(tell("FailureTarget", &failing, &reason, message.clone())),
+        }
+        if over && start.is_some() {
+            conditions.push(tell("Failed", &failing, &reason, message));
+        }
+    } else if met_before.is_some() || everywhere(&met) {
+        match met_before {
+            Some(before) if !everywhere(&met) => conditions.push(before),
+            _ => {
+                let message = format!("met in all {count} clusters");
+                conditions.push(tell("SuccessCriteriaMet", &met, "CompletionsReached", message));
+            }
+        }
         if everywhere(&complete) && start.is_some() {
-            tell("Complete", &complete, "CompletionsReached", format!("completed in all {count} clusters"));
+            let message = format!("completed in all {count} clusters");
+            conditions.push(tell("Complete", &complete, "CompletionsReached", message));
             put(&mut status, "completionTime", reports.latest("completionTime"));
         }
     } else if everywhere(&members(&["Suspended"])) {
         let suspended = members(&["Suspended"]);
-        tell("Suspended", &suspended, "JobSuspended", "suspended".to_owned());
+        conditions.push(tell("Suspended", &suspended, "JobSuspended", "suspended".to_owned()));
     }
     if over {
         for field in ["active", "ready", "terminating"] {

@@ -120,6 +120,28 @@ fn anything() -> impl Strategy<Value = (Value, Vec<Shown>)> {
     })
 }
 
+/// What a Job on each of some members may look like.
+fn jobs() -> impl Strategy<Value = Vec<Shown>> {
+    let one = (0..4_usize, prop::bool::weighted(0.9)).prop_map(|(shape, there)| {
+        let condition = |kind: &str| json!({"type": kind, "status": "True", "reason": "R"});
+        let (counts, conditions) = match shape {
+            0 => (json!({"active": 1}), vec![]),
+            1 => (json!({"active": 1}), vec![condition("SuccessCriteriaMet")]),
+            2 => (
+                json!({"succeeded": 1, "completionTime": "2026-01-01T00:01:00Z"}),
+                vec![condition("SuccessCriteriaMet"), condition("Complete")],
+            ),
+            _ => (json!({"failed": 1}), vec![condition("FailureTarget"), condition("Failed")]),
+        };
+        let mut status = counts;
+        status["startTime"] = json!("2026-01-01T00:00:00Z");
+        status["conditions"] = json!(conditions);
+        let object = json!({"apiVersion": "batch/v1", "kind": "Job", "spec": {}, "status": status});
+        Shown { cluster: String::new(), object: there.then_some(object), current: there, silent_since: None }
+    });
+    prop::collection::vec(one, 1..4).prop_map(named)
+}
+
 fn with_status(hub: &Value, status: &Value) -> Value {
     let mut hub = hub.clone();
     hub["status"] = status.clone();
@@ -209,5 +231,28 @@ proptest! {
         prop_assert!(holds("Complete") || status["completionTime"].is_null());
         prop_assert!(!holds("Failed") || holds("FailureTarget"));
         prop_assert!(!finished || status["startTime"].is_string() && status["active"].is_null() && status["terminating"].is_null());
+    }
+
+    /// What a Job's status has said of its end stays, whoever joins and leaves: the API server refuses anything else.
+    #[test]
+    fn a_jobs_end_is_not_taken_back(first in jobs(), second in jobs()) {
+        let hub = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "x"}, "spec": {"completions": 1}});
+        let before = run(&hub, &first).status;
+        let after = run(&with_status(&hub, &before), &second).status;
+        prop_assume!(after.is_object());
+        let holds = |status: &Value, kind: &str| {
+            status["conditions"].as_array().into_iter().flatten().any(|c| c["type"] == kind && c["status"] == "True")
+        };
+        for kind in ["FailureTarget", "Failed", "SuccessCriteriaMet", "Complete"] {
+            prop_assert!(!holds(&before, kind) || holds(&after, kind), "{}: {} became {}", kind, before, after);
+        }
+        prop_assert!(!(holds(&after, "SuccessCriteriaMet") && holds(&after, "FailureTarget")), "{}", after);
+        let finished = holds(&after, "Failed") || holds(&after, "Complete");
+        prop_assert!(!finished || after["startTime"].is_string() && after["active"].is_null());
+        for counter in ["succeeded", "failed"] {
+            prop_assert!(after[counter].as_i64() >= before[counter].as_i64());
+        }
+        let again = run(&with_status(&hub, &after), &second).status;
+        prop_assert_eq!(again, after);
     }
 }
