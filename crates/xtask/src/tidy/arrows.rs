@@ -6,8 +6,8 @@ use super::Finding;
 
 /// Crates without I/O. Arrows between them go from the second list to the first, and from both to `fleet-json`.
 const BASE: [&str; 4] = ["fleet-api", "fleet-schema", "fleet-ssa", "fleet-cel"];
-const PLANNERS: [&str; 5] =
-    ["fleet-workflow", "fleet-plan", "fleet-placement", "fleet-render", "fleet-health"];
+const PLANNERS: [&str; 6] =
+    ["fleet-workflow", "fleet-plan", "fleet-placement", "fleet-propagation", "fleet-render", "fleet-health"];
 const JSON: &str = "fleet-json";
 
 /// What would bring a clock, a thread, a socket or a file into a crate without I/O.
@@ -46,6 +46,8 @@ fn allowed(from: &str, to: &str) -> bool {
         "xtask" => to == "fleet-api",
         "fleet-api" | "fleet-schema" | "fleet-ssa" | "fleet-cel" | "fleet-sim" => to == JSON,
         "fleet-workflow" | "fleet-plan" | "fleet-placement" | "fleet-render" | "fleet-health" => base(),
+        // Who takes an object comes before where it goes, and both read the same policy.
+        "fleet-propagation" => base() || to == "fleet-placement",
         "fleet-apiserver" => {
             matches!(to, "fleet-store" | "fleet-schema" | "fleet-ssa" | "fleet-cel" | "fleet-json")
         }

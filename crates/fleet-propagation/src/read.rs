@@ -1,0 +1,179 @@
+//! Manifests of policies, read strictly: from the hub, or from a file before it gets there.
+
+use std::collections::BTreeMap;
+
+use fleet_api::crds;
+use fleet_api::propagation::{
+    OverridePolicySpec, PolicyKind, PolicyProblem, PropagationPolicySpec, groups::GROUPS,
+};
+use fleet_json::{FieldPath, Segment};
+use fleet_placement::{Problems, nearest};
+use fleet_schema::crd::CustomKinds;
+use fleet_schema::prune::unknown_fields;
+use fleet_schema::validate::{Context, place, validate};
+use serde_json::Value;
+
+use crate::kinds::{KindTable, meant};
+use crate::policy::{Policy, PolicyId};
+
+/// Reads policies of every kind and group. Make one and keep it: it holds their schemas.
+#[derive(Debug)]
+pub struct Reader {
+    schemas: BTreeMap<PolicyKind, (Value, CustomKinds)>,
+    kinds: KindTable,
+}
+
+/// Why a manifest is no policy.
+pub type NoPolicy = PolicyProblem;
+
+impl Reader {
+    /// A reader for a hub with these kinds.
+    #[must_use]
+    pub fn new(kinds: KindTable) -> Self {
+        let mut schemas = BTreeMap::new();
+        // A definition that can't be read is ruled out by a test; without it nothing is known to be wrong.
+        for mut definition in crds::all().unwrap_or_default() {
+            fleet_schema::crd::set_defaults(&mut definition);
+            let text = |at: &str| definition.pointer(at).and_then(Value::as_str).unwrap_or_default();
+            if GROUPS.first() != Some(&text("/spec/group")) {
+                continue;
+            }
+            let api_version = format!("{}/{}", text("/spec/group"), text("/spec/versions/0/name"));
+            if let Some(kind) = PolicyKind::of(&api_version, text("/spec/names/kind"))
+                && let Ok(parsed) = fleet_schema::crd::parse(&definition)
+            {
+                let schema = definition.pointer("/spec/versions/0/schema/openAPIV3Schema");
+                schemas.insert(kind, (schema.cloned().unwrap_or_default(), parsed));
+            }
+        }
+        Self { schemas, kinds }
+    }
+
+    /// The kinds that it knows.
+    #[must_use]
+    pub fn kinds(&self) -> &KindTable {
+        &self.kinds
+    }
+
+    /// Reads a PropagationPolicy or ClusterPropagationPolicy.
+    ///
+    /// # Errors
+    /// Where the manifest isn't one at all. Everything else is among the policy's problems.
+    pub fn propagation(&self, manifest: &Value) -> Result<Policy, NoPolicy> {
+        let id = id(manifest)?;
+        if id.kind.overrides() {
+            return Err(wrong(
+                "kind",
+                "UnknownKind",
+                format!("{} says how objects differ, not where they go", id.kind),
+            ));
+        }
+        let mut problems = self.check(id.kind, manifest);
+        Ok(match spec::<PropagationPolicySpec>(manifest, &mut problems) {
+            Some(spec) => Policy::read(id, spec, &self.kinds, problems),
+            None => Policy::unreadable(id, problems),
+        })
+    }
+
+    /// Reads an OverridePolicy or ClusterOverridePolicy as it is written.
+    ///
+    /// # Errors
+    /// Where the manifest isn't one at all. Everything else is among the problems.
+    pub fn overrides(&self, manifest: &Value) -> Result<(PolicyId, OverridePolicySpec, Problems), NoPolicy> {
+        let id = id(manifest)?;
+        if !id.kind.overrides() {
+            return Err(wrong(
+                "kind",
+                "UnknownKind",
+                format!("{} says where objects go, not how they differ", id.kind),
+            ));
+        }
+        let mut problems = self.check(id.kind, manifest);
+        let spec = spec::<OverridePolicySpec>(manifest, &mut problems).unwrap_or_default();
+        Ok((id, spec, problems))
+    }
+
+    /// Judges a manifest by the schema of its kind. Unknown fields don't hinder the rest.
+    fn check(&self, kind: PolicyKind, manifest: &Value) -> Problems {
+        let mut problems = Problems::default();
+        let Some((json, parsed)) = self.schemas.get(&kind) else { return problems };
+        let Some(schema) = parsed.kinds.first().and_then(|kind| kind.schema()) else { return problems };
+        for path in unknown_fields(schema, manifest).iter().filter(|path| in_spec(path)) {
+            let name = path.segments().last().map(ToString::to_string).unwrap_or_default();
+            let name = name.trim_start_matches('.');
+            let advice = match nearest(name, siblings(json, path).iter().map(String::as_str)) {
+                Some(near) => format!("did you mean {near:?}?"),
+                None => "take it out".to_owned(),
+            };
+            problems.error(place(path), "UnknownField", format!("there is no field {name:?} here; {advice}"));
+        }
+
+        for error in
+            validate(schema, manifest, Context::default()).iter().filter(|error| in_spec(&error.path))
+        {
+            problems.error(error.field(), "FieldInvalid", error.body());
+        }
+        problems
+    }
+}
+
+fn in_spec(path: &FieldPath) -> bool {
+    matches!(path.segments().first(), Some(Segment::Field(first)) if first == "spec")
+}
+
+/// The fields that there are beside the last one of a path.
+fn siblings(schema: &Value, path: &FieldPath) -> Vec<String> {
+    let parents = path.segments().split_last().map(|(_, parents)| parents).unwrap_or_default();
+    let parent = parents.iter().try_fold(schema, |at, segment| match segment {
+        Segment::Field(name) => at.get("properties")?.get(name),
+        _ => at.get("items"),
+    });
+    let fields = parent.and_then(|parent| parent.get("properties")).and_then(Value::as_object);
+    fields.into_iter().flat_map(|fields| fields.keys().cloned()).collect()
+}
+
+/// The spec; nothing where it can't be read, which is told then.
+fn spec<T: serde::de::DeserializeOwned + Default>(manifest: &Value, problems: &mut Problems) -> Option<T> {
+    let Some(spec) = manifest.get("spec") else { return Some(T::default()) };
+    match T::deserialize(spec) {
+        Ok(spec) => Some(spec),
+        Err(error) => {
+            // The schema says the same with a place, if it says anything.
+            if !problems.any_error() {
+                problems.error("spec", "FieldInvalid", error.to_string());
+            }
+            None
+        }
+    }
+}
+
+fn id(manifest: &Value) -> Result<PolicyId, NoPolicy> {
+    let text = |at: &str| manifest.pointer(at).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let (api_version, kind, name) = (text("/apiVersion"), text("/kind"), text("/metadata/name"));
+    let Some(known) = PolicyKind::of(&api_version, &kind) else {
+        let message = meant(&api_version, &kind)
+            .unwrap_or_else(|| format!("{kind:?} of {api_version:?} is no policy about native objects"));
+        return Err(wrong("kind", "UnknownKind", message));
+    };
+    if name.is_empty() {
+        return Err(wrong(
+            "metadata.name",
+            "FieldInvalid",
+            "it is missing; each policy has a name".to_owned(),
+        ));
+    }
+    let group = api_version.split_once('/').map(|(group, _)| group).unwrap_or_default().to_owned();
+    let namespace = if known.namespaced() { text("/metadata/namespace") } else { String::new() };
+    Ok(PolicyId { kind: known, group, namespace, name })
+}
+
+fn wrong(path: &str, reason: &str, message: String) -> NoPolicy {
+    let mut problems = Problems::default();
+    problems.error(path, reason, message.clone());
+    problems.into_vec().pop().unwrap_or(PolicyProblem {
+        severity: fleet_api::propagation::Severity::Error,
+        reason: reason.to_owned(),
+        path: path.to_owned(),
+        message,
+    })
+}
