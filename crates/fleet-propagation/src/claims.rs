@@ -4,7 +4,6 @@
 //! of its kinds. So ten thousand objects cost as much as the few that change.
 
 mod hints;
-mod index;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -13,10 +12,10 @@ use fleet_api::ObjectId;
 use fleet_api::propagation::PolicyProblem;
 
 use crate::contest::{Contender, Lost, why_lost, winner};
+use crate::index::Index;
 use crate::object::ObjectFacts;
 use crate::policy::{Policy, PolicyId};
-use crate::selector::Precision;
-use index::Index;
+use crate::selector::{Precision, Selectors};
 
 /// Who takes what. Policies go in before objects that have a recorded holder, so that a restart changes nothing.
 #[derive(Debug, Default)]
@@ -81,9 +80,9 @@ impl Claims {
         let (id, policy) = (policy.id.clone(), Arc::new(policy));
         let before = self.policies.remove(&id);
         if let Some(before) = &before {
-            self.index.remove_policy(&before.policy);
+            self.index.remove_policy(&id, &before.policy.selectors);
         }
-        self.index.add_policy(&policy);
+        self.index.add_policy(&id, &policy.selectors);
         let mut affected: BTreeSet<ObjectId> = BTreeSet::new();
         let (matched, claimed) = before.map(|entry| (entry.matched, entry.claimed)).unwrap_or_default();
         affected.extend(matched);
@@ -99,7 +98,7 @@ impl Claims {
     /// A policy is gone. What it had is free for others.
     pub fn remove_policy(&mut self, id: &PolicyId) -> Changes {
         let Some(entry) = self.policies.remove(id) else { return Changes::default() };
-        self.index.remove_policy(&entry.policy);
+        self.index.remove_policy(id, &entry.policy.selectors);
         self.contest(entry.matched.into_iter().chain(entry.claimed).collect())
     }
 
@@ -163,6 +162,24 @@ impl Claims {
     /// The objects that a policy selects, sorted, whoever takes them.
     pub fn matched(&self, id: &PolicyId) -> impl Iterator<Item = &ObjectId> {
         self.policies.get(id).into_iter().flat_map(|entry| &entry.matched)
+    }
+
+    /// The objects that policies take and that selectors are about, sorted: where an override policy matters.
+    #[must_use]
+    pub fn selected(&self, selectors: &Selectors) -> Vec<&ObjectId> {
+        let about = |id: &&ObjectId| {
+            let held = self.objects.get(*id);
+            held.is_some_and(|held| held.holder.is_some() && selectors.precision(&held.facts).is_some())
+        };
+        let mut found: Vec<&ObjectId> = if selectors.as_slice().is_empty() {
+            self.objects.keys().filter(about).collect()
+        } else {
+            let each = selectors.as_slice().iter().flat_map(|selector| self.index.of_selector(selector));
+            each.filter(about).collect()
+        };
+        found.sort_unstable();
+        found.dedup();
+        found
     }
 
     /// How the contest for an object ended; nothing where the object isn't known.

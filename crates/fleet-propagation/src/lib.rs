@@ -11,14 +11,17 @@
 //! - [`policy`]: a policy as it is judged
 //! - [`contest`]: which of several policies takes an object
 //! - [`claims`]: the same for all objects and policies, change by change
+//! - [`overrides`]: which override policies are about an object
 //! - [`kinds`]: the kinds of the hub, and what a misspelt one means
 //!
 //! Where an object goes then is the matter of `fleet-placement`.
 
 pub mod claims;
 pub mod contest;
+mod index;
 pub mod kinds;
 pub mod object;
+pub mod overrides;
 pub mod policy;
 pub mod read;
 pub mod selector;
@@ -27,6 +30,7 @@ pub use claims::{Change, Changes, Claims, Outcome};
 pub use contest::Lost;
 pub use kinds::{KindTable, meant};
 pub use object::ObjectFacts;
+pub use overrides::{OverridePolicy, Overrides};
 pub use policy::{Policy, PolicyId};
 pub use read::Reader;
 pub use selector::{Precision, Scope, Selectors};

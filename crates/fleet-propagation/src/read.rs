@@ -14,6 +14,7 @@ use fleet_schema::validate::{Context, place, validate};
 use serde_json::Value;
 
 use crate::kinds::{KindTable, meant};
+use crate::overrides::OverridePolicy;
 use crate::policy::{Policy, PolicyId};
 
 /// Reads policies of every kind and group. Make one and keep it: it holds their schemas.
@@ -75,11 +76,11 @@ impl Reader {
         })
     }
 
-    /// Reads an OverridePolicy or ClusterOverridePolicy as it is written.
+    /// Reads an OverridePolicy or ClusterOverridePolicy.
     ///
     /// # Errors
-    /// Where the manifest isn't one at all. Everything else is among the problems.
-    pub fn overrides(&self, manifest: &Value) -> Result<(PolicyId, OverridePolicySpec, Problems), NoPolicy> {
+    /// Where the manifest isn't one at all. Everything else is among the policy's problems.
+    pub fn overrides(&self, manifest: &Value) -> Result<OverridePolicy, NoPolicy> {
         let id = id(manifest)?;
         if !id.kind.overrides() {
             return Err(wrong(
@@ -90,7 +91,7 @@ impl Reader {
         }
         let mut problems = self.check(id.kind, manifest);
         let spec = spec::<OverridePolicySpec>(manifest, &mut problems).unwrap_or_default();
-        Ok((id, spec, problems))
+        Ok(OverridePolicy::read(id, spec, &self.kinds, problems))
     }
 
     /// Judges a manifest by the schema of its kind. Unknown fields don't hinder the rest.

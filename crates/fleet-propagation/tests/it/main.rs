@@ -6,3 +6,4 @@ mod cases;
 mod claims;
 mod decisions;
 mod manifests;
+mod overrides;

@@ -28,9 +28,13 @@ fn the_scenario_is_read_unchanged() {
     assert_eq!(policy.selectors.precision(&facts), Some(Precision::Name));
     assert_eq!(policy.id.to_string(), "ClusterPropagationPolicy example");
 
-    let (id, spec, problems) = reader().overrides(&policies[1]).unwrap();
-    assert_eq!((id.to_string().as_str(), problems.as_slice()), ("OverridePolicy demo/example", &[][..]));
-    let overriders = &spec.override_rules[0].overriders;
+    let policy = reader().overrides(&policies[1]).unwrap();
+    assert_eq!(
+        (policy.id.to_string().as_str(), policy.problems.as_slice()),
+        ("OverridePolicy demo/example", &[][..])
+    );
+    assert_eq!(policy.selectors.precision(&facts), Some(Precision::Name));
+    let overriders = &policy.spec.override_rules[0].overriders;
     assert_eq!(overriders.image_overrider[0].component, ImageComponent::Registry);
     assert_eq!(overriders.image_overrider[0].operator, OverrideOperator::Add);
     assert_eq!(overriders.plaintext[0].value, Some(json!(1)));
@@ -50,8 +54,8 @@ fn three_groups_are_one() {
                 match reader().propagation(&manifest) {
                     Ok(policy) => (serde_json::to_value(&policy.spec).unwrap(), policy.problems),
                     Err(_) => {
-                        let (_, spec, problems) = reader().overrides(&manifest).unwrap();
-                        (serde_json::to_value(&spec).unwrap(), problems.into_vec())
+                        let policy = reader().overrides(&manifest).unwrap();
+                        (serde_json::to_value(&policy.spec).unwrap(), policy.problems)
                     }
                 }
             };

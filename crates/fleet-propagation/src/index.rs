@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use fleet_api::ObjectId;
 
-use crate::policy::{Policy, PolicyId};
+use crate::policy::PolicyId;
 use crate::selector::{Selector, Selectors};
 
 /// Policies by kind and name of what they select, objects by kind.
 #[derive(Debug, Default)]
-pub(super) struct Index {
+pub(crate) struct Index {
     kinds: HashMap<(String, String), Kind>,
 }
 
@@ -29,19 +29,19 @@ fn key(id: &ObjectId) -> (String, String) {
 }
 
 impl Index {
-    pub(super) fn add_policy(&mut self, policy: &Policy) {
-        for selector in policy.selectors.as_slice() {
-            *self.place(selector).entry(policy.id.clone()).or_default() += 1;
+    pub(crate) fn add_policy(&mut self, id: &PolicyId, selectors: &Selectors) {
+        for selector in selectors.as_slice() {
+            *self.place(selector).entry(id.clone()).or_default() += 1;
         }
     }
 
-    pub(super) fn remove_policy(&mut self, policy: &Policy) {
-        for selector in policy.selectors.as_slice() {
+    pub(crate) fn remove_policy(&mut self, id: &PolicyId, selectors: &Selectors) {
+        for selector in selectors.as_slice() {
             let place = self.place(selector);
-            if let Some(count) = place.get_mut(&policy.id) {
+            if let Some(count) = place.get_mut(id) {
                 *count -= 1;
                 if *count == 0 {
-                    place.remove(&policy.id);
+                    place.remove(id);
                 }
             }
             let kind = self.kinds.entry((selector.group.clone(), selector.kind.clone())).or_default();
@@ -65,19 +65,19 @@ impl Index {
         }
     }
 
-    pub(super) fn add_object(&mut self, id: &ObjectId) {
+    pub(crate) fn add_object(&mut self, id: &ObjectId) {
         let kind = self.kinds.entry(key(id)).or_default();
         kind.objects.insert((id.namespace.clone(), id.name.clone()), id.clone());
     }
 
-    pub(super) fn remove_object(&mut self, id: &ObjectId) {
+    pub(crate) fn remove_object(&mut self, id: &ObjectId) {
         if let Some(kind) = self.kinds.get_mut(&key(id)) {
             kind.objects.remove(&(id.namespace.clone(), id.name.clone()));
         }
     }
 
     /// The policies that may be about an object, sorted.
-    pub(super) fn policies(&self, id: &ObjectId) -> BTreeSet<PolicyId> {
+    pub(crate) fn policies(&self, id: &ObjectId) -> BTreeSet<PolicyId> {
         let Some(kind) = self.kinds.get(&key(id)) else { return BTreeSet::new() };
         let broad = [Some(id.namespace.clone()), None];
         let broad = broad.iter().filter_map(|namespace| kind.broad.get(namespace));
@@ -86,7 +86,7 @@ impl Index {
     }
 
     /// The objects that selectors may be about.
-    pub(super) fn objects(&self, selectors: &Selectors) -> BTreeSet<ObjectId> {
+    pub(crate) fn objects(&self, selectors: &Selectors) -> BTreeSet<ObjectId> {
         let mut found = BTreeSet::new();
         for selector in selectors.as_slice() {
             found.extend(self.of_selector(selector).cloned());
@@ -95,7 +95,7 @@ impl Index {
     }
 
     /// The objects that one selector may be about.
-    pub(super) fn of_selector<'a>(
+    pub(crate) fn of_selector<'a>(
         &'a self,
         selector: &Selector,
     ) -> Box<dyn Iterator<Item = &'a ObjectId> + 'a> {
@@ -120,7 +120,7 @@ impl Index {
     }
 
     /// The objects of a kind, by namespace and name.
-    pub(super) fn of_kind(&self, group: &str, kind: &str) -> Option<&BTreeMap<(String, String), ObjectId>> {
+    pub(crate) fn of_kind(&self, group: &str, kind: &str) -> Option<&BTreeMap<(String, String), ObjectId>> {
         Some(&self.kinds.get(&(group.to_owned(), kind.to_owned()))?.objects)
     }
 }
