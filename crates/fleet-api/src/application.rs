@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Condition, Gate, Step, WorkflowMode};
+use crate::{Condition, Gate, QueuedRevision, Step, WorkflowMode};
 
 /// What the user asks for.
 #[derive(CustomResource, Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -178,6 +178,9 @@ pub struct ApplicationStatus {
     /// The newest revision that a run was started for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latest_revision: Option<RevisionReference>,
+    /// What waits until the run is over, where the Application says that newer revisions do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queued: Option<QueuedRevision>,
     /// What is owned on members, at most 200 entries; the inventory holds all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub applied_resources: Vec<AppliedResource>,

@@ -31,6 +31,8 @@ pub const SERVICE_ACCOUNT: &str = "app.oam.dev/service-account-name";
 pub const FORCE_DELETE: &str = "fleetctl.dev/force-delete";
 /// On an Application: asks for a new run of the same spec; each new value is one request.
 pub const RESTART: &str = "app.oam.dev/restart-workflow";
+/// On an Application: what becomes of its run when something newer is asked for, see [`crate::OnNewRevision`].
+pub const ON_NEW_REVISION: &str = "fleetctl.dev/on-new-revision";
 /// On an Application: a person's request to stop before the next target; the value names the Run.
 pub const SUSPEND: &str = "fleetctl.dev/suspend";
 /// On an Application: a person's request to end its Run; the value names the Run.

@@ -51,6 +51,13 @@ pub struct RunSpec {
     /// could be one of these.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unattributed: Vec<String>,
+    /// Since when it waited for the run before, where the Application lets newer revisions wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schemas::optional_time")]
+    pub queued_since: Option<Timestamp>,
+    /// Revisions that waited before it and never ran, the last ones of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skipped_revisions: Vec<String>,
     /// The Application's labels when the run started: what conditions of steps see as `context.appLabels`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,

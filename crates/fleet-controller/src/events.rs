@@ -97,6 +97,11 @@ pub(crate) fn about_run(
     ctx.events.put(app.object_ref(&()), type_, reason, subject, &note, Some(run.object_ref(&())));
 }
 
+/// On the Application, about none of its runs.
+pub(crate) fn about_application(ctx: &Context, app: &Application, reason: &str, subject: &str, note: &str) {
+    ctx.events.put(app.object_ref(&()), EventType::Normal, reason, subject, note, None);
+}
+
 /// Tells how far the deletion of an Application is.
 pub(crate) fn deleting(ctx: &Context, app: &Application, message: &str) {
     tracing::info!(namespace = app.namespace(), application = app.name_any(), "{message}");

@@ -42,6 +42,7 @@ mod preview;
 mod problem;
 pub mod proof;
 mod prune;
+mod queue;
 mod readable;
 mod reconcile;
 mod records;

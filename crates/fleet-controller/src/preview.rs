@@ -28,6 +28,7 @@ pub use world::World;
 use crate::Problem;
 use crate::plans::{GatePlan, PlanSource, gate_plan_of, hints_of};
 use crate::reconcile::with_pinned_definitions;
+use crate::queue;
 use crate::records::{self, RecordError};
 use crate::replicas::{Duty, Shares};
 use crate::resolve::{references, resolve};
@@ -100,6 +101,13 @@ pub enum Standing {
     Starts {
         /// Why.
         cause: String,
+    },
+    /// What starts once the run that goes on is over.
+    Queued {
+        /// Why.
+        cause: String,
+        /// The run.
+        run: String,
     },
     /// What starts once publishVersion is changed.
     HeldBack {
@@ -202,6 +210,9 @@ impl Planner {
         let standing = match runs::decide(&app, walk.run.as_ref(), running, &draft.hash) {
             Decision::Current if walk.is_running() => Standing::Running { run: walk.run_name().to_owned() },
             Decision::Current => Standing::Current { run: walk.run_name().to_owned() },
+            Decision::Start(cause) if queue::waits(queue::rule(&app)?, cause, walk.run_status()) => {
+                Standing::Queued { cause: cause.to_owned(), run: walk.run_name().to_owned() }
+            }
             Decision::Start(cause) => Standing::Starts { cause: cause.to_owned() },
             Decision::HeldBack => Standing::HeldBack {
                 publish_version: app.annotations().get(names::PUBLISH_VERSION).cloned().unwrap_or_default(),

@@ -27,13 +27,13 @@ use kube::runtime::controller::Action;
 
 use self::intent::{Intent, intent, made_for};
 use self::machine::walk_on;
-use self::show::write_status;
+use self::show::{Waiting, write_status};
 use self::start::{serve_joiners, start};
 use crate::context::{AppKey, Context, Noted};
 use crate::records::{self, RecordError};
 use crate::replicas::{Duty, Hold};
 use crate::walk::Walk;
-use crate::{audit, deletion, drift, held, late, looks};
+use crate::{audit, deletion, drift, held, late, looks, queue};
 
 /// One turn, where the Application is this replica's.
 pub(crate) async fn reconcile(app: Arc<Application>, ctx: Arc<Context>) -> Result<Action, RecordError> {
@@ -118,11 +118,15 @@ async fn turn(
     // The answer to the finalizer's write comes back by the watch; until then this turn's object is older.
     let app = &*ensure_finalizer(ctx, app).await?;
     let intent = intent(ctx, app, walk, noted).await;
-    let superseded = matches!(intent, Intent::Start { .. });
     looks::settle(ctx, walk);
-    let mut wake = walk_on(ctx, app, walk, superseded).await?;
+    let mut wake = walk_on(ctx, app, walk, intent.takes_over(walk)).await?;
+    if walk.is_running() && intent.takes_over(walk) {
+        // What it waited for in this very turn was the last but debts.
+        wake = walk_on(ctx, app, walk, true).await?;
+    }
+    let mut queued = None;
     let (problem, held_back) = match intent {
-        Intent::Start { cause, revision, placed, authors } if !walk.is_running() => {
+        Intent::Start { cause, revision, placed, authors, .. } if !walk.is_running() => {
             let hash = revision.hash.clone();
             // The run before may have ended in this very turn.
             audit::keep(ctx, walk).await;
@@ -132,8 +136,14 @@ async fn turn(
             wake = walk_on(ctx, app, walk, false).await?;
             (None, false)
         }
-        // The run before ends at a target boundary; that end asks for another turn.
-        Intent::Start { .. } | Intent::None => (None, false),
+        Intent::Start { cause, revision, rule, .. } => {
+            // Else the run before ends at a target boundary; that end asks for another turn.
+            if queue::waits(rule, cause, walk.run_status()) {
+                queued = Some(queue::wanted(app, walk, &revision.hash));
+            }
+            (None, false)
+        }
+        Intent::None => (None, false),
         Intent::HeldBack => (None, true),
         Intent::Problem(problem) => {
             // Rights have no watch.
@@ -157,7 +167,8 @@ async fn turn(
     let fights = walk.board.end_fights().and_then(|left| jiff::SignedDuration::try_from(left).ok());
     let fights = fights.and_then(|left| ctx.now().checked_add(left).ok()).unwrap_or(Timestamp::MAX);
     late::take_back(ctx, walk, noted);
-    let written = write_status(ctx, app, walk, problem.as_ref(), held_back, None).await?;
+    let waiting = Waiting { problem: problem.as_ref(), held_back, queued };
+    let written = write_status(ctx, app, walk, waiting, None).await?;
     let audited = audit::keep(ctx, walk).await;
     Ok(Some(wake.min(written).min(audited).min(hold_ends).min(fights)))
 }
@@ -197,7 +208,7 @@ async fn delete(
                 crate::events::deleting(ctx, app, &message);
                 walk.told = Some(message.clone());
             }
-            let written = write_status(ctx, app, walk, None, false, Some(message)).await?;
+            let written = write_status(ctx, app, walk, Waiting::default(), Some(message)).await?;
             Ok(Some(again.min(written)))
         }
         deletion::Progress::Over(orphaned) => {

@@ -13,7 +13,7 @@ use fleet_render::{Component, Definitions, Override, RenderInput, Trait, check, 
 use fleet_workflow::{Graph, StepKind, flatten, graph};
 use serde_json::{Value, json};
 
-use crate::Problem;
+use crate::{Problem, queue};
 
 mod inline;
 mod references;
@@ -61,6 +61,7 @@ pub fn resolve(
     let namespace = app.metadata.namespace.as_deref().unwrap_or_default();
     let name = app.metadata.name.as_deref().unwrap_or_default();
     let spec = &app.spec;
+    queue::rule(app)?;
     let components = components(spec)?;
     let inline = inline_policies(spec)?;
     let (steps, dag) = steps(spec, snapshot, &inline)?;

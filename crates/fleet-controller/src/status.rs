@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use fleet_api::{
     Application, ApplicationStatus, AppliedResource, Condition, DriftStatus, GateBefore, GateOutcome,
-    Inventory, Phase, RevisionReference, Run, RunPhase, RunStatus, ServiceStatus, StepPhase, StepState,
+    Inventory, Phase, QueuedRevision, RevisionReference, Run, RunPhase, RunStatus, ServiceStatus, StepPhase, StepState,
     StepStatus, TargetPhase, TargetState, TargetStatus, WorkflowStatus, conditions, names,
 };
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 
-use crate::{Loaded, Problem};
+use crate::{Loaded, Problem, queue};
 
 /// How many targets of a step are listed.
 const LISTED_TARGETS: usize = 100;
@@ -29,6 +29,8 @@ pub(crate) struct Seen<'a> {
     pub(crate) problem: Option<&'a Problem>,
     /// The spec differs from what runs, and publishVersion holds it back.
     pub(crate) held_back: bool,
+    /// What waits until the run is over.
+    pub(crate) queued: Option<QueuedRevision>,
     /// Health of each component on each target.
     pub(crate) services: Vec<ServiceStatus>,
     /// Drift that is left, held, fought for or can't be repaired; the most pressing first.
@@ -72,6 +74,7 @@ pub(crate) fn derive(seen: &Seen<'_>, now: Timestamp) -> ApplicationStatus {
             revision: run.spec.number,
             revision_hash: seen.revision.map(|revision| revision.hash.clone()).unwrap_or_default(),
         }),
+        queued: seen.queued.clone(),
         applied_resources: applied(seen.inventory, state),
         applied_resources_total: seen.inventory.total(),
         drift: seen.drift.iter().take(LISTED_DRIFT).cloned().collect(),
@@ -122,6 +125,7 @@ fn message(seen: &Seen<'_>, state: Option<&RunStatus>, unhealthy: Option<&Servic
     if seen.held_back && seen.problem.is_none() {
         said.push(held_back(seen.app));
     }
+    said.extend(queued(seen, state));
     if let Some(service) = unhealthy.filter(|_| state.is_some_and(|state| state.phase == RunPhase::Succeeded))
     {
         said.push(format!("{} on {}: {}", service.name, service.cluster, service.message));
@@ -145,6 +149,11 @@ fn held_back(app: &Application) -> String {
     )
 }
 
+fn queued(seen: &Seen<'_>, state: Option<&RunStatus>) -> Option<String> {
+    let queued = seen.queued.as_ref()?;
+    Some(queue::message(queued, seen.app, state.map(|state| state.phase)))
+}
+
 fn waiting_gate(state: &RunStatus) -> Option<&StepState> {
     if state.phase != RunPhase::Suspending {
         return None;
@@ -165,6 +174,8 @@ fn conditions_of(
     });
     all.push(if seen.held_back {
         Condition::new("Current", false, "HeldByPublishVersion", held_back(seen.app))
+    } else if let Some(message) = queued(seen, state) {
+        Condition::new("Current", false, "Queued", message)
     } else {
         let current = seen.problem.is_none() && seen.run.is_some();
         Condition::new("Current", current, if current { "Current" } else { "NotRendered" }, "")

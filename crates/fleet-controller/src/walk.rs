@@ -58,7 +58,7 @@ pub(crate) struct Walk {
     pub(crate) inventory: Inventory,
     /// Revisions that layers of the inventory name.
     pub(crate) revisions: BTreeMap<String, Arc<Loaded>>,
-    /// The hash of what would run, with the generation and the account that it was made for.
+    /// The hash of what would run, with what it was made for.
     pub(crate) draft: Option<(MadeFor, Result<String, Problem>)>,
     /// Plans by step, with the members that were gone when they were made.
     pub(crate) plans: BTreeMap<String, (BTreeSet<String>, StepPlans)>,
@@ -84,8 +84,9 @@ pub(crate) struct Walk {
     pub(crate) stale: bool,
 }
 
-/// What a draft is made for: the generation of the spec, and the account that the Application names.
-pub(crate) type MadeFor = (i64, Option<String>);
+/// What a draft is made for: the generation of the spec, and what the Application says beside it: its account, and what
+/// becomes of its run.
+pub(crate) type MadeFor = (i64, Option<String>, Option<String>);
 
 /// What is still to be compared on the members.
 #[derive(Debug, Default)]

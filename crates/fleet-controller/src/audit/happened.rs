@@ -105,6 +105,9 @@ fn ended(phase: StepPhase) -> &'static str {
 fn asked(spec: &RunSpec) -> String {
     let mut said: Vec<String> = Vec::new();
     said.extend(spec.publish_version.as_ref().map(|version| format!("publishVersion {version}")));
+    said.extend(spec.queued_since.map(|since| format!("waited for the run before since {since}")));
+    let skipped = &spec.skipped_revisions;
+    said.extend((!skipped.is_empty()).then(|| format!("never run before it: {}", skipped.join(", "))));
     let others: Vec<&str> = spec
         .authors
         .iter()

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use fleet_api::{Application, Target, names};
+use fleet_api::{Application, OnNewRevision, Target, names};
 use fleet_render::Definitions;
 use kube::ResourceExt as _;
 
@@ -12,6 +12,7 @@ use crate::authors::Authors;
 use crate::context::{Context, Noted};
 use crate::hub::Input;
 use crate::problem::Problem;
+use crate::queue;
 use crate::readable;
 use crate::resolve::{Draft, Snapshot, resolve};
 use crate::revision::Loaded;
@@ -27,9 +28,21 @@ pub(crate) enum Intent {
         revision: Arc<Loaded>,
         placed: Vec<Vec<Target>>,
         authors: Authors,
+        /// What becomes of a run that goes on.
+        rule: OnNewRevision,
     },
     HeldBack,
     Problem(Problem),
+}
+
+impl Intent {
+    /// Whether a run that goes on ends for it at the next target boundary.
+    pub(crate) fn takes_over(&self, walk: &Walk) -> bool {
+        match self {
+            Self::Start { cause, rule, .. } => !queue::waits(*rule, cause, walk.run_status()),
+            Self::None | Self::HeldBack | Self::Problem(_) => false,
+        }
+    }
 }
 
 pub(crate) async fn intent(ctx: &Arc<Context>, app: &Application, walk: &mut Walk, noted: &Noted) -> Intent {
@@ -61,10 +74,11 @@ pub(crate) async fn intent(ctx: &Arc<Context>, app: &Application, walk: &mut Wal
                 None => with_definitions_in_force(ctx, app, walk).await,
             };
             // What can't be placed ends no run that goes well.
-            let placed = current.and_then(|(draft, authors)| Ok((place(ctx, walk, draft)?, authors)));
+            let placed = current
+                .and_then(|(draft, authors)| Ok((place(ctx, walk, draft)?, authors, queue::rule(app)?)));
             match placed {
-                Ok(((revision, placed), authors)) => {
-                    Intent::Start { cause, revision: Arc::new(revision), placed, authors }
+                Ok(((revision, placed), authors, rule)) => {
+                    Intent::Start { cause, revision: Arc::new(revision), placed, authors, rule }
                 }
                 Err(problem) => Intent::Problem(problem),
             }
@@ -129,10 +143,10 @@ async fn readable(
     readable::check(ctx, &walk.key, named.as_deref(), used.iter()).await
 }
 
-/// What a draft is made for: it says nothing about an Application with another spec or account.
+/// What a draft is made for: it says nothing about an Application that says something else there.
 pub(crate) fn made_for(app: &Application) -> MadeFor {
-    let account = app.annotations().get(names::SERVICE_ACCOUNT).cloned();
-    (app.metadata.generation.unwrap_or_default(), account)
+    let said = |name: &str| app.annotations().get(name).cloned();
+    (app.metadata.generation.unwrap_or_default(), said(names::SERVICE_ACCOUNT), said(names::ON_NEW_REVISION))
 }
 
 /// A draft by the definitions that the running revision pins, where that gives what runs; else by those in force. Says

@@ -1,8 +1,11 @@
 //! Writing status, where it differs.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use fleet_api::{Application, ApplicationStatus, Phase, ServiceStatus, Target, TargetPhase};
+use fleet_api::{
+    Application, ApplicationStatus, Phase, QueuedRevision, ServiceStatus, Target, TargetPhase,
+};
 use jiff::Timestamp;
 use kube::api::{Api, PostParams};
 
@@ -10,18 +13,29 @@ use crate::context::Context;
 use crate::facts;
 use crate::held;
 use crate::problem::Problem;
+use crate::queue;
 use crate::records::{RecordError, light};
 use crate::requests;
 use crate::status::{Seen, derive};
 use crate::walk::{Walk, Written};
 
+/// What is asked for and doesn't run.
+#[derive(Default)]
+pub(crate) struct Waiting<'a> {
+    /// Why it can't.
+    pub(crate) problem: Option<&'a Problem>,
+    /// publishVersion holds it back.
+    pub(crate) held_back: bool,
+    /// It waits until the run is over.
+    pub(crate) queued: Option<QueuedRevision>,
+}
+
 /// Writes status where it differs: transitions at once, progress no more often than the interval.
 pub(crate) async fn write_status(
-    ctx: &Context,
+    ctx: &Arc<Context>,
     app: &Application,
     walk: &mut Walk,
-    problem: Option<&Problem>,
-    held_back: bool,
+    waiting: Waiting<'_>,
     deleting: Option<String>,
 ) -> Result<Timestamp, RecordError> {
     let now = ctx.now();
@@ -34,8 +48,9 @@ pub(crate) async fn write_status(
             app,
             run: walk.run.as_ref(),
             revision: walk.revision.as_deref(),
-            problem,
-            held_back,
+            problem: waiting.problem,
+            held_back: waiting.held_back,
+            queued: queue::next(shown.queued.as_ref(), waiting.queued, now),
             services: services(ctx, walk, shown),
             drift: drift(walk),
             held: held::shown(ctx, walk),
@@ -58,11 +73,14 @@ pub(crate) async fn write_status(
         }
     }
     walk.progress_at = Some(now);
+    let queued = (shown.queued.clone(), status.queued.clone());
     let mut new = light(app.clone());
     new.status = Some(status);
     let api: Api<Application> = Api::namespaced(ctx.hub.client.clone(), &walk.key.0);
     match api.replace_status(&walk.key.1, &PostParams::default(), &new).await {
         Ok(now) => {
+            let running = walk.run.as_ref().map(|run| run.spec.revision.as_str());
+            queue::tell(ctx, app, queued.0.as_ref(), queued.1.as_ref(), running);
             let before = app.metadata.resource_version.clone();
             let mut over = written.map(|written| written.over).unwrap_or_default();
             over.extend(before);
@@ -92,6 +110,9 @@ fn drift(walk: &Walk) -> Vec<fleet_api::DriftStatus> {
 
 /// Whether somebody may be waiting for this change.
 fn is_transition(shown: &ApplicationStatus, status: &ApplicationStatus) -> bool {
+    if shown.queued != status.queued {
+        return true;
+    }
     if status.status == Phase::RunningWorkflow {
         return false;
     }

@@ -13,6 +13,7 @@ use crate::context::Context;
 use crate::held;
 use crate::problem::Problem;
 use crate::proof;
+use crate::queue;
 use crate::records::{self, RecordError};
 use crate::resolve::Draft;
 use crate::revision::Loaded;
@@ -45,7 +46,12 @@ pub(crate) async fn start(
     runs::mark_canaries(&revision, &ctx.members.clusters(), &mut state);
     joining::hold_back(&mut state, walk.run_status());
     let spec = runs::next_spec(app, walk.run.as_ref(), &revision, cause);
+    let waited = queue::shown(app, walk).filter(|waited| waited.revision == revision.name);
+    let (queued_since, skipped_revisions) =
+        waited.map(|waited| (waited.since, waited.skipped.clone())).unwrap_or_default();
     let spec = RunSpec {
+        queued_since,
+        skipped_revisions,
         author: author_of(app.annotations()),
         authors: authors.known(),
         unattributed: authors.unattributed(),

@@ -22,6 +22,7 @@ mod measures;
 mod members;
 mod operators;
 mod policies;
+mod queue;
 mod read_only;
 mod record;
 mod replicas;

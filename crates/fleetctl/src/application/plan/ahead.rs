@@ -228,6 +228,11 @@ fn for_people(one: &Ahead, roster: &Roster) -> String {
     let mut out = match one.planner.standing() {
         Standing::Running { run } => format!("{name}: run {run} is under way; what is left of it:\n"),
         Standing::Starts { cause } => format!("{name}: a run would start ({cause}):\n"),
+        Standing::Queued { cause, run } => format!(
+            "{name}: a run would start ({cause}) once run {run} is over; to end that one: fleetctl workflow terminate {} -n {}:\n",
+            app.name_any(),
+            app.namespace().unwrap_or_default()
+        ),
         Standing::HeldBack { publish_version } => format!(
             "{name}: held back until the annotation {} is another one than {publish_version:?}; then this would run:\n",
             fleet_api::names::PUBLISH_VERSION
