@@ -86,6 +86,8 @@ pub const REPLICA: &str = "fleetctl.dev/replica-of";
 pub const REPLICA_CONTROLLER: &str = "controller";
 /// On the Lease of a replica: whom it counts as alive, by which it claims its share of the work (JSON).
 pub const VIEW: &str = "fleetctl.dev/view";
+/// On the Lease of the runs that take turns: who acts where, and who waits (JSON).
+pub const LINE: &str = "fleetctl.dev/line";
 /// The reserved name that means the hub itself.
 pub const LOCAL_CLUSTER: &str = "local";
 /// The longest label value, in bytes.

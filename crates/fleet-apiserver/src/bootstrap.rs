@@ -47,7 +47,7 @@ pub(crate) async fn cluster(server: &Inner, cluster: &Arc<Cluster>) -> Result<()
     // Together: a store on disk then keeps them with one write.
     let roles = crate::authorization::defaults::objects()
         .iter()
-        .map(|(resource, object)| make(server, cluster, resource, "", object.clone()));
+        .map(|(resource, object)| make_or_complete(server, cluster, resource, object));
     futures::future::try_join_all(roles).await?;
     if cluster.profile.workloads {
         let class = json!({
@@ -59,6 +59,32 @@ pub(crate) async fn cluster(server: &Inner, cluster: &Arc<Cluster>) -> Result<()
         make(server, cluster, "ingressclasses.networking.k8s.io", "", class).await?;
     }
     Ok(())
+}
+
+/// Makes a default role or binding; where an earlier version made it, what that one didn't know is added.
+async fn make_or_complete(
+    server: &Inner,
+    cluster: &Arc<Cluster>,
+    resource: &str,
+    object: &Value,
+) -> Result<(), ClusterError> {
+    make(server, cluster, resource, "", object.clone()).await?;
+    let key = Key {
+        cluster: cluster.name.clone(),
+        resource: resource.into(),
+        namespace: "".into(),
+        name: object.name().into(),
+    };
+    let Some(entry) = server.store.get(&key) else { return Ok(()) };
+    let stored: Value = serde_json::from_slice(&entry.value).unwrap_or_default();
+    let Some(completed) = crate::authorization::defaults::completed(&stored, object) else { return Ok(()) };
+    let gapped = Gapped::new(&completed);
+    let write = Write::put(move |revision| gapped.fill(revision));
+    match server.store.commit(key, Expect::Revision(entry.revision), write).await {
+        // Whoever was faster starts as well, and completes it.
+        Ok(_) | Err(CommitError::Exists | CommitError::Conflict { .. }) => Ok(()),
+        Err(source) => Err(ClusterError::Store { name: cluster.name.as_ref().to_owned(), source }),
+    }
 }
 
 async fn make(

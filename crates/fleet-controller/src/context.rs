@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use fleet_api::ObjectId;
 use fleet_members::Members;
+use fleet_workflow::Limits;
 use jiff::Timestamp;
 use kube::runtime::reflector::ObjectRef;
 use tokio::sync::mpsc;
@@ -18,6 +19,7 @@ use crate::clusters::Touched;
 use crate::events::Events;
 use crate::health::Health;
 use crate::hub::Hub;
+use crate::line::InLine;
 use crate::measure::{Addresses, Outbound};
 use crate::metrics::Metrics;
 use crate::proof::powers::Powers;
@@ -63,6 +65,8 @@ pub struct Options {
     pub cluster_refresh: jiff::SignedDuration,
     /// What is done about drift that no policy speaks of.
     pub on_drift: OnDrift,
+    /// How many runs may act at once, on the fleet and on a cluster. All that share a hub have to be told the same.
+    pub limits: Limits,
     /// The namespaces whose Applications are this controller's; all where none is named.
     pub namespaces: BTreeSet<String>,
     /// How long the first list of everything on the hub may take.
@@ -96,6 +100,7 @@ impl Options {
             leases: None,
             cluster_refresh: jiff::SignedDuration::from_mins(10),
             on_drift: OnDrift::Repair,
+            limits: Limits::default(),
             namespaces: BTreeSet::new(),
             cache_sync_timeout: Duration::from_secs(120),
             author: AuthorSource::default(),
@@ -120,6 +125,8 @@ pub(crate) struct Context {
     pub(crate) due: Arc<Due>,
     pub(crate) events: Events,
     pub(crate) shares: Shares,
+    /// Runs that take turns.
+    pub(crate) line: InLine,
     /// What steps send to servers.
     pub(crate) outbound: Outbound,
     /// What is known of the webhook that records authors.
@@ -144,6 +151,7 @@ impl Context {
         shares: Shares,
     ) -> Self {
         let walks = Mutex::new(BTreeMap::new());
+        let line = InLine::new(options.limits);
         let outbound = Outbound::new(options.addresses);
         let author_webhook = Mutex::new(authors::unknown());
         let proof = Mutex::new(proof::follow::unknown());
@@ -157,6 +165,7 @@ impl Context {
             due,
             events,
             shares,
+            line,
             outbound,
             author_webhook,
             proof,

@@ -235,6 +235,9 @@ impl Controller {
             return listed;
         }
         ctx.tasks.spawn(crate::register::follow(Arc::clone(&ctx)));
+        if ctx.options.limits.is_any() {
+            ctx.tasks.spawn(crate::line::keep(Arc::clone(&ctx)));
+        }
 
         let lease = replica(&ctx);
         let begun = CancellationToken::new();
@@ -256,7 +259,10 @@ impl Controller {
                     showing.shown(app);
                     showing.due.application_changed(&key_of(app));
                 }
-                watcher::Event::Delete(app) => showing.due.application_changed(&key_of(app)),
+                watcher::Event::Delete(app) => {
+                    showing.due.application_changed(&key_of(app));
+                    showing.line.look();
+                }
                 _ => {}
             })
             .applied_objects()

@@ -53,6 +53,7 @@ pub(crate) fn gather(ctx: &Context, app: &Application, walk: &Walk, superseded: 
         facts.held = held::targets(ctx, walk);
         facts.checks = measure::facts(ctx, walk);
         facts.windows = windows::facts(ctx, app, walk);
+        facts.permits = ctx.line.permits(walk);
         facts.window_override = windows::overridden(app, &run_name);
     }
     facts

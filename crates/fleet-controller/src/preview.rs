@@ -27,8 +27,8 @@ pub use world::World;
 
 use crate::Problem;
 use crate::plans::{GatePlan, PlanSource, gate_plan_of, hints_of};
-use crate::reconcile::with_pinned_definitions;
 use crate::queue;
+use crate::reconcile::with_pinned_definitions;
 use crate::records::{self, RecordError};
 use crate::replicas::{Duty, Shares};
 use crate::resolve::{references, resolve};
@@ -354,6 +354,15 @@ impl Planner {
     /// Who set the fields of an object that a step delivers.
     pub fn provenance(&self, step: &str, target: &Target, id: &ObjectId) -> Option<&Provenance> {
         self.walk.revision.as_ref()?.provenance(step, &target.namespace, id, &self.walk.delivery())
+    }
+
+    /// What is said of groups that a gate demands and that nothing lets approve. Asks the hub where there are any.
+    ///
+    /// # Errors
+    /// What the hub refused.
+    pub async fn powerless(&self, client: &kube::Client) -> Result<Vec<String>, PreviewError> {
+        let asked = crate::proof::powers::look(client, &self.walk).await;
+        asked.map_err(|error| PreviewError::hub("whether groups may approve", error))
     }
 
     fn copies(&self) -> BTreeMap<(String, String, String), BTreeSet<Target>> {

@@ -21,15 +21,20 @@ pub const APPROVALS_POLICY: &str = "approvals.fleetctl.dev";
 pub const MARGIN: SignedDuration = SignedDuration::from_secs(5);
 
 /// The expressions of the policy, as the chart has them.
-const EXPRESSIONS: [&str; 4] = [
+const EXPRESSIONS: [&str; 5] = [
     "request.operation != 'CREATE' || object.spec.approver == request.userInfo.username",
     "request.operation != 'CREATE' || !has(object.spec.groups) \
      || object.spec.groups.all(g, has(request.userInfo.groups) && g in request.userInfo.groups)",
     "request.operation != 'CREATE' \
      || authorizer.group('core.oam.dev').resource('applications').namespace(request.namespace) \
      .name(object.spec.application).check('approve').allowed()",
+    "request.operation != 'CREATE' || request.userInfo.username != 'system:anonymous'",
     "request.operation != 'UPDATE' || object.spec == oldObject.spec",
 ];
+
+/// What stands around the names of the controllers, which approve nothing themselves: whoever could take the token of one
+/// would open every gate.
+const CONTROLLERS: (&str, &str) = ("request.operation != 'CREATE' || !(request.userInfo.username in [", "])");
 
 /// Whether who approves is proved now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,7 +129,27 @@ fn weakness_of_policy(policy: &ValidatingAdmissionPolicy) -> Option<&'static str
         let mut all = spec.validations.iter().flatten();
         all.any(|validation| plain(&validation.expression) == plain(wanted))
     };
-    (!EXPRESSIONS.iter().all(has)).then_some("its validations aren't those of the chart")
+    if !EXPRESSIONS.iter().all(has) {
+        return Some("its validations aren't those of the chart");
+    }
+    let bars = |expression: &str| {
+        let names = plain(expression);
+        let names =
+            names.strip_prefix(&plain(CONTROLLERS.0)).and_then(|rest| rest.strip_suffix(CONTROLLERS.1));
+        names.is_some_and(names_somebody)
+    };
+    let barred = spec.validations.iter().flatten().any(|validation| bars(&validation.expression));
+    (!barred).then_some("no validation keeps the controller from approving")
+}
+
+/// Whether a list in CEL holds text literals alone, and one at least.
+fn names_somebody(list: &str) -> bool {
+    let literal = |entry: &str| {
+        let within = |quote: char| entry.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote));
+        let text = within('"').or_else(|| within('\''));
+        text.is_some_and(|text| !text.is_empty() && !text.contains(['"', '\'', '\\']))
+    };
+    list.split(',').all(literal)
 }
 
 fn weakness_of_binding(binding: &ValidatingAdmissionPolicyBinding) -> Option<&'static str> {

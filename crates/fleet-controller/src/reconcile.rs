@@ -16,6 +16,7 @@ mod worth;
 pub(crate) use intent::with_pinned_definitions;
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use fleet_api::{Application, names};
@@ -43,6 +44,7 @@ pub(crate) async fn reconcile(app: Arc<Application>, ctx: Arc<Context>) -> Resul
         None => None,
     };
     outcome.unwrap_or_else(|| {
+        ctx.line.hand_over(&key);
         ctx.forget(&key);
         Ok(Action::await_change())
     })
@@ -202,6 +204,7 @@ async fn delete(
     if !app.finalizers().iter().any(|finalizer| finalizer == names::FINALIZER) {
         return Ok(None);
     }
+    ctx.line.ask(walk, &BTreeSet::new());
     match deletion::advance(ctx, app, walk, ctx.now()) {
         deletion::Progress::Waiting(message, again) => {
             if walk.told.as_ref() != Some(&message) {

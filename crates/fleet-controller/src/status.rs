@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use fleet_api::{
     Application, ApplicationStatus, AppliedResource, Condition, DriftStatus, GateBefore, GateOutcome,
-    Inventory, Phase, QueuedRevision, RevisionReference, Run, RunPhase, RunStatus, ServiceStatus, StepPhase, StepState,
-    StepStatus, TargetPhase, TargetState, TargetStatus, WorkflowStatus, conditions, names,
+    Inventory, Phase, QueuedRevision, RevisionReference, Run, RunPhase, RunStatus, ServiceStatus, StepPhase,
+    StepState, StepStatus, TargetPhase, TargetState, TargetStatus, WorkflowStatus, conditions, names,
 };
 use jiff::Timestamp;
 use kube::ResourceExt as _;

@@ -32,6 +32,8 @@ pub(crate) enum Transition<'a> {
     Approved(&'a StepState, &'a ApprovalRecord),
     /// Somebody said no.
     Rejected(&'a StepState, &'a ApprovalRecord),
+    /// A try of a step failed, and there will be another.
+    Retrying(&'a StepState),
     /// A step came into another phase.
     Step(&'a StepState),
     /// Targets of a step: what happened to them.
@@ -70,6 +72,9 @@ pub(crate) fn between<'a>(before: Option<&RunStatus>, after: &'a RunStatus) -> V
         }
         for (news, targets) in targets(was, step) {
             all.push(Transition::Targets(step, news, targets));
+        }
+        if step.attempts > was.map_or(0, |was| was.attempts) && step.retry_at.is_some() {
+            all.push(Transition::Retrying(step));
         }
         if moved && step.phase.is_over() {
             all.push(Transition::Step(step));
@@ -203,6 +208,10 @@ fn said(run: &Run, after: &RunStatus, transition: &Transition<'_>) -> Said {
             );
             (EventType::Normal, "Approved", step.name.as_str(), note)
         }
+        Transition::Retrying(step) => {
+            let note = format!("step {}: {}", step.name, step.message);
+            (EventType::Warning, "StepRetrying", step.name.as_str(), note)
+        }
         Transition::Step(step) => {
             let (type_, reason) = match step.phase {
                 StepPhase::Suspending => (EventType::Normal, "WaitingForApproval"),
@@ -289,6 +298,7 @@ fn count(ctx: &Context, run: &Run, after: &RunStatus, transition: &Transition<'_
         }
         Transition::Targets(..)
         | Transition::Shut(_)
+        | Transition::Retrying(_)
         | Transition::Counted(..)
         | Transition::Refused(..)
         | Transition::Rejected(..) => {}
@@ -354,6 +364,20 @@ mod tests {
             between(Some(&gone), &failed)[..],
             [Transition::Targets(_, News::Failed, _), Transition::Step(_), Transition::Ended]
         ));
+    }
+
+    /// Broken: a step fails again and again, and nobody hears of it before the last try.
+    #[test]
+    fn a_try_that_failed_is_told() {
+        let acts = run(RunPhase::Executing, vec![step(StepPhase::Running, &[])]);
+        let mut failed = acts.clone();
+        failed.steps[0].attempts = 1;
+        failed.steps[0].retry_at = jiff::Timestamp::from_second(60).ok();
+        assert_eq!(between(Some(&acts), &failed), [Transition::Retrying(&failed.steps[0])]);
+        assert_eq!(between(Some(&failed), &failed), []);
+        let mut next = failed.clone();
+        next.steps[0].retry_at = None;
+        assert_eq!(between(Some(&failed), &next), [], "the next try is no news");
     }
 
     /// With 1,000 targets down the note must stay readable, and within what the API takes.

@@ -51,6 +51,11 @@ impl Engine {
 
     /// Starts one of several replicas. Its clock goes wrong by so much.
     pub fn replica(fleet: &Fleet, name: &str, clock_off_by: SignedDuration) -> Self {
+        Self::with(fleet, Meter::new(), Meter::new(), Self::shared(fleet, name, clock_off_by))
+    }
+
+    /// Options of one of several replicas.
+    pub fn shared(fleet: &Fleet, name: &str, clock_off_by: SignedDuration) -> Options {
         let mut options = fleet.options();
         let right = Arc::clone(&options.clock);
         options.clock = Arc::new(move || right() + clock_off_by);
@@ -61,7 +66,7 @@ impl Engine {
             let leases = LeaseOptions::new("fleetctl-system", name, 1);
             LeaseOptions { timing, ..leases }
         });
-        Self::with(fleet, Meter::new(), Meter::new(), options)
+        options
     }
 
     /// Starts a controller with meters and options of one's own.

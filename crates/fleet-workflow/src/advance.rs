@@ -7,12 +7,13 @@ mod group;
 mod late;
 mod measure;
 mod output;
+mod permit;
 mod target;
 mod verdict;
 mod wave;
 mod window;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fleet_api::{GateOutcome, RunPhase, RunStatus, StepPhase, StepState, Target, TargetPhase, TargetState};
 use jiff::Timestamp;
@@ -36,6 +37,8 @@ pub struct Advance {
     pub commands: Vec<Command>,
     /// When to take another turn even if nothing happens.
     pub wake_at: Option<Timestamp>,
+    /// The clusters on which the run acts, or wants to next; empty where runs take no turns.
+    pub claims: BTreeSet<String>,
 }
 
 /// Takes the recorded state one turn further.
@@ -53,6 +56,8 @@ pub fn advance(graph: &Graph, recorded: &RunStatus, facts: &Facts, now: Timestam
         barred: true,
         asks: false,
         shut: BTreeMap::new(),
+        blocked: BTreeMap::new(),
+        wishes: BTreeSet::new(),
         found: BTreeMap::new(),
     };
     let mut status = recorded.clone();
@@ -62,13 +67,15 @@ pub fn advance(graph: &Graph, recorded: &RunStatus, facts: &Facts, now: Timestam
     if turn.answer(graph, &mut status) {
         turn.commands.clear();
         turn.wake_at = None;
+        turn.wishes.clear();
         turn.walk(graph, &mut status);
     }
     if status.phase.is_over() {
         turn.commands.clear();
         turn.wake_at = None;
     }
-    Advance { status, commands: turn.commands, wake_at: turn.wake_at }
+    let claims = turn.claims(&status);
+    Advance { status, commands: turn.commands, wake_at: turn.wake_at, claims }
 }
 
 /// Targets that an earlier step owes something; whether it passed them over, rather than being about to catch up.
@@ -96,6 +103,10 @@ struct Turn<'a> {
     asks: bool,
     /// Targets whose time windows are shut.
     shut: BTreeMap<(String, Target), Problem>,
+    /// Targets on whose clusters other runs act, by step.
+    blocked: BTreeMap<(String, Target), Problem>,
+    /// Clusters on which something would have begun in this turn.
+    wishes: BTreeSet<String>,
     /// What steps found in this turn, for their outputs.
     found: BTreeMap<String, serde_json::Value>,
 }

@@ -41,6 +41,8 @@ pub struct Facts {
     pub checks: BTreeMap<String, CheckFact>,
     /// When something may begin on the fleet, as far as it concerns this Application.
     pub windows: Vec<FleetWindow>,
+    /// Where the run may act, where runs take turns; nothing where they don't.
+    pub permits: Option<Permits>,
     /// The step that a person lets begin outside its windows, and why.
     pub window_override: Option<(String, String)>,
     /// A person asks to stop before the next target.
@@ -49,6 +51,32 @@ pub struct Facts {
     pub terminate: bool,
     /// A newer revision waits to take over.
     pub superseded: bool,
+}
+
+/// Where a run may act now, where runs take turns (see [`crate::line`]).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Permits {
+    /// On these clusters.
+    pub granted: BTreeSet<String>,
+    /// On all of them.
+    pub anywhere: bool,
+    /// Where it asked to, and why it may not yet.
+    pub waits: BTreeMap<String, Problem>,
+    /// Why it may not yet, wherever else it comes to ask.
+    pub asking: Option<Problem>,
+}
+
+impl Permits {
+    /// Whether it may act on a cluster.
+    pub fn allows(&self, cluster: &str) -> bool {
+        self.anywhere || self.granted.contains(cluster)
+    }
+
+    /// Why it may not, where it asked to.
+    pub fn why_not(&self, cluster: &str) -> Option<&Problem> {
+        let known = || self.waits.get(cluster).or_else(|| self.waits.get(crate::line::ANYWHERE));
+        if self.allows(cluster) { None } else { known() }
+    }
 }
 
 /// How a measurement goes.

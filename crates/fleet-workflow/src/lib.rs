@@ -16,6 +16,7 @@ pub mod advance;
 pub mod duration;
 pub mod facts;
 pub mod graph;
+pub mod line;
 pub mod measure;
 pub mod order;
 pub mod windows;
@@ -23,11 +24,12 @@ pub mod windows;
 pub use advance::{Advance, CONDITION_FALSE, advance};
 pub use duration::parse_duration;
 pub use facts::{
-    ApprovalFact, Authors, Check, CheckFact, Command, Delivery, Facts, FleetWindow, PlanFact, Problem, Prune,
-    Sight, TargetFact,
+    ApprovalFact, Authors, Check, CheckFact, Command, Delivery, Facts, FleetWindow, Permits, PlanFact,
+    Problem, Prune, Sight, TargetFact,
 };
 pub use graph::{
     ApprovalRule, DeployProperties, Graph, MeasureProperties, Node, OnDelete, Retry, StepKind,
     SuspendProperties, WorkflowError, Written, flatten,
 };
+pub use line::{Blocker, Claim, Claimant, Limits, Line};
 pub use order::{ClusterFact, OrderError, Placed, arrange, canaries};

@@ -13,6 +13,7 @@ mod local;
 mod plan;
 mod replicas;
 mod simulate;
+mod turns;
 mod user;
 
 use std::path::PathBuf;
@@ -40,6 +41,7 @@ pub use local::{DataArgs, LocalArgs, LocalCommand, MemberArgs, UpArgs};
 pub use plan::{DryRun, PlanArgs, WhyArgs};
 pub use replicas::ReplicaArgs;
 pub use simulate::{SimulateArgs, SimulateOutput};
+pub use turns::TurnArgs;
 pub use user::{UserAddArgs, UserArgs, UserCommand, UserNameArgs};
 
 use crate::environment::Called;

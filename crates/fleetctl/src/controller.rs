@@ -6,7 +6,7 @@ mod endpoints;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use fleet_controller::{AuthorSource, Controller, LeaseOptions, OnDrift, Options};
+use fleet_controller::{Addresses, AuthorSource, Controller, LeaseOptions, OnDrift, Options};
 use fleet_members::{Remote, RemoteOptions};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -141,6 +141,10 @@ fn options(environment: &Environment, arguments: &ControllerArgs, lease_namespac
         Drift::Repair => OnDrift::Repair,
         Drift::Report => OnDrift::Report,
     };
+    if work.allow_local_addresses {
+        options.addresses = Addresses::Local;
+    }
+    options.limits = work.turns.limits();
     options.kept_runs = usize::from(keep.kept_runs);
     options.kept_revisions = usize::from(keep.kept_revisions);
     options.leases =

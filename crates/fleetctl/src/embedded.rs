@@ -106,6 +106,8 @@ pub struct EmbeddedOptions {
     pub unwell: fleet_sim::Unwell,
     /// Where to listen; port 0 takes a free one. `None` is reachable in process only.
     pub listen: Option<SocketAddr>,
+    /// How many runs may act at once.
+    pub limits: fleet_controller::Limits,
     /// Signs the end of records, where it is given.
     pub audit_signer: Option<Arc<fleet_controller::audit::Signer>>,
     /// Where certificates are kept; `None` makes them anew, in memory.
@@ -127,6 +129,7 @@ impl EmbeddedOptions {
             simulation: fleet_sim::Settings::default(),
             unwell: fleet_sim::Unwell::default(),
             listen: None,
+            limits: fleet_controller::Limits::default(),
             audit_signer: None,
             pki: None,
         }
@@ -282,6 +285,7 @@ impl Embedded {
             // What it runs beside is on this machine.
             controlled.addresses = fleet_controller::Addresses::Local;
             controlled.author = fleet_controller::AuthorSource::BuiltIn;
+            controlled.limits = options.limits;
             controlled.audit_signer.clone_from(&options.audit_signer);
             let (api, remote) = (api.clone(), RemoteOptions::new(Arc::clone(&options.clock)));
             parts.start("the controller", |stop| async move {

@@ -34,7 +34,8 @@ pub(super) fn refused(address: IpAddr, addresses: Addresses) -> Option<&'static 
     if unspecified || multicast {
         return Some("it isn't the address of one server");
     }
-    (loopback && addresses == Addresses::NotLocal).then_some("it is the controller's own machine")
+    (loopback && addresses == Addresses::NotLocal)
+        .then_some("it is the controller's own machine; for servers beside it: fleetctl controller --allow-local-addresses")
 }
 
 /// An IPv4 address that is written as IPv6 is the IPv4 address.

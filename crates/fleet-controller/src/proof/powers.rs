@@ -60,6 +60,42 @@ pub(crate) fn without_power((namespace, name): &AppKey, group: &str) -> String {
     )
 }
 
+/// The same for whoever looks ahead: each group that a gate demands and that may not approve.
+///
+/// # Errors
+/// What the hub refused.
+pub(crate) async fn look(client: &kube::Client, walk: &Walk) -> Result<Vec<String>, kube::Error> {
+    let mut said = Vec::new();
+    for group in demanded(walk) {
+        if !may_approve(client, &walk.key, &group).await? {
+            said.push(without_power(&walk.key, &group));
+        }
+    }
+    Ok(said)
+}
+
+/// What the hub's authorizer says.
+async fn may_approve(client: &kube::Client, app: &AppKey, group: &str) -> Result<bool, kube::Error> {
+    let review = SubjectAccessReview {
+        spec: SubjectAccessReviewSpec {
+            groups: Some(vec![group.to_owned()]),
+            resource_attributes: Some(ResourceAttributes {
+                verb: Some("approve".to_owned()),
+                group: Some("core.oam.dev".to_owned()),
+                resource: Some("applications".to_owned()),
+                namespace: Some(app.0.clone()),
+                name: Some(app.1.clone()),
+                ..ResourceAttributes::default()
+            }),
+            ..SubjectAccessReviewSpec::default()
+        },
+        ..SubjectAccessReview::default()
+    };
+    let api: Api<SubjectAccessReview> = Api::all(client.clone());
+    let answer = api.create(&PostParams::default(), &review).await?;
+    Ok(answer.status.is_some_and(|status| status.allowed))
+}
+
 /// The groups that the gates of a run demand.
 fn demanded(walk: &Walk) -> Vec<String> {
     let Some(revision) = &walk.revision else { return Vec::new() };
@@ -77,24 +113,8 @@ pub(crate) async fn ask(ctx: &Context, walk: &Walk) {
         if ctx.powers.is_known(&walk.key, &group) {
             continue;
         }
-        let review = SubjectAccessReview {
-            spec: SubjectAccessReviewSpec {
-                groups: Some(vec![group.clone()]),
-                resource_attributes: Some(ResourceAttributes {
-                    verb: Some("approve".to_owned()),
-                    group: Some("core.oam.dev".to_owned()),
-                    resource: Some("applications".to_owned()),
-                    namespace: Some(walk.key.0.clone()),
-                    name: Some(walk.key.1.clone()),
-                    ..ResourceAttributes::default()
-                }),
-                ..SubjectAccessReviewSpec::default()
-            },
-            ..SubjectAccessReview::default()
-        };
-        let api: Api<SubjectAccessReview> = Api::all(ctx.hub.client.clone());
-        match api.create(&PostParams::default(), &review).await {
-            Ok(answer) => ctx.powers.put(&walk.key, &group, answer.status.is_some_and(|s| s.allowed)),
+        match may_approve(&ctx.hub.client, &walk.key, &group).await {
+            Ok(allowed) => ctx.powers.put(&walk.key, &group, allowed),
             Err(error) => {
                 let error = fleet_members::innermost(&error);
                 tracing::warn!(group, error, "whether a group may approve can't be found out");

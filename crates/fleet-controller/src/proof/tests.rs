@@ -11,8 +11,10 @@ fn metadata(at: &str) -> Value {
 
 /// As an API server gives them back: with its defaults.
 fn installed() -> (Value, Value) {
+    let controllers = format!("{}\"fleetctl-controller\"{}", CONTROLLERS.0, CONTROLLERS.1);
     let validations: Vec<Value> = EXPRESSIONS
-        .iter()
+        .into_iter()
+        .chain([controllers.as_str()])
         .map(|e| json!({"expression": e.replace("|| ", "\n  || "), "message": "no"}))
         .collect();
     let policy = json!({
@@ -63,7 +65,19 @@ fn every_weakening_is_seen_and_named() {
         ("/spec/matchConstraints/resourceRules/0/resourceNames", json!(["one"]), "resourceRules"),
         ("/spec/matchConstraints/resourceRules/0/scope", json!("Cluster"), "resourceRules"),
         ("/spec/validations/2/expression", json!("true"), "validations"),
-        ("/spec/validations/3/expression", json!("request.operation != 'UPDATE' || true"), "validations"),
+        ("/spec/validations/3/expression", json!("true"), "validations"),
+        ("/spec/validations/4/expression", json!("request.operation != 'UPDATE' || true"), "validations"),
+        ("/spec/validations/5/expression", json!("true"), "keeps the controller from approving"),
+        (
+            "/spec/validations/5/expression",
+            json!("request.operation != 'CREATE' || !(request.userInfo.username in [])"),
+            "keeps the controller from approving",
+        ),
+        (
+            "/spec/validations/5/expression",
+            json!("request.operation != 'CREATE' || !(request.userInfo.username in ['a'] && false)"),
+            "keeps the controller from approving",
+        ),
         ("/metadata/deletionTimestamp", json!("2026-11-21T11:00:00Z"), "deleted"),
         ("/metadata/managedFields", json!([]), "when it was changed"),
     ];

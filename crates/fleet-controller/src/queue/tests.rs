@@ -76,7 +76,11 @@ fn each_change_is_told_once() {
     assert_eq!(told(&a, &a, "x"), [""; 0]);
     assert_eq!(told(&a, &b, "x"), ["RevisionSkipped a", "RevisionQueued b"]);
     assert_eq!(told(&a, &None, "a"), [""; 0], "it runs now");
-    assert_eq!(told(&a, &None, "x"), ["RevisionSkipped a"], "the edit was taken back, or a person wants another");
+    assert_eq!(
+        told(&a, &None, "x"),
+        ["RevisionSkipped a"],
+        "the edit was taken back, or a person wants another"
+    );
 }
 
 #[test]

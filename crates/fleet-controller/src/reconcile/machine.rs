@@ -1,5 +1,6 @@
 //! The state machine of a run: facts in, record out, then what it asks for is carried out.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use fleet_api::{Application, RunStatus, StepPhase, StepState, Target, TargetPhase, TargetState};
@@ -24,6 +25,7 @@ pub(crate) async fn walk_on(
 ) -> Result<Timestamp, RecordError> {
     let over = !walk.is_running();
     if over && (superseded || !requests::reopen(app, walk)) {
+        ctx.line.ask(walk, &BTreeSet::new());
         return Ok(Timestamp::MAX);
     }
     if !over && !superseded {
@@ -49,6 +51,8 @@ pub(crate) async fn walk_on(
         records::load_layers(ctx, walk).await?;
         ctx.due.wake(&walk.key);
     }
+    // What is on record now may be given back, and what comes next is asked for.
+    ctx.line.ask(walk, &next.claims);
     for command in next.commands {
         carry_out(ctx, walk, command);
     }

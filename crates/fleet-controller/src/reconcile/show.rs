@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use fleet_api::{
-    Application, ApplicationStatus, Phase, QueuedRevision, ServiceStatus, Target, TargetPhase,
-};
+use fleet_api::{Application, ApplicationStatus, Phase, QueuedRevision, ServiceStatus, Target, TargetPhase};
 use jiff::Timestamp;
 use kube::api::{Api, PostParams};
 

@@ -35,4 +35,5 @@ mod simulation;
 mod small;
 mod steps;
 mod tenancy;
+mod turns;
 mod waves;

@@ -67,8 +67,12 @@ async fn the_newest_revision_waits_until_the_run_is_over() -> anyhow::Result<()>
     assert_eq!(third.behind, runs(&fleet).await?[0].name_any());
     let said = message(&waiting);
     assert!(said.contains("waits for approval: fleetctl workflow resume web -n demo"), "{said}");
-    assert!(said.contains(&third.revision) && said.contains("fleetctl workflow terminate web -n demo"), "{said}");
-    let current = fleet_api::conditions::find(&waiting.status.as_ref().unwrap().conditions, "Current").cloned();
+    assert!(
+        said.contains(&third.revision) && said.contains("fleetctl workflow terminate web -n demo"),
+        "{said}"
+    );
+    let current =
+        fleet_api::conditions::find(&waiting.status.as_ref().unwrap().conditions, "Current").cloned();
     assert_eq!(current.map(|c| (c.status, c.reason)), Some(("False".to_owned(), "Queued".to_owned())));
     told(&fleet, "RevisionSkipped", &second.revision).await?;
 

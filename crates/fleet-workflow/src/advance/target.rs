@@ -21,7 +21,8 @@ impl Turn<'_> {
     /// Why nothing may be sent to a target now.
     pub(super) fn hold(&self, step: &str, state: &TargetState) -> Option<&Problem> {
         let place = (step.to_owned(), state.target.clone());
-        self.facts.held.get(&place).or_else(|| self.shut.get(&place))
+        let beside = || self.shut.get(&place).or_else(|| self.blocked.get(&place));
+        self.facts.held.get(&place).or_else(beside)
     }
 
     /// Notes who is held since when; true where a hold ended.
@@ -179,6 +180,9 @@ impl Turn<'_> {
 
     /// Sending begins once the intent is on record, with the command of this turn.
     pub(super) fn begin_target(&mut self, node: &Node, rules: &Rules, state: &mut TargetState) {
+        if !self.may_act(state) {
+            return;
+        }
         state.phase = TargetPhase::Delivering;
         put(state, "Delivering", "objects are being sent");
         state.retry_at = None;
@@ -224,7 +228,7 @@ impl Turn<'_> {
 
     fn delivering(&mut self, node: &Node, state: &mut TargetState, fact: &TargetFact) {
         match &fact.delivery {
-            Delivery::Idle if self.halted() => {}
+            Delivery::Idle if self.halted() || !self.may_act(state) => {}
             Delivery::Idle => {
                 self.commands
                     .push(Command::Deliver { step: node.name.clone(), target: state.target.clone() });
@@ -271,7 +275,7 @@ impl Turn<'_> {
             }
             // Agreed to; it has its turn like any other.
             Prune::Idle if !state.guard.is_empty() => {}
-            Prune::Idle if self.halted() => {}
+            Prune::Idle if self.halted() || !self.may_act(state) => {}
             Prune::Idle => {
                 self.commands.push(Command::Prune { step: node.name.clone(), target: state.target.clone() });
             }

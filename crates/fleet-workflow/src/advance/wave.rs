@@ -95,6 +95,7 @@ impl Turn<'_> {
     /// Takes the targets of a step on: all of them while it acts, those that catch up once it is over.
     pub(super) fn act(&mut self, node: &Node, step: &mut StepState, owed: &Owed) {
         self.shut_targets(node, step);
+        self.block_targets(step);
         let rules = Rules::of(node, step);
         let over = step.phase.is_over();
         // The time that a person took is nobody's fault, and who was held has the whole time from now on.
@@ -305,6 +306,7 @@ impl Turn<'_> {
             // Before deletes that a person is asked about nothing is under way.
             TargetPhase::Pruning => state.guard.is_empty(),
             TargetPhase::Waiting => !state.cleared,
+            TargetPhase::Pending if self.is_blocked(step, state) => true,
             // Between two tries.
             TargetPhase::Pending => state.retry_at.is_some() && self.hold(step, state).is_none(),
             _ => false,

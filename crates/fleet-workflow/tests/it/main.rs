@@ -6,6 +6,7 @@ mod approvals;
 mod cases;
 mod graphs;
 mod laws;
+mod line;
 mod measures;
 mod shut;
 mod step_laws;

@@ -423,6 +423,26 @@ fn a_person_decides_what_is_inconclusive() {
     assert!(world.status.steps[0].message.contains("accepted by ada"), "{}", world.status.steps[0].message);
 }
 
+// Broken: a no at a question of a measurement is taken for a no to nothing, and the run goes on or waits for ever.
+#[test]
+fn who_rejects_what_is_inconclusive_fails_it() {
+    let mut world = measuring(metrics(json!({})));
+    world.settle();
+    taken(&mut world, 1, Outcome::Inconclusive);
+    world.settle();
+    let hash = world.status.steps[0].gate.clone().unwrap().plan_hash;
+    world.status = read_again(&world.status);
+    world.decide("ada", &[], fleet_api::Decision::Reject, "check", &hash);
+    world.settle();
+    assert_eq!((world.status.phase, world.status.reason.as_str()), (RunPhase::Terminated, "Rejected"));
+    assert_eq!(world.phases(), [StepPhase::Failed, StepPhase::Skipped]);
+    let step = &world.status.steps[0];
+    assert!(step.message.contains("was rejected by ada"), "{}", step.message);
+    assert_eq!(step.measured.as_ref().map(|measured| measured.inconclusive), Some(1), "what was found stays");
+    let before = world.status.clone();
+    assert_eq!(world.turn().status, before);
+}
+
 // Broken: a server that never answers holds the run for ever, or suspending measures on.
 #[test]
 fn time_and_people_end_it() {

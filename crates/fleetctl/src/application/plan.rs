@@ -181,6 +181,7 @@ async fn gathered(
         })
         .collect();
     gathered.and_claims(&hub.cluster, plans, &except).await;
+    gathered.and_powers(&hub.cluster, planners).await;
     gathered
 }
 

@@ -71,6 +71,13 @@ pub struct WorkArgs {
     /// What happens to drift that no apply-once policy speaks of
     #[arg(long, env = "FLEETCTL_DRIFT", value_name = "WHAT", default_value = "repair")]
     pub drift: Drift,
+    /// Let steps that ask servers (check-metrics, request, webhook, notification) send to this machine itself, as a
+    /// controller beside its servers needs; in a pod that would be the controller's own ports
+    #[arg(long, env = "FLEETCTL_ALLOW_LOCAL_ADDRESSES")]
+    pub allow_local_addresses: bool,
+    /// How many runs act at once.
+    #[command(flatten)]
+    pub turns: super::turns::TurnArgs,
 }
 
 /// What is done about drift where no policy says so.

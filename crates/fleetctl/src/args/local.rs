@@ -70,6 +70,9 @@ pub struct UpArgs {
     /// Sign the end of every record (fleetctl audit) with this key (PEM); made with: openssl genpkey -algorithm ed25519
     #[arg(long, env = "FLEETCTL_AUDIT_KEY", value_name = "FILE", hide_env_values = true)]
     pub audit_key: Option<String>,
+    /// How many runs act at once.
+    #[command(flatten)]
+    pub turns: super::turns::TurnArgs,
     /// Where the data is.
     #[command(flatten)]
     pub data: DataArgs,

@@ -131,6 +131,8 @@ fn settings_of_the_controller_are_checked() {
         ("--kept-runs 0", "0 is not in 1..=1000"),
         ("--kept-revisions -1", "unexpected argument"),
         ("--drift ignore", "repair, report"),
+        ("--max-runs 20000", "20000 is not in 0..=10000"),
+        ("--one-run-per-cluster=perhaps", "true, false"),
         ("--watch-namespaces a,B_c", "\"B_c\" is no namespace"),
         ("--watch-namespaces a,,b", "\"\" is no namespace"),
         ("--listen localhost", "127.0.0.1:8080"),
@@ -146,6 +148,13 @@ fn settings_of_the_controller_are_checked() {
     let Command::Controller(arguments) = cli.unwrap().command else { panic!() };
     assert_eq!(arguments.work.watch_namespaces, ["shop", "billing"]);
     assert_eq!(arguments.tell.listen.unwrap().port(), 8080);
+    assert!(!arguments.work.allow_local_addresses, "in a pod these are the controller's own ports");
+    assert!(!arguments.work.turns.limits().is_any(), "nobody waits unless somebody says so");
+    let cli = parsed("fleetctl controller --one-run-per-cluster --max-runs 5 --allow-local-addresses");
+    let Command::Controller(arguments) = cli.unwrap().command else { panic!() };
+    assert!(arguments.work.allow_local_addresses);
+    let limits = arguments.work.turns.limits();
+    assert_eq!((limits.runs, limits.one_per_cluster), (Some(5), true));
 }
 
 /// Usage names the program as it was called.

@@ -65,6 +65,8 @@ values! {
         cache_sync_timeout: String,
         deletion_deadline: String,
         drift: String,
+        max_runs: u16,
+        one_run_per_cluster: bool,
         kept_runs: u16,
         kept_revisions: u16,
         extra_args: Vec<String>,
@@ -222,6 +224,8 @@ impl Values {
             format!("--cache-sync-timeout={}", settings.cache_sync_timeout),
             format!("--deletion-deadline={}", settings.deletion_deadline),
             format!("--drift={}", settings.drift),
+            format!("--max-runs={}", settings.max_runs),
+            format!("--one-run-per-cluster={}", settings.one_run_per_cluster),
             format!("--kept-runs={}", settings.kept_runs),
             format!("--kept-revisions={}", settings.kept_revisions),
         ]);

@@ -74,6 +74,9 @@ fn spawn(environment: &Environment, arguments: &UpArgs, folder: &Folder) -> Outc
     if let Some(port) = arguments.port {
         command.arg("--port").arg(port.to_string());
     }
+    let turns = &arguments.turns;
+    command.arg(format!("--max-runs={}", turns.max_runs));
+    command.arg(format!("--one-run-per-cluster={}", turns.one_run_per_cluster));
     if let Some(key) = &arguments.audit_key {
         // Not among the arguments: it may be the key itself.
         command.env("FLEETCTL_AUDIT_KEY", key);

@@ -69,6 +69,7 @@ async fn start(environment: &Environment, arguments: &UpArgs, folder: &Folder) -
         first_members: MemberSpec::three_centres(),
         listen: Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)),
         pki: Some(folder.pki()),
+        limits: arguments.turns.limits(),
         audit_signer: crate::audit::signer(arguments.audit_key.as_deref())?,
         ..EmbeddedOptions::in_memory(environment.clock.clone(), environment.seed)
     };

@@ -262,3 +262,107 @@ async fn a_plan_that_changed_is_refused_with_the_difference() {
     assert!(said.contains("~ Deployment web-demo on"), "{said}");
     fleet.shutdown().await;
 }
+
+/// Broken: a cluster that is down holds everybody up, or one that was passed over on purpose gets the revision all the same,
+/// or never.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn single_targets_are_passed_over_and_tried_again() {
+    let fleet = fleet_with(true).await;
+    let hub = fleet.client("hub");
+    let line = CommandLine::of(&fleet);
+    fleet.fleet().set_running("mc-bj1", false).await.unwrap();
+    apply_example(&hub).await;
+    in_phase(&hub, Phase::RunningWorkflow).await;
+    let skip = "fleetctl workflow skip web-demo -n demo --target";
+    assert_eq!(line.run(&format!("{skip} mc-bj1")).await.code, 2, "a reason is asked for");
+    let said = line.fails(&format!("{skip} mc-bj9 --reason down"), 3).await;
+    assert!(said.contains("is no target of run"), "{said}");
+    let said = line.done(&format!("{skip} cluster1-beijing --reason maintenance")).await;
+    assert!(said.starts_with("Successfully skip target mc-bj1 of run web-demo-"), "{said}");
+    in_phase(&hub, Phase::WorkflowSuspending).await;
+    let tree = line.done("fleetctl status web-demo -n demo --tree").await;
+    assert!(tree.contains("skipped by") && tree.contains("maintenance"), "{tree}");
+    // It is there again, and left alone until somebody asks for it.
+    fleet.fleet().set_running("mc-bj1", true).await.unwrap();
+    line.done("fleetctl workflow resume web-demo -n demo").await;
+    let deployments: Api<Deployment> = Api::namespaced(fleet.client("mc-bj2"), "demo");
+    crate::support::eventually("delivered elsewhere", async || {
+        deployments.get_opt("web-demo").await.unwrap().is_some()
+    })
+    .await;
+    let passed: Api<Deployment> = Api::namespaced(fleet.client("mc-bj1"), "demo");
+    assert!(passed.get_opt("web-demo").await.unwrap().is_none());
+    let said = line.done("fleetctl workflow retry web-demo -n demo --target mc-bj1").await;
+    assert!(said.starts_with("Successfully retry target mc-bj1 of run web-demo-"), "{said}");
+    in_phase(&hub, Phase::Running).await;
+    assert!(passed.get_opt("web-demo").await.unwrap().is_some());
+    let said = line.fails("fleetctl workflow retry web-demo -n demo --target mc-bj1", 4).await;
+    assert!(said.contains("there is nothing to retry"), "{said}");
+    fleet.shutdown().await;
+}
+
+/// The fleet's kubeconfig for an account of the hub that nothing but a token belongs to.
+async fn as_account(fleet: &fleetctl::embedded::Embedded, name: &str) -> CommandLine {
+    use k8s_openapi::api::authentication::v1::TokenRequest;
+    use k8s_openapi::api::core::v1::ServiceAccount;
+    let account = serde_json::json!({ "apiVersion": "v1", "kind": "ServiceAccount",
+        "metadata": { "name": name, "namespace": "demo" } });
+    crate::support::apply(&fleet.client("hub"), &account).await;
+    let accounts: Api<ServiceAccount> = Api::namespaced(fleet.client("hub"), "demo");
+    let request: TokenRequest =
+        serde_json::from_value(serde_json::json!({ "spec": { "audiences": [] } })).unwrap();
+    let token = accounts.create_token_request(name, &Default::default(), &request).await.unwrap();
+    let token = token.status.unwrap().token;
+    let kubeconfig = fleet.kubeconfig(None).unwrap().unwrap();
+    let mut kubeconfig = fleetctl::yaml::read_all(&kubeconfig).unwrap().remove(0);
+    for user in kubeconfig["users"].as_array_mut().unwrap() {
+        user["user"] = serde_json::json!({ "token": token });
+    }
+    CommandLine::with(&kubeconfig.to_string())
+}
+
+/// Broken: whoever may approve, and nothing else, can't; or whoever may not, can.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_approver_who_is_no_administrator_opens_a_gate() {
+    let fleet = fleet_with(true).await;
+    let hub = fleet.client("hub");
+    apply_example(&hub).await;
+    in_phase(&hub, Phase::WorkflowSuspending).await;
+    let line = as_account(&fleet, "ann").await;
+    let resume = "fleetctl workflow resume web-demo -n demo";
+    assert_eq!(line.run(resume).await.code, 4, "without a right");
+    let bind = async |role: &str, kind: &str| {
+        let name = format!("ann-{role}");
+        let mut binding = serde_json::json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": { "name": name },
+            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role },
+            "subjects": [{ "kind": "ServiceAccount", "name": "ann", "namespace": "demo" }],
+        });
+        if kind == "RoleBinding" {
+            binding["metadata"]["namespace"] = serde_json::json!("demo");
+        }
+        crate::support::apply(&hub, &binding).await;
+    };
+    // Who looks doesn't decide.
+    bind("view", "RoleBinding").await;
+    bind("fleetctl-fleet-viewer", "ClusterRoleBinding").await;
+    let said = line.run(resume).await;
+    assert_eq!(said.code, 4, "{said:?}");
+    in_phase(&hub, Phase::WorkflowSuspending).await;
+    bind("fleetctl-approver", "RoleBinding").await;
+    let ran = line.run(&format!("{resume} --reason CHG-7")).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    in_phase(&hub, Phase::Running).await;
+    let approvals: Api<Approval> = Api::namespaced(hub.clone(), "demo");
+    let made = approvals.list(&ListParams::default()).await.unwrap().items;
+    let approvers: Vec<&str> = made.iter().map(|one| one.spec.approver.as_str()).collect();
+    assert_eq!(approvers, ["system:serviceaccount:demo:ann"]);
+    let runs: Api<Run> = Api::namespaced(hub.clone(), "demo");
+    let run = runs.list(&ListParams::default()).await.unwrap().items.remove(0);
+    let steps = run.status.unwrap_or_default().steps;
+    let record = steps.into_iter().find_map(|step| step.gate?.approval).unwrap();
+    assert!(record.proven, "{record:?}");
+    // It decides about plans, and changes nothing.
+    assert_eq!(line.run("fleetctl workflow restart web-demo -n demo").await.code, 4);
+    fleet.shutdown().await;
+}

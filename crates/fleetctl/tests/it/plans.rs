@@ -454,3 +454,43 @@ async fn no_value_of_a_secret_is_shown() {
     }
     fleet.shutdown().await;
 }
+
+/// Broken: two Applications wait at their gates for the same object, and whoever approves learns of it when the second one
+/// fails; or a gate demands a group that can't approve, and nobody says so before everybody waits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rivals_and_powerless_groups_are_told_before_anything_is_delivered() {
+    let fleet = fleet_with(true).await;
+    let line = CommandLine::of(&fleet);
+    let files = Files::new();
+    let gated = |name: &str, group: &str| {
+        let mut manifest = fleetctl::yaml::read_all(&app(name, "mc-bj1")).unwrap().remove(0);
+        manifest["metadata"]["namespace"] = json!("default");
+        let approval = json!({ "required": 1, "groups": [group] });
+        let policies: Vec<Value> = manifest["spec"]["policies"].as_array().unwrap().clone();
+        let topologies: Vec<Value> = policies.iter().map(|policy| policy["name"].clone()).collect();
+        let properties = json!({ "auto": false, "policies": topologies, "approval": approval });
+        manifest["spec"]["workflow"] =
+            json!({ "steps": [{ "type": "deploy", "name": "go", "properties": properties }] });
+        manifest
+    };
+    let path = files.write("ahead.json", &gated("ahead", "nobodies").to_string()).display().to_string();
+    let ahead = line.run(&format!("fleetctl plan -f {path}")).await;
+    assert!(ahead.err.contains("nothing grants group \"nobodies\" the verb approve"), "{ahead:?}");
+
+    for name in ["one", "other"] {
+        apply(&fleet.client("hub"), &gated(name, "system:masters")).await;
+        let apps: Api<Application> = Api::namespaced(fleet.client("hub"), "default");
+        crate::support::eventually("suspending", async || {
+            let app = apps.get(name).await.unwrap();
+            app.status.is_some_and(|status| status.status == Phase::WorkflowSuspending)
+        })
+        .await;
+    }
+    for (name, rival) in [("one", "other"), ("other", "one")] {
+        let ran = line.run(&format!("fleetctl plan {name} -n default")).await;
+        let told = format!("ClaimedByAnother: Application default/{rival} has it, too, and only one may");
+        assert!(ran.code == 0 && ran.out.contains(&told), "{ran:?}");
+        assert!(!ran.err.contains("nothing grants group"), "{ran:?}");
+    }
+    fleet.shutdown().await;
+}

@@ -126,6 +126,20 @@ impl Gathered {
         }
     }
 
+    /// Adds which groups that gates demand may not approve.
+    pub(super) async fn and_powers(&mut self, hub: &Cluster, planners: &[Planner]) {
+        for planner in planners {
+            match tokio::time::timeout(hub.deadline, planner.powerless(&hub.client)).await {
+                Ok(Ok(said)) => self.notes.extend(said),
+                Ok(Err(error)) => self.notes.push(format!("whether groups may approve isn't known: {error}")),
+                Err(_) => {
+                    self.notes
+                        .push("whether groups may approve isn't known: the hub doesn't answer".to_owned());
+                }
+            }
+        }
+    }
+
     /// The facts for one of several Applications that are planned together: what the others will have counts as claimed.
     pub(super) fn for_one(&self, planners: &[Planner], me: usize) -> Facts {
         let mut facts = self.facts.clone();
