@@ -155,7 +155,7 @@ impl Planner {
         let hub = hub.get_metadata("kube-system").await;
         let hub = hub.map_err(|error| PreviewError::hub("the hub's identity", error))?;
         let uid = names::hub_identity(&hub.metadata).unwrap_or_default();
-        let mut walk = records::load_from(client, new_walk(app, uid)?).await?;
+        let mut walk = Box::pin(records::load_from(client, new_walk(app, uid)?)).await?;
         if walk.run_name() != run.name_any() {
             let name = &run.spec.revision;
             walk.revision = Some(records::read_revision(client, &walk.key.0, name).await?);
@@ -191,7 +191,7 @@ impl Planner {
         world.read_tenant(namespace).await?;
         let mut walk = new_walk(&app, &world.hub_uid)?;
         if let Some(client) = &world.client {
-            walk = records::load_from(client, walk).await?;
+            walk = Box::pin(records::load_from(client, walk)).await?;
         }
         look_up_all(world, namespace, &app).await?;
         let (draft, in_force) = loop {

@@ -50,7 +50,7 @@ async fn dispatch(environment: &Environment, cli: &Cli) -> Outcome {
         Command::Get(arguments) => get::run(environment, global, arguments).await,
         Command::Status(arguments) => application::status(environment, global, arguments).await,
         Command::Plan(arguments) => application::plan(environment, global, arguments).await,
-        Command::Why(arguments) => why::run(environment, global, arguments).await,
+        Command::Why(arguments) => Box::pin(why::run(environment, global, arguments)).await,
         Command::Delete(arguments) => application::delete(environment, global, arguments).await,
         Command::Workflow(arguments) => application::workflow(environment, global, arguments).await,
         Command::Diagnose(arguments) => diagnose::run(environment, global, arguments).await,

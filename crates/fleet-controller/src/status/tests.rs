@@ -51,6 +51,7 @@ fn status_is_compact_at_a_thousand_targets() {
         revision: None,
         problem: None,
         held_back: false,
+        queued: None,
         services: Vec::new(),
         drift: Vec::new(),
         held: Vec::new(),
