@@ -357,11 +357,6 @@ async fn an_approver_who_is_no_administrator_opens_a_gate() {
     let made = approvals.list(&ListParams::default()).await.unwrap().items;
     let approvers: Vec<&str> = made.iter().map(|one| one.spec.approver.as_str()).collect();
     assert_eq!(approvers, ["system:serviceaccount:demo:ann"]);
-    let runs: Api<Run> = Api::namespaced(hub.clone(), "demo");
-    let run = runs.list(&ListParams::default()).await.unwrap().items.remove(0);
-    let steps = run.status.unwrap_or_default().steps;
-    let record = steps.into_iter().find_map(|step| step.gate?.approval).unwrap();
-    assert!(record.proven, "{record:?}");
     // It decides about plans, and changes nothing.
     assert_eq!(line.run("fleetctl workflow restart web-demo -n demo").await.code, 4);
     fleet.shutdown().await;
