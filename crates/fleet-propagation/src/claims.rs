@@ -54,7 +54,7 @@ pub struct Change {
 pub struct Changes {
     /// Objects that change hands, sorted.
     pub moved: Vec<Change>,
-    /// Policies of which something changed: what they match, take or lose.
+    /// Policies of which something may have changed: what they match or take, or what they lose and to whom.
     pub touched: BTreeSet<PolicyId>,
 }
 
@@ -226,7 +226,8 @@ impl Claims {
             .collect()
     }
 
-    /// Decides anew about objects.
+    /// Decides anew about objects. All that want one of them are touched: each may have lost to another than before, or
+    /// have something else to tell of it.
     fn contest(&mut self, objects: BTreeSet<ObjectId>) -> Changes {
         let mut changes = Changes::default();
         for id in objects {
@@ -238,6 +239,7 @@ impl Claims {
             let (before, after) = (held.holder.clone(), won.map(|policy| policy.id.clone()));
             let selecting: BTreeSet<PolicyId> =
                 contenders.iter().map(|contender| contender.policy.id.clone()).collect();
+            changes.touched.extend(selecting.iter().chain(&before).chain(&after).cloned());
             self.record(&id, &selecting, before, after, &mut changes);
         }
         changes
@@ -275,8 +277,6 @@ impl Claims {
         if let Some(held) = self.objects.get_mut(id) {
             held.holder.clone_from(&after);
         }
-        changes.touched.extend(selecting.iter().cloned());
-        changes.touched.extend(before.iter().chain(&after).cloned());
         changes.moved.push(Change { object: id.clone(), before, after });
     }
 }

@@ -16,10 +16,10 @@ pub(crate) struct Index {
 /// One kind.
 #[derive(Debug, Default)]
 struct Kind {
-    /// Policies with a selector of this name, in whatever namespace; with how many selectors.
-    named: HashMap<String, BTreeMap<PolicyId, usize>>,
+    /// Policies with a selector of this name, in whatever namespace.
+    named: HashMap<String, BTreeSet<PolicyId>>,
     /// Policies with a selector without a name, by namespace; `None`: every namespace.
-    broad: HashMap<Option<String>, BTreeMap<PolicyId, usize>>,
+    broad: HashMap<Option<String>, BTreeSet<PolicyId>>,
     /// Objects by namespace and name.
     objects: BTreeMap<(String, String), ObjectId>,
 }
@@ -31,25 +31,19 @@ fn key(id: &ObjectId) -> (String, String) {
 impl Index {
     pub(crate) fn add_policy(&mut self, id: &PolicyId, selectors: &Selectors) {
         for selector in selectors.as_slice() {
-            *self.place(selector).entry(id.clone()).or_default() += 1;
+            self.place(selector).insert(id.clone());
         }
     }
 
     pub(crate) fn remove_policy(&mut self, id: &PolicyId, selectors: &Selectors) {
         for selector in selectors.as_slice() {
-            let place = self.place(selector);
-            if let Some(count) = place.get_mut(id) {
-                *count -= 1;
-                if *count == 0 {
-                    place.remove(id);
-                }
-            }
+            self.place(selector).remove(id);
             let kind = self.kinds.entry((selector.group.clone(), selector.kind.clone())).or_default();
             match &selector.name {
-                Some(name) if kind.named.get(name).is_some_and(BTreeMap::is_empty) => {
+                Some(name) if kind.named.get(name).is_some_and(BTreeSet::is_empty) => {
                     kind.named.remove(name);
                 }
-                None if kind.broad.get(&selector.namespace).is_some_and(BTreeMap::is_empty) => {
+                None if kind.broad.get(&selector.namespace).is_some_and(BTreeSet::is_empty) => {
                     kind.broad.remove(&selector.namespace);
                 }
                 _ => {}
@@ -57,7 +51,7 @@ impl Index {
         }
     }
 
-    fn place(&mut self, selector: &Selector) -> &mut BTreeMap<PolicyId, usize> {
+    fn place(&mut self, selector: &Selector) -> &mut BTreeSet<PolicyId> {
         let kind = self.kinds.entry((selector.group.clone(), selector.kind.clone())).or_default();
         match &selector.name {
             Some(name) => kind.named.entry(name.clone()).or_default(),
@@ -82,7 +76,7 @@ impl Index {
         let broad = [Some(id.namespace.clone()), None];
         let broad = broad.iter().filter_map(|namespace| kind.broad.get(namespace));
         let all = kind.named.get(&id.name).into_iter().chain(broad);
-        all.flat_map(BTreeMap::keys).cloned().collect()
+        all.flatten().cloned().collect()
     }
 
     /// The objects that selectors may be about.

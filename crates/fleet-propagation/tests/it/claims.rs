@@ -331,6 +331,25 @@ impl Naive {
     }
 }
 
+/// Everything that the status of each policy tells.
+fn told(claims: &Claims, naive: &Naive) -> BTreeMap<PolicyId, Vec<String>> {
+    let of = |id: &PolicyId| {
+        let objects = claims.matched(id).map(|object| {
+            format!(
+                "{object}: {:?}",
+                claims.outcome(object).map(|outcome| {
+                    let lost = outcome.lost.into_iter().find(|(loser, _)| loser == id);
+                    (outcome.winner, lost)
+                })
+            )
+        });
+        let problems =
+            claims.problems(id).into_iter().filter(|problem| problem.reason != "SelectorMatchesNothing");
+        objects.chain(problems.map(|problem| problem.message)).collect()
+    };
+    naive.policies.keys().map(|id| (id.clone(), of(id))).collect()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 192, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -340,6 +359,7 @@ proptest! {
     fn change_by_change_is_as_everything_anew(doings in doings()) {
         let (mut claims, mut naive) = (Claims::new(), Naive::default());
         for doing in doings {
+            let told = told(&claims, &naive);
             let before: BTreeMap<ObjectId, Option<PolicyId>> =
                 naive.objects.iter().map(|(id, (_, holder))| (id.clone(), holder.clone())).collect();
             let changes = match doing {
@@ -373,6 +393,9 @@ proptest! {
                 .filter(|id| before.get(*id).cloned().flatten() != after.get(*id).cloned().flatten())
                 .collect();
             prop_assert_eq!(changes.moved.iter().map(|change| &change.object).collect::<Vec<_>>(), moved);
+            for (id, now) in self::told(&claims, &naive) {
+                prop_assert!(told.get(&id) == Some(&now) || changes.touched.contains(&id), "{} isn't touched: {:?}", id, now);
+            }
             for (id, (facts, holder)) in &naive.objects {
                 prop_assert_eq!(claims.holder(id), holder.as_ref(), "{}", id);
                 let selecting = naive.policies.values().filter(|policy| policy.selectors.precision(facts).is_some());
