@@ -33,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 use crate::environment::Clock;
 
 pub(crate) use fleet::EMBEDDED;
+pub use authors::stamp as author_stamp;
 pub use fleet::{Fleet, MemberState};
 pub use handler::ADMIN_PREFIX;
 pub use kubeconfig::{hub_url, member_url};
@@ -230,7 +231,7 @@ impl Embedded {
                 certificate_authority: authority
                     .as_ref()
                     .map_or_else(String::new, |a| a.certificate_pem().to_owned()),
-                author: Some(authors::stamp()),
+                author: Some(author_stamp()),
             },
         );
         let mut parts = Parts::default();

@@ -1,4 +1,4 @@
-//! Plays seeds of the simulation on all cores: what `cargo xtask simulate` runs.
+//! Plays seeds of the simulation: what `cargo xtask simulate` runs. Progress goes to stderr, what was found to stdout.
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -7,23 +7,27 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use fleet_testkit::sim::{self, Base, Script};
+use fleet_testkit::sim::{self, Base, Script, Violation};
 
 struct Arguments {
     from: u64,
     seeds: u64,
-    threads: usize,
-    verbose: bool,
+    jobs: usize,
+    keeps_going: bool,
 }
 
 fn arguments() -> anyhow::Result<Arguments> {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let mut read = Arguments { from: 0, seeds: 1_000, threads: cores, verbose: false };
+    let mut read = Arguments { from: 0, seeds: 1_000, jobs: 1, keeps_going: false };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
-        if word == "--verbose" {
-            read.verbose = true;
+        if word == "--keep-going" {
+            read.keeps_going = true;
             continue;
+        }
+        if !matches!(word.as_str(), "--from" | "--seeds" | "--seed" | "--jobs") {
+            bail!(
+                "unknown argument {word}; there are --seeds N, --from SEED, --seed ONE, --jobs N, --keep-going"
+            );
         }
         let value = words.next().with_context(|| format!("{word} wants a number"))?;
         let number: u64 = value.parse().with_context(|| format!("{word} {value}: that is no number"))?;
@@ -31,13 +35,56 @@ fn arguments() -> anyhow::Result<Arguments> {
             "--from" => read.from = number,
             "--seeds" => read.seeds = number,
             "--seed" => (read.from, read.seeds) = (number, 1),
-            "--threads" => read.threads = usize::try_from(number)?.max(1),
-            other => bail!(
-                "unknown argument {other}; there are --seeds N, --from SEED, --seed ONE, --threads N, --verbose"
-            ),
+            _ => read.jobs = usize::try_from(number)?.max(1),
         }
     }
     Ok(read)
+}
+
+/// What is wrong with a seed.
+enum Found {
+    Broken(Script, Violation),
+    Harness(String),
+}
+
+#[derive(Default)]
+struct Tally {
+    done: AtomicU64,
+    ended: AtomicBool,
+    events: AtomicU64,
+    seconds: AtomicU64,
+    found: Mutex<Vec<(u64, Found)>>,
+}
+
+impl Tally {
+    fn play(&self, base: &Base, seed: u64, keeps_going: bool) {
+        let script = Script::of(seed);
+        let found = match sim::run(base, &script) {
+            Ok(outcome) => {
+                self.events.fetch_add(outcome.events as u64, Ordering::Relaxed);
+                self.seconds.fetch_add(outcome.seconds, Ordering::Relaxed);
+                outcome.violation.map(|violation| Found::Broken(script, violation))
+            }
+            Err(error) => {
+                Some(Found::Harness(format!("seed {seed}: the harness failed: {error:#}\n{script}")))
+            }
+        };
+        self.done.fetch_add(1, Ordering::Relaxed);
+        let Some(found) = found else { return };
+        if !keeps_going {
+            self.ended.store(true, Ordering::Relaxed);
+        }
+        let said = match &found {
+            Found::Broken(_, violation) => format!("seed {seed}: {violation}"),
+            Found::Harness(error) => error.lines().next().unwrap_or_default().to_owned(),
+        };
+        let _ = writeln!(std::io::stderr(), "{said}");
+        self.found.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((seed, found));
+    }
+
+    fn rate(&self, took: Duration) -> f64 {
+        self.done.load(Ordering::Relaxed) as f64 / took.as_secs_f64().max(0.001)
+    }
 }
 
 #[allow(clippy::disallowed_methods, reason = "seeds per second are of the real clock")]
@@ -46,81 +93,61 @@ fn main() -> anyhow::Result<ExitCode> {
     let base = Base::new()?;
     let end = arguments.from.saturating_add(arguments.seeds);
     let next = AtomicU64::new(arguments.from);
-    let (done, failed) = (AtomicU64::new(0), AtomicBool::new(false));
-    let (events, seconds) = (AtomicU64::new(0), AtomicU64::new(0));
-    let failures = Mutex::new(Vec::new());
+    let tally = Tally::default();
     let began = Instant::now();
-    let mut out = std::io::stdout();
     std::thread::scope(|threads| -> anyhow::Result<()> {
-        for _ in 0..arguments.threads {
-            threads.spawn(|| {
-                while !failed.load(Ordering::Relaxed) {
+        let mut jobs = Vec::new();
+        for _ in 0..arguments.jobs {
+            jobs.push(threads.spawn(|| {
+                while !tally.ended.load(Ordering::Relaxed) {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
                     if seed >= end {
                         return;
                     }
-                    let script = Script::of(seed);
-                    let found = match sim::run(&base, &script) {
-                        Ok(outcome) => {
-                            events.fetch_add(outcome.events as u64, Ordering::Relaxed);
-                            seconds.fetch_add(outcome.seconds, Ordering::Relaxed);
-                            outcome.violation.map(|violation| Ok((script, violation)))
-                        }
-                        Err(error) => {
-                            Some(Err(format!("seed {seed}: the harness failed: {error:#}\n{script}")))
-                        }
-                    };
-                    done.fetch_add(1, Ordering::Relaxed);
-                    if let Some(found) = found {
-                        failed.store(true, Ordering::Relaxed);
-                        failures
-                            .lock()
-                            .unwrap_or_else(std::sync::PoisonError::into_inner)
-                            .push((seed, found));
-                    }
+                    tally.play(&base, seed, arguments.keeps_going);
                 }
-            });
+            }));
         }
         let mut told = Instant::now();
-        while done.load(Ordering::Relaxed) < arguments.seeds && !failed.load(Ordering::Relaxed) {
+        while jobs.iter().any(|job| !job.is_finished()) {
             std::thread::sleep(Duration::from_millis(50));
             if told.elapsed() >= Duration::from_secs(10) {
                 told = Instant::now();
-                let count = done.load(Ordering::Relaxed);
-                let rate = rate(count, began.elapsed());
-                writeln!(out, "{count} of {} seeds, {rate:.1} a second", arguments.seeds)?;
+                let (count, rate) = (tally.done.load(Ordering::Relaxed), tally.rate(began.elapsed()));
+                writeln!(std::io::stderr(), "{count} of {} seeds, {rate:.1} a second", arguments.seeds)?;
             }
         }
         Ok(())
     })?;
-    let (count, took) = (done.load(Ordering::Relaxed), began.elapsed());
+    let took = began.elapsed();
+    let mut out = std::io::stdout();
     writeln!(
         out,
-        "{count} seeds from {} on {} threads in {:.1} s: {:.1} seeds a second, {} writes judged, {} hours of virtual time",
+        "{} seeds from {} in {:.1} s: {:.1} seeds a second, {} writes judged, {} hours of virtual time",
+        tally.done.load(Ordering::Relaxed),
         arguments.from,
-        arguments.threads,
         took.as_secs_f64(),
-        rate(count, took),
-        events.load(Ordering::Relaxed),
-        seconds.load(Ordering::Relaxed) / 3600,
+        tally.rate(took),
+        tally.events.load(Ordering::Relaxed),
+        tally.seconds.load(Ordering::Relaxed) / 3600,
     )?;
-    let mut failures = failures.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    failures.sort_by_key(|(seed, _)| *seed);
-    let Some((seed, found)) = failures.into_iter().next() else {
-        writeln!(out, "every rule held")?;
-        return Ok(ExitCode::SUCCESS);
-    };
-    match found {
-        Err(error) => writeln!(out, "\n{error}")?,
-        Ok((script, violation)) => {
+    let mut found = tally.found.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    found.sort_by_key(|(seed, _)| *seed);
+    if found.len() > 1 {
+        let seeds: Vec<String> = found.iter().map(|(seed, _)| seed.to_string()).collect();
+        writeln!(out, "{} seeds break a rule: {}", seeds.len(), seeds.join(", "))?;
+    }
+    match found.into_iter().next() {
+        None => {
+            writeln!(out, "every rule held")?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Some((_, Found::Harness(error))) => writeln!(out, "\n{error}")?,
+        Some((seed, Found::Broken(script, violation))) => {
             writeln!(out, "\nseed {seed} breaks a rule: {violation}\n\n{script}\nshrinking …")?;
             let (fewest, violation) = sim::shrunk(&base, script, violation);
             writeln!(out, "\n{violation}\n\n{fewest}\nagain: cargo xtask simulate --seed {seed}")?;
         }
     }
     Ok(ExitCode::FAILURE)
-}
-
-fn rate(count: u64, took: Duration) -> f64 {
-    count as f64 / took.as_secs_f64().max(0.001)
 }

@@ -1,8 +1,10 @@
 //! Judges a play from outside: every write in its order, against what was known at that moment.
 
+mod audit;
 mod members;
 mod order;
 mod replicas;
+mod waves;
 
 use std::collections::BTreeMap;
 
@@ -43,6 +45,7 @@ struct Known<'a> {
     approvals: Vec<Approval>,
     /// By Application.
     inventories: BTreeMap<String, Inventory>,
+    records: audit::Records,
 }
 
 /// Finds the first thing that is wrong.
@@ -64,6 +67,7 @@ fn writes(record: &Record) -> Option<Violation> {
         runs: BTreeMap::new(),
         approvals: Vec::new(),
         inventories: BTreeMap::new(),
+        records: audit::Records::new(),
     };
     for event in &record.events {
         let broken = known.see(event);
@@ -71,7 +75,7 @@ fn writes(record: &Record) -> Option<Violation> {
             return Some(Violation { check, revision: event.revision, said });
         }
     }
-    None
+    known.record_is_whole()
 }
 
 type Verdict = Result<(), (&'static str, String)>;
@@ -90,6 +94,7 @@ impl Known<'_> {
         match &*event.key.resource {
             "applications.core.oam.dev" => self.application(event),
             "runs.fleetctl.dev" => self.run(event),
+            "auditlogs.fleetctl.dev" => self.record_grows(event),
             "approvals.fleetctl.dev" => {
                 if event.kind == EventKind::Added
                     && let Ok(approval) = serde_json::from_slice(&event.value)

@@ -21,7 +21,8 @@ use users::Users;
 const A_WHILE: Duration = Duration::from_secs(90);
 
 /// What is watched of the store.
-const RESOURCES: [&str; 10] = [
+const RESOURCES: [&str; 11] = [
+    "auditlogs.fleetctl.dev",
     "applications.core.oam.dev",
     "applicationrevisions.core.oam.dev",
     "resourcetrackers.core.oam.dev",

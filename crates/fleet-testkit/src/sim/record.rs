@@ -36,6 +36,8 @@ pub(crate) struct Record {
     pub(crate) wanted: BTreeMap<(String, i64), Wanted>,
     /// Runs and steps whose gate a user may have opened by hand.
     pub(crate) by_hand: BTreeSet<(String, String)>,
+    /// Runs of which users asked to go on without a target, or to try one again.
+    pub(crate) asked_of_targets: BTreeSet<String>,
     /// What users did at members themselves: store revisions.
     pub(crate) by_users: BTreeSet<u64>,
 }

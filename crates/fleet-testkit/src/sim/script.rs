@@ -6,7 +6,7 @@ use std::time::Duration;
 use fleet_sim::{Fault, Weather};
 
 use super::chance::Chance;
-use super::wanted::{Wanted, app_name, member_name};
+use super::wanted::{Wanted, WantedStep, What, app_name, member_name};
 
 /// Something that somebody does or that happens.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,6 +51,19 @@ pub enum Action {
         /// How long.
         away: Duration,
     },
+    /// A user asks to go on without a target, or to try it again.
+    Target {
+        /// Of which application.
+        app: usize,
+        /// Where.
+        member: usize,
+        /// Tries it again; else goes on without it.
+        again: bool,
+    },
+    /// What steps of an application wait for is opened or shut.
+    Door(usize, bool),
+    /// Somebody holds the drift of an application for a time.
+    HoldDrift(usize, Duration),
     /// A member becomes what it was some actions ago: restored from an older copy.
     Restore(usize),
 }
@@ -119,7 +132,7 @@ impl Script {
         for _ in 0..chance.between(2, 12) {
             let pause = pause(&mut chance);
             let app = chance.below(apps);
-            let action = match chance.below(26) {
+            let action = match chance.below(32) {
                 0..=5 => {
                     version += 1;
                     let Some(now) = wanted.get_mut(app) else { continue };
@@ -170,6 +183,11 @@ impl Script {
                     carried_out: chance.percent(50),
                     away: Duration::from_secs(chance.between(0, 40)),
                 },
+                25..=27 => {
+                    Action::Target { app, member: chance.below(members), again: chance.percent(50) }
+                }
+                28 | 29 => Action::Door(app, chance.percent(50)),
+                30 => Action::HoldDrift(app, Duration::from_secs(chance.between(5, 300))),
                 _ => Action::Restore(chance.below(members)),
             };
             actions.push((pause, action));
@@ -228,6 +246,68 @@ impl fmt::Display for Script {
     }
 }
 
+fn write_step(f: &mut fmt::Formatter<'_>, at: usize, step: &WantedStep) -> fmt::Result {
+    write!(f, "\n{:15}{at}: ", "")?;
+    match step.what {
+        What::Deploy => {
+            let members: Vec<String> = step.members.iter().map(|m| member_name(*m)).collect();
+            f.write_str(&members.join("+"))?;
+        }
+        What::Pause(None) => f.write_str("stops")?,
+        What::Pause(Some(seconds)) => write!(f, "stops for {seconds}s")?,
+        What::Door => f.write_str("waits for its door")?,
+    }
+    if step.grouped {
+        f.write_str(", grouped")?;
+    }
+    if !step.after.is_empty() {
+        write!(f, ", after {:?}", step.after)?;
+    }
+    if step.gated {
+        f.write_str(", behind a gate")?;
+    }
+    if let Some(rule) = &step.rule {
+        write!(f, ", {rule:?}")?;
+    }
+    if let Some(clause) = step.clause {
+        write!(f, ", if {clause:?}")?;
+    }
+    if let Some(at_once) = step.at_once {
+        write!(f, ", {at_once} at once")?;
+    }
+    if let Some(member) = step.canary {
+        write!(f, ", {} first", member_name(member))?;
+    }
+    if step.soak > 0 {
+        write!(f, ", soaked {}s", step.soak)?;
+    }
+    if let Some((what, after)) = step.silent {
+        write!(f, ", {what} who is silent for {after}s")?;
+    }
+    if step.holds {
+        f.write_str(", who returns is held")?;
+    }
+    if step.may_fail > 0 {
+        write!(f, ", {} may fail", step.may_fail)?;
+    }
+    if step.continues {
+        f.write_str(", all have a turn")?;
+    }
+    if let Some(on_join) = step.on_join {
+        write!(f, ", onJoin {on_join}")?;
+    }
+    if let Some(seconds) = step.timeout {
+        write!(f, ", within {seconds}s")?;
+    }
+    if let Some((limit, interval)) = step.retry {
+        write!(f, ", {limit} more tries after {interval}s")?;
+    }
+    if step.what == What::Deploy {
+        write!(f, ", deletes: {:?}", step.deletes)?;
+    }
+    Ok(())
+}
+
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -239,26 +319,10 @@ impl fmt::Display for Action {
                 if wanted.secret {
                     f.write_str(", a secret")?;
                 }
-                for step in &wanted.steps {
-                    let members: Vec<String> = step.members.iter().map(|m| member_name(*m)).collect();
-                    write!(f, ", then {}", members.join("+"))?;
-                    if step.gated {
-                        f.write_str(" behind a gate")?;
-                    }
-                    if let Some(at_once) = step.at_once {
-                        write!(f, " {at_once} at once")?;
-                    }
-                    if step.soak > 0 {
-                        write!(f, " soaked {}s", step.soak)?;
-                    }
-                    if let Some((what, after)) = step.silent {
-                        write!(f, " ({what} who is silent for {after}s)")?;
-                    }
-                    if !step.prunes {
-                        f.write_str(" (asks before deletes)")?;
-                    }
+                if wanted.dag {
+                    f.write_str(", as a DAG")?;
                 }
-                Ok(())
+                wanted.steps.iter().enumerate().try_for_each(|(at, step)| write_step(f, at, step))
             }
             Self::Answer(app, Answer::Yes) => write!(f, "somebody approves what waits of {}", app_name(*app)),
             Self::Answer(app, Answer::YesToAnother) => {
@@ -285,6 +349,15 @@ impl fmt::Display for Action {
                 let when = if *carried_out { "after" } else { "before" };
                 write!(f, "replica {replica} dies {when} its write {writes} from now, for {away:?}")
             }
+            Self::Target { app, member, again } => {
+                let what = if *again { "retry" } else { "skip" };
+                write!(f, "somebody asks {}: {what} {}", app_name(*app), member_name(*member))
+            }
+            Self::Door(app, open) => {
+                let what = if *open { "opened" } else { "shut" };
+                write!(f, "what {} waits for is {what}", app_name(*app))
+            }
+            Self::HoldDrift(app, lasts) => write!(f, "drift of {} is held for {lasts:?}", app_name(*app)),
             Self::Restore(member) => write!(f, "{} is restored from an older copy", member_name(*member)),
         }
     }

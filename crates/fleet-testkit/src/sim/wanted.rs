@@ -1,32 +1,25 @@
 //! What users want of an application: small, and known without asking the engine.
 
+mod steps;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
 use super::chance::Chance;
+pub(crate) use steps::{Clause, Deletes, Rule, WantedStep, What};
+use steps::workflow;
 
 /// The namespace of everything.
 pub(crate) const NAMESPACE: &str = "demo";
-/// Whose name all users have: nobody may approve in the name of another.
+/// Who changes applications.
 pub(crate) const USER: &str = "somebody";
+/// The group of those who release.
+pub(crate) const RELEASERS: &str = "release";
+/// Who approves besides; the first two release.
+pub(crate) const APPROVERS: [&str; 3] = ["ann", "bob", "cat"];
 /// What no Secret may give away.
 pub(crate) const SECRET: &str = "correct-horse-battery-staple";
-
-/// One step.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct WantedStep {
-    pub(crate) members: BTreeSet<usize>,
-    pub(crate) gated: bool,
-    /// Targets at once; all where it isn't said.
-    pub(crate) at_once: Option<usize>,
-    /// Seconds that targets must stay healthy.
-    pub(crate) soak: u64,
-    /// What becomes of members that are silent for so many seconds: `Skip` or `Fail`; else they are waited for.
-    pub(crate) silent: Option<(&'static str, u64)>,
-    /// Deletes ask nobody, whatever they take.
-    pub(crate) prunes: bool,
-}
 
 /// One version of an application.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +32,8 @@ pub struct Wanted {
     /// Whether a Secret of the hub goes along.
     pub(crate) secret: bool,
     pub(crate) steps: Vec<WantedStep>,
+    /// Steps go as they depend on each other, not one by one.
+    pub(crate) dag: bool,
 }
 
 pub(crate) fn app_name(app: usize) -> String {
@@ -49,35 +44,15 @@ pub(crate) fn member_name(member: usize) -> String {
     format!("m{member}")
 }
 
+/// Which member it is, by its name.
+pub(crate) fn member_of(cluster: &str) -> Option<usize> {
+    cluster.strip_prefix('m').and_then(|number| number.parse().ok())
+}
+
 /// The application that an object belongs to, by its name.
 pub(crate) fn app_of(name: &str) -> Option<&str> {
     let (app, _) = name.split_once('-').unwrap_or((name, ""));
     (app.len() == 2 && app.starts_with('a')).then_some(app)
-}
-
-/// A workflow from a seed: the only place that makes one, and so where new kinds of steps come in.
-pub(crate) fn workflow(chance: &mut Chance, members: usize) -> Vec<WantedStep> {
-    let mut steps: Vec<WantedStep> = Vec::new();
-    let mut all: Vec<usize> = (0..members).collect();
-    // Sometimes not everywhere.
-    if all.len() > 1 && chance.percent(30) {
-        let gone = chance.below(all.len());
-        all.remove(gone);
-    }
-    while !all.is_empty() {
-        let take = 1 + chance.below(all.len());
-        let members: BTreeSet<usize> = all.drain(..take).collect();
-        let silent = chance.percent(20).then(|| ("Fail", chance.between(5, 60)));
-        steps.push(WantedStep {
-            at_once: (members.len() > 1 && chance.percent(40)).then_some(1),
-            soak: if chance.percent(20) { chance.between(1, 30) } else { 0 },
-            silent,
-            prunes: chance.percent(50),
-            gated: chance.percent(35),
-            members,
-        });
-    }
-    steps
 }
 
 impl Wanted {
@@ -85,7 +60,8 @@ impl Wanted {
         let configs = (0..=chance.below(2)).map(|config| (config, version)).collect();
         let image = chance.percent(40).then_some(version);
         let secret = chance.percent(20);
-        Self { app, configs, image, secret, steps: workflow(chance, members) }
+        let (steps, dag) = workflow(chance, members);
+        Self { app, configs, image, secret, steps, dag }
     }
 
     /// The next version: one or two things are different.
@@ -104,7 +80,7 @@ impl Wanted {
                 3 => {
                     next.image = if next.image.is_some() && chance.percent(40) { None } else { Some(version) }
                 }
-                4 => next.steps = workflow(chance, members),
+                4 => (next.steps, next.dag) = workflow(chance, members),
                 _ => next.secret = !next.secret,
             }
         }
@@ -138,6 +114,10 @@ impl Wanted {
         self.steps.iter().position(|step| step.members.contains(&member))
     }
 
+    pub(crate) fn step_named(&self, name: &str) -> Option<&WantedStep> {
+        self.steps.get(name.strip_prefix("step-")?.parse::<usize>().ok()?)
+    }
+
     pub(crate) fn step_name(step: usize) -> String {
         format!("step-{step}")
     }
@@ -163,34 +143,166 @@ impl Wanted {
                 "objects": [{"apiVersion": "v1", "kind": "Secret", "name": format!("{app}-s")}]}}));
         }
         let mut policies = Vec::new();
-        let mut steps = Vec::new();
+        let mut steps: Vec<Value> = Vec::new();
+        let mut group: Vec<Value> = Vec::new();
         for (index, step) in self.steps.iter().enumerate() {
-            let clusters: Vec<String> = step.members.iter().map(|member| member_name(*member)).collect();
-            policies.push(json!({"name": format!("where-{index}"), "type": "topology",
-                "properties": {"clusters": clusters}}));
-            let mut properties = json!({"policies": [format!("where-{index}")], "auto": !step.gated,
-                "onDelete": if step.prunes { "Prune" } else { "Approve" }});
-            let mut say = |key: &str, value: Value| {
-                if let Some(properties) = properties.as_object_mut() {
-                    properties.insert(key.to_owned(), value);
+            if step.what == What::Deploy {
+                let clusters: Vec<String> = step.members.iter().map(|member| member_name(*member)).collect();
+                policies.push(json!({"name": format!("where-{index}"), "type": "topology",
+                    "properties": {"clusters": clusters}}));
+            }
+            let written = self.step(index, step);
+            if step.grouped {
+                group.push(written);
+                let more = self.steps.get(index + 1).is_some_and(|next| next.grouped);
+                if !more {
+                    steps.push(json!({"name": "together", "type": "step-group", "subSteps": group}));
+                    group = Vec::new();
                 }
-            };
-            if let Some(at_once) = step.at_once {
-                say("maxParallelTargets", json!(at_once));
+            } else {
+                steps.push(written);
             }
-            if step.soak > 0 {
-                say("soak", json!(format!("{}s", step.soak)));
-            }
-            if let Some((what, after)) = step.silent {
-                say("onUnreachable", json!(what));
-                say("unreachableAfter", json!(format!("{after}s")));
-            }
-            steps.push(json!({"name": Self::step_name(index), "type": "deploy", "properties": properties}));
         }
+        let mode = if self.dag { "DAG" } else { "StepByStep" };
         json!({"apiVersion": "core.oam.dev/v1beta1", "kind": "Application",
             "metadata": {"name": app, "namespace": NAMESPACE},
-            "spec": {"components": components, "policies": policies, "workflow": {"steps": steps}}})
+            "spec": {"components": components, "policies": policies,
+                "workflow": {"mode": {"steps": mode}, "steps": steps}}})
     }
+
+    fn step(&self, index: usize, step: &WantedStep) -> Value {
+        let mut written = serde_json::Map::new();
+        let mut say = |key: &str, value: Value| drop(written.insert(key.to_owned(), value));
+        say("name", json!(Self::step_name(index)));
+        let (type_, properties) = match step.what {
+            What::Deploy => ("deploy", Self::deploy(index, step)),
+            What::Pause(by_itself) => {
+                let mut properties = serde_json::Map::new();
+                if let Some(seconds) = by_itself {
+                    properties.insert("duration".to_owned(), json!(format!("{seconds}s")));
+                }
+                if let Some(rule) = &step.rule {
+                    properties.insert("approval".to_owned(), approval(rule));
+                }
+                ("suspend", Value::Object(properties))
+            }
+            What::Door => {
+                let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": door(self.app),
+                    "condition": "object.data.open == 'yes'"});
+                ("wait-for", object)
+            }
+        };
+        say("type", json!(type_));
+        say("properties", properties);
+        match step.clause {
+            Some(Clause::Always) => say("if", json!("always")),
+            Some(Clause::EvenRuns) => say("if", json!("context.runNumber % 2 == 0")),
+            Some(Clause::Well(earlier)) => {
+                say("if", json!(format!("status[\"{}\"].succeeded", Self::step_name(earlier))));
+            }
+            None => {}
+        }
+        if let Some(seconds) = step.timeout {
+            say("timeout", json!(format!("{seconds}s")));
+        }
+        if let Some((limit, interval)) = step.retry {
+            say("retry", json!({"limit": limit, "interval": format!("{interval}s")}));
+        }
+        if !step.after.is_empty() {
+            let names: Vec<String> = step.after.iter().map(|at| Self::step_name(*at)).collect();
+            say("dependsOn", json!(names));
+        }
+        Value::Object(written)
+    }
+
+    fn deploy(index: usize, step: &WantedStep) -> Value {
+        let mut properties = serde_json::Map::new();
+        let mut say = |key: &str, value: Value| drop(properties.insert(key.to_owned(), value));
+        say("policies", json!([format!("where-{index}")]));
+        match &step.rule {
+            Some(rule) => say("approval", approval(rule)),
+            None => say("auto", json!(!step.gated)),
+        }
+        say(
+            "onDelete",
+            json!(match step.deletes {
+                Deletes::Asks => "Approve",
+                Deletes::Prunes => "Prune",
+                Deletes::Keeps => "Keep",
+            }),
+        );
+        if let Some(at_once) = step.at_once {
+            say("maxParallelTargets", json!(at_once));
+        }
+        if let Some(member) = step.canary {
+            say("canary", json!({"clusters": [member_name(member)]}));
+        }
+        if step.soak > 0 {
+            say("soak", json!(format!("{}s", step.soak)));
+        }
+        if let Some((what, after)) = step.silent {
+            say("onUnreachable", json!(what));
+            say("unreachableAfter", json!(format!("{after}s")));
+        }
+        if step.holds {
+            say("onReturn", json!("Hold"));
+        }
+        if step.may_fail > 0 {
+            say("maxFailures", json!(step.may_fail));
+        }
+        if step.continues {
+            say("onFailure", json!("Continue"));
+        }
+        if let Some(on_join) = step.on_join {
+            say("onJoin", json!(on_join));
+        }
+        Value::Object(properties)
+    }
+
+    /// Every step that must be over before one may begin.
+    pub(crate) fn before(&self, at: usize) -> BTreeSet<usize> {
+        steps::before(&self.steps, self.dag, at)
+    }
+
+    /// Whether a run may pass over the step that reaches a member, by its own condition or that of another.
+    pub(crate) fn may_pass_over(&self, member: usize) -> bool {
+        let Some(at) = self.step_of(member) else { return false };
+        let mut all = self.before(at);
+        all.insert(at);
+        all.iter().any(|at| self.depends_on_run(*at))
+    }
+
+    fn depends_on_run(&self, at: usize) -> bool {
+        match self.steps.get(at).and_then(|step| step.clause) {
+            Some(Clause::EvenRuns) => true,
+            Some(Clause::Well(earlier)) => self.depends_on_run(earlier),
+            Some(Clause::Always) | None => false,
+        }
+    }
+
+    /// Whether something that it no longer has may stay where it was.
+    pub(crate) fn may_leave(&self) -> bool {
+        (0..self.steps.len()).any(|at| self.depends_on_run(at))
+            || self.steps.iter().any(|step| step.deletes == Deletes::Keeps)
+    }
+}
+
+/// The ConfigMap on the hub that steps of an application wait for.
+pub(crate) fn door(app: usize) -> String {
+    format!("door-{app}")
+}
+
+fn approval(rule: &Rule) -> Value {
+    let mut written = json!({"required": rule.required, "excludeAuthor": rule.no_author});
+    if let Some(fields) = written.as_object_mut() {
+        if rule.releasers {
+            fields.insert("groups".to_owned(), json!([RELEASERS]));
+        }
+        if let Some(seconds) = rule.expires {
+            fields.insert("expiresAfter".to_owned(), json!(format!("{seconds}s")));
+        }
+    }
+    written
 }
 
 /// An object on a member.

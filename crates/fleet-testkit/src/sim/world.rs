@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::record::{Life, Log, Mortal};
 use super::script::Script;
-use super::wanted::{NAMESPACE, SECRET, USER, app_name, member_name};
+use super::wanted::{NAMESPACE, SECRET, USER, app_name, door, member_name};
 use crate::Fleet;
 
 /// The most members that a script has.
@@ -53,6 +53,9 @@ impl Base {
                 let secret = json!({"apiVersion": "v1", "kind": "Secret", "stringData": {"password": SECRET},
                     "metadata": {"name": format!("{}-s", app_name(app)), "namespace": NAMESPACE}});
                 fleet.apply(ApiServer::HUB, &secret).await?;
+                let door = json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"open": "yes"},
+                    "metadata": {"name": door(app), "namespace": NAMESPACE}});
+                fleet.apply(ApiServer::HUB, &door).await?;
             }
             // Until the simulator has nothing more to do.
             tokio::time::sleep(Duration::from_secs(30)).await;
@@ -101,7 +104,7 @@ impl World {
                 seed: script.seed,
                 version: String::new(),
                 token_key: None,
-                author: None,
+                author: Some(fleetctl::embedded::author_stamp()),
                 certificate_authority: String::new(),
             },
         );
@@ -138,6 +141,17 @@ impl World {
         client(&self.api, cluster)
     }
 
+    /// The client of a user of a name of their own.
+    pub(crate) fn client_of(&self, user: &str, mut groups: Vec<String>) -> kube::Client {
+        groups.push(Identity::MASTERS.to_owned());
+        kube::Client::new(self.api.service(ApiServer::HUB, Identity::new(user, groups)), "default")
+    }
+
+    /// The time of day.
+    pub(crate) fn now(&self) -> jiff::Timestamp {
+        self.time.now()
+    }
+
     /// Starts a replica; `incarnation` differs from start to start.
     pub(crate) fn replica(
         &self,
@@ -153,6 +167,7 @@ impl World {
             replica,
         };
         let mut options = fleet_controller::Options::new(self.time.clock());
+        options.author = fleet_controller::AuthorSource::BuiltIn;
         if !self.alone {
             let seed = self.seed.wrapping_mul(31).wrapping_add(incarnation * 8 + replica as u64);
             let timing =

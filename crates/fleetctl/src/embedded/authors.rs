@@ -5,8 +5,8 @@ use std::sync::Arc;
 use fleet_api::names;
 use fleet_apiserver::{ApiServer, AuthorStamp, Authored};
 
-/// What the hub records of authors.
-pub(super) fn stamp() -> AuthorStamp {
+/// What the hub records of authors: who last changed the content of what Applications are made of.
+pub fn stamp() -> AuthorStamp {
     AuthorStamp {
         cluster: ApiServer::HUB.to_owned(),
         annotation: names::AUTHOR.to_owned(),

@@ -1,12 +1,16 @@
 //! What happens on members: what comes was let through and is listed, what goes isn't needed.
 
-use fleet_api::{Run, StepState, TargetPhase, names};
+use std::collections::BTreeSet;
+
+use fleet_api::{Approval, Decision, Run, StepPhase, StepState, TargetPhase, names};
 use fleet_store::{Event, EventKind};
 use kube::ResourceExt as _;
 use serde_json::Value;
 
 use super::{Known, Verdict};
-use crate::sim::wanted::{NAMESPACE, Thing, Wanted, app_of};
+use crate::sim::wanted::{
+    Clause, Deletes, NAMESPACE, RELEASERS, Thing, USER, Wanted, WantedStep, What, app_of, member_of,
+};
 
 const GATES: &str = "nothing passes a gate that isn't approved for this plan";
 const INVENTORY: &str = "what we own is in an inventory before it is created";
@@ -48,7 +52,7 @@ impl Known<'_> {
 
     /// Some run that wants this there had its gates opened for it.
     fn let_through(&self, app: &str, cluster: &str, thing: &Thing, value: Option<u64>) -> Verdict {
-        let member = member_of(cluster);
+        let Some(member) = member_of(cluster) else { return Ok(()) };
         let mut why = "no run wants it there".to_owned();
         for run in self.runs_of(app) {
             let Some(wanted) = self.wanted_by(run) else { continue };
@@ -65,6 +69,7 @@ impl Known<'_> {
 
     fn gates_are_open(&self, run: &Run, wanted: &Wanted, member: usize, cluster: &str) -> Result<(), String> {
         let Some(at) = wanted.step_of(member) else { return Err("no step reaches it".to_owned()) };
+        let Some(step) = wanted.steps.get(at) else { return Err("no step reaches it".to_owned()) };
         let steps = run.status.as_ref().map(|status| status.steps.as_slice()).unwrap_or_default();
         let state = |index: usize| {
             let name = Wanted::step_name(index);
@@ -74,32 +79,59 @@ impl Known<'_> {
         let target = own.targets.iter().find(|target| target.target.cluster == cluster);
         match target {
             None => return Err(format!("it isn't among the targets of {}", own.name)),
-            Some(target) if target.phase == TargetPhase::Pending => {
+            Some(target) if target.phase == TargetPhase::Pending && target.started_at.is_none() => {
                 return Err(format!("its turn in {} hasn't come", own.name));
+            }
+            // What was on its way when it was passed over may still arrive.
+            Some(target) if target.phase == TargetPhase::Skipped && target.started_at.is_none() => {
+                return Err(format!("{} passed it over", own.name));
             }
             Some(_) => {}
         }
+        let before = wanted.before(at);
+        let asking = || wanted.steps.iter().enumerate().filter(|(index, _)| *index == at || before.contains(index));
         if run.spec.cause == "ClusterJoined" {
-            let behind_a_gate = wanted.steps.iter().take(at + 1).any(|step| step.gated);
-            return if behind_a_gate { self.approved(run, own) } else { Ok(()) };
+            let mut asked = asking().map(|(_, step)| step).filter(|step| step.asks());
+            let timed = asking().any(|(_, step)| matches!(step.what, What::Pause(Some(_))));
+            return if timed || asked.next().is_none() { Ok(()) } else { self.approved(run, own, None) };
         }
-        for index in 0..at {
-            let before = state(index)?;
-            if before.phase != fleet_api::StepPhase::Succeeded {
+        // Who asks for a target again opens steps that were over.
+        let reopened = self.record.asked_of_targets.contains(&run.name_any());
+        for index in &before {
+            let before = state(*index)?;
+            let passed_over = before.phase == StepPhase::Skipped && before.reason == "ConditionFalse";
+            let over = before.phase.is_over();
+            let fine = before.phase == StepPhase::Succeeded
+                || passed_over
+                || over && step.clause.is_some()
+                || over && wanted.steps.get(*index).is_some_and(|before| before.clause.is_some())
+                || reopened;
+            if !fine {
                 return Err(format!("{} is {}", before.name, before.phase.as_str()));
             }
         }
-        for (index, step) in wanted.steps.iter().enumerate().take(at + 1) {
-            if step.gated {
-                self.approved(run, state(index)?)?;
+        match step.clause {
+            Some(Clause::EvenRuns) if run.spec.number % 2 != 0 => {
+                return Err(format!("the condition of {} is false", own.name));
+            }
+            Some(Clause::Well(earlier)) if !reopened && state(earlier)?.phase != StepPhase::Succeeded => {
+                return Err(format!("the condition of {} is false", own.name));
+            }
+            _ => {}
+        }
+        for (index, step) in asking().filter(|(_, step)| step.asks()) {
+            let gate = state(index)?;
+            if index == at || gate.phase == StepPhase::Succeeded {
+                self.approved(run, gate, Some(step))?;
             }
         }
-        if own.ask { self.approved(run, own) } else { Ok(()) }
+        if own.ask { self.approved(run, own, None) } else { Ok(()) }
     }
 
-    fn approved(&self, run: &Run, step: &StepState) -> Result<(), String> {
+    fn approved(&self, run: &Run, step: &StepState, wanted: Option<&WantedStep>) -> Result<(), String> {
         let name = &step.name;
-        let Some(open) = step.gate.as_ref().and_then(|gate| gate.approval.as_ref()) else {
+        let gate = step.gate.as_ref();
+        let Some((gate, open)) = gate.and_then(|gate| Some((gate, gate.approval.as_ref()?))) else {
             return Err(format!("the gate of {name} is shut"));
         };
         if open.plan_hash != step.plan_hash {
@@ -108,18 +140,47 @@ impl Known<'_> {
                 step.plan_hash, open.plan_hash
             ));
         }
+        if gate.expires_at.zip(open.at).is_some_and(|(expires, at)| at > expires) {
+            return Err(format!("the gate of {name} was opened after it had expired"));
+        }
+        let rule = wanted.and_then(|step| step.rule.as_ref());
         if open.approval.is_empty() {
             let by_hand = self.record.by_hand.contains(&(run.name_any(), name.clone()));
-            return if by_hand { Ok(()) } else { Err(format!("nobody opened the gate of {name}")) };
+            let waits = wanted.and_then(|step| match step.what {
+                What::Pause(seconds) => seconds,
+                _ => None,
+            });
+            let by_time = waits.zip(gate.since.zip(open.at)).is_some_and(|(seconds, (since, at))| {
+                at.duration_since(since).as_secs() >= i64::try_from(seconds).unwrap_or(i64::MAX)
+            });
+            let fine = rule.is_none() && (by_hand || by_time);
+            return if fine { Ok(()) } else { Err(format!("nobody opened the gate of {name}")) };
         }
-        let given = self.approvals.iter().any(|approval| {
-            let spec = &approval.spec;
-            approval.name_any() == open.approval
-                && spec.run == run.name_any()
-                && spec.step == *name
-                && spec.plan_hash == open.plan_hash
-        });
-        if given { Ok(()) } else { Err(format!("nobody approved plan {} of {name}", open.plan_hash)) }
+        let given: Vec<&Approval> = self
+            .approvals
+            .iter()
+            .filter(|approval| {
+                let spec = &approval.spec;
+                spec.decision == Decision::Approve
+                    && spec.run == run.name_any()
+                    && spec.step == *name
+                    && spec.plan_hash == open.plan_hash
+            })
+            .collect();
+        if !given.iter().any(|approval| approval.name_any() == open.approval) {
+            return Err(format!("nobody approved plan {} of {name}", open.plan_hash));
+        }
+        let Some(rule) = rule else { return Ok(()) };
+        let counts = |approval: &&&Approval| {
+            (!rule.no_author || approval.spec.approver != USER)
+                && (!rule.releasers || approval.spec.groups.iter().any(|group| group == RELEASERS))
+        };
+        let who: BTreeSet<&str> =
+            given.iter().filter(counts).map(|approval| approval.spec.approver.as_str()).collect();
+        if who.len() < rule.required {
+            return Err(format!("only {who:?} approved {name}, which asks for {rule:?}"));
+        }
+        Ok(())
     }
 
     fn listed(&self, app: &str, cluster: &str, thing: &Thing) -> Verdict {
@@ -137,7 +198,7 @@ impl Known<'_> {
         if goes {
             return Ok(());
         }
-        let member = member_of(cluster);
+        let Some(member) = member_of(cluster) else { return Ok(()) };
         // The newest run whose objects are all done there: its own deletes come after that.
         let completed = self.runs_of(app).find(|run| {
             let steps = run.status.iter().flat_map(|status| &status.steps);
@@ -153,11 +214,16 @@ impl Known<'_> {
             let run = completed.name_any();
             return Err((DELETES, format!("{} on {cluster}: {run} contains it", thing.name)));
         }
+        let keeps = wanted.step_of(member).and_then(|at| wanted.steps.get(at));
+        if keeps.is_some_and(|step| step.deletes == Deletes::Keeps) {
+            let run = completed.name_any();
+            return Err((DELETES, format!("{} on {cluster}: {run} keeps what it doesn't contain", thing.name)));
+        }
         let steps = completed.status.iter().flat_map(|status| &status.steps);
         for step in steps {
             let mut here = step.targets.iter().filter(|target| target.target.cluster == cluster);
             if here.any(|target| !target.guard.is_empty()) {
-                let asked = self.approved(completed, step);
+                let asked = self.approved(completed, step, None);
                 asked.map_err(|shut| (GATES, format!("{} is deleted on {cluster}: {shut}", thing.name)))?;
             }
         }
@@ -165,6 +231,3 @@ impl Known<'_> {
     }
 }
 
-fn member_of(cluster: &str) -> usize {
-    cluster.strip_prefix('m').and_then(|number| number.parse().ok()).unwrap_or(usize::MAX)
-}

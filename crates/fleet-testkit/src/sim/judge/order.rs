@@ -1,6 +1,6 @@
 //! Status never goes back: what is over stays over, numbers don't fall.
 
-use fleet_api::{Run, StepPhase, TargetPhase, TargetState};
+use fleet_api::{Run, StepPhase, TargetPhase};
 use fleet_store::{Event, EventKind};
 use kube::ResourceExt as _;
 use serde_json::Value;
@@ -39,38 +39,13 @@ impl Known<'_> {
         let Ok(now) = serde_json::from_slice::<Run>(&event.value) else {
             return Err(("a Run can be read", event.key.to_string()));
         };
-        self.at_once(&now)?;
-        if let Some(before) = self.runs.get(&now.name_any()).filter(|before| before.uid() == now.uid()) {
-            order(before, &now)?;
+        let before = self.runs.get(&now.name_any()).filter(|before| before.uid() == now.uid());
+        self.keeps_its_waves(before, &now)?;
+        names_what_it_waits_for(&now)?;
+        if let Some(before) = before {
+            order(before, &now, self.record.asked_of_targets.contains(&now.name_any()))?;
         }
         self.runs.insert(now.name_any(), now);
-        Ok(())
-    }
-}
-
-impl Known<'_> {
-    /// No more targets are under way than the step says.
-    fn at_once(&self, run: &Run) -> Verdict {
-        let Some(wanted) = self.wanted_by(run) else { return Ok(()) };
-        let steps = run.status.iter().flat_map(|status| &status.steps);
-        for (wanted, step) in wanted.steps.iter().zip(steps) {
-            let under_way = |phase| {
-                matches!(phase, TargetPhase::Delivering | TargetPhase::Waiting | TargetPhase::Pruning)
-            };
-            // Who catches up takes no place, nor does what is only left once everything else is done, nor who waits for
-            // a person to agree to its deletes.
-            let asks =
-                |target: &&TargetState| target.phase == TargetPhase::Pruning && !target.guard.is_empty();
-            let mut acting = step
-                .targets
-                .iter()
-                .filter(|target| under_way(target.phase) && !target.late && !target.cleared && !asks(target));
-            let most = wanted.at_once.unwrap_or(usize::MAX);
-            if step.phase == StepPhase::Running && acting.by_ref().count() > most {
-                let said = format!("{} of {}: more than {most}", step.name, run.name_any());
-                return Err(("no more targets are under way than the step says", said));
-            }
-        }
         Ok(())
     }
 }
@@ -84,14 +59,37 @@ fn rank(phase: StepPhase) -> u8 {
     }
 }
 
-fn order(before: &Run, now: &Run) -> Verdict {
+/// A run that isn't over says what it waits for; one that is has nothing left.
+fn names_what_it_waits_for(run: &Run) -> Verdict {
+    let Some(status) = run.status.as_ref().filter(|status| status.started_at.is_some()) else {
+        return Ok(());
+    };
+    let name = run.name_any();
+    if !status.phase.is_over() && (status.message.is_empty() || status.reason.is_empty()) {
+        return Err(("a run ends or says what it waits for", format!("{name} is {}", status.phase.as_str())));
+    }
+    if status.phase == fleet_api::RunPhase::Succeeded {
+        let left = status.steps.iter().flat_map(|step| &step.targets);
+        let mut left = left.filter(|state| !state.phase.is_over() || state.phase == TargetPhase::Skipped);
+        if let Some(left) = left.next() {
+            let said = format!("{name} succeeded, and {} is {}", left.target, left.phase.as_str());
+            return Err(("nobody who was passed over is forgotten", said));
+        }
+    }
+    Ok(())
+}
+
+/// `asked`: users asked for targets again, which opens what was over.
+fn order(before: &Run, now: &Run, asked: bool) -> Verdict {
     let name = now.name_any();
     let (Some(old), Some(new)) = (&before.status, &now.status) else { return Ok(()) };
-    if old.phase.is_over() && old.phase != new.phase {
+    if old.phase.is_over() && old.phase != new.phase && !asked {
         return Err((CHECK, format!("{name} was {} and is {}", old.phase.as_str(), new.phase.as_str())));
     }
     for (old, new) in old.steps.iter().zip(&new.steps) {
-        if rank(new.phase) < rank(old.phase) || (old.phase.is_over() && old.phase != new.phase) {
+        let back = rank(new.phase) < rank(old.phase) || (old.phase.is_over() && old.phase != new.phase);
+        let again = asked || new.attempts > old.attempts;
+        if back && !asked {
             let (old, new) = (old.phase.as_str(), new.phase.as_str());
             return Err((CHECK, format!("a step of {name} was {old} and is {new}")));
         }
@@ -107,11 +105,12 @@ fn order(before: &Run, now: &Run) -> Verdict {
         for (old, new) in old.targets.iter().zip(&new.targets) {
             // Who was passed over catches up.
             let over = old.phase.is_over() && old.phase != TargetPhase::Skipped;
-            if over && new.phase != old.phase {
+            if over && new.phase != old.phase && !(again && old.phase == TargetPhase::Failed) {
                 let (old, new, place) = (old.phase.as_str(), new.phase.as_str(), &new.target);
                 return Err((CHECK, format!("{place} in {name} was {old} and is {new}")));
             }
-            if new.attempts < old.attempts {
+            let anew = again || old.phase == TargetPhase::Skipped || new.phase == TargetPhase::Skipped;
+            if new.attempts < old.attempts && !anew {
                 return Err((CHECK, format!("attempts at {} in {name} are forgotten", new.target)));
             }
         }

@@ -2,11 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
-use fleet_api::{Application, Approval, ApprovalSpec, Decision, ManagedCluster, Phase, Run, names};
+use fleet_api::requests::with_request;
+use fleet_api::{
+    Application, Approval, ApprovalSpec, Decision, DriftHold, DriftHoldSpec, ManagedCluster, Phase, Run,
+    TargetAction, TargetRequest, names,
+};
 use fleet_apiserver::ApiServer;
 use fleet_sim::Fault;
 use fleet_store::{Entry, Expect, Page, Range, Write};
+use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt as _;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
@@ -14,7 +20,9 @@ use serde_json::{Value, json};
 
 use crate::sim::record::Record;
 use crate::sim::script::{Action, Answer, Request};
-use crate::sim::wanted::{NAMESPACE, Thing, USER, Wanted, app_name, member_name};
+use crate::sim::wanted::{
+    APPROVERS, NAMESPACE, RELEASERS, Thing, USER, Wanted, app_name, door, member_name,
+};
 use crate::sim::world::World;
 
 /// How many copies of a member are kept.
@@ -34,6 +42,10 @@ pub(super) struct Users {
     pub(super) cordoned: BTreeSet<usize>,
     copies: BTreeMap<usize, VecDeque<Vec<Entry>>>,
     record: Record,
+    /// Applications that may have left something where it was, as one of their versions says.
+    pub(super) may_leave: BTreeSet<usize>,
+    /// Everything is to become well.
+    pub(super) heals: bool,
     /// Makes names and values that were never used.
     pub(super) counter: u64,
 }
@@ -49,6 +61,8 @@ impl Users {
             cordoned: BTreeSet::new(),
             copies: BTreeMap::new(),
             record: Record::default(),
+            may_leave: BTreeSet::new(),
+            heals: false,
             counter: 0,
         }
     }
@@ -110,6 +124,9 @@ impl Users {
                 self.drift(*app, *member, *which, *deletes).await
             }
             Action::Restore(member) => self.restore(*member).await,
+            Action::Target { app, member, again } => self.ask_of_target(*app, *member, *again).await,
+            Action::Door(app, open) => self.door(*app, *open).await,
+            Action::HoldDrift(app, lasts) => self.hold_drift(*app, *lasts).await,
             Action::Fault(..) | Action::Unwell(..) | Action::BreakWatches(_) | Action::Crash { .. } => Ok(()),
         }
     }
@@ -120,6 +137,9 @@ impl Users {
         let app = self.applications().patch(&app_name(wanted.app), &params, &manifest).await?;
         let uid = app.uid().unwrap_or_default();
         self.record.wanted.insert((uid, app.metadata.generation.unwrap_or_default()), wanted.clone());
+        if wanted.may_leave() {
+            self.may_leave.insert(wanted.app);
+        }
         // One that is on its way out stays so.
         let goes = app.metadata.deletion_timestamp.is_some();
         self.wanted.insert(wanted.app, (!goes).then(|| wanted.clone()));
@@ -140,21 +160,75 @@ impl Users {
         let Some((step, gate)) = steps.find_map(|step| Some((step, step.shut_gate()?))) else {
             return Ok(false);
         };
-        self.counter += 1;
-        let another = answer == Answer::YesToAnother;
-        let spec = ApprovalSpec {
-            application: app_name(app),
-            run: run.name_any(),
-            step: step.name.clone(),
-            plan_hash: if another { "0".repeat(32) } else { gate.plan_hash.clone() },
-            approver: USER.to_owned(),
-            decision: if answer == Answer::No { Decision::Reject } else { Decision::Approve },
-            ..ApprovalSpec::default()
+        // Who heals sees to it that enough agree.
+        let all = self.heals && gate.required.is_some() && answer == Answer::Yes;
+        let who = usize::try_from(self.counter).unwrap_or_default() % (APPROVERS.len() + 1);
+        let who: Vec<&str> = match (all, APPROVERS.get(who)) {
+            (true, _) => APPROVERS.to_vec(),
+            (false, Some(one)) => vec![one],
+            (false, None) => vec![USER],
         };
-        let api: Api<Approval> = Api::namespaced(self.world.client(ApiServer::HUB), NAMESPACE);
-        let name = format!("{}-{}", run.name_any(), self.counter);
-        api.create(&PostParams::default(), &Approval::new(&name, spec)).await?;
+        let another = answer == Answer::YesToAnother;
+        let (run, step, hash) = (run.name_any(), step.name.clone(), gate.plan_hash.clone());
+        for approver in who {
+            self.counter += 1;
+            let releases = APPROVERS.iter().take(2).any(|one| *one == approver);
+            let groups: Vec<String> = releases.then(|| RELEASERS.to_owned()).into_iter().collect();
+            let spec = ApprovalSpec {
+                application: app_name(app),
+                run: run.clone(),
+                step: step.clone(),
+                plan_hash: if another { "0".repeat(32) } else { hash.clone() },
+                approver: approver.to_owned(),
+                groups: groups.clone(),
+                decision: if answer == Answer::No { Decision::Reject } else { Decision::Approve },
+                ..ApprovalSpec::default()
+            };
+            let client = self.world.client_of(approver, groups);
+            let api: Api<Approval> = Api::namespaced(client, NAMESPACE);
+            let name = format!("{run}-{}", self.counter);
+            api.create(&PostParams::default(), &Approval::new(&name, spec)).await?;
+        }
         Ok(true)
+    }
+
+    /// Asks to go on without a target, or to try it again.
+    pub(super) async fn ask_of_target(&mut self, app: usize, member: usize, again: bool) -> anyhow::Result<()> {
+        let Some(run) = self.run_of(app).await?.map(|run| run.name_any()) else { return Ok(()) };
+        let Some(found) = self.applications().get_opt(&app_name(app)).await? else { return Ok(()) };
+        self.counter += 1;
+        self.record.asked_of_targets.insert(run.clone());
+        let request = TargetRequest {
+            id: self.counter.to_string(),
+            run,
+            action: if again { TargetAction::Retry } else { TargetAction::Skip },
+            cluster: member_name(member),
+            step: None,
+            by: USER.to_owned(),
+            reason: "maintenance".to_owned(),
+        };
+        let before = found.annotations().get(names::TARGET_REQUESTS).map(String::as_str);
+        let text = with_request(before, request).map_err(|error| anyhow::anyhow!(error))?;
+        self.annotate(app, names::TARGET_REQUESTS, json!(text)).await
+    }
+
+    /// Opens or shuts what steps of an application wait for.
+    pub(super) async fn door(&self, app: usize, open: bool) -> anyhow::Result<()> {
+        let api: Api<ConfigMap> = Api::namespaced(self.world.client(ApiServer::HUB), NAMESPACE);
+        let patch = json!({"data": {"open": if open { "yes" } else { "no" }}});
+        api.patch(&door(app), &PatchParams::default(), &Patch::Merge(&patch)).await?;
+        Ok(())
+    }
+
+    async fn hold_drift(&mut self, app: usize, lasts: Duration) -> anyhow::Result<()> {
+        self.counter += 1;
+        let until = self.world.now().checked_add(lasts)?;
+        let (application, reason, by) = (app_name(app), "debugging".to_owned(), USER.to_owned());
+        let spec = DriftHoldSpec { application, clusters: Vec::new(), until, reason, by };
+        let api: Api<DriftHold> = Api::namespaced(self.world.client(ApiServer::HUB), NAMESPACE);
+        let hold = DriftHold::new(&format!("hold-{}", self.counter), spec);
+        api.create(&PostParams::default(), &hold).await?;
+        Ok(())
     }
 
     async fn clear_by_hand(&mut self, app: usize) -> anyhow::Result<()> {
