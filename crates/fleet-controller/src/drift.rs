@@ -432,11 +432,12 @@ impl Repair {
                 return next;
             }
         }
-        if !self.board.begin_sending_repair(cluster) {
-            return Next::Settled;
+        if !self.board.begin_sending_repair(&self.run, cluster, id) {
+            // Another run may want something else there.
+            return if self.board.is_about(&self.run) { Next::Settled } else { Next::LookAgain };
         }
         let outcome = self.send().await;
-        self.board.end_sending_repair(cluster);
+        self.board.end_sending_repair(cluster, id);
         match outcome {
             Ok(left) => {
                 if left.before_first_apply

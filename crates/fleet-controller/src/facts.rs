@@ -192,6 +192,20 @@ fn others_done(status: &RunStatus, own: &StepState) -> bool {
     })
 }
 
+/// Whether something that is only cleared waited for others that are all done now: facts are gathered before a turn, so
+/// a turn that ends the others must be followed by one that knows.
+pub(crate) fn others_are_done_now(before: Option<&RunStatus>, now: &RunStatus) -> bool {
+    let free = |status: &RunStatus, name: &str| {
+        status.steps.iter().any(|step| {
+            let waits = step.targets.iter().any(|state| state.cleared && !state.phase.is_over());
+            step.name == name && waits && others_done(status, step)
+        })
+    };
+    now.steps
+        .iter()
+        .any(|step| free(now, &step.name) && !before.is_some_and(|before| free(before, &step.name)))
+}
+
 /// What is known of a target that only loses what it has.
 fn cleared(ctx: &Context, walk: &Walk, step: &StepState, state: &TargetState, done: bool) -> TargetFact {
     let silent = reach(ctx, &state.target).unwrap_or_default();
@@ -295,4 +309,39 @@ pub(crate) fn observe<'a>(
         }
     }
     TargetFact { done: true, ..TargetFact::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn deploy(name: &str, targets: Vec<TargetState>) -> StepState {
+        StepState {
+            name: name.to_owned(),
+            type_: "deploy".to_owned(),
+            phase: StepPhase::Running,
+            targets,
+            ..StepState::default()
+        }
+    }
+
+    fn target(cluster: &str, phase: TargetPhase, cleared: bool) -> TargetState {
+        TargetState { phase, cleared, ..TargetState::pending(Target::new(cluster, "demo")) }
+    }
+
+    /// Broken: what a revision no longer reaches keeps its objects, and the run never ends, where the others become done
+    /// in a turn after which nothing happens: at the end of their soak.
+    #[test]
+    fn the_end_of_the_others_asks_for_another_turn() {
+        let status = |phase| {
+            let cleared = target("m0", TargetPhase::Waiting, true);
+            let first = deploy("first", vec![target("m1", TargetPhase::Succeeded, false)]);
+            let steps = vec![first, deploy("last", vec![target("m2", phase, false), cleared])];
+            RunStatus { steps, ..RunStatus::default() }
+        };
+        let (waits, done) = (status(TargetPhase::Waiting), status(TargetPhase::Succeeded));
+        assert!(others_are_done_now(Some(&waits), &done));
+        assert!(!others_are_done_now(Some(&done), &done), "nothing new asks for nothing");
+        assert!(!others_are_done_now(Some(&waits), &waits));
+    }
 }

@@ -42,6 +42,9 @@ impl Parting {
     }
 }
 
+/// After what time deletes are tried again that a repair of the same object stood in the way of.
+const BUSY: std::time::Duration = std::time::Duration::from_millis(200);
+
 /// Starts deleting, unless it is under way.
 pub(crate) fn start(
     ctx: &Arc<Context>,
@@ -60,13 +63,20 @@ pub(crate) fn start(
     let (ctx, app, owner) = (Arc::clone(ctx), walk.key.clone(), walk.owner.clone());
     let account = tenancy::account(&ctx, walk, &target.cluster);
     walk.hold.spawn(async move {
-        let outcome = match part_with_all(&ctx, &key.1, &gone, &owner, account).await {
+        // Deletes wait for what is on its way there.
+        let free = board.part(&run, &key.1.cluster, gone.iter().map(Parting::id));
+        let parted = if free { part_with_all(&ctx, &key.1, &gone, &owner, account).await } else { Ok(()) };
+        let outcome = match parted {
+            Ok(()) if !free => {
+                tokio::time::sleep(BUSY).await;
+                Prune::Idle
+            }
             Ok(()) => {
-                let deleted = |parting: Parting| match parting {
-                    Parting::Delete(id) => Some(id),
+                let deleted = |parting: &Parting| match parting {
+                    Parting::Delete(id) => Some(id.clone()),
                     Parting::Release(_) => None,
                 };
-                board.collected(&key.1.cluster, gone.into_iter().filter_map(deleted));
+                board.collected(&key.1.cluster, gone.iter().filter_map(deleted));
                 Prune::Done
             }
             Err(MemberError::Held { .. }) => Prune::Idle,
@@ -77,6 +87,9 @@ pub(crate) fn start(
             }
             Err(error) => Prune::Refused(problem(&error)),
         };
+        if outcome != Prune::Done {
+            board.stay(&key.1.cluster, gone.iter().map(Parting::id));
+        }
         board.set_prune(&run, &key, outcome);
         ctx.due.wake(&app);
     });

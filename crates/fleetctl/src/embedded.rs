@@ -32,8 +32,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::environment::Clock;
 
-pub(crate) use fleet::EMBEDDED;
 pub use authors::stamp as author_stamp;
+pub(crate) use fleet::EMBEDDED;
 pub use fleet::{Fleet, MemberState};
 pub use handler::ADMIN_PREFIX;
 pub use kubeconfig::{hub_url, member_url};

@@ -36,7 +36,7 @@ impl Repair {
         let named = self.member.account().map(|account| account.name.as_str());
         // When the hold ends, everything there is looked at again.
         if held::hold(&self.ctx, &self.app, named, cluster).is_some()
-            || !self.board.begin_sending_repair(cluster)
+            || !self.board.begin_sending_repair(&self.run, cluster, id)
         {
             return Next::Settled;
         }
@@ -55,7 +55,7 @@ impl Repair {
             parallelism: 1,
         };
         let outcome = deliver::send(&self.member, &job, &self.desired).await;
-        self.board.end_sending_repair(cluster);
+        self.board.end_sending_repair(cluster, id);
         let problem = match outcome {
             Ok(()) => {
                 self.board.report_drift(cluster, id, None);

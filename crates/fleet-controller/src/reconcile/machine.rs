@@ -41,6 +41,10 @@ pub(crate) async fn walk_on(
         // Words about what is waited for are shown in status; the record is written when something happened.
         let run = if worth { records::replace_run(ctx, &run).await? } else { run };
         transitions::tell(ctx, app, before.as_ref(), &run);
+        let now = run.status.as_ref();
+        if now.is_some_and(|now| facts::others_are_done_now(before.as_ref(), now)) {
+            ctx.due.wake(&walk.key);
+        }
         for key in begun_anew(before.as_ref(), run.status.as_ref()) {
             walk.board.start_over(&key);
         }

@@ -183,9 +183,7 @@ impl Script {
                     carried_out: chance.percent(50),
                     away: Duration::from_secs(chance.between(0, 40)),
                 },
-                25..=27 => {
-                    Action::Target { app, member: chance.below(members), again: chance.percent(50) }
-                }
+                25..=27 => Action::Target { app, member: chance.below(members), again: chance.percent(50) },
                 28 | 29 => Action::Door(app, chance.percent(50)),
                 30 => Action::HoldDrift(app, Duration::from_secs(chance.between(5, 300))),
                 _ => Action::Restore(chance.below(members)),

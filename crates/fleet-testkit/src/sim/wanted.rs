@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::chance::Chance;
-pub(crate) use steps::{Clause, Deletes, Rule, WantedStep, What};
 use steps::workflow;
+pub(crate) use steps::{Clause, Deletes, Rule, WantedStep, What};
 
 /// The namespace of everything.
 pub(crate) const NAMESPACE: &str = "demo";

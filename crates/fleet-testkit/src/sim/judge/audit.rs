@@ -44,12 +44,14 @@ impl Known<'_> {
         for (name, run) in &self.runs {
             // Of an Application that went away in the middle nothing more is written.
             let there = self.apps.get(&run.spec.application).is_some_and(|app| {
-                app.pointer("/metadata/uid").and_then(serde_json::Value::as_str) == Some(&run.spec.application_uid)
+                let uid = app.pointer("/metadata/uid").and_then(serde_json::Value::as_str);
+                uid == Some(run.spec.application_uid.as_str())
             });
             let Some(status) = run.status.as_ref().filter(|status| status.phase.is_over() && there) else {
                 continue;
             };
-            let entries = self.records.get(&run.spec.application).into_iter().flat_map(BTreeMap::values).flatten();
+            let entries =
+                self.records.get(&run.spec.application).into_iter().flat_map(BTreeMap::values).flatten();
             let entries: Vec<&AuditEntry> = entries.filter(|entry| entry.run == *name).collect();
             let has = |event: &str, step: &str| entries.iter().any(|e| e.event == event && e.step == step);
             if !has("RunEnded", "") {

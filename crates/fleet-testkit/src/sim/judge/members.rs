@@ -89,11 +89,15 @@ impl Known<'_> {
             Some(_) => {}
         }
         let before = wanted.before(at);
-        let asking = || wanted.steps.iter().enumerate().filter(|(index, _)| *index == at || before.contains(index));
+        let asking: Vec<(usize, &WantedStep)> = wanted
+            .steps
+            .iter()
+            .enumerate()
+            .filter(|(index, step)| step.asks() && (*index == at || before.contains(index)))
+            .collect();
         if run.spec.cause == "ClusterJoined" {
-            let mut asked = asking().map(|(_, step)| step).filter(|step| step.asks());
-            let timed = asking().any(|(_, step)| matches!(step.what, What::Pause(Some(_))));
-            return if timed || asked.next().is_none() { Ok(()) } else { self.approved(run, own, None) };
+            let timed = asking.iter().any(|(_, step)| matches!(step.what, What::Pause(Some(_))));
+            return if timed || asking.is_empty() { Ok(()) } else { self.approved(run, own, None) };
         }
         // Who asks for a target again opens steps that were over.
         let reopened = self.record.asked_of_targets.contains(&run.name_any());
@@ -104,7 +108,6 @@ impl Known<'_> {
             let fine = before.phase == StepPhase::Succeeded
                 || passed_over
                 || over && step.clause.is_some()
-                || over && wanted.steps.get(*index).is_some_and(|before| before.clause.is_some())
                 || reopened;
             if !fine {
                 return Err(format!("{} is {}", before.name, before.phase.as_str()));
@@ -119,7 +122,7 @@ impl Known<'_> {
             }
             _ => {}
         }
-        for (index, step) in asking().filter(|(_, step)| step.asks()) {
+        for (index, step) in asking {
             let gate = state(index)?;
             if index == at || gate.phase == StepPhase::Succeeded {
                 self.approved(run, gate, Some(step))?;
@@ -217,7 +220,10 @@ impl Known<'_> {
         let keeps = wanted.step_of(member).and_then(|at| wanted.steps.get(at));
         if keeps.is_some_and(|step| step.deletes == Deletes::Keeps) {
             let run = completed.name_any();
-            return Err((DELETES, format!("{} on {cluster}: {run} keeps what it doesn't contain", thing.name)));
+            return Err((
+                DELETES,
+                format!("{} on {cluster}: {run} keeps what it doesn't contain", thing.name),
+            ));
         }
         let steps = completed.status.iter().flat_map(|status| &status.steps);
         for step in steps {
@@ -230,4 +236,3 @@ impl Known<'_> {
         Ok(())
     }
 }
-

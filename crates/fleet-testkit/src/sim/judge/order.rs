@@ -69,7 +69,9 @@ fn names_what_it_waits_for(run: &Run) -> Verdict {
         return Err(("a run ends or says what it waits for", format!("{name} is {}", status.phase.as_str())));
     }
     if status.phase == fleet_api::RunPhase::Succeeded {
-        let left = status.steps.iter().flat_map(|step| &step.targets);
+        // What its `if` passes over delivers nothing.
+        let acted = status.steps.iter().filter(|step| step.phase == StepPhase::Succeeded);
+        let left = acted.flat_map(|step| &step.targets);
         let mut left = left.filter(|state| !state.phase.is_over() || state.phase == TargetPhase::Skipped);
         if let Some(left) = left.next() {
             let said = format!("{name} succeeded, and {} is {}", left.target, left.phase.as_str());

@@ -50,9 +50,11 @@ impl Users {
                 }
                 let Some(found) = self.applications().get_opt(&app_name(*app)).await? else { continue };
                 let phase = found.status.map(|status| status.status).unwrap_or_default();
-                let lenient = self.wanted.get(app).and_then(Option::as_ref).is_some_and(|wanted| {
-                    wanted.steps.iter().any(WantedStep::is_lenient)
-                });
+                let lenient = self
+                    .wanted
+                    .get(app)
+                    .and_then(Option::as_ref)
+                    .is_some_and(|wanted| wanted.steps.iter().any(WantedStep::is_lenient));
                 let ended = matches!(phase, Phase::WorkflowFailed | Phase::WorkflowTerminated)
                     || lenient && look > A_FEW && matches!(phase, Phase::Running | Phase::Unhealthy);
                 let tried = restarts.entry(*app).or_default();
@@ -78,7 +80,7 @@ impl Users {
         };
         let steps = run.status.iter().filter(|status| !status.phase.is_over());
         let steps = steps.flat_map(|status| &status.steps);
-        let mut held = steps.flat_map(|step| step.targets.iter().filter(|state| held(step, state)));
+        let mut held = steps.flat_map(|step| step.targets.iter().filter(move |state| held(step, state)));
         let Some(member) = held.next().and_then(|state| member_of(&state.target.cluster)) else {
             return Ok(false);
         };

@@ -20,9 +20,7 @@ use serde_json::{Value, json};
 
 use crate::sim::record::Record;
 use crate::sim::script::{Action, Answer, Request};
-use crate::sim::wanted::{
-    APPROVERS, NAMESPACE, RELEASERS, Thing, USER, Wanted, app_name, door, member_name,
-};
+use crate::sim::wanted::{APPROVERS, NAMESPACE, RELEASERS, Thing, USER, Wanted, app_name, door, member_name};
 use crate::sim::world::World;
 
 /// How many copies of a member are kept.
@@ -165,7 +163,7 @@ impl Users {
         let who = usize::try_from(self.counter).unwrap_or_default() % (APPROVERS.len() + 1);
         let who: Vec<&str> = match (all, APPROVERS.get(who)) {
             (true, _) => APPROVERS.to_vec(),
-            (false, Some(one)) => vec![one],
+            (false, Some(one)) => vec![*one],
             (false, None) => vec![USER],
         };
         let another = answer == Answer::YesToAnother;
@@ -193,7 +191,12 @@ impl Users {
     }
 
     /// Asks to go on without a target, or to try it again.
-    pub(super) async fn ask_of_target(&mut self, app: usize, member: usize, again: bool) -> anyhow::Result<()> {
+    pub(super) async fn ask_of_target(
+        &mut self,
+        app: usize,
+        member: usize,
+        again: bool,
+    ) -> anyhow::Result<()> {
         let Some(run) = self.run_of(app).await?.map(|run| run.name_any()) else { return Ok(()) };
         let Some(found) = self.applications().get_opt(&app_name(app)).await? else { return Ok(()) };
         self.counter += 1;

@@ -128,9 +128,8 @@ fn rule(chance: &mut Chance) -> Rule {
 
 fn deploy(chance: &mut Chance, members: BTreeSet<usize>) -> WantedStep {
     let many = members.len() > 1;
-    let silent = chance
-        .percent(40)
-        .then(|| (if chance.percent(60) { "Skip" } else { "Fail" }, chance.between(5, 60)));
+    let silent =
+        chance.percent(40).then(|| (if chance.percent(60) { "Skip" } else { "Fail" }, chance.between(5, 60)));
     let gated = chance.percent(30);
     let soak = if chance.percent(20) { chance.between(1, 30) } else { 0 };
     WantedStep {
@@ -189,8 +188,7 @@ pub(crate) fn workflow(chance: &mut Chance, members: usize) -> (Vec<WantedStep>,
         steps.iter_mut().take(last + 1).skip(first).for_each(|step| step.grouped = true);
     }
     for at in 0..steps.len() {
-        let beside: Vec<usize> =
-            (0..at).filter(|other| dag || same_group(&steps, *other, at)).collect();
+        let beside: Vec<usize> = (0..at).filter(|other| dag || same_group(&steps, *other, at)).collect();
         let after = (!beside.is_empty() && chance.percent(50)).then(|| chance.below(beside.len()));
         let clause = chance.percent(15).then(|| chance.below(4));
         let retry = chance
