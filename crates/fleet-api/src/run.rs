@@ -237,9 +237,16 @@ pub struct StepState {
 }
 
 impl StepState {
-    /// The gate that waits for a decision now, before the step acts or before what it deletes.
+    /// The gate that waits for a decision now, before the step acts or before what it deletes. A step that is over may
+    /// still have one: before what is deleted where a target catches up.
     pub fn shut_gate(&self) -> Option<&Gate> {
-        self.gate.as_ref().filter(|gate| gate.is_shut() && !self.phase.is_over())
+        let late = |state: &TargetState| {
+            state.late && state.phase == TargetPhase::Pruning && !state.guard.is_empty()
+        };
+        self.gate.as_ref().filter(|gate| {
+            let catches_up = gate.before == GateBefore::Deletes && self.targets.iter().any(late);
+            gate.is_shut() && (!self.phase.is_over() || catches_up)
+        })
     }
 
     /// Whether a person is all that it waits for, as far as the record says.

@@ -195,7 +195,11 @@ async fn read(
     let number = |name: &str| name.strip_prefix(&prefix).and_then(|rest| rest.parse::<u32>().ok());
     let newest =
         listed.items.iter().filter_map(|log| Some((number(&log.name_any())?, log))).max_by_key(|(n, _)| *n);
-    let Some((segment, newest)) = newest else { return Ok(End::default()) };
+    let Some((segment, newest)) = newest else {
+        // Nothing could be written so far: all that happened is missing.
+        missing.splice(0..0, runs_before(ctx, walk, "").await?.iter().flat_map(happened::in_run));
+        return Ok(End::default());
+    };
     let complete = newest.annotations().get(COMPLETE).cloned().unwrap_or_default();
     let log = api.get(&newest.name_any()).await?;
     let mut known: BTreeSet<ContentHash> = log.spec.entries.iter().map(AuditEntry::key).collect();
@@ -204,27 +208,33 @@ async fn read(
         let before = api.get_opt(&segment_name(walk, segment - 1)).await?;
         known.extend(before.iter().flat_map(|log| &log.spec.entries).map(AuditEntry::key));
     }
-    if let Some(before) = run_before(ctx, walk, &complete).await? {
-        missing.splice(0..0, happened::in_run(&before));
-    }
+    let before = runs_before(ctx, walk, &complete).await?;
+    missing.splice(0..0, before.iter().flat_map(happened::in_run));
     missing.retain(|entry| !known.contains(&entry.key()));
     walk.audit.known.extend(known);
     Ok(End { segment, entries: log.spec.entries.len(), head: log.spec.head })
 }
 
-/// The Run before the newest, unless it is on record whole.
-async fn run_before(ctx: &Context, walk: &Walk, complete: &str) -> Result<Option<Run>, kube::Error> {
-    let Some(run) = walk.run.as_ref().filter(|run| run.spec.number > 1 && run.name_any() != complete) else {
-        return Ok(None);
-    };
-    let Some(stem) = run.name_any().strip_suffix(&run.spec.number.to_string()).map(str::to_owned) else {
-        return Ok(None);
-    };
-    let before = format!("{stem}{}", run.spec.number - 1);
-    if before == complete {
-        return Ok(None);
+/// The Runs before the newest that aren't on record whole, the oldest first; those that are forgotten can't be asked.
+async fn runs_before(ctx: &Context, walk: &Walk, complete: &str) -> Result<Vec<Run>, kube::Error> {
+    let api: Api<Run> = Api::namespaced(ctx.hub.client.clone(), &walk.key.0);
+    let mut found = Vec::new();
+    let newest = walk.run.as_ref().map(|run| (run.name_any(), run.spec.number));
+    for name in newest.into_iter().flat_map(|(name, number)| names_before(&name, number, complete)) {
+        let Some(run) = api.get_opt(&name).await? else { break };
+        found.push(run);
     }
-    Api::<Run>::namespaced(ctx.hub.client.clone(), &walk.key.0).get_opt(&before).await
+    found.reverse();
+    Ok(found)
+}
+
+/// How the Runs before one are called, the newest first, down to the last that is on record whole.
+fn names_before(name: &str, number: i64, complete: &str) -> Vec<String> {
+    let Some(stem) = name.strip_suffix(&number.to_string()).filter(|_| name != complete) else {
+        return Vec::new();
+    };
+    let before = (1..number).rev().map(|number| format!("{stem}{number}"));
+    before.take_while(|name| name != complete).collect()
 }
 
 fn segment_prefix(walk: &Walk) -> String {
@@ -262,6 +272,18 @@ fn patch(before: &AuditHead, batch: Batch) -> json_patch::Patch {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Broken: where the record couldn't be written during a run, what happened in it is on record nowhere once the next
+    /// run has begun.
+    #[test]
+    fn what_could_not_be_written_is_made_up_for() {
+        assert_eq!(names_before("web-1a2b-3", 3, ""), ["web-1a2b-2", "web-1a2b-1"]);
+        assert_eq!(names_before("web-1a2b-3", 3, "web-1a2b-1"), ["web-1a2b-2"]);
+        assert!(names_before("web-1a2b-3", 3, "web-1a2b-2").is_empty());
+        assert!(names_before("web-1a2b-3", 3, "web-1a2b-3").is_empty());
+        assert!(names_before("web-1a2b-1", 1, "").is_empty());
+    }
+
     use fleet_api::verify_chain;
 
     fn happened(count: usize) -> Vec<AuditEntry> {

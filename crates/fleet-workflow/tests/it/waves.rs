@@ -1,7 +1,7 @@
 //! How a step goes over its targets, one behaviour at a time.
 
 use fleet_api::{RunPhase, RunStatus, StepPhase, TargetAction, TargetPhase, TargetRequest};
-use fleet_workflow::{Command, Delivery, Graph, Sight};
+use fleet_workflow::{Command, Delivery, Graph, Prune, Sight};
 use serde_json::{Value, json};
 
 use crate::world::{World, problem, step, target};
@@ -377,6 +377,34 @@ fn a_person_skips_a_target_and_asks_for_it_later() {
     let turned = world.turn();
     assert_eq!(turned.commands, [Command::Deliver { step: "second".into(), target: target("m2") }]);
     world.finish("second", "m2");
+    world.turn();
+    assert_eq!(world.status.phase, RunPhase::Succeeded);
+}
+
+// Broken: the deletes of a target that catches up wait for a person, and there is no gate that anybody could open.
+#[test]
+fn deletes_of_a_target_that_catches_up_can_be_agreed_to() {
+    let mut world = world(json!({}), &["m1", "m2"]);
+    world.lose("ship", "m2");
+    world.settle();
+    ask(&mut world, TargetAction::Skip, "m2", "1");
+    world.finish("ship", "m1");
+    world.settle();
+    assert_eq!(world.phases(), [StepPhase::Succeeded]);
+    ask(&mut world, TargetAction::Retry, "m2", "2");
+    world.settle();
+    world.deliver("ship", "m2", Delivery::Applied);
+    let fact = world.fact("ship", &target("m2"));
+    (fact.done, fact.prune) = (true, Prune::Idle);
+    world.settle();
+    world.settle();
+    assert_eq!(world.status.phase, RunPhase::Suspending, "{}", world.status.message);
+    let gate = world.status.steps[0].shut_gate().expect("a gate that waits");
+    let hash = gate.plan_hash.clone();
+    world.approve("ship", &hash);
+    let turned = world.settle();
+    assert_eq!(turned.commands, [Command::Prune { step: "ship".into(), target: target("m2") }]);
+    world.finish("ship", "m2");
     world.turn();
     assert_eq!(world.status.phase, RunPhase::Succeeded);
 }

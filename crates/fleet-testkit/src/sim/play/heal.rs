@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use fleet_api::{Phase, StepState, TargetPhase, TargetState, names};
+use fleet_api::{Application, Phase, StepState, TargetPhase, TargetState, names};
 use serde_json::{Value, json};
 
 use super::users::Users;
@@ -94,6 +94,9 @@ impl Users {
         for (app, wanted) in &self.wanted {
             let name = app_name(*app);
             let found = self.applications().get_opt(&name).await?;
+            if self.may_leave.contains(app) && found.as_ref().is_some_and(meets_what_was_left) {
+                continue;
+            }
             match (&found, wanted) {
                 (Some(found), Some(_)) => {
                     let status = found.status.clone().unwrap_or_default();
@@ -158,6 +161,12 @@ impl Users {
         }
         Ok(differences)
     }
+}
+
+/// Whether it waits for somebody to say what becomes of objects that an earlier revision left as nobody's.
+fn meets_what_was_left(app: &Application) -> bool {
+    let workflow = app.status.as_ref().and_then(|status| status.workflow.as_ref());
+    workflow.is_some_and(|workflow| workflow.message.contains("no application owns it"))
 }
 
 /// Whether what somebody changed on the member is still so.
