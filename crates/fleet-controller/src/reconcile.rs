@@ -162,8 +162,8 @@ async fn turn(
         walk.joiners_served = false;
     }
     if !walk.joiners_served {
-        serve_joiners(ctx, app, walk).await?;
-        walk.joiners_served = !walk.is_running();
+        let later = serve_joiners(ctx, app, walk).await?;
+        walk.joiners_served = !later && !walk.is_running();
     }
     drift::check(ctx, walk, noted);
     let fights = walk.board.end_fights().and_then(|left| jiff::SignedDuration::try_from(left).ok());

@@ -160,13 +160,6 @@ fn group_of(revision: &Loaded, node: &Node) -> String {
     group.map(|group| group.name.clone()).unwrap_or_default()
 }
 
-/// Whether a step, or its group, has an `if`.
-fn is_conditional(revision: &Loaded, at: usize) -> bool {
-    let node = revision.graph.nodes.get(at);
-    let group = node.and_then(|node| node.group).and_then(|group| revision.graph.nodes.get(group));
-    node.into_iter().chain(group).any(|node| node.condition.is_some())
-}
-
 /// The state that a run begins with. Targets that no step reaches any more are cleared by the last deploy step.
 pub(crate) fn first_state(revision: &Loaded, placed: &[Vec<Target>], inventory: &Inventory) -> RunStatus {
     let mut steps: Vec<StepState> = revision
@@ -186,13 +179,7 @@ pub(crate) fn first_state(revision: &Loaded, placed: &[Vec<Target>], inventory: 
     let left = inventory.targets.iter().map(|entry| &entry.target).filter(|target| !reached.contains(target));
     let left: Vec<TargetState> =
         left.map(|target| TargetState { cleared: true, ..TargetState::pending(target.clone()) }).collect();
-    // Best one that runs whatever it is asked.
-    let delivers = |at: &usize| {
-        revision.graph.nodes.get(*at).is_some_and(|node| matches!(node.kind, StepKind::Deploy(_)))
-    };
-    let deploys: Vec<usize> = (0..steps.len()).filter(delivers).collect();
-    let last = deploys.iter().rev().find(|at| !is_conditional(revision, **at)).or(deploys.last());
-    if let Some(last) = last.and_then(|last| steps.get_mut(*last)) {
+    if let Some(last) = revision.graph.clearing_step().and_then(|last| steps.get_mut(last)) {
         last.targets.extend(left);
     }
     RunStatus { steps, ..RunStatus::default() }

@@ -207,6 +207,33 @@ impl Graph {
         node.after.iter().chain(group.iter().flat_map(|group| &group.after)).copied().collect()
     }
 
+    /// The step that takes away what no step reaches any more: the last that delivers, best one without an `if`. It does
+    /// so once everything else is done, so no other that delivers may wait for it.
+    pub fn clearing_step(&self) -> Option<usize> {
+        let delivers = |at: &usize| matches!(self.nodes.get(*at).map(|n| &n.kind), Some(StepKind::Deploy(_)));
+        let deploys: Vec<usize> = (0..self.nodes.len()).filter(delivers).collect();
+        let conditional = |at: usize| {
+            let node = self.nodes.get(at);
+            let group = node.and_then(|node| node.group).and_then(|group| self.nodes.get(group));
+            node.into_iter().chain(group).any(|node| node.condition.is_some())
+        };
+        let awaited: BTreeSet<usize> = deploys.iter().flat_map(|at| self.all_before(*at)).collect();
+        let last: Vec<usize> = deploys.iter().rev().copied().filter(|at| !awaited.contains(at)).collect();
+        last.iter().find(|at| !conditional(**at)).or(last.first()).copied()
+    }
+
+    /// Every step that must be over before one begins, directly or further back.
+    fn all_before(&self, index: usize) -> BTreeSet<usize> {
+        let mut found = BTreeSet::new();
+        let mut left = self.awaited_to_begin(index);
+        while let Some(earlier) = left.pop() {
+            if found.insert(earlier) {
+                left.extend(self.awaited_to_end(earlier));
+            }
+        }
+        found
+    }
+
     /// What must be over before a step is: for a group also its steps.
     fn awaited_to_end(&self, index: usize) -> Vec<usize> {
         let mut awaited = self.awaited_to_begin(index);

@@ -106,18 +106,18 @@ fn first_turn(ctx: &Context, app: &Application, walk: &mut Walk, run: &fleet_api
 }
 
 /// Clusters that joined a placement after its run: they get the revision that runs, without a question only if
-/// no gate stands before their step.
+/// no gate stands before their step. Says whether one of them is held, and has to be served later.
 pub(crate) async fn serve_joiners(
     ctx: &Arc<Context>,
     app: &Application,
     walk: &mut Walk,
-) -> Result<(), RecordError> {
+) -> Result<bool, RecordError> {
     // What a run only owes to targets that it passed over keeps nobody else waiting.
     let over = |status: &RunStatus| status.phase == RunPhase::Succeeded || joining::only_owes(status);
-    let Some(known) = walk.run_status().filter(|status| over(status)).cloned() else { return Ok(()) };
-    let Some(revision) = walk.revision.clone() else { return Ok(()) };
+    let Some(known) = walk.run_status().filter(|status| over(status)).cloned() else { return Ok(false) };
+    let Some(revision) = walk.revision.clone() else { return Ok(false) };
     let Ok(placed) = runs::placed(&revision, &runs::placeable(&ctx.members.clusters()), &walk.key.0) else {
-        return Ok(());
+        return Ok(false);
     };
     let served = |target: &Target| {
         let layers = walk.layers(target);
@@ -141,17 +141,14 @@ pub(crate) async fn serve_joiners(
     let states = || known.steps.iter().flat_map(|step| &step.targets);
     let reached: BTreeSet<&Target> =
         states().filter(|state| state.phase != TargetPhase::Removed).map(|state| &state.target).collect();
-    let joined: BTreeSet<Target> = delivering
+    let (held, joined): (BTreeSet<Target>, BTreeSet<Target>) = delivering
         .flatten()
-        .filter(|target| {
-            !reached.contains(target)
-                && !served(target)
-                && held::hold(ctx, &walk.key, tenancy::named(walk), &target.cluster).is_none()
-        })
+        .filter(|target| !reached.contains(target) && !served(target))
         .cloned()
-        .collect();
+        .partition(|target| held::hold(ctx, &walk.key, tenancy::named(walk), &target.cluster).is_some());
+    let later = !held.is_empty();
     if joined.is_empty() {
-        return Ok(());
+        return Ok(later);
     }
     walk.fold();
     let mut state = runs::joiners_state(&revision, &placed, &joined, Some(&known));
@@ -167,7 +164,7 @@ pub(crate) async fn serve_joiners(
         hand_over(ctx, owing).await;
     }
     walk_on(ctx, app, walk, false).await?;
-    Ok(())
+    Ok(later)
 }
 
 /// Ends a run whose debts another one has taken over. Only what is shown of it depends on this: the newest run counts.

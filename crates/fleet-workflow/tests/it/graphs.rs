@@ -308,3 +308,24 @@ fn an_input_is_a_dependency() {
     assert_eq!(graph.nodes[0].after, [1]);
     assert_eq!(graph.order(), [1, 0]);
 }
+
+// Broken: a step takes away what no step reaches any more once everything else is done, and the next waits for that
+// step: neither ends.
+#[test]
+fn what_is_left_goes_with_a_step_that_nobody_waits_for() {
+    let conditional = |name: &str, after: &[&str]| Step {
+        condition: Some("always".to_owned()),
+        ..step(name, "deploy", json!({}), after)
+    };
+    let read = |steps: &[Step], dag| Graph::read(steps, dag).unwrap().clearing_step();
+    let first = step("first", "deploy", json!({}), &[]);
+    assert_eq!(read(&[first.clone(), conditional("last", &[])], false), Some(1), "one by one it is the last");
+    assert_eq!(
+        read(&[first.clone(), conditional("last", &[])], true),
+        Some(0),
+        "side by side, the one without an if"
+    );
+    assert_eq!(read(&[first.clone(), conditional("last", &["first"])], true), Some(1));
+    let pause = step("pause", "suspend", json!({}), &[]);
+    assert_eq!(read(&[first, pause], false), Some(0));
+}
