@@ -45,6 +45,15 @@ pub(crate) struct Audit {
     known: BTreeSet<ContentHash>,
 }
 
+impl Audit {
+    /// A Run before this one went on: what it has to say more is found when the record is read.
+    pub(crate) fn look_again(&mut self) {
+        self.end = None;
+        self.continues = true;
+        self.looked_at = None;
+    }
+}
+
 #[derive(Debug, Default)]
 struct End {
     /// 0 where there is no segment yet.

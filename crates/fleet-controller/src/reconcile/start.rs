@@ -162,6 +162,8 @@ pub(crate) async fn serve_joiners(
     begin(ctx, app, walk, revision, state, spec).await?;
     if let Some(owing) = owing {
         hand_over(ctx, owing).await;
+        // Its end is on record with what comes next.
+        walk.audit.look_again();
     }
     walk_on(ctx, app, walk, false).await?;
     Ok(later)
