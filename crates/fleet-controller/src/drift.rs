@@ -92,7 +92,7 @@ fn in_flight(walk: &Walk, target: &Target) -> bool {
 
 /// What is to stand on a target now: what was delivered there last. That is what was done there, overlaid by what
 /// was sent whole and isn't done yet, overlaid by those objects of a delivery that didn't end which arrived.
-pub(crate) fn wanted(walk: &Walk, member: &Member, target: &Target) -> Vec<Desired> {
+fn wanted(walk: &Walk, member: &Member, target: &Target) -> Vec<Desired> {
     let mut layers = walk.layers(target);
     layers.extend(walk.sent(target));
     let mut wanted = walk.overlay(&layers, target);

@@ -9,7 +9,7 @@ use fleet_workflow::{Command, StepKind};
 use crate::context::Context;
 use crate::prune::Parting;
 use crate::walk::Walk;
-use crate::{deliver, drift, measure, prune};
+use crate::{deliver, measure, prune};
 
 pub(crate) fn carry_out(ctx: &Arc<Context>, walk: &Walk, command: Command) {
     match command {
@@ -43,9 +43,7 @@ fn send(ctx: &Arc<Context>, walk: &Walk, step: String, target: Target) {
     let mut previous: BTreeMap<_, _> =
         walk.overlay(&walk.layers(&target), &target).into_iter().map(|d| (d.id, d.object)).collect();
     if let Ok(member) = ctx.members.get(&target.cluster) {
-        // So is what a run that never got to its end sent there.
-        previous.extend(drift::wanted(walk, &member, &target).into_iter().map(|d| (d.id, d.object)));
-        // And what an earlier try of this step left there.
+        // What an earlier try of this step left there is ours as well.
         for object in desired.iter() {
             let left = member.observed(&object.id).is_some_and(|seen| seen.content == object.content.short());
             if left {
