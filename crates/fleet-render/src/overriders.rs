@@ -48,7 +48,7 @@ pub enum Precision {
 /// An override policy that matches an object.
 #[derive(Debug, Clone, Copy)]
 pub struct MatchingOverride<'p> {
-    /// Its kind: `ClusterOverridePolicy`.
+    /// Its kind: `ClusterOverridePolicy`, with the group (`OverridePolicy.policy.karmada.io`) where several are in use.
     pub kind: &'p str,
     /// Its namespace; empty for a cluster-scoped one.
     pub namespace: &'p str,
@@ -107,7 +107,8 @@ pub struct OverrideChange {
 
 /// Sorts policies into the order in which they are applied.
 pub fn sort_overrides(policies: &mut [MatchingOverride<'_>]) {
-    policies.sort_by_key(|policy| (!policy.namespace.is_empty(), policy.precision, policy.name));
+    // The same name in two API groups: some order, but always the same.
+    policies.sort_by_key(|policy| (!policy.namespace.is_empty(), policy.precision, policy.name, policy.kind));
 }
 
 /// The object as it goes to one cluster: every rule of `policies`, in whatever order they are given, that `on_cluster` says
