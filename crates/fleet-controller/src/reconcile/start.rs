@@ -19,7 +19,7 @@ use crate::resolve::Draft;
 use crate::revision::Loaded;
 use crate::tenancy;
 use crate::walk::Walk;
-use crate::{joining, runs, transitions};
+use crate::{audit, joining, runs, transitions};
 
 /// Starts a run: revision, inventory, run, in this order.
 pub(crate) async fn start(
@@ -159,6 +159,8 @@ pub(crate) async fn serve_joiners(
     // The revision is the same, and so is who made it.
     let spec =
         RunSpec { author: before.author, authors: before.authors, unattributed: before.unattributed, ..spec };
+    // The run before may have ended in this very turn.
+    audit::keep(ctx, walk).await;
     begin(ctx, app, walk, revision, state, spec).await?;
     if let Some(owing) = owing {
         hand_over(ctx, owing).await;
