@@ -29,6 +29,8 @@ use crate::walk::Walk;
 const AGAIN: SignedDuration = SignedDuration::from_secs(5);
 /// After what time a record that somebody else wrote is read anew.
 const SOON: SignedDuration = SignedDuration::from_millis(50);
+/// How often the record's last entry is tried before an Application goes.
+const TRIES_AT_THE_END: usize = 3;
 /// On a segment: the last Run of which everything is on record.
 const COMPLETE: &str = "fleetctl.dev/audited-run";
 
@@ -103,15 +105,29 @@ pub(crate) async fn deleted(ctx: &Context, app: &Application, walk: &mut Walk, o
         },
         ..AuditEntry::default()
     });
-    if let Err(error) = append(ctx, walk, missing).await {
-        put_off(ctx, walk, &error);
+    // Nobody comes again: what hasn't been read since a restart, or was written by another replica, is read now.
+    for _ in 0..TRIES_AT_THE_END {
+        match append(ctx, walk, missing.clone()).await {
+            Ok(()) => return,
+            Err(error) => {
+                put_off(ctx, walk, &error);
+                if !is_raced(&error) {
+                    return;
+                }
+            }
+        }
     }
+}
+
+/// Whether the record isn't as it was thought to be.
+fn is_raced(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(refusal) if matches!(refusal.code, 404 | 409 | 422))
 }
 
 fn put_off(ctx: &Context, walk: &mut Walk, error: &kube::Error) -> Timestamp {
     walk.audit.end = None;
     walk.audit.continues = true;
-    let raced = matches!(error, kube::Error::Api(refusal) if matches!(refusal.code, 404 | 409 | 422));
+    let raced = is_raced(error);
     if !raced {
         let (namespace, application) = (&walk.key.0, &walk.key.1);
         tracing::warn!(namespace, application, %error, "the record of an Application can't be written for now; may this account get, list, create and patch auditlogs.fleetctl.dev?");
@@ -281,6 +297,8 @@ fn patch(before: &AuditHead, batch: Batch) -> json_patch::Patch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::replicas::{Duty, Shares};
+    use fleet_api::verify_chain;
 
     /// Broken: where the record couldn't be written during a run, what happened in it is on record nowhere once the next
     /// run has begun.
@@ -293,8 +311,6 @@ mod tests {
         assert!(names_before("web-1a2b-1", 1, "").is_empty());
     }
 
-    use fleet_api::verify_chain;
-
     fn happened(count: usize) -> Vec<AuditEntry> {
         let entry = |n: usize| AuditEntry {
             event: "StepStarted".to_owned(),
@@ -302,6 +318,23 @@ mod tests {
             ..AuditEntry::default()
         };
         (0..count).map(entry).collect()
+    }
+
+    // Broken: two that append to one end both succeed, and the chain is none any more.
+    #[test]
+    fn only_the_end_that_was_seen_is_continued() {
+        let first = batches(&End::default(), happened(2)).remove(0);
+        let end = End { segment: 1, entries: 2, head: first.head.clone() };
+        let hold = Shares::alone().hold(&Duty::Application("demo".to_owned(), "web".to_owned())).unwrap();
+        let walk = Walk::new(&Application::new("web", Default::default()), "hub", hold);
+        let segment = new_segment(&walk, "web-1", first);
+        let mut document = serde_json::to_value(&segment).unwrap();
+        let append = || patch(&end.head, batches(&end, happened(1)).remove(0));
+        json_patch::patch(&mut document, &append()).unwrap();
+        json_patch::patch(&mut document, &append()).unwrap_err();
+        let log: AuditLog = serde_json::from_value(document).unwrap();
+        assert_eq!(verify_chain(&log.spec.entries).unwrap(), log.spec.head);
+        assert_eq!(log.spec.entries.len(), 3);
     }
 
     /// A segment that grows without end can't be written any more one day, and then nothing is on record.

@@ -186,8 +186,13 @@ fn conditions_of(
         all.push(Condition::new("Workflow", done, reason, &state.message));
     }
     all.push(match unhealthy {
+        // What failed on its way isn't among what was delivered, and mustn't pass for it.
+        None if phase == Phase::WorkflowFailed && seen.drift.is_empty() => {
+            let why = state.map_or("", |state| state.message.as_str());
+            Condition::new("Healthy", false, "WorkflowFailed", why)
+        }
         None if seen.drift.is_empty() => Condition::new("Healthy", true, "Healthy", ""),
-        None => Condition::new("Healthy", true, "Drift", drifts(seen)),
+        None => Condition::new("Healthy", phase != Phase::WorkflowFailed, "Drift", drifts(seen)),
         Some(service) => {
             let message =
                 format!("{} on {}/{}: {}", service.name, service.cluster, service.namespace, service.message);

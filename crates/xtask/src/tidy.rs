@@ -2,10 +2,12 @@
 //!
 //! - [`arrows`]: which crate may use which
 //! - [`manifests`]: what every `Cargo.toml` inherits
+//! - [`proofs`]: the tests that documents name
 //! - [`sources`]: lengths, words and forms of files
 
 pub mod arrows;
 pub mod manifests;
+pub mod proofs;
 pub mod sources;
 
 use std::fmt;
@@ -98,6 +100,7 @@ pub fn check(root: &Path) -> Result<Vec<Finding>> {
     let metadata = metadata(root)?;
     let mut findings = arrows::check(&metadata);
     findings.extend(manifests::check(&files));
+    findings.extend(proofs::check(&files));
     findings.extend(sources::check(&files));
     findings.sort();
     Ok(findings)

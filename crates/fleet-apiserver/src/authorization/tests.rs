@@ -350,3 +350,28 @@ async fn a_label_hands_out_rights_too() {
     let (code, answer) = world.ask("hub", "eve", "PATCH", &format!("{path}/strong"), &note).await;
     assert_eq!(code, 200, "an annotation gives nothing: {answer}");
 }
+
+/// Whoever may write roles makes one of their own gather others, and has all that these give.
+#[tokio::test]
+async fn a_role_that_gathers_others_takes_every_right_to_write() {
+    let world = World::new().await;
+    let writing = json!([{"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["clusterroles"],
+        "verbs": ["create", "get", "patch"]}]);
+    world.put(&role("", "writer", writing)).await;
+    world.put(&role("", "own", json!([]))).await;
+    for name in ["writer", "own"] {
+        world.put(&cluster_binding(name, &format!("ClusterRole/{name}"), &["User/eve"])).await;
+    }
+    let rule = json!({"clusterRoleSelectors": [{"matchLabels": {"rbac.authorization.k8s.io/aggregate-to-edit": "true"}}]});
+    let path = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
+    let (code, answer) =
+        world.ask("hub", "eve", "PATCH", &format!("{path}/own"), &json!({"aggregationRule": rule})).await;
+    assert_eq!(code, 403, "{answer}");
+    let message = answer["message"].as_str().unwrap();
+    assert!(message.contains("must have cluster-admin privileges to use an aggregationRule"), "{message}");
+    let mut made = role("", "made", Value::Null);
+    made["aggregationRule"] = rule;
+    assert_eq!(world.put_as("eve", &made).await.0, 403);
+    world.settle().await;
+    assert!(!world.may("eve", "", "get core/secrets demo s"));
+}

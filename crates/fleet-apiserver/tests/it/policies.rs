@@ -1,6 +1,7 @@
 //! Admission policies, as cases: a policy, requests, and what becomes of them.
 
 use fleet_apiserver::{ApiServer, Identity};
+use fleet_store::{Expect, Page, Range, Store, Write};
 use http::Method;
 use serde_json::{Value, json};
 
@@ -259,6 +260,40 @@ async fn what_can_not_be_judged_by_is_refused_when_written() {
         let answer = admin(&server, Method::POST, BINDINGS, &binding).await;
         let text = answer.message();
         assert!(answer.code == 422 && text.contains(expected), "{spec}: {} {text}", answer.code);
+    }
+}
+
+/// One that was stored by a version that knew more, or damaged, must not let everything pass.
+#[tokio::test]
+async fn a_policy_that_can_no_longer_be_read_refuses() {
+    let store = Store::memory(fleet_store::Options::default());
+    let server = support::server_with(store.clone(), None).await;
+    let case = |failure: &str| {
+        json!({"policy": {
+            "failurePolicy": failure,
+            "matchConstraints": {"resourceRules": [
+                {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["configmaps"]},
+            ]},
+            "validations": [{"expression": "true"}],
+        }})
+    };
+    install(&server, &case("Fail")).await;
+    let stored = Range::cluster(HUB, "validatingadmissionpolicies.admissionregistration.k8s.io");
+    for (failure, expected) in [("Fail", 422), ("Ignore", 201)] {
+        let patch = json!({"spec": {"failurePolicy": failure, "validations": [{"expression": "true"}]}});
+        assert_eq!(admin(&server, Method::PATCH, &format!("{POLICIES}/p"), &patch).await.code, 200);
+        let entry = store.list(&stored, Page::default()).unwrap().entries.remove(0);
+        let text = String::from_utf8(entry.value.to_vec()).unwrap();
+        let broken = text.replace(r#""expression":"true""#, r#""expression":"frob(x)""#);
+        assert_ne!(text, broken);
+        let write = Write::put(move |_| broken.clone().into());
+        store.commit(entry.key, Expect::Any, write).await.unwrap();
+        let (collection, object) = object("configmaps", "default", &json!({"metadata": {"name": "it"}}));
+        let answer = admin(&server, Method::POST, &collection, &object).await;
+        assert_eq!(answer.code, expected, "{failure}: {}", answer.text);
+        if expected == 422 {
+            assert!(answer.message().contains("failed to configure policy"), "{}", answer.text);
+        }
     }
 }
 

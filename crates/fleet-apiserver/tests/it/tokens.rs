@@ -178,6 +178,12 @@ async fn a_token_that_is_not_good_is_told_why() {
     assert_eq!(world.with(HUB, &bearer, WHO).await.0, 201);
     let (code, answer) = world.with(MEMBER, &bearer, WHO).await;
     assert_eq!(code, 401, "another cluster: {answer}");
+    // Not even one that was asked for with the other cluster's audience.
+    let audience = format!("https://kubernetes.default.svc/clusters/{MEMBER}");
+    let meant = world.token("bot", json!({"audiences": [audience]})).await;
+    let (code, answer) = world.with(MEMBER, &format!("Bearer {meant}"), WHO).await;
+    assert_eq!(code, 401, "{answer}");
+    assert!(message(&answer).contains("was not issued by this server for this cluster"), "{answer}");
     // The hub's account of the same name isn't the member's.
     world.clock.fetch_add(3599, Ordering::SeqCst);
     assert_eq!(world.with(HUB, &bearer, WHO).await.0, 201);

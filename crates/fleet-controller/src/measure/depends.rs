@@ -80,3 +80,55 @@ fn seen(name: &str, app: &Application) -> Check {
         | Phase::Unhealthy => waits(format!("Application {name} is {}{said}", status.status.as_str())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use fleet_api::ApplicationStatus;
+
+    use super::*;
+
+    fn app(phase: Phase, generation: i64, observed_generation: i64) -> Application {
+        let mut app = Application::new("base", Default::default());
+        app.metadata.generation = Some(generation);
+        app.status = Some(ApplicationStatus { status: phase, observed_generation, ..Default::default() });
+        app
+    }
+
+    fn outcome(check: &Check) -> Option<Outcome> {
+        match check {
+            Check::Taken(reading) => Some(reading.outcome),
+            Check::Running(..) => None,
+        }
+    }
+
+    // Broken: what is said of the revision before lets a step go on, or one that failed is waited for without end.
+    #[test]
+    fn only_what_is_said_of_the_newest_revision_counts() {
+        for (phase, observed, expected) in [
+            (Phase::Running, 2, Some(Outcome::Successful)),
+            (Phase::Running, 1, None),
+            (Phase::WorkflowFailed, 1, None),
+            (Phase::WorkflowFailed, 2, Some(Outcome::Failed)),
+            (Phase::WorkflowTerminated, 2, Some(Outcome::Failed)),
+            (Phase::Deleting, 2, Some(Outcome::Failed)),
+            (Phase::WorkflowSuspending, 2, None),
+            (Phase::Unhealthy, 2, None),
+        ] {
+            assert_eq!(
+                outcome(&seen("demo/base", &app(phase, 2, observed))),
+                expected,
+                "{phase:?} {observed}"
+            );
+        }
+    }
+
+    // Broken: an Application that was never applied, or is misspelt, is waited for without end.
+    #[test]
+    fn one_that_is_not_there_is_waited_for_a_minute() {
+        let began: Timestamp = "2026-11-21T12:00:00Z".parse().unwrap();
+        let step = StepState { started_at: Some(began), ..StepState::default() };
+        let at = |seconds: i64| missing(began + SignedDuration::from_secs(seconds), &step, "demo/base");
+        assert_eq!(outcome(&at(59)), None);
+        assert_eq!(outcome(&at(60)), Some(Outcome::Failed));
+    }
+}

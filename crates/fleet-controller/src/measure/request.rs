@@ -150,3 +150,34 @@ fn judge(answer: &Answer, success: Option<&Condition>) -> Reading {
         sent: Vec::new(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    // Broken: a server that is out of order says yes, or its one bad minute ends a rollout; a redirect counts as an answer.
+    #[test]
+    fn answers_mean_what_their_status_says_unless_a_condition_does() {
+        let outcome = |status: u16, condition: Option<&str>| {
+            let answer = Answer { status, headers: BTreeMap::new(), body: b"{\"ok\": true}".to_vec() };
+            let condition = condition.map(|source| Condition::read(source, "response").unwrap());
+            judge(&answer, condition.as_ref()).outcome
+        };
+        for (status, expected) in [
+            (200, Outcome::Successful),
+            (204, Outcome::Successful),
+            (302, Outcome::Failed),
+            (404, Outcome::Failed),
+            (429, Outcome::Error),
+            (500, Outcome::Error),
+            (503, Outcome::Error),
+        ] {
+            assert_eq!(outcome(status, None), expected, "{status}");
+        }
+        assert_eq!(outcome(503, Some("response.status == 503")), Outcome::Successful);
+        assert_eq!(outcome(200, Some("!response.body.ok")), Outcome::Failed);
+        assert_eq!(outcome(200, Some("response.body.missing == 1")), Outcome::Error);
+    }
+}

@@ -108,6 +108,7 @@ fn every_weakening_is_seen_and_named() {
             json!({"resourceRules": [{"apiGroups": ["apps"], "apiVersions": ["*"], "operations": ["*"], "resources": ["*"]}]}),
             "resourceRules",
         ),
+        ("/metadata/deletionTimestamp", json!("2026-11-21T11:00:00Z"), "deleted"),
         ("/metadata/managedFields", json!([{"manager": "x", "operation": "Update"}]), "when it was changed"),
     ];
     for (place, value, named) in of_binding {

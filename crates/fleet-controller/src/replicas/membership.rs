@@ -248,3 +248,22 @@ impl Membership {
         (self.can_begin(now), self.view.clone(), claims)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Broken: a renewal that took long to be answered lets its sender act when others may have taken over.
+    #[test]
+    fn a_renewal_counts_from_when_it_was_sent() {
+        let timing = Timing::default();
+        let (sent, answered) = (Duration::from_secs(10), Duration::from_secs(12));
+        let mut membership = Membership::new("one", timing);
+        membership.publish(sent);
+        assert!(membership.answered(sent, answered));
+        assert_eq!(membership.valid_until(), Some(sent + timing.renew_deadline()));
+        // An older answer that comes late takes nothing back.
+        assert!(membership.answered(Duration::from_secs(8), answered));
+        assert_eq!(membership.valid_until(), Some(sent + timing.renew_deadline()));
+    }
+}

@@ -249,6 +249,16 @@ async fn what_can_never_open_says_so() -> anyhow::Result<()> {
     assert!(said.contains("\"nobody\"") && !said.contains("group \"release\""), "{said}");
     assert!(said.contains("--clusterrole fleetctl-approver"), "{said}");
     assert!(said.contains("nobody can open it, as whoever changed the spec may not approve"), "{said}");
+    // Behind another gate it is said while that one waits.
+    let mut later = demanding(&json!({"groups": ["nobody"]}));
+    later["metadata"]["name"] = json!("later");
+    let ask = json!({"name": "ask", "type": "suspend"});
+    later["spec"]["workflow"]["steps"].as_array_mut().expect("a list").insert(0, ask);
+    fleet.apply("hub", &later).await?;
+    let waiting = fleet.wait_phase("later", "workflowSuspending").await?;
+    let steps = waiting.status.and_then(|status| status.workflow).map(|w| w.steps).unwrap_or_default();
+    let (reason, said) = (steps[1].reason.as_str(), steps[1].message.as_str());
+    assert!(reason == "GroupMayNotApprove" && said.contains("Application demo/later"), "{reason} {said}");
     engine.stop().await?;
     Ok(())
 }

@@ -20,6 +20,7 @@ mod holds;
 mod identity;
 mod measures;
 mod members;
+mod mistakes;
 mod operators;
 mod policies;
 mod queue;

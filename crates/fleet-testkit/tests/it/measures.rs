@@ -252,6 +252,14 @@ async fn an_object_is_waited_for() -> anyhow::Result<()> {
         "{}",
         message_of(&app, "wait")
     );
+    // A condition on a Secret would tell what it holds.
+    secret(&fleet).await?;
+    let peek = json!({"name": "wait", "type": "wait-for", "properties": {
+        "apiVersion": "v1", "kind": "Secret", "name": "hooks", "condition": "object.data.token.startsWith('czNj')"}});
+    fleet.apply("hub", &before_delivery(peek)).await?;
+    let app = fleet.wait_run("web", 4, "workflowFailed").await?;
+    let said = message_of(&app, "wait");
+    assert!(said.contains("would tell what it holds"), "{said}");
     engine.stop().await
 }
 
@@ -388,6 +396,8 @@ async fn killed_at_any_write_it_measures_what_it_says() -> anyhow::Result<()> {
         let keys: std::collections::BTreeSet<_> =
             received.iter().map(|one| one.header("idempotency-key").map(str::to_owned)).collect();
         assert!(received.len() <= 2 && keys.len() == 1, "killed at write {n}: {received:?}");
+        let named = |key: &Option<String>| key.as_ref().is_some_and(|key| key.ends_with(".ask.0.1"));
+        assert!(keys.iter().all(named), "which run, step, try and measurement: {keys:?}");
         engine.stop().await?;
         fleet.stop().await;
     }

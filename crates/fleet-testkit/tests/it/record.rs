@@ -1,10 +1,15 @@
 //! The record: what happened and who decided, whole after every crash, and longer-lived than what it is about.
 
+use std::sync::Arc;
+
+use base64::Engine as _;
 use fleet_api::{AuditEntry, AuditLog, verify_chain};
-use fleet_testkit::{Engine, Fleet};
+use fleet_controller::Options;
+use fleet_testkit::{Engine, Fleet, Meter};
 use futures::StreamExt as _;
 use kube::api::{Api, DeleteParams};
 use kube::runtime::{WatchStreamExt as _, watcher};
+use serde_json::json;
 
 use crate::small::{app, config, gated};
 
@@ -78,4 +83,78 @@ async fn a_rollout_is_on_record_and_outlives_its_application() -> anyhow::Result
     assert_eq!(entries.len(), 15);
     engine.stop().await?;
     Ok(())
+}
+
+// Broken: a controller that takes over in the middle of a run records again what is on record.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_on_record_is_not_recorded_again_after_a_restart() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one")]).await?;
+    let engine = Engine::start(&fleet);
+    fleet.apply("hub", &config("settings", "1")).await?;
+    fleet.apply("hub", &gated(&[CONFIG], &["m1"])).await?;
+    let waiting = fleet.wait_phase("web", "workflowSuspending").await?;
+    recorded(&fleet, "web", "GateShut", 1).await?;
+    engine.kill().await;
+    let engine = Engine::start(&fleet);
+    fleet.approve(&waiting).await?;
+    let entries = recorded(&fleet, "web", "RunEnded", 1).await?;
+    assert_eq!(
+        events(&entries),
+        ["RunStarted", "GateShut", "Approved", "StepStarted", "StepSucceeded", "RunEnded"]
+    );
+    engine.stop().await
+}
+
+// Broken: what happened while the record couldn't be written is lost once another run has begun.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_could_not_be_written_is_recorded_later() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one")]).await?;
+    let engine = Engine::start(&fleet);
+    fleet.apply("hub", &config("settings", "1")).await?;
+    fleet.apply("hub", &app(&[CONFIG], &["m1"])).await?;
+    recorded(&fleet, "web", "RunEnded", 1).await?;
+    let group = "admissionregistration.k8s.io/v1";
+    let policy = json!({"apiVersion": group, "kind": "ValidatingAdmissionPolicy", "metadata": {"name": "shut"}, "spec": {
+        "matchConstraints": {"resourceRules": [{"apiGroups": ["fleetctl.dev"], "apiVersions": ["*"],
+            "operations": ["CREATE", "UPDATE"], "resources": ["auditlogs"]}]},
+        "validations": [{"expression": "false"}]}});
+    let binding = json!({"apiVersion": group, "kind": "ValidatingAdmissionPolicyBinding", "metadata": {"name": "shut"},
+        "spec": {"policyName": "shut", "validationActions": ["Deny"]}});
+    fleet.apply("hub", &policy).await?;
+    fleet.apply("hub", &binding).await?;
+    for (number, value) in [(2, "2"), (3, "3")] {
+        fleet.apply("hub", &config("settings", value)).await?;
+        fleet.wait_run("web", number, "running").await?;
+    }
+    fleet.resource("hub", &binding).await?.delete("shut", &DeleteParams::default()).await?;
+    let entries = recorded(&fleet, "web", "RunEnded", 3).await?;
+    let one_run = ["RunStarted", "StepStarted", "StepSucceeded", "RunEnded"];
+    assert_eq!(events(&entries), [one_run, one_run, one_run].concat());
+    engine.stop().await
+}
+
+// Broken: a key is given, and the end of the record isn't signed, or only its first segment.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_end_of_a_record_is_signed_where_a_key_is_given() -> anyhow::Result<()> {
+    // PKCS#8 of an Ed25519 key (RFC 8410), whose 32 bytes are all the same.
+    let prefix =
+        [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
+    let key = base64::engine::general_purpose::STANDARD.encode([&prefix[..], &[7; 32]].concat());
+    let label = "PRIVATE KEY";
+    let pem = format!("-----BEGIN {label}-----\n{key}\n-----END {label}-----\n");
+    let signer = fleet_controller::audit::Signer::from_pem(pem.as_bytes())?;
+    let fleet = Fleet::start(&[("m1", "one")]).await?;
+    let options = Options { audit_signer: Some(Arc::new(signer)), ..fleet.options() };
+    let engine = Engine::with(&fleet, Meter::new(), Meter::new(), options);
+    let mut signatures = std::collections::BTreeSet::new();
+    for run in 1..=2 {
+        fleet.apply("hub", &config("settings", &run.to_string())).await?;
+        fleet.apply("hub", &app(&[CONFIG], &["m1"])).await?;
+        recorded(&fleet, "web", "RunEnded", run).await?;
+        let logs = Api::<AuditLog>::namespaced(fleet.client("hub"), "demo").list(&Default::default()).await?;
+        let signature = logs.items[0].spec.head.signature.clone().expect("signed");
+        signatures.insert(signature.value);
+    }
+    assert_eq!(signatures.len(), 2, "each end has its own");
+    engine.stop().await
 }

@@ -8,8 +8,12 @@ use fleet_api::{
 
 use super::measure::inconclusive;
 use super::verdict::{self, Verdict, record};
+use super::window::is_shut;
 use super::{Turn, close};
 use crate::{ApprovalRule, Authors, Node, PlanFact, StepKind};
+
+/// The reason of a step whose approvers may not approve.
+const POWERLESS: &str = "GroupMayNotApprove";
 
 /// What a turn makes of a gate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -178,6 +182,7 @@ impl Turn<'_> {
         let bound: Vec<_> = (0..self.graph.nodes.len()).map(bound).collect();
         for ((node, bound), step) in self.graph.nodes.iter().zip(&bound).zip(&mut status.steps) {
             let node = bound.as_deref().unwrap_or(node);
+            self.foretell(node, step);
             if step.shut_gate().is_none() {
                 continue;
             }
@@ -196,6 +201,18 @@ impl Turn<'_> {
             };
             self.explain(node, step, &gate, &about);
         }
+    }
+
+    /// Says of a gate that hasn't shut yet which groups nothing lets approve: hours before anybody waits there.
+    fn foretell(&self, node: &Node, step: &mut StepState) {
+        if step.phase != StepPhase::Pending || is_shut(step) {
+            return;
+        }
+        let groups = node.approval.iter().flat_map(|rule| &rule.groups);
+        let known: Vec<&str> =
+            groups.filter_map(|group| self.facts.powerless.get(group).map(String::as_str)).collect();
+        step.reason = if known.is_empty() { String::new() } else { POWERLESS.to_owned() };
+        step.message = known.join("; ");
     }
 
     fn is_expired(&self, gate: &Gate) -> bool {
@@ -326,7 +343,7 @@ impl Turn<'_> {
         let mut said = String::new();
         let mut reason = waiting;
         if !rule.groups.is_empty() && rule.groups.iter().all(|g| self.facts.powerless.contains_key(g)) {
-            reason = "GroupMayNotApprove".to_owned();
+            reason = POWERLESS.to_owned();
         }
         if let Authors::Unrecorded(why) = &self.facts.authors
             && rule.exclude_author

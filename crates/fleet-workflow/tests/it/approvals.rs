@@ -121,6 +121,24 @@ fn what_hinders_everybody_is_said_when_the_gate_shuts() {
     }
 }
 
+// Broken: that nothing lets a group approve is found out when its gate shuts, hours after the Application was applied.
+#[test]
+fn a_group_that_may_not_approve_is_named_before_its_gate_shuts() {
+    let approval = json!({ "groups": ["release"] });
+    let ship = step("ship", "deploy", json!({ "approval": approval }), &[]);
+    let mut world = run(&[deploy("first", true), ship], &[vec!["mc-bj1"], vec!["mc-hz1"]]);
+    let said = "nothing grants group release the verb approve";
+    world.facts.powerless.insert("release".to_owned(), said.to_owned());
+    world.settle();
+    let step = world.status.steps[1].clone();
+    assert_eq!(world.phases(), [StepPhase::Running, StepPhase::Pending]);
+    assert_eq!((step.reason.as_str(), step.message.as_str()), ("GroupMayNotApprove", said));
+    world.facts.powerless.clear();
+    world.turn();
+    let step = world.status.steps[1].clone();
+    assert_eq!((step.reason.as_str(), step.message.as_str()), ("", ""), "it was granted since");
+}
+
 #[test]
 fn a_no_ends_the_run_and_names_who_and_the_way_on() {
     for approval in [json!(null), json!({ "required": 2, "groups": ["release"] })] {
@@ -306,6 +324,26 @@ fn a_no_to_deletes_leaves_what_is_there() {
     assert!(turned.commands.is_empty());
     assert_eq!((world.status.phase, world.status.reason.as_str()), (RunPhase::Terminated, "Rejected"));
     assert_eq!(world.state("ship", "mc-bj1").phase, TargetPhase::Pruning);
+}
+
+// Broken: nobody agrees to deletes in the time that the gate before them gives, and the run waits for ever.
+#[test]
+fn deletes_that_nobody_agrees_to_in_time_end_their_step() {
+    let ask = step("ask", "suspend", json!({ "approval": { "expiresAfter": "2h" } }), &[]);
+    let mut world = run(&[ask, deploy("ship", true)], &[vec![], vec!["mc-bj1"]]);
+    world.lose("ship", "mc-bj1");
+    world.settle();
+    world.decide("bob", &[], Approve, "ask", "a");
+    world.settle();
+    world.finish("ship", "mc-bj1");
+    world.fact("ship", &target("mc-bj1")).prune = Prune::Idle;
+    world.turn();
+    assert_eq!(world.status.phase, RunPhase::Suspending, "{}", world.status.message);
+    world.pass(2 * 3600);
+    assert!(world.turn().commands.is_empty());
+    world.turn();
+    assert_eq!((world.status.phase, world.status.reason.as_str()), (RunPhase::Failed, "Expired"));
+    assert_eq!(world.phases(), [StepPhase::Succeeded, StepPhase::Failed]);
 }
 
 // Broken: one target whose deletes wait holds another one up, or hides that a person is asked.

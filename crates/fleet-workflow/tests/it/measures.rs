@@ -164,6 +164,8 @@ fn answers_of_prometheus_are_judged() {
         (vector(&["0.9"]), by(Some("result[0] >= 0.95"), None), Outcome::Failed),
         (vector(&["0.9"]), by(Some("result[0] >= 0.95"), Some("result[0] < 0.5")), Outcome::Inconclusive),
         (vector(&["0.4"]), by(Some("result[0] >= 0.95"), Some("result[0] < 0.5")), Outcome::Failed),
+        // What both are true of has failed.
+        (vector(&["0.97"]), by(Some("result[0] >= 0.95"), Some("result[0] < 0.98")), Outcome::Failed),
         (vector(&["0.4"]), by(None, Some("result[0] < 0.3")), Outcome::Successful),
         (vector(&["1", "0.2"]), by(Some("result.all(x, x > 0.5)"), None), Outcome::Failed),
         (vector(&["3"]), by(Some("result[0] == 3"), None), Outcome::Successful),
@@ -399,6 +401,33 @@ fn a_failure_stops_what_comes_after() {
     assert_eq!(world.status.reason, "MeasurementFailed");
     assert!(
         world.status.message.contains("[0.5]") && world.status.message.contains("workflow restart"),
+        "{}",
+        world.status.message
+    );
+}
+
+// Broken: a server that is out of order is asked for ever, or one bad minute of it ends a rollout.
+#[test]
+fn a_server_that_is_out_of_order_is_given_up() {
+    let mut world = measuring(metrics(json!({"count": 2, "consecutiveErrorLimit": 2})));
+    world.settle();
+    for (number, outcome) in
+        [Outcome::Error, Outcome::Error, Outcome::Successful, Outcome::Error, Outcome::Error]
+            .iter()
+            .enumerate()
+    {
+        taken(&mut world, u32::try_from(number).unwrap() + 1, *outcome);
+        world.turn();
+        assert_eq!(world.phases()[0], StepPhase::Running, "{}", world.status.message);
+        world.pass(60);
+        assert!(asked(&world.turn().commands));
+    }
+    taken(&mut world, 6, Outcome::Error);
+    world.settle();
+    assert_eq!(world.phases(), [StepPhase::Failed, StepPhase::Skipped]);
+    assert_eq!(world.status.reason, "MeasurementError");
+    assert!(
+        world.status.message.contains("couldn't be measured 3 times in a row"),
         "{}",
         world.status.message
     );

@@ -67,6 +67,21 @@ fn what_is_under_way_goes_on() {
     assert_eq!(world.phases(), [StepPhase::Succeeded]);
 }
 
+// Broken: a target whose first try was refused for a moment is kept half done by a window that shut since.
+#[test]
+fn a_further_try_of_what_has_begun_goes_on() {
+    let mut world = world();
+    world.now = "2026-11-21T21:59:59Z".parse().unwrap();
+    assert_eq!(sent(&world.settle().commands), 2);
+    let refused = Delivery::Refused { problem: crate::world::problem("Conflict"), retry: true };
+    world.deliver("first", "m1", refused);
+    world.turn();
+    assert_eq!(world.state("first", "m1").phase, TargetPhase::Pending);
+    world.pass(10);
+    let again = Command::Deliver { step: "first".to_owned(), target: crate::world::target("m1") };
+    assert!(world.turn().commands.contains(&again), "{}", world.state("first", "m1").message);
+}
+
 // Broken: a person can't let it begin, it isn't on record why, or a word about another step counts.
 #[test]
 fn a_person_may_open_it_with_a_reason() {

@@ -255,6 +255,21 @@ fn each_target_has_a_time_of_its_own() {
     assert!(state.message.contains("not done within 5m of its turn"), "{}", state.message);
 }
 
+// Broken: a step whose target had its whole time has it again, and again.
+#[test]
+fn what_ran_out_of_time_is_not_tried_again() {
+    let mut ship = step("ship", "deploy", json!({"targetTimeout": "5m"}), &[]);
+    ship.retry = Some(fleet_api::StepRetry { limit: 3, interval: Some("10s".into()), factor: None });
+    let mut world = World::new(Graph::read(&[ship], false).unwrap(), &[vec!["m1"]]);
+    see(&mut world, &["m1"], Sight::Seen);
+    world.settle();
+    world.deliver("ship", "m1", Delivery::Applied);
+    world.turn();
+    world.pass(300);
+    world.turn();
+    assert_eq!((world.status.phase, world.status.reason.as_str()), (RunPhase::Failed, "Timeout"));
+}
+
 #[test]
 fn a_silent_cluster_is_passed_over_and_catches_up() {
     let mut world = world(json!({"onUnreachable": "Skip", "unreachableAfter": "2m"}), &["m1", "m2"]);
@@ -282,6 +297,26 @@ fn a_silent_cluster_is_passed_over_and_catches_up() {
     world.finish("ship", "m2");
     world.turn();
     assert_eq!((world.status.phase, world.status.steps[0].message.as_str()), (RunPhase::Succeeded, ""));
+}
+
+// Broken: a run whose last target failed while it caught up has succeeded.
+#[test]
+fn what_fails_while_it_catches_up_has_failed() {
+    let mut world = world(json!({"onUnreachable": "Skip", "unreachableAfter": "1s"}), &["m1", "m2"]);
+    see(&mut world, &["m2"], Sight::Silent);
+    world.settle();
+    world.finish("ship", "m1");
+    world.turn();
+    world.pass(1);
+    world.turn();
+    assert_eq!(world.status.reason, "CatchUpPending");
+    see(&mut world, &["m2"], Sight::Seen);
+    world.settle();
+    fail(&mut world, "m2");
+    world.turn();
+    assert_eq!((world.status.phase, world.status.reason.as_str()), (RunPhase::Failed, "Invalid"));
+    let said = &world.status.message;
+    assert!(said.contains("fleetctl workflow retry web-demo -n demo --target m2"), "{said}");
 }
 
 // Broken: what is pending catch-up blocks the revision that would mend it.
