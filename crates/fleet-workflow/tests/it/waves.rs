@@ -258,10 +258,10 @@ fn each_target_has_a_time_of_its_own() {
 // Broken: a step whose target had its whole time has it again, and again.
 #[test]
 fn what_ran_out_of_time_is_not_tried_again() {
-    let mut ship = step("ship", "deploy", json!({"targetTimeout": "5m"}), &[]);
+    let mut ship = step("ship", "deploy", json!({"targetTimeout": "5m", "maxParallelTargets": 1}), &[]);
     ship.retry = Some(fleet_api::StepRetry { limit: 3, interval: Some("10s".into()), factor: None });
-    let mut world = World::new(Graph::read(&[ship], false).unwrap(), &[vec!["m1"]]);
-    see(&mut world, &["m1"], Sight::Seen);
+    let mut world = World::new(Graph::read(&[ship], false).unwrap(), &[vec!["m1", "m2"]]);
+    see(&mut world, &["m1", "m2"], Sight::Seen);
     world.settle();
     world.deliver("ship", "m1", Delivery::Applied);
     world.turn();
