@@ -358,9 +358,25 @@ fn refuse(call: &Call<'_>, name: &str, error: CommitError) -> ApiError {
     }
 }
 
-/// Whether two states differ in nothing that is kept, the resource version aside.
+/// Whether two states differ in nothing that is kept, the resource version and the times of owners aside: applying again
+/// what stands there writes nothing, although defaults are put back on the way (kube-apiserver's
+/// `ignoreManagedFieldsTimestampsTransformer`).
 fn same(old: &Value, new: &Value) -> bool {
-    same_but(old, new, &["resourceVersion"])
+    same_content(old, new) && owners(old) == owners(new)
+}
+
+/// Who owns what, without since when, in an order that times have no part in.
+fn owners(object: &Value) -> Vec<(String, &Value)> {
+    let entries = object.meta("managedFields").and_then(Value::as_array).into_iter().flatten();
+    let mut all: Vec<(String, &Value)> = entries
+        .map(|entry| {
+            let text = |key: &str| entry.get(key).and_then(Value::as_str).unwrap_or_default();
+            let who = [text("manager"), text("operation"), text("subresource"), text("apiVersion")];
+            (who.join("\n"), entry.get("fieldsV1").unwrap_or(&Value::Null))
+        })
+        .collect();
+    all.sort_by(|(one, _), (other, _)| one.cmp(other));
+    all
 }
 
 fn same_content(old: &Value, new: &Value) -> bool {
