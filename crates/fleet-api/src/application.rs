@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Condition, Gate, QueuedRevision, Step, WorkflowMode};
+use crate::{AuditHead, Condition, Gate, QueuedRevision, Step, WorkflowMode};
 
 /// What the user asks for.
 #[derive(CustomResource, Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -187,6 +187,10 @@ pub struct ApplicationStatus {
     /// How many objects are owned on members.
     #[serde(default)]
     pub applied_resources_total: u64,
+    /// The end of the record (`fleetctl audit`) when this was written: a record that ends before it, or says something else
+    /// there, was tampered with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<AuditHead>,
     /// Objects on members that differ from what was delivered and aren't as they should be again, at most 50.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drift: Vec<DriftStatus>,

@@ -58,7 +58,16 @@ pub struct HeadSignature {
     pub value: String,
 }
 
+/// The event with which a record goes on whose end was lost: what stood there, and what does now, is in its message.
+pub const RECORD_LOST: &str = "RecordLost";
+
 impl AuditHead {
+    /// The end that other objects remember: without the signature.
+    #[must_use]
+    pub fn unsigned(&self) -> Self {
+        Self { sequence: self.sequence, hash: self.hash.clone(), signature: None }
+    }
+
     /// What is signed: the purpose, the Application and the end of its chain, a line each.
     pub fn signed_text(&self, namespace: &str, application: &str) -> String {
         format!("fleetctl audit head v1\n{namespace}/{application}\n{}\n{}\n", self.sequence, self.hash)
@@ -157,6 +166,35 @@ pub enum ChainError {
     /// An entry holds another hash than that of the one before.
     #[error("entry {0} doesn't continue the entry before it: one of the two was put in later")]
     Broken(u64),
+    /// What other objects remember as its end isn't there.
+    #[error("it ends with entry {last}, and had {once} entries once: its end was taken away")]
+    Cut {
+        /// The last entry that is there.
+        last: u64,
+        /// The number of an entry that was there.
+        once: u64,
+    },
+    /// What other objects remember as its end says something else now.
+    #[error("entry {0} says something else than it did: from there back the record was written anew")]
+    Rewritten(u64),
+}
+
+/// Whether a chain has what was once its end.
+///
+/// # Errors
+/// Where the entry of that number is missing, or another one.
+pub fn holds(entries: &[AuditEntry], end: &AuditHead) -> Result<(), ChainError> {
+    if end.sequence == 0 {
+        return Ok(());
+    }
+    match entries.iter().find(|entry| entry.sequence == end.sequence) {
+        Some(entry) if entry.hash == end.hash => Ok(()),
+        Some(_) => Err(ChainError::Rewritten(end.sequence)),
+        None => Err(ChainError::Cut {
+            last: entries.last().map_or(0, |entry| entry.sequence),
+            once: end.sequence,
+        }),
+    }
 }
 
 /// Checks that entries are a chain, whole from its first entry, and gives its end.
@@ -207,6 +245,20 @@ mod tests {
         assert_eq!(verify_chain(&[]), Ok(AuditHead::default()));
         let entries = chain(5);
         assert_eq!(verify_chain(&entries).unwrap().hash, entries[4].hash);
+    }
+
+    /// Broken: a record that was cut off at its end, or written anew, passes although others remember its end.
+    #[test]
+    fn what_was_its_end_is_still_there() {
+        let entries = chain(5);
+        let end = verify_chain(&entries[..4]).unwrap();
+        assert_eq!(holds(&entries, &AuditHead::default()), Ok(()));
+        assert_eq!(holds(&entries, &end), Ok(()));
+        assert_eq!(holds(&entries[..4], &end), Ok(()));
+        assert_eq!(holds(&entries[..3], &end), Err(ChainError::Cut { last: 3, once: 4 }));
+        assert_eq!(holds(&[], &end), Err(ChainError::Cut { last: 0, once: 4 }));
+        let other = AuditHead { hash: "other".to_owned(), ..end };
+        assert_eq!(holds(&entries, &other), Err(ChainError::Rewritten(4)));
     }
 
     #[test]

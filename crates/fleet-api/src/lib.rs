@@ -30,6 +30,7 @@ pub mod application;
 pub mod application_revision;
 pub mod approval;
 pub mod audit_log;
+pub mod authorship;
 pub mod cluster_access_policy;
 pub mod conditions;
 pub mod crds;

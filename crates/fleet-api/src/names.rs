@@ -8,6 +8,8 @@ use fleet_json::hash::ContentHash;
 /// On an Application, Policy or Workflow, and on the hub's objects that Applications refer to: who last changed what it
 /// says. Written by admission only; what a client writes here is put back. It never reaches a member.
 pub const AUTHOR: &str = "fleetctl.dev/author";
+/// Beside [`AUTHOR`], on the same objects: everybody who changed what it says and when, see [`crate::authorship`].
+pub const AUTHORS: &str = "fleetctl.dev/authors";
 /// The rollout token: with it on an Application, only a change of its value starts a run.
 pub const PUBLISH_VERSION: &str = "app.oam.dev/publishVersion";
 /// On a delivered object: the name of its Application.

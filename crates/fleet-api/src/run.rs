@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Gate, GateBefore, Measured, Target, WindowOverride};
+use crate::{AuditHead, Gate, GateBefore, Measured, Target, WindowOverride};
 
 /// What the run walks; fixed when it starts.
 #[derive(CustomResource, Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -43,10 +43,22 @@ pub struct RunSpec {
     /// Who last changed the Application's spec, where admission recorded it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub author: Option<String>,
-    /// Everybody who last changed something that this run takes its content from: the Application, its Policies, its
-    /// Workflow and the objects that it refers to; sorted, each once.
+    /// Everybody who last changed something that this run takes its content from (the Application, its Policies, its
+    /// Workflow and the objects that it refers to), and everybody who changed it before them since `authorsSince`;
+    /// sorted, each once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub authors: Vec<String>,
+    /// Changes up to then were completed by a run before this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schemas::optional_time")]
+    pub authors_since: Option<Timestamp>,
+    /// The end of the Application's record when this run began: from there on the record goes on, or says that it was lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<AuditHead>,
+    /// The newest change that this run takes along, by the clock of admission.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schemas::optional_time")]
+    pub authored_until: Option<Timestamp>,
     /// What of that says not who changed it, by kind and name; sorted, at most 20. Where a gate excludes authors, anybody
     /// could be one of these.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::dispatch::Call;
@@ -22,13 +23,20 @@ pub enum Authored {
 /// Says what of a kind, by group and plural, is somebody's to have said.
 pub type AuthoredKinds = Arc<dyn Fn(&str, &str) -> Authored + Send + Sync>;
 
-/// How authors are recorded: one annotation, which only the server writes.
+/// The value of [`AuthorStamp::history`] after a change: from the value before, the user and the time.
+pub type AuthorHistory = Arc<dyn Fn(Option<&str>, &str, Timestamp) -> String + Send + Sync>;
+
+/// How authors are recorded: two annotations, which only the server writes.
 #[derive(Clone)]
 pub struct AuthorStamp {
     /// The cluster whose objects have authors.
     pub cluster: String,
-    /// The annotation.
+    /// The annotation with the last author.
     pub annotation: String,
+    /// The annotation with all of them.
+    pub history: String,
+    /// What is written there.
+    pub remember: AuthorHistory,
     /// Which kinds.
     pub kinds: AuthoredKinds,
 }
@@ -73,6 +81,7 @@ impl AuthorStamp {
                     let mut all =
                         object.meta("annotations").and_then(Value::as_object).cloned().unwrap_or_default();
                     all.remove(&self.annotation);
+                    all.remove(&self.history);
                     all
                 };
                 old.meta("labels") == new.meta("labels") && annotations(old) == annotations(new)
@@ -85,8 +94,10 @@ impl AuthorStamp {
 pub(crate) fn restore(call: &Call<'_>, old: Option<&Value>, new: &mut Value) {
     let Some(stamp) = call.server.options.author.as_ref() else { return };
     if stamp.covers(call) != Authored::Nothing {
-        let before = old.and_then(|old| old.meta("annotations")?.get(&stamp.annotation)).cloned();
-        write(new, &stamp.annotation, before);
+        for annotation in [&stamp.annotation, &stamp.history] {
+            let before = old.and_then(|old| old.meta("annotations")?.get(annotation)).cloned();
+            write(new, annotation, before);
+        }
     }
 }
 
@@ -97,7 +108,11 @@ pub(crate) fn stamp(call: &Call<'_>, old: Option<&Value>, new: &mut Value) {
     let authored = stamp.covers(call);
     let changed = || old.is_none_or(|old| !stamp.same(authored, old, new));
     if authored != Authored::Nothing && changed() {
-        write(new, &stamp.annotation, Some(Value::String(call.identity.user.clone())));
+        let user = &call.identity.user;
+        write(new, &stamp.annotation, Some(Value::String(user.clone())));
+        let before = old.and_then(|old| old.meta("annotations")?.get(&stamp.history)?.as_str());
+        let history = (stamp.remember)(before, user, call.server.now());
+        write(new, &stamp.history, Some(Value::String(history)));
     }
 }
 

@@ -58,7 +58,7 @@ mod verbs;
 mod view;
 
 pub use authentication::{KeyError, TokenKey};
-pub use author::{AuthorStamp, Authored, AuthoredKinds};
+pub use author::{AuthorHistory, AuthorStamp, Authored, AuthoredKinds};
 pub use cluster::ClusterProfile;
 pub use encode::Body;
 pub use identity::Identity;

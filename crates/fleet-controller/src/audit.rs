@@ -13,7 +13,7 @@ mod signer;
 
 use std::collections::BTreeSet;
 
-use fleet_api::audit_log::SEGMENT_LIMIT;
+use fleet_api::audit_log::{RECORD_LOST, SEGMENT_LIMIT};
 use fleet_api::{Application, AuditEntry, AuditHead, AuditLog, AuditLogSpec, Run, names};
 use fleet_json::ContentHash;
 use jiff::{SignedDuration, Timestamp};
@@ -54,6 +54,11 @@ impl Audit {
         self.continues = true;
         self.looked_at = None;
     }
+
+    /// The end of the record, once it is known.
+    pub(crate) fn head(&self) -> Option<AuditHead> {
+        self.end.as_ref().map(|end| end.head.unsigned()).filter(|head| head.sequence > 0)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -66,7 +71,7 @@ struct End {
 
 /// Records what the Run says and the record doesn't. Says when it is to be tried again; a record that can't be written
 /// stops no rollout.
-pub(crate) async fn keep(ctx: &Context, walk: &mut Walk) -> Timestamp {
+pub(crate) async fn keep(ctx: &Context, app: &Application, walk: &mut Walk) -> Timestamp {
     let Some(run) = &walk.run else { return Timestamp::MAX };
     if walk.audit.looked_at == run.metadata.resource_version {
         return Timestamp::MAX;
@@ -82,7 +87,7 @@ pub(crate) async fn keep(ctx: &Context, walk: &mut Walk) -> Timestamp {
         walk.audit.looked_at = version;
         return Timestamp::MAX;
     }
-    match append(ctx, walk, missing).await {
+    match append(ctx, app, walk, missing).await {
         Ok(()) => {
             walk.audit.looked_at = version;
             Timestamp::MAX
@@ -107,7 +112,7 @@ pub(crate) async fn deleted(ctx: &Context, app: &Application, walk: &mut Walk, o
     });
     // Nobody comes again: what hasn't been read since a restart, or was written by another replica, is read now.
     for _ in 0..TRIES_AT_THE_END {
-        match append(ctx, walk, missing.clone()).await {
+        match append(ctx, app, walk, missing.clone()).await {
             Ok(()) => return,
             Err(error) => {
                 put_off(ctx, walk, &error);
@@ -135,14 +140,22 @@ fn put_off(ctx: &Context, walk: &mut Walk, error: &kube::Error) -> Timestamp {
     ctx.now().checked_add(if raced { SOON } else { AGAIN }).unwrap_or(Timestamp::MAX)
 }
 
-async fn append(ctx: &Context, walk: &mut Walk, mut missing: Vec<AuditEntry>) -> Result<(), kube::Error> {
+async fn append(
+    ctx: &Context,
+    app: &Application,
+    walk: &mut Walk,
+    mut missing: Vec<AuditEntry>,
+) -> Result<(), kube::Error> {
     let api: Api<AuditLog> = Api::namespaced(ctx.hub.client.clone(), &walk.key.0);
     let first = walk.run.as_ref().is_none_or(|run| run.spec.number == 1);
     let mut end = match walk.audit.end.take() {
         Some(end) => end,
         // Most have no record yet; where one is left of an Application of the same name, creating it anew fails.
-        None if first && !walk.audit.continues => End::default(),
-        None => read(ctx, walk, &api, &mut missing).await?,
+        None if first && !walk.audit.continues && remembered(app, walk).is_none() => End::default(),
+        None => {
+            let found = read(ctx, walk, &api, &mut missing).await?;
+            go_on(ctx, app, walk, found, &mut missing)
+        }
     };
     for mut batch in batches(&end, missing) {
         if let Some(signer) = &ctx.options.audit_signer {
@@ -238,6 +251,39 @@ async fn read(
     missing.retain(|entry| !known.contains(&entry.key()));
     walk.audit.known.extend(known);
     Ok(End { segment, entries: log.spec.entries.len(), head: log.spec.head })
+}
+
+/// Where the record goes on: where it ends, unless it had a later end once. What was taken away can't be made again; the
+/// numbers go on after it, so that the gap shows for ever, and the first entry behind it says what happened.
+fn go_on(ctx: &Context, app: &Application, walk: &Walk, found: End, missing: &mut Vec<AuditEntry>) -> End {
+    let Some(once) = remembered(app, walk) else { return found };
+    if once.sequence <= found.head.sequence {
+        return found;
+    }
+    let message = format!(
+        "the record had {} entries, and ended with entry {} when this was written: what stood between was taken away by somebody who could",
+        once.sequence, found.head.sequence
+    );
+    tracing::error!(namespace = walk.key.0, application = walk.key.1, "{message}");
+    missing.insert(
+        0,
+        AuditEntry {
+            at: ctx.now(),
+            event: RECORD_LOST.to_owned(),
+            about: once.hash.clone(),
+            message,
+            ..AuditEntry::default()
+        },
+    );
+    // In a segment of its own: what is left of the others stays as it was found.
+    End { segment: found.segment, entries: SEGMENT_LIMIT, head: once.unsigned() }
+}
+
+/// The newest end of the record that other objects remember.
+fn remembered<'a>(app: &'a Application, walk: &'a Walk) -> Option<&'a AuditHead> {
+    let run = walk.run.as_ref().and_then(|run| run.spec.record.as_ref());
+    let shown = app.status.as_ref().and_then(|status| status.record.as_ref());
+    run.into_iter().chain(shown).max_by_key(|head| head.sequence)
 }
 
 /// The Runs before the newest that aren't on record whole, the oldest first; those that are forgotten can't be asked.

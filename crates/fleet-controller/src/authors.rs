@@ -5,9 +5,10 @@
 
 pub(crate) mod webhook;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use fleet_api::names;
+use fleet_api::{Run, RunPhase, authorship, names};
+use jiff::Timestamp;
 use kube::ResourceExt;
 
 /// How many inputs without an author a Run names.
@@ -34,36 +35,88 @@ pub enum AuthorRecord {
     Missing(String),
 }
 
+/// Who changed one object: the last one, and those before, as admission wrote it down.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Authorship {
+    last: Option<String>,
+    changes: Option<Box<str>>,
+}
+
+impl Authorship {
+    /// What an object's annotations say.
+    pub(crate) fn of(annotations: &BTreeMap<String, String>) -> Self {
+        let changes = annotations.get(names::AUTHORS).map(|text| text.as_str().into());
+        Self { last: author_of(annotations), changes }
+    }
+}
+
 /// The authors of what was read from the hub.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Authors {
-    known: BTreeSet<String>,
+    last: BTreeSet<String>,
+    changes: authorship::Changes,
+    /// More people changed these than they remember, the last of those at this time.
+    crowded: BTreeMap<String, Timestamp>,
     unattributed: BTreeSet<String>,
 }
 
 impl Authors {
     /// Takes note of an object of ours.
     pub(crate) fn see<K: ResourceExt>(&mut self, kind: &str, object: &K) {
-        self.note(author_of(object.annotations()), || format!("{kind} {}", object.name_any()));
+        self.note(&Authorship::of(object.annotations()), || format!("{kind} {}", object.name_any()));
     }
 
     /// Takes note of one input.
-    pub(crate) fn note(&mut self, author: Option<String>, input: impl FnOnce() -> String) {
-        match author {
-            Some(author) => self.known.insert(author),
-            None => self.unattributed.insert(input()),
+    pub(crate) fn note(&mut self, by: &Authorship, input: impl FnOnce() -> String) {
+        let Some(last) = &by.last else {
+            self.unattributed.insert(input());
+            return;
         };
+        self.last.insert(last.clone());
+        let Some(changes) = by.changes.as_deref() else { return };
+        let Some(mut changes) = authorship::read(changes) else {
+            self.unattributed.insert(input());
+            return;
+        };
+        if let Some(forgotten) = changes.remove("") {
+            self.crowded.insert(input(), forgotten);
+        }
+        for (user, at) in changes {
+            let newest = self.changes.entry(user).or_insert(at);
+            *newest = at.max(*newest);
+        }
     }
 
-    /// Everybody, sorted.
-    pub(crate) fn known(&self) -> Vec<String> {
-        self.known.iter().cloned().collect()
+    /// Everybody who changed something after a time, and whoever changed each thing last; sorted.
+    pub(crate) fn known(&self, since: Option<Timestamp>) -> Vec<String> {
+        let recent = self.changes.iter().filter(|(_, at)| after(**at, since)).map(|(user, _)| user);
+        let all: BTreeSet<&String> = self.last.iter().chain(recent).collect();
+        all.into_iter().cloned().collect()
     }
 
-    /// The inputs that say not who changed them; at most [`NAMED`].
-    pub(crate) fn unattributed(&self) -> Vec<String> {
-        self.unattributed.iter().take(NAMED).cloned().collect()
+    /// The inputs that don't say who changed them after a time; at most [`NAMED`].
+    pub(crate) fn unattributed(&self, since: Option<Timestamp>) -> Vec<String> {
+        let crowded = self.crowded.iter().filter(|(_, at)| after(**at, since)).map(|(input, _)| input);
+        let all: BTreeSet<&String> = self.unattributed.iter().chain(crowded).collect();
+        all.into_iter().take(NAMED).cloned().collect()
     }
+
+    /// The newest change of all.
+    pub(crate) fn until(&self) -> Option<Timestamp> {
+        self.changes.values().chain(self.crowded.values()).max().copied()
+    }
+}
+
+fn after(at: Timestamp, since: Option<Timestamp>) -> bool {
+    since.is_none_or(|since| at > since)
+}
+
+/// Up to when changes need nobody's approval any more: a run completed them. What a run that ended otherwise took along
+/// stays to be approved, whoever touches it afterwards.
+pub(crate) fn completed_until(before: Option<&Run>) -> Option<Timestamp> {
+    let run = before?;
+    let completed = run.status.as_ref().is_some_and(|status| status.phase == RunPhase::Succeeded);
+    run.spec.authored_until.filter(|_| completed).or(run.spec.authors_since)
 }
 
 /// Who an object says changed it.

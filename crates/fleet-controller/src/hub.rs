@@ -262,7 +262,7 @@ impl Snapshot for HubSnapshot<'_> {
         let mut authors = lock(&self.authors);
         let contents = found?.into_iter().map(|found| {
             authors
-                .note(found.author, || format!("{} {}/{}", reference.kind, reference.namespace, found.name));
+                .note(&found.author, || format!("{} {}/{}", reference.kind, reference.namespace, found.name));
             found.content
         });
         Ok(contents.collect())

@@ -131,7 +131,7 @@ async fn turn(
         Intent::Start { cause, revision, placed, authors, .. } if !walk.is_running() => {
             let hash = revision.hash.clone();
             // The run before may have ended in this very turn.
-            audit::keep(ctx, walk).await;
+            audit::keep(ctx, app, walk).await;
             start(ctx, app, walk, revision, &placed, (cause, authors)).await?;
             // The one before was made with the definitions that the last run pinned.
             walk.draft = Some((made_for(app), Ok(hash)));
@@ -169,9 +169,10 @@ async fn turn(
     let fights = walk.board.end_fights().and_then(|left| jiff::SignedDuration::try_from(left).ok());
     let fights = fights.and_then(|left| ctx.now().checked_add(left).ok()).unwrap_or(Timestamp::MAX);
     late::take_back(ctx, walk, noted);
+    // Before the status, which names the end of the record.
+    let audited = audit::keep(ctx, app, walk).await;
     let waiting = Waiting { problem: problem.as_ref(), held_back, queued };
     let written = write_status(ctx, app, walk, waiting, None).await?;
-    let audited = audit::keep(ctx, walk).await;
     Ok(Some(wake.min(written).min(audited).min(hold_ends).min(fights)))
 }
 

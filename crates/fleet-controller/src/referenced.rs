@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::Problem;
-use crate::authors::author_of;
+use crate::authors::Authorship;
 use crate::context::lock;
 use crate::hub::Input;
 use crate::kinds::known_kinds;
@@ -54,14 +54,14 @@ type Objects = BTreeMap<(String, String), Known>;
 #[derive(Clone)]
 struct Known {
     content: Arc<Value>,
-    author: Option<String>,
+    author: Authorship,
 }
 
 /// An object that a reference finds.
 pub(crate) struct Found {
     pub(crate) name: String,
     pub(crate) content: Value,
-    pub(crate) author: Option<String>,
+    pub(crate) author: Authorship,
 }
 
 impl Found {
@@ -289,7 +289,7 @@ fn unlistable(cache: &Mutex<Cache>, kind: &Kind, error: &watcher::Error) -> bool
 /// What an object says, without its namespace: the target has one of its own.
 fn content(kind: &Kind, object: DynamicObject) -> Option<((String, String), Known)> {
     let key = (object.metadata.namespace.clone().unwrap_or_default(), object.metadata.name.clone()?);
-    let author = object.metadata.annotations.as_ref().and_then(author_of);
+    let author = object.metadata.annotations.as_ref().map(Authorship::of).unwrap_or_default();
     let mut value = serde_json::to_value(object).ok()?;
     // Objects in lists don't say what they are.
     let map = value.as_object_mut()?;

@@ -14,6 +14,7 @@ use fleet_workflow::{ClusterFact, Node, StepKind, arrange, canaries};
 use kube::ResourceExt as _;
 
 use crate::Problem;
+use crate::authors::completed_until;
 use crate::context::AppKey;
 use crate::resolve::Draft;
 use crate::revision::Loaded;
@@ -274,6 +275,7 @@ pub(crate) fn next_spec(
         cause: cause.to_owned(),
         generation: app.metadata.generation.unwrap_or_default(),
         labels: app.labels().clone(),
+        authors_since: completed_until(before),
         ..RunSpec::default()
     }
 }

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use fleet_api::{
-    Application, ApplicationStatus, AppliedResource, Condition, DriftStatus, GateBefore, GateOutcome,
-    Inventory, Phase, QueuedRevision, RevisionReference, Run, RunPhase, RunStatus, ServiceStatus, StepPhase,
-    StepState, StepStatus, TargetPhase, TargetState, TargetStatus, WorkflowStatus, conditions, names,
+    Application, ApplicationStatus, AppliedResource, AuditHead, Condition, DriftStatus, GateBefore,
+    GateOutcome, Inventory, Phase, QueuedRevision, RevisionReference, Run, RunPhase, RunStatus,
+    ServiceStatus, StepPhase, StepState, StepStatus, TargetPhase, TargetState, TargetStatus, WorkflowStatus,
+    conditions, names,
 };
 use jiff::Timestamp;
 use kube::ResourceExt as _;
@@ -42,6 +43,8 @@ pub(crate) struct Seen<'a> {
     /// Objects that are done, by step and target.
     pub(crate) progress: BTreeMap<(String, fleet_api::Target), (u64, u64)>,
     pub(crate) inventory: &'a Inventory,
+    /// The end of the record, where it is known.
+    pub(crate) record: Option<AuditHead>,
     /// What the deletion waits for.
     pub(crate) deleting: Option<String>,
 }
@@ -77,6 +80,8 @@ pub(crate) fn derive(seen: &Seen<'_>, now: Timestamp) -> ApplicationStatus {
         queued: seen.queued.clone(),
         applied_resources: applied(seen.inventory, state),
         applied_resources_total: seen.inventory.total(),
+        // While it isn't known, what was known holds.
+        record: seen.record.clone().or_else(|| seen.app.status.as_ref()?.record.clone()),
         drift: seen.drift.iter().take(LISTED_DRIFT).cloned().collect(),
         drift_total: seen.drift.len() as u64,
     }

@@ -5,6 +5,7 @@ mod chain;
 use std::path::Path;
 use std::sync::Arc;
 
+use fleet_api::audit_log::holds;
 use fleet_api::{AuditEntry, AuditHead, verify_chain};
 use fleet_controller::audit::{Signer, verify_head};
 use serde_json::json;
@@ -117,9 +118,15 @@ fn what(entry: &AuditEntry) -> String {
 }
 
 async fn verify(environment: &Environment, global: &Global, arguments: &AuditVerifyArgs) -> Outcome {
+    let mut remembered = Vec::new();
     let chain = match (&arguments.file, &arguments.app) {
         (Some(file), _) => Chain::from_file(file)?,
-        (None, Some(app)) => Chain::of(&Place::find(environment, global, app).await?).await?,
+        (None, Some(app)) => {
+            let place = Place::find(environment, global, app).await?;
+            // Before the record, which only grows.
+            remembered = Chain::remembered(&place).await?;
+            Chain::of(&place).await?
+        }
         (None, None) => return Err(Failure::usage("name an Application, or a file with -f")),
     };
     let about = format!("the record of {}/{}", chain.namespace, chain.application);
@@ -130,6 +137,9 @@ async fn verify(environment: &Environment, global: &Global, arguments: &AuditVer
             "it says that its end is entry {}, and its last entry is {}",
             chain.head.sequence, end.sequence
         )));
+    }
+    for (who, head) in &remembered {
+        holds(&chain.entries, head).map_err(|error| broken(format!("{error} ({who} remembers it)")))?;
     }
     if let Some(key) = &arguments.key {
         verify_head(&read(key)?, &chain.head, &chain.namespace, &chain.application).map_err(broken)?;

@@ -287,6 +287,8 @@ impl Embedded {
             controlled.addresses = fleet_controller::Addresses::Local;
             controlled.author = fleet_controller::AuthorSource::BuiltIn;
             controlled.limits = options.limits;
+            // This server looks at policies through no cache; times on objects are whole seconds.
+            controlled.proof_margin = jiff::SignedDuration::from_secs(1);
             controlled.audit_signer.clone_from(&options.audit_signer);
             let (api, remote) = (api.clone(), RemoteOptions::new(Arc::clone(&options.clock)));
             parts.start("the controller", |stop| async move {

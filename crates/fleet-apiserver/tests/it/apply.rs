@@ -80,8 +80,10 @@ async fn an_apply_that_says_too_little_is_refused() {
 #[tokio::test]
 async fn an_apply_of_what_stands_there_writes_nothing_where_defaults_are_put_back() {
     let server = server().await;
-    let path = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/p?fieldManager=one&force=true";
-    let rule = json!({"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]});
+    let path =
+        "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/p?fieldManager=one&force=true";
+    let rule =
+        json!({"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]});
     let policy = json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
         "metadata": {"name": "p"},
         "spec": {"matchConstraints": {"resourceRules": [rule]}, "validations": [{"expression": "true"}]}});
@@ -92,5 +94,10 @@ async fn an_apply_of_what_stands_there_writes_nothing_where_defaults_are_put_bac
     assert_eq!((again.code, again.text), (200, created.text));
     // Somebody else who takes a share of it is news, though nothing else is.
     let shared = patch(&server, &path.replace("=one", "=two"), "apply", &policy).await;
-    assert_eq!(shared.json()["metadata"]["managedFields"].as_array().map(Vec::len), Some(2), "{}", shared.text);
+    assert_eq!(
+        shared.json()["metadata"]["managedFields"].as_array().map(Vec::len),
+        Some(2),
+        "{}",
+        shared.text
+    );
 }

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::support::{self, CONFIGMAPS, DEPLOYMENTS, HUB};
 
 const NOTE: &str = "example.com/author";
+const HISTORY: &str = "example.com/authors";
 
 async fn server() -> ApiServer {
     let kinds = |group: &str, plural: &str| match (group, plural) {
@@ -17,7 +18,13 @@ async fn server() -> ApiServer {
         ("", "configmaps") => Authored::Everything,
         _ => Authored::Nothing,
     };
-    let stamp = AuthorStamp { cluster: HUB.to_owned(), annotation: NOTE.to_owned(), kinds: Arc::new(kinds) };
+    let stamp = AuthorStamp {
+        cluster: HUB.to_owned(),
+        annotation: NOTE.to_owned(),
+        history: HISTORY.to_owned(),
+        remember: Arc::new(|before, user, _| [before.unwrap_or_default(), user].join(" ").trim().to_owned()),
+        kinds: Arc::new(kinds),
+    };
     support::server_with(Store::memory(fleet_store::Options::default()), Some(stamp)).await
 }
 
@@ -77,6 +84,24 @@ async fn the_author_is_who_changed_what_it_says() {
     replaced["metadata"]["annotations"] = json!({"example.com/account": "deployer"});
     let replaced = send(&server, "eve", Method::PUT, &path, "json", &replaced).await;
     assert_eq!((author(&replaced), &replaced["spec"]["replicas"]), ("bob", &json!(9)));
+}
+
+/// Whoever could make those before forgotten could have somebody else's name on their own work.
+#[tokio::test]
+async fn all_authors_are_remembered() {
+    let server = server().await;
+    let path = format!("{CONFIGMAPS}/it");
+    let all =
+        |object: &Value| object["metadata"]["annotations"][HISTORY].as_str().unwrap_or_default().to_owned();
+    let mut claimed = support::configmap("it");
+    claimed["metadata"]["annotations"] = json!({HISTORY: "eve"});
+    assert_eq!(all(&send(&server, "mia", Method::POST, CONFIGMAPS, "json", &claimed).await), "mia");
+    let labelled = json!({"metadata": {"labels": {"a": "b"}}});
+    assert_eq!(all(&patch(&server, "bob", &path, &labelled).await), "mia bob");
+    for claim in [json!({HISTORY: "bob"}), json!({HISTORY: null}), Value::Null] {
+        let claimed = patch(&server, "bob", &path, &json!({"metadata": {"annotations": claim}})).await;
+        assert_eq!(all(&claimed), "mia bob");
+    }
 }
 
 /// An apply neither owns the author nor takes it away, and one that changes nothing writes nothing.

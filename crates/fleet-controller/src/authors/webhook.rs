@@ -30,7 +30,9 @@ const CONDITION: &str = "request.operation == 'CREATE' \
     || object.metadata.?annotations[?'app.oam.dev/service-account-name'] \
     != oldObject.metadata.?annotations[?'app.oam.dev/service-account-name'] \
     || object.metadata.?annotations[?'fleetctl.dev/author'] \
-    != oldObject.metadata.?annotations[?'fleetctl.dev/author']";
+    != oldObject.metadata.?annotations[?'fleetctl.dev/author'] \
+    || object.metadata.?annotations[?'fleetctl.dev/authors'] \
+    != oldObject.metadata.?annotations[?'fleetctl.dev/authors']";
 
 /// Whether authors are recorded in a namespace, as far as the webhook goes that covers it.
 pub(super) fn within(record: AuthorRecord, namespace: &str) -> AuthorRecord {

@@ -55,6 +55,7 @@ pub(crate) async fn write_status(
             unanswerable: requests::trouble(app, walk),
             progress: progress(ctx, walk),
             inventory: &walk.inventory,
+            record: walk.audit.head(),
             deleting,
         },
         now,

@@ -49,12 +49,15 @@ pub(crate) async fn start(
     let waited = queue::shown(app, walk).filter(|waited| waited.revision == revision.name);
     let (queued_since, skipped_revisions) =
         waited.map(|waited| (waited.since, waited.skipped.clone())).unwrap_or_default();
+    let since = spec.authors_since;
     let spec = RunSpec {
         queued_since,
         skipped_revisions,
         author: author_of(app.annotations()),
-        authors: authors.known(),
-        unattributed: authors.unattributed(),
+        authors: authors.known(since),
+        authored_until: authors.until(),
+        record: walk.audit.head(),
+        unattributed: authors.unattributed(since),
         ..spec
     };
     begin(ctx, app, walk, revision, state, spec).await
@@ -157,10 +160,16 @@ pub(crate) async fn serve_joiners(
     let before = walk.run.as_ref().map(|run| run.spec.clone()).unwrap_or_default();
     let spec = runs::next_spec(app, walk.run.as_ref(), &revision, "ClusterJoined");
     // The revision is the same, and so is who made it.
-    let spec =
-        RunSpec { author: before.author, authors: before.authors, unattributed: before.unattributed, ..spec };
     // The run before may have ended in this very turn.
-    audit::keep(ctx, walk).await;
+    audit::keep(ctx, app, walk).await;
+    let spec = RunSpec {
+        author: before.author,
+        authors: before.authors,
+        authored_until: before.authored_until,
+        record: walk.audit.head(),
+        unattributed: before.unattributed,
+        ..spec
+    };
     begin(ctx, app, walk, revision, state, spec).await?;
     if let Some(owing) = owing {
         hand_over(ctx, owing).await;

@@ -43,6 +43,7 @@ fn is_bookkeeping(name: &str) -> bool {
             | "volume.kubernetes.io/storage-resizer"
             // Ours: who changed an object of the hub says nothing about what it is to be.
             | "fleetctl.dev/author"
+            | "fleetctl.dev/authors"
     )
 }
 

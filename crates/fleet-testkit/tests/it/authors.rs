@@ -81,9 +81,51 @@ async fn a_run_says_who_wrote_what_it_delivers() -> anyhow::Result<()> {
     apply_as(&fleet, "mia", &config("settings", "2")).await?;
     let app = fleet.wait_run("web", 2, "running").await?;
     let run = fleet.run_of(&app).await?;
-    assert_eq!(run.spec.authors, ["ada", "bob", "mia"]);
+    let expected = ["ada", "bob", "fleetctl-admin", "mia"];
+    assert_eq!(run.spec.authors, expected, "eve's change was completed by the first run");
     let runs: Api<Run> = Api::namespaced(fleet.client("hub"), "demo");
     assert_eq!(runs.list(&Default::default()).await?.items.len(), 2);
+    engine.stop().await?;
+    fleet.stop().await;
+    Ok(())
+}
+
+/// Broken: somebody has a colleague, or an account of theirs, touch what they changed, and approves it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_touches_it_later_hides_nobody() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one")]).await?;
+    let engine = Engine::start(&fleet);
+    apply_as(&fleet, "ada", &config("settings", "1")).await?;
+    let mut web = app(&[CONFIG], &["m1"]);
+    web["metadata"]["annotations"] = json!({names::PUBLISH_VERSION: "1"});
+    apply_as(&fleet, "ada", &web).await?;
+    fleet.wait_run("web", 1, "running").await?;
+    // Edits that the annotation holds back start no run, so that no run has seen who made them.
+    for (user, text) in [("rel", "evil"), ("bot", "evil"), ("bob", "evil")] {
+        let mut settings = config("settings", text);
+        settings["metadata"]["labels"] = json!({"touched-by": user});
+        apply_as(&fleet, user, &settings).await?;
+    }
+    web["metadata"]["annotations"] = json!({names::PUBLISH_VERSION: "2"});
+    web["spec"]["workflow"] = json!({"steps": [
+        {"name": "go", "type": "deploy", "properties": {"policies": ["where"], "auto": false}}]});
+    apply_as(&fleet, "bob", &web).await?;
+    let waiting = fleet.wait_run("web", 2, "workflowSuspending").await?;
+    let run = fleet.run_of(&waiting).await?;
+    assert_eq!(run.spec.authors, ["bob", "bot", "rel"], "ada's were completed");
+    // A run that ended otherwise has completed nothing.
+    let mut settings = config("settings", "evil");
+    settings["metadata"]["labels"] = json!({"touched-by": "mia"});
+    apply_as(&fleet, "mia", &settings).await?;
+    web["metadata"]["annotations"] = json!({names::PUBLISH_VERSION: "3"});
+    apply_as(&fleet, "mia", &web).await?;
+    let waiting = fleet.wait_run("web", 3, "workflowSuspending").await?;
+    assert_eq!(fleet.run_of(&waiting).await?.spec.authors, ["bob", "bot", "mia", "rel"]);
+    // Neither annotation reaches a member.
+    fleet.approve(&waiting).await?;
+    fleet.wait_run("web", 3, "running").await?;
+    let there = fleet.get("m1", "v1", "ConfigMap", "settings").await?.unwrap_or_default();
+    assert!(!there.to_string().contains(names::AUTHOR), "{there}");
     engine.stop().await?;
     fleet.stop().await;
     Ok(())

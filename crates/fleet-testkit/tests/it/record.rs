@@ -22,6 +22,18 @@ pub(crate) async fn recorded(
     event: &str,
     times: usize,
 ) -> anyhow::Result<Vec<AuditEntry>> {
+    let entries = entries(fleet, app, event, times).await?;
+    verify_chain(&entries)?;
+    Ok(entries)
+}
+
+/// Waits until an event of an Application is on record, and gives all that is.
+async fn entries(
+    fleet: &Fleet,
+    app: &str,
+    event: &str,
+    times: usize,
+) -> anyhow::Result<Vec<AuditEntry>> {
     let api: Api<AuditLog> = Api::namespaced(fleet.client("hub"), "demo");
     let changes = watcher(api.clone(), watcher::Config::default()).touched_objects();
     let found = Box::pin(async {
@@ -37,9 +49,7 @@ pub(crate) async fn recorded(
             changes.next().await;
         }
     });
-    let entries = tokio::time::timeout(std::time::Duration::from_secs(60), found).await??;
-    verify_chain(&entries)?;
-    Ok(entries)
+    Ok(tokio::time::timeout(std::time::Duration::from_secs(60), found).await??)
 }
 
 fn events(entries: &[AuditEntry]) -> Vec<&str> {
@@ -157,4 +167,39 @@ async fn every_end_of_a_record_is_signed_where_a_key_is_given() -> anyhow::Resul
     }
     assert_eq!(signatures.len(), 2, "each end has its own");
     engine.stop().await
+}
+
+/// Broken: somebody takes a record away, and the controller itself makes and signs a new one in which it never was.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_that_was_taken_away_is_missed() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one")]).await?;
+    let engine = Engine::start(&fleet);
+    fleet.apply("hub", &config("settings", "1")).await?;
+    fleet.apply("hub", &app(&[CONFIG], &["m1"])).await?;
+    fleet.wait_run("web", 1, "running").await?;
+    let whole = recorded(&fleet, "web", "RunEnded", 1).await?;
+    let once = whole.last().map(|entry| entry.sequence).unwrap_or_default();
+    let shown = |app: &fleet_api::Application| app.status.as_ref()?.record.as_ref().map(|head| head.sequence);
+    fleet.wait("web", |app| shown(app) == Some(once)).await?;
+    // With the controller, or behind its back.
+    let logs: Api<AuditLog> = Api::namespaced(fleet.client("hub"), "demo");
+    logs.delete_collection(&DeleteParams::default(), &Default::default()).await?;
+    engine.stop().await?;
+    let engine = Engine::start(&fleet);
+    fleet.apply("hub", &config("settings", "2")).await?;
+    fleet.wait_run("web", 2, "running").await?;
+    // What the Runs still know is recorded again, behind the gap.
+    let again = entries(&fleet, "web", "RunEnded", 2).await?;
+    assert_eq!((again[0].event.as_str(), again[0].sequence), ("RecordLost", once + 1), "the numbers go on");
+    assert!(verify_chain(&again).is_err());
+    let now = again.last().map(|entry| entry.sequence).unwrap_or_default();
+    fleet.wait("web", |app| shown(app) == Some(now)).await?;
+    logs.delete_collection(&DeleteParams::default(), &Default::default()).await?;
+    fleet.apply("hub", &config("settings", "3")).await?;
+    let app = fleet.wait_run("web", 3, "running").await?;
+    assert_eq!(fleet.run_of(&app).await?.spec.record.map(|head| head.sequence), Some(now));
+    let again = entries(&fleet, "web", "RunEnded", 1).await?;
+    assert_eq!((again[0].event.as_str(), again[0].sequence), ("RecordLost", now + 1));
+    engine.stop().await?;
+    Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use fleet_api::{AuditEntry, AuditHead, AuditLog, names};
+use fleet_api::{Application, AuditEntry, AuditHead, AuditLog, Run, names};
 use kube::ResourceExt as _;
 use kube::api::{Api, ListParams};
 use serde::{Deserialize, Serialize};
@@ -50,6 +50,21 @@ impl Chain {
             head: last.spec.head.clone(),
             entries: segments.into_iter().flat_map(|log| log.spec.entries).collect(),
         })
+    }
+
+    /// What else on the hub remembers as the end of the record: the Application and its newest Run, as far as they are
+    /// there.
+    pub(super) async fn remembered(place: &Place) -> Outcome<Vec<(String, AuditHead)>> {
+        let doing = format!("what remembers the record of {}/{}", place.namespace, place.name);
+        let apps: Api<Application> = Api::namespaced(place.hub.client.clone(), &place.namespace);
+        let app = place.hub.ask(&doing, apps.get_opt(&place.name)).await?;
+        let shown = app.and_then(|app| app.status?.record);
+        let runs: Api<Run> = Api::namespaced(place.hub.client.clone(), &place.namespace);
+        let mine = format!("{}={}", names::APPLICATION, names::short_label(&place.name));
+        let runs = place.hub.ask(&doing, runs.list(&ListParams::default().labels(&mine))).await?.items;
+        let runs = runs.into_iter().filter(|run| run.spec.application == place.name);
+        let runs = runs.filter_map(|run| Some((format!("Run {}", run.name_any()), run.spec.record?)));
+        Ok(shown.map(|head| (format!("Application {}", place.name), head)).into_iter().chain(runs).collect())
     }
 
     /// Reads an export.

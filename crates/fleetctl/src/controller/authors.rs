@@ -75,6 +75,8 @@ impl Webhook {
     pub async fn serve(self, listener: TcpListener, stop: CancellationToken) -> Result<(), String> {
         let serving = Arc::new(Serving::default());
         let tls = serving.config()?;
+        let clock = Arc::clone(&self.clock);
+        let answer = move |_: String, _: Identity, request| answer(Arc::clone(&clock), request);
         let answers = listen::serve(listener, tls, answer, listen::Limits::default(), stop.clone());
         let keeps = stop.run_until_cancelled(self.keep(&serving));
         tokio::join!(answers, keeps);
@@ -253,11 +255,7 @@ fn written(kept: &Kept) -> BTreeMap<String, ByteString> {
 }
 
 /// One question of the API server. Whoever else asks learns what they know already.
-async fn answer(
-    _cluster: String,
-    _identity: Identity,
-    request: Request<listen::RequestBody>,
-) -> Response<Full<Bytes>> {
+async fn answer(clock: Clock, request: Request<listen::RequestBody>) -> Response<Full<Bytes>> {
     if request.method() != Method::POST {
         return told(
             StatusCode::METHOD_NOT_ALLOWED,
@@ -267,7 +265,8 @@ async fn answer(
     let Ok(bytes) = request.into_body().read().await else {
         return told(StatusCode::BAD_REQUEST, &json!({"message": "the body can't be read"}));
     };
-    match serde_json::from_slice::<Value>(&bytes).ok().as_ref().and_then(review::answer) {
+    let review = serde_json::from_slice::<Value>(&bytes).ok();
+    match review.and_then(|review| review::answer(&review, clock())) {
         Some(answer) => told(StatusCode::OK, &answer),
         None => told(StatusCode::BAD_REQUEST, &json!({"message": "this is no AdmissionReview"})),
     }

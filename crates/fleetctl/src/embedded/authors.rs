@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fleet_api::names;
+use fleet_api::{authorship, names};
 use fleet_apiserver::{ApiServer, AuthorStamp, Authored};
 
 /// What the hub records of authors: who last changed the content of what Applications are made of.
@@ -10,6 +10,8 @@ pub fn stamp() -> AuthorStamp {
     AuthorStamp {
         cluster: ApiServer::HUB.to_owned(),
         annotation: names::AUTHOR.to_owned(),
+        history: names::AUTHORS.to_owned(),
+        remember: Arc::new(authorship::after),
         kinds: Arc::new(authored),
     }
 }

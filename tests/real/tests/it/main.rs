@@ -14,3 +14,4 @@ mod scenario;
 mod sharing;
 mod smoke;
 mod tenancy;
+mod trust;
