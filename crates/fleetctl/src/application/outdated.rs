@@ -47,7 +47,7 @@ async fn plans(
     looked_at: &str,
 ) -> Option<(GatePlan, GatePlan)> {
     let client = &place.hub.client;
-    let planner = Planner::of_run(client, app, run).await.ok()?;
+    let planner = Box::pin(Planner::of_run(client, app, run)).await.ok()?;
     let now = planner.gate(step)?;
     let is_it = |plan: &GatePlan| plan.plan_hash.starts_with(looked_at);
     if is_it(&now) {
@@ -72,7 +72,7 @@ async fn plans(
         .collect();
     earlier.sort_by_key(|one| std::cmp::Reverse(one.spec.number));
     for one in earlier.into_iter().take(RUNS) {
-        let Ok(planner) = Planner::of_run(client, app, one).await else { continue };
+        let Ok(planner) = Box::pin(Planner::of_run(client, app, one)).await else { continue };
         if let Some(before) = planner.gate(step).filter(is_it) {
             return Some((before, now));
         }
