@@ -35,7 +35,9 @@ pub use policy::{
     ApplicationFailover, ClusterFailover, ConflictResolution, DecisionConditions, DispatchingClusters,
     Failover, OnReturn, Preemption, PropagationPolicySpec, PurgeMode, Suspension, WorkflowReference,
 };
-pub use selectors::{ClusterAffinity, FieldRequirement, FieldSelector, ResourceSelector, Toleration};
+pub use selectors::{
+    ClusterAffinity, FieldRequirement, FieldSelector, Precision, ResourceSelector, Toleration,
+};
 pub use status::{
     ClaimedObject, KEPT_OBJECTS, ObjectCounts, ObjectPlace, OverriddenObject, OverridePolicyStatus,
     PlacePhase, PolicyProblem, PropagationPolicyStatus, RivalClaim, Severity,

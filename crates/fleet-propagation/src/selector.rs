@@ -1,5 +1,6 @@
 //! Which objects a policy is about, and how precisely.
 
+pub use fleet_api::propagation::Precision;
 use fleet_api::propagation::{GROUPS, ResourceSelector};
 use fleet_api::{ObjectId, names};
 use fleet_json::LabelSelector;
@@ -10,17 +11,6 @@ use crate::object::ObjectFacts;
 
 /// Namespaces that are taken only where a selector names them: they belong to the cluster, not to its users.
 const CLUSTERS_OWN: [&str; 3] = ["kube-system", "kube-public", "kube-node-lease"];
-
-/// How precisely a selector is about an object. The more precise policy wins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Precision {
-    /// It takes every object of the kind.
-    Kind,
-    /// It takes objects with some labels.
-    Labels,
-    /// It names the object.
-    Name,
-}
 
 /// What a policy can reach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -29,21 +29,11 @@ use serde_json::{Value, json};
 
 pub use check::check_overrides;
 pub use error::{OverriderError, OverriderProblem};
+pub use fleet_api::propagation::Precision;
 pub use reference::{ImageReference, ReferenceError};
 
 use crate::render::record;
 use error::Fault;
-
-/// How exactly a policy's selectors name the object; the less exact is applied first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Precision {
-    /// Everything, or everything of its kind.
-    Kind,
-    /// By labels.
-    Labels,
-    /// By its name.
-    Name,
-}
 
 /// An override policy that matches an object.
 #[derive(Debug, Clone, Copy)]

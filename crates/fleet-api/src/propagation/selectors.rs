@@ -4,6 +4,18 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+/// How precisely a selector is about an object. Of propagation policies the most precise one wins, of override policies it
+/// has the last word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Precision {
+    /// It takes everything, or every object of the kind.
+    Kind,
+    /// It takes objects with some labels.
+    Labels,
+    /// It names the object.
+    Name,
+}
+
 /// Some objects of one kind.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
