@@ -160,6 +160,12 @@ impl<'a> Judge<'a> {
         for (name, share) in &demand.placed.shares {
             judge.look_for_trouble(name, *share);
         }
+        // What would be left again at once isn't gone to.
+        for member in fleet.members().iter().filter(|member| member.standing != Standing::Ready) {
+            if !demand.placed.shares.contains_key(member.name()) && judge.long_gone(member) {
+                judge.due.insert(member.name().to_owned(), (0, LeftOutReason::Gone));
+            }
+        }
         judge
     }
 
@@ -192,6 +198,16 @@ impl<'a> Judge<'a> {
                 self.due.insert(name.to_owned(), (ceiling, reason));
             }
         }
+    }
+
+    /// Whether a member doesn't answer for longer than the policy puts up with.
+    fn long_gone(&self, member: &Member) -> bool {
+        let (Standing::Unreachable(Some(since)), Some(patience)) =
+            (&member.standing, self.rules.failover.cluster)
+        else {
+            return false;
+        };
+        since.saturating_add(patience).unwrap_or(Timestamp::MAX) <= self.demand.now
     }
 
     fn wake(&mut self, at: Timestamp) {
@@ -381,7 +397,10 @@ impl<'a> Judge<'a> {
     fn decided(self, attempt: Attempt, passed: Vec<(String, Shortfall)>) -> Decision {
         let known: BTreeSet<&str> = self.fleet.members().iter().map(Member::name).collect();
         let mut ceilings = attempt.ceilings;
-        ceilings.retain(|name, _| known.contains(name.as_str()));
+        // Only what it was on can have been left.
+        let before = self.demand.placed;
+        let left = |name: &String| before.shares.contains_key(name) || before.ceilings.contains_key(name);
+        ceilings.retain(|name, _| known.contains(name.as_str()) && left(name));
         Decision {
             placed: Placed { group: attempt.group, shares: attempt.shares, ceilings },
             left_out: attempt.left_out,
