@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use fleet_api::crds;
 use fleet_api::propagation::{
-    OverridePolicySpec, PolicyKind, PolicyProblem, PropagationPolicySpec, groups::GROUPS,
+    OverridePolicySpec, PolicyKind, PolicyProblem, PropagationPolicySpec,
+    groups::{GROUPS, definitions},
 };
 use fleet_json::{FieldPath, Segment};
 use fleet_placement::{Problems, nearest};
@@ -33,7 +33,7 @@ impl Reader {
     pub fn new(kinds: KindTable) -> Self {
         let mut schemas = BTreeMap::new();
         // A definition that can't be read is ruled out by a test; without it nothing is known to be wrong.
-        for mut definition in crds::all().unwrap_or_default() {
+        for mut definition in definitions().unwrap_or_default() {
             fleet_schema::crd::set_defaults(&mut definition);
             let text = |at: &str| definition.pointer(at).and_then(Value::as_str).unwrap_or_default();
             if GROUPS.first() != Some(&text("/spec/group")) {

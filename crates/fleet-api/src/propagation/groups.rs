@@ -131,7 +131,7 @@ impl std::fmt::Display for PolicyKind {
 ///
 /// # Errors
 /// Only where a type can't be written as JSON, which a test rules out.
-pub(crate) fn definitions() -> Result<Vec<Value>, serde_json::Error> {
+pub fn definitions() -> Result<Vec<Value>, serde_json::Error> {
     let of_group = |group: &'static str| PolicyKind::ALL.into_iter().map(move |kind| kind.definition(group));
     GROUPS.into_iter().flat_map(of_group).collect()
 }

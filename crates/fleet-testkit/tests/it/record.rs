@@ -28,12 +28,7 @@ pub(crate) async fn recorded(
 }
 
 /// Waits until an event of an Application is on record, and gives all that is.
-async fn entries(
-    fleet: &Fleet,
-    app: &str,
-    event: &str,
-    times: usize,
-) -> anyhow::Result<Vec<AuditEntry>> {
+async fn entries(fleet: &Fleet, app: &str, event: &str, times: usize) -> anyhow::Result<Vec<AuditEntry>> {
     let api: Api<AuditLog> = Api::namespaced(fleet.client("hub"), "demo");
     let changes = watcher(api.clone(), watcher::Config::default()).touched_objects();
     let found = Box::pin(async {
