@@ -46,6 +46,7 @@ fn status_is_compact_at_a_thousand_targets() {
     let run = run(1000);
     let app = Application::new("web", ApplicationSpec::default());
     let seen = Seen {
+        record: None,
         app: &app,
         run: Some(&run),
         revision: None,
