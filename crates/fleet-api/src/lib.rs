@@ -47,6 +47,7 @@ pub mod provenance;
 pub mod queue;
 pub mod requests;
 pub mod resource_tracker;
+pub mod rollback;
 pub mod rollout_window;
 pub mod run;
 mod schemas;
@@ -74,6 +75,7 @@ pub use provenance::{Provenance, Source};
 pub use queue::{OnNewRevision, QueuedRevision};
 pub use requests::{TargetAction, TargetRequest};
 pub use resource_tracker::{Inventory, Layer, Owned, ResourceTracker, ResourceTrackerSpec, TargetInventory};
+pub use rollback::{Rollback, RollbackRequest};
 pub use rollout_window::{RolloutWindow, RolloutWindowSpec, TimeWindow, TimeWindows, WindowOverride};
 pub use run::{
     Run, RunPhase, RunSpec, RunStatus, SkipRecord, StepPhase, StepState, TargetPhase, TargetState,

@@ -44,6 +44,8 @@ pub const TERMINATE: &str = "fleetctl.dev/terminate";
 pub const OVERRIDE_WINDOW: &str = "fleetctl.dev/override-window";
 /// On an Application: what people ask about single targets of its Run, see [`crate::requests`] (JSON).
 pub const TARGET_REQUESTS: &str = "fleetctl.dev/target-requests";
+/// On an Application: a person's request to go back to an earlier revision, see [`crate::RollbackRequest`] (JSON).
+pub const ROLLBACK: &str = "fleetctl.dev/rollback";
 /// On revisions, runs, approvals and trackers: [`short_label`] of the Application's name.
 pub const APPLICATION: &str = "fleetctl.dev/application";
 /// On a revision: its content hash.

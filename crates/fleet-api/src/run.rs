@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{AuditHead, Gate, GateBefore, Measured, Target, WindowOverride};
+use crate::{AuditHead, Gate, GateBefore, Measured, Rollback, Target, WindowOverride};
 
 /// What the run walks; fixed when it starts.
 #[derive(CustomResource, Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -35,7 +35,8 @@ pub struct RunSpec {
     /// The restart request that this run answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restart: Option<String>,
-    /// Why it was started: `Created`, `RevisionChanged`, `PublishVersion` or `Restart`.
+    /// Why it was started: `Created`, `RevisionChanged`, `PublishVersion`, `Restart`, `ClusterJoined`, `Rollback` or
+    /// `AutomaticRollback`.
     pub cause: String,
     /// The generation of the Application's spec.
     #[serde(default)]
@@ -73,6 +74,16 @@ pub struct RunSpec {
     /// The Application's labels when the run started: what conditions of steps see as `context.appLabels`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+    /// It delivers an earlier revision than the Application says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollback: Option<Rollback>,
+}
+
+impl RunSpec {
+    /// What it goes back from, where that is why it was started: a run that serves joiners meanwhile only says so, too.
+    pub fn goes_back(&self) -> Option<&Rollback> {
+        self.rollback.as_ref().filter(|_| matches!(self.cause.as_str(), "Rollback" | "AutomaticRollback"))
+    }
 }
 
 /// Where a run stands.

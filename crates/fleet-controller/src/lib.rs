@@ -54,6 +54,7 @@ mod requests;
 pub mod resolve;
 mod revision;
 mod rivals;
+pub mod rollback;
 mod runs;
 mod status;
 mod tenancy;

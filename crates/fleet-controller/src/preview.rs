@@ -32,7 +32,7 @@ use crate::reconcile::with_pinned_definitions;
 use crate::records::{self, RecordError};
 use crate::replicas::{Duty, Shares};
 use crate::resolve::{references, resolve};
-use crate::runs::{self, Decision};
+use crate::runs::{self, Behind, Decision};
 use crate::walk::Walk;
 
 /// How many inventories are asked for at once.
@@ -114,6 +114,11 @@ pub enum Standing {
         /// Its value now.
         #[serde(rename = "publishVersion")]
         publish_version: String,
+    },
+    /// What starts with `workflow restart`: it was left for an earlier revision.
+    RolledBack {
+        /// The run that went back.
+        run: String,
     },
     /// Nothing: what is asked for runs.
     Current {
@@ -197,7 +202,7 @@ impl Planner {
         let (draft, in_force) = loop {
             let view = world.view(namespace);
             let tenant = world.tenant(namespace).ok_or_else(missing)?;
-            let made = with_pinned_definitions(&app, walk.revision.as_deref(), &view, &tenant.definitions);
+            let made = with_pinned_definitions(&app, &walk.pinning(), &view, &tenant.definitions);
             let asked = view.into_asked();
             if asked.is_empty() {
                 break made?;
@@ -214,7 +219,11 @@ impl Planner {
                 Standing::Queued { cause: cause.to_owned(), run: walk.run_name().to_owned() }
             }
             Decision::Start(cause) => Standing::Starts { cause: cause.to_owned() },
-            Decision::HeldBack => Standing::HeldBack {
+            Decision::Behind(Behind::Rollback) if walk.is_running() => {
+                Standing::Running { run: walk.run_name().to_owned() }
+            }
+            Decision::Behind(Behind::Rollback) => Standing::RolledBack { run: walk.run_name().to_owned() },
+            Decision::Behind(Behind::PublishVersion) => Standing::HeldBack {
                 publish_version: app.annotations().get(names::PUBLISH_VERSION).cloned().unwrap_or_default(),
             },
         };

@@ -6,6 +6,7 @@
 //!                  └──────────────────────────────────────► show (status)
 //! ```
 
+mod back;
 mod commands;
 mod intent;
 mod machine;
@@ -13,6 +14,7 @@ mod show;
 mod start;
 mod worth;
 
+pub(crate) use back::Found;
 pub(crate) use intent::with_pinned_definitions;
 
 use std::borrow::Cow;
@@ -26,7 +28,7 @@ use kube::ResourceExt as _;
 use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::controller::Action;
 
-use self::intent::{Intent, intent, made_for};
+use self::intent::{Beginning, Intent, intent, made_for};
 use self::machine::walk_on;
 use self::show::{Waiting, write_status};
 use self::start::{serve_joiners, start};
@@ -119,7 +121,7 @@ async fn turn(
     }
     // The answer to the finalizer's write comes back by the watch; until then this turn's object is older.
     let app = &*ensure_finalizer(ctx, app).await?;
-    let intent = intent(ctx, app, walk, noted).await;
+    let intent = intent(ctx, app, walk, noted).await?;
     looks::settle(ctx, walk);
     let mut wake = walk_on(ctx, app, walk, intent.takes_over(walk)).await?;
     if walk.is_running() && intent.takes_over(walk) {
@@ -127,26 +129,28 @@ async fn turn(
         wake = walk_on(ctx, app, walk, true).await?;
     }
     let mut queued = None;
-    let (problem, held_back) = match intent {
-        Intent::Start { cause, revision, placed, authors, .. } if !walk.is_running() => {
-            let hash = revision.hash.clone();
+    let (problem, behind) = match intent {
+        Intent::Start(beginning) if !walk.is_running() => {
+            let takes_up = beginning.back.is_none().then(|| beginning.revision.hash.clone());
             // The run before may have ended in this very turn.
             audit::keep(ctx, app, walk).await;
-            start(ctx, app, walk, revision, &placed, (cause, authors)).await?;
-            // The one before was made with the definitions that the last run pinned.
-            walk.draft = Some((made_for(app), Ok(hash)));
+            start(ctx, app, walk, beginning).await?;
+            // The one before was made with the definitions that the last run pinned. What goes back says nothing about it.
+            if let Some(hash) = takes_up {
+                walk.draft = Some((made_for(app), Ok(hash)));
+            }
             wake = walk_on(ctx, app, walk, false).await?;
-            (None, false)
+            (None, None)
         }
-        Intent::Start { cause, revision, rule, .. } => {
+        Intent::Start(Beginning { cause, revision, rule, .. }) => {
             // Else the run before ends at a target boundary; that end asks for another turn.
             if queue::waits(rule, cause, walk.run_status()) {
                 queued = Some(queue::wanted(app, walk, &revision.hash));
             }
-            (None, false)
+            (None, None)
         }
-        Intent::None => (None, false),
-        Intent::HeldBack => (None, true),
+        Intent::None => (None, None),
+        Intent::Behind(why) => (None, Some(why)),
         Intent::Problem(problem) => {
             // Rights have no watch.
             if problem.reason == crate::readable::NOT_READABLE {
@@ -154,7 +158,7 @@ async fn turn(
                 let again = pause.ok().and_then(|pause| ctx.now().checked_add(pause).ok());
                 wake = wake.min(again.unwrap_or(Timestamp::MAX));
             }
-            (Some(problem), false)
+            (Some(problem), None)
         }
     };
     // Who joined shows by the inputs; what a run reached, by its end.
@@ -171,7 +175,7 @@ async fn turn(
     late::take_back(ctx, walk, noted);
     // Before the status, which names the end of the record.
     let audited = audit::keep(ctx, app, walk).await;
-    let waiting = Waiting { problem: problem.as_ref(), held_back, queued };
+    let waiting = Waiting { problem: problem.as_ref(), behind, queued };
     let written = write_status(ctx, app, walk, waiting, None).await?;
     Ok(Some(wake.min(written).min(audited).min(hold_ends).min(fights)))
 }

@@ -39,7 +39,7 @@ impl RecordError {
     }
 
     /// Whether what was asked for isn't there.
-    fn is_absent(&self) -> bool {
+    pub(crate) fn is_absent(&self) -> bool {
         matches!(self, Self::Hub(kube::Error::Api(status)) if status.code == 404)
     }
 }
@@ -81,6 +81,16 @@ pub(crate) async fn load_from(client: &kube::Client, mut walk: Walk) -> Result<W
     }
     load_layers_from(client, &mut walk).await?;
     Ok(walk)
+}
+
+/// Every run of the Application that is kept, the oldest first.
+pub(crate) async fn runs(ctx: &Context, walk: &Walk) -> Result<Vec<Run>, RecordError> {
+    let runs: Api<Run> = Api::namespaced(ctx.hub.client.clone(), &walk.key.0);
+    let selector = format!("{}={}", names::APPLICATION, names::short_label(&walk.key.1));
+    let mut found = runs.list(&ListParams::default().labels(&selector)).await?.items;
+    found.retain(|run| run.spec.application_uid == walk.uid);
+    found.sort_by_key(|run| run.spec.number);
+    Ok(found)
 }
 
 /// Reads the revisions that the inventory's layers name, unless they are there.

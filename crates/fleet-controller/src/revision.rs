@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use fleet_api::{ObjectId, Provenance, RevisionContent, Target};
-use fleet_placement::Topology;
+use fleet_placement::{PlacementError, Topology};
 use fleet_plan::{Delivery, Desired, ResourcePolicies, Subject, prepare};
 use fleet_workflow::Graph;
 
@@ -101,7 +101,7 @@ impl Loaded {
     ///
     /// # Errors
     /// Where a policy can't be read.
-    pub fn topologies(&self, step: &str) -> Result<Vec<Topology>, Problem> {
+    pub fn topologies(&self, step: &str) -> Result<Vec<Topology>, PlacementError> {
         let content = self.content.steps.iter().find(|content| content.step.name == step);
         let mut read = Vec::new();
         for name in content.iter().flat_map(|content| &content.topologies) {

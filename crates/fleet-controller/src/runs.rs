@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use fleet_api::run::RunSpec;
 use fleet_api::{
-    Application, Inventory, ManagedCluster, Owned, Run, RunStatus, StepPhase, StepState, Target, TargetState,
-    names,
+    Application, Inventory, ManagedCluster, Owned, Rollback, Run, RunStatus, StepPhase, StepState, Target,
+    TargetPhase, TargetState, names,
 };
-use fleet_placement::Cluster;
+use fleet_placement::{Cluster, PlacementError};
 use fleet_plan::{Claim, Delivery, desired};
 use fleet_workflow::{ClusterFact, Node, StepKind, arrange, canaries};
+use jiff::Timestamp;
 use kube::ResourceExt as _;
 
 use crate::Problem;
@@ -27,8 +28,17 @@ pub(crate) enum Decision {
     Current,
     /// A run starts, for this reason.
     Start(&'static str),
-    /// The spec differs, but publishVersion holds it back.
-    HeldBack,
+    /// The spec differs from what runs, and waits.
+    Behind(Behind),
+}
+
+/// Why a spec that differs from what runs isn't rolled out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Behind {
+    /// publishVersion holds it back.
+    PublishVersion,
+    /// It was left for an earlier revision, and hasn't been changed since.
+    Rollback,
 }
 
 /// Decides from what is asked for and what runs.
@@ -39,12 +49,12 @@ pub(crate) fn decide(app: &Application, run: Option<&Run>, running: Option<&str>
     if restart.is_some() && restart != run.spec.restart.as_ref() {
         return Decision::Start("Restart");
     }
-    let same = running == Some(wanted);
+    let left = |rollback: &Rollback| rollback.from == names::derived_name(&run.spec.application, wanted);
     match asked {
         Some(_) if asked != run.spec.publish_version.as_ref() => Decision::Start("PublishVersion"),
-        Some(_) if same => Decision::Current,
-        Some(_) => Decision::HeldBack,
-        None if same => Decision::Current,
+        _ if running == Some(wanted) => Decision::Current,
+        _ if run.spec.rollback.as_ref().is_some_and(left) => Decision::Behind(Behind::Rollback),
+        Some(_) => Decision::Behind(Behind::PublishVersion),
         None => Decision::Start("RevisionChanged"),
     }
 }
@@ -75,15 +85,52 @@ pub(crate) fn place(
     let name = names::derived_name(application, &draft.hash);
     let revision = Loaded::new(&name, &draft.hash, draft.content)?;
     let placed = placed(&revision, &placeable(clusters), namespace)?;
-    let placed = ordered(&revision, placed, clusters)?;
+    let placed = admitted(&revision, placed, clusters, admit)?;
+    Ok((revision, placed))
+}
+
+/// The targets of a revision that was placed before, and those clusters among them that left the fleet since. Steps name
+/// them, so that they are seen to be missing.
+pub(crate) fn place_again(
+    revision: &Loaded,
+    namespace: &str,
+    clusters: &[ManagedCluster],
+    admit: Admit<'_>,
+) -> Result<(Vec<Vec<Target>>, BTreeSet<String>), Problem> {
+    let mut known = placeable(clusters);
+    let mut missing = BTreeSet::new();
+    let placed = loop {
+        match placed_by(revision, &known, namespace) {
+            Err((_, PlacementError::UnknownCluster { name, .. })) if missing.insert(name.clone()) => {
+                known.push(Cluster { name, alias: None, labels: Default::default(), accepted: true });
+            }
+            Err((step, error)) => return Err(in_step(&step, error.into())),
+            Ok(placed) => break placed,
+        }
+    };
+    let there = |cluster: &str, named: Option<&str>| match missing.contains(cluster) {
+        true => Ok(()),
+        false => admit(cluster, named),
+    };
+    Ok((admitted(revision, placed, clusters, &there)?, missing.clone()))
+}
+
+/// Targets in the order of their turns, once all of them may be delivered to.
+fn admitted(
+    revision: &Loaded,
+    placed: Vec<Vec<Target>>,
+    clusters: &[ManagedCluster],
+    admit: Admit<'_>,
+) -> Result<Vec<Vec<Target>>, Problem> {
+    let placed = ordered(revision, placed, clusters)?;
     let named = revision.content.service_account.as_deref();
     for (node, targets) in revision.graph.nodes.iter().zip(&placed) {
         for target in targets {
             admit(&target.cluster, named).map_err(|problem| in_step(&node.name, problem))?;
         }
     }
-    rivals::refuse(&revision, &placed)?;
-    Ok((revision, placed))
+    rivals::refuse(revision, &placed)?;
+    Ok(placed)
 }
 
 /// The targets of every step, in the order of the steps.
@@ -92,19 +139,39 @@ pub(crate) fn placed(
     clusters: &[Cluster],
     namespace: &str,
 ) -> Result<Vec<Vec<Target>>, Problem> {
+    placed_by(revision, clusters, namespace).map_err(|(step, error)| in_step(&step, error.into()))
+}
+
+/// The same; an error comes with its step.
+fn placed_by(
+    revision: &Loaded,
+    clusters: &[Cluster],
+    namespace: &str,
+) -> Result<Vec<Vec<Target>>, (String, PlacementError)> {
     let mut all = Vec::with_capacity(revision.graph.nodes.len());
     for node in &revision.graph.nodes {
+        let in_step = |error| (node.name.clone(), error);
         let targets = match &node.kind {
             StepKind::Suspend(_) | StepKind::Group | StepKind::Measure(_) => Vec::new(),
             StepKind::Deploy(_) => {
-                let topologies = revision.topologies(&node.name)?;
-                fleet_placement::place(&topologies, clusters, namespace)
-                    .map_err(|error| in_step(&node.name, error.into()))?
+                let topologies = revision.topologies(&node.name).map_err(in_step)?;
+                fleet_placement::place(&topologies, clusters, namespace).map_err(in_step)?
             }
         };
         all.push(targets);
     }
     Ok(all)
+}
+
+/// Marks what a run that goes back can't reach any more: its clusters left before it began.
+pub(crate) fn mark_missing(missing: &BTreeSet<String>, state: &mut RunStatus, now: Timestamp) {
+    let targets = state.steps.iter_mut().flat_map(|step| &mut step.targets);
+    for target in targets.filter(|state| missing.contains(&state.target.cluster)) {
+        target.phase = TargetPhase::Removed;
+        target.reason = "Removed".to_owned();
+        target.message = "the cluster left the fleet before this run began".to_owned();
+        target.ended_at = Some(now);
+    }
 }
 
 /// The same, with the targets of each step in the order in which they have their turns.
@@ -239,7 +306,8 @@ pub(crate) fn list_in_inventory(
     by: &Delivery<'_>,
 ) {
     for step in &state.steps {
-        for target in step.targets.iter().filter(|target| !target.cleared) {
+        let reached = |state: &&TargetState| !state.cleared && state.phase != TargetPhase::Removed;
+        for target in step.targets.iter().filter(reached) {
             let target = &target.target;
             let entry = inventory.target_mut(target);
             let mut namespaced = false;

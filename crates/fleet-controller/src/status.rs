@@ -11,6 +11,7 @@ use fleet_api::{
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 
+use crate::runs::Behind;
 use crate::{Loaded, Problem, queue};
 
 /// How many targets of a step are listed.
@@ -28,8 +29,10 @@ pub(crate) struct Seen<'a> {
     pub(crate) revision: Option<&'a Loaded>,
     /// What is wrong with the spec as it is now.
     pub(crate) problem: Option<&'a Problem>,
-    /// The spec differs from what runs, and publishVersion holds it back.
-    pub(crate) held_back: bool,
+    /// The spec differs from what runs, and waits.
+    pub(crate) behind: Option<Behind>,
+    /// Why what somebody asked for isn't gone back to.
+    pub(crate) refused: Option<&'a Problem>,
     /// What waits until the run is over.
     pub(crate) queued: Option<QueuedRevision>,
     /// Health of each component on each target.
@@ -127,10 +130,9 @@ fn message(seen: &Seen<'_>, state: Option<&RunStatus>, unhealthy: Option<&Servic
             said.push(state.message.clone());
         }
     }
-    if seen.held_back && seen.problem.is_none() {
-        said.push(held_back(seen.app));
-    }
+    said.extend(behind(seen).filter(|_| seen.problem.is_none()).map(|(_, message)| message));
     said.extend(queued(seen, state));
+    said.extend(seen.refused.map(|problem| format!("not rolled back: {}", problem.message)));
     if let Some(service) = unhealthy.filter(|_| state.is_some_and(|state| state.phase == RunPhase::Succeeded))
     {
         said.push(format!("{} on {}: {}", service.name, service.cluster, service.message));
@@ -145,13 +147,33 @@ fn namespace(app: &Application) -> String {
     app.namespace().unwrap_or_default()
 }
 
-fn held_back(app: &Application) -> String {
-    format!(
-        "the spec differs from the revision that runs; a new publishVersion starts it: kubectl annotate app {} -n {} {}=NEW --overwrite",
-        app.name_any(),
-        namespace(app),
-        names::PUBLISH_VERSION
-    )
+/// Why the spec isn't what runs, and what to do.
+fn behind(seen: &Seen<'_>) -> Option<(&'static str, String)> {
+    let (app, namespace) = (seen.app.name_any(), namespace(seen.app));
+    let publish =
+        format!("kubectl annotate app {app} -n {namespace} {}=NEW --overwrite", names::PUBLISH_VERSION);
+    let message = match seen.behind? {
+        Behind::PublishVersion => {
+            format!("the spec differs from the revision that runs; a new publishVersion starts it: {publish}")
+        }
+        Behind::Rollback => {
+            let back = seen.run.and_then(|run| run.spec.rollback.clone()).unwrap_or_default();
+            let why = if back.reason.is_empty() { String::new() } else { format!(" ({})", back.reason) };
+            let held = seen.app.annotations().contains_key(names::PUBLISH_VERSION);
+            let edit =
+                if held { format!("edit it and publish it ({publish})") } else { "edit it".to_owned() };
+            format!(
+                "rolled back from {} by {}{why}; the spec isn't rolled out as it is: {edit} to go on, or take it up again with: fleetctl workflow restart {app} -n {namespace}",
+                back.from,
+                back.by(),
+            )
+        }
+    };
+    let reason = match seen.behind? {
+        Behind::PublishVersion => "HeldByPublishVersion",
+        Behind::Rollback => "RolledBack",
+    };
+    Some((reason, message))
 }
 
 fn queued(seen: &Seen<'_>, state: Option<&RunStatus>) -> Option<String> {
@@ -177,8 +199,8 @@ fn conditions_of(
         None => Condition::new("Rendered", true, "Rendered", ""),
         Some(problem) => Condition::new("Rendered", false, &problem.reason, &problem.message),
     });
-    all.push(if seen.held_back {
-        Condition::new("Current", false, "HeldByPublishVersion", held_back(seen.app))
+    all.push(if let Some((reason, message)) = behind(seen) {
+        Condition::new("Current", false, reason, message)
     } else if let Some(message) = queued(seen, state) {
         Condition::new("Current", false, "Queued", message)
     } else {
@@ -211,6 +233,9 @@ fn conditions_of(
         let said: Vec<&str> = seen.held.iter().map(|problem| problem.message.as_str()).take(10).collect();
         all.push(Condition::new("Held", true, &first.reason, said.join("; ")));
     }
+    if let Some(problem) = seen.refused {
+        all.push(Condition::new("Rollback", false, &problem.reason, problem.message.clone()));
+    }
     if let Some(said) = &seen.unanswerable {
         all.push(Condition::new("TargetRequests", false, "InvalidRequest", said.clone()));
     }
@@ -237,7 +262,13 @@ fn workflow(seen: &Seen<'_>, run: &Run, state: &RunStatus) -> WorkflowStatus {
     let gate = waiting_gate(state);
     let dag = seen.revision.is_some_and(|revision| revision.content.dag);
     WorkflowStatus {
-        app_revision: run.spec.publish_version.clone().unwrap_or_else(|| run.spec.revision.clone()),
+        // What goes back isn't what was published last.
+        app_revision: run
+            .spec
+            .publish_version
+            .clone()
+            .filter(|_| run.spec.rollback.is_none())
+            .unwrap_or_else(|| run.spec.revision.clone()),
         mode: if dag { "DAG-DAG" } else { "StepByStep-DAG" }.to_owned(),
         status: state.phase.as_str().to_owned(),
         message: state.message.clone(),

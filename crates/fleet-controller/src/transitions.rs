@@ -163,6 +163,20 @@ struct Said {
 
 fn said(run: &Run, after: &RunStatus, transition: &Transition<'_>) -> Said {
     let (type_, reason, subject, note) = match transition {
+        Transition::Started if run.spec.goes_back().is_some() => {
+            let rollback = run.spec.goes_back().cloned().unwrap_or_default();
+            let why =
+                if rollback.reason.is_empty() { String::new() } else { format!(": {}", rollback.reason) };
+            let note = format!(
+                "run {} goes back from {} to revision {} ({}){why}",
+                run.name_any(),
+                rollback.replaced,
+                run.spec.revision,
+                rollback.by()
+            );
+            let type_ = if rollback.automatic { EventType::Warning } else { EventType::Normal };
+            (type_, "RollbackStarted", "", note)
+        }
         Transition::Started => {
             let note = format!(
                 "run {} begins with revision {} ({})",

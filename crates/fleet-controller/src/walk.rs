@@ -15,6 +15,7 @@ use crate::audit::Audit;
 use crate::board::Board;
 use crate::context::{AppKey, Noted};
 use crate::looks::Looks;
+use crate::reconcile::Found;
 use crate::replicas::Hold;
 use crate::revision::Loaded;
 
@@ -60,6 +61,10 @@ pub(crate) struct Walk {
     pub(crate) revisions: BTreeMap<String, Arc<Loaded>>,
     /// The hash of what would run, with what it was made for.
     pub(crate) draft: Option<(MadeFor, Result<String, Problem>)>,
+    /// What was found to go back to, for the question that stands.
+    pub(crate) found: Option<Found>,
+    /// Why what somebody asked for isn't gone back to.
+    pub(crate) refused: Option<Problem>,
     /// Plans by step, with the members that were gone when they were made.
     pub(crate) plans: BTreeMap<String, (BTreeSet<String>, StepPlans)>,
     /// Whether clusters that joined have what runs, as far as known.
@@ -124,6 +129,8 @@ impl Walk {
             inventory: Inventory::default(),
             revisions: BTreeMap::new(),
             draft: None,
+            found: None,
+            refused: None,
             plans: BTreeMap::new(),
             joiners_served: false,
             progress_at: None,
@@ -177,7 +184,8 @@ impl Walk {
         self.revisions.retain(|name, _| needed.contains(name));
     }
 
-    /// The revisions that what stands on the targets, or is to be compared with, comes from.
+    /// The revisions that what stands on the targets, or is to be compared with, comes from; and the one that the
+    /// Application says while it is left for an earlier one.
     pub(crate) fn needed_revisions(&self) -> BTreeSet<String> {
         let entries = self.inventory.targets.iter();
         let layers: Vec<Layer> = if self.is_running() {
@@ -185,7 +193,17 @@ impl Walk {
         } else {
             entries.flat_map(|entry| self.layers(&entry.target)).collect()
         };
-        layers.into_iter().map(|layer| layer.revision).collect()
+        let left = self.run.iter().filter_map(|run| run.spec.rollback.as_ref());
+        let left = left.map(|rollback| rollback.from.clone());
+        layers.into_iter().map(|layer| layer.revision).chain(left).collect()
+    }
+
+    /// The revisions whose definitions hold for what the Application says: the one that was left for an earlier one, as
+    /// long as it says that, and the one that runs.
+    pub(crate) fn pinning(&self) -> Vec<Arc<Loaded>> {
+        let rollback = self.run.as_ref().and_then(|run| run.spec.rollback.as_ref());
+        let left = rollback.and_then(|rollback| self.loaded(&rollback.from));
+        left.into_iter().chain(self.revision.clone()).collect()
     }
 
     /// Keeps what was noted for a turn that didn't come to look at it.

@@ -28,7 +28,9 @@ const AT_ONCE: [&str; 9] = [
 
 /// Whether an entry is worth a request of its own.
 pub(crate) fn is_urgent(entry: &AuditEntry) -> bool {
-    AT_ONCE.contains(&entry.event.as_str())
+    // That nobody, or somebody, took something back is a decision.
+    let back = matches!(entry.reason.as_str(), "Rollback" | "AutomaticRollback");
+    AT_ONCE.contains(&entry.event.as_str()) || entry.event == "RunStarted" && back
 }
 
 /// Everything that a Run says that happened so far, in order. Numbers and hashes are missing.
@@ -43,9 +45,9 @@ pub(crate) fn in_run(run: &Run) -> Vec<AuditEntry> {
         ..AuditEntry::default()
     };
     let mut all = vec![AuditEntry {
-        actor: run.spec.author.clone().unwrap_or_default(),
-        // Admission put it there, and takes it from nobody.
-        proven: run.spec.author.is_some(),
+        actor: started_by(&run.spec),
+        // Admission put it there, and takes it from nobody; who asks to go back says so themselves.
+        proven: run.spec.author.is_some() && run.spec.goes_back().is_none(),
         reason: run.spec.cause.clone(),
         message: asked(&run.spec),
         ..entry(started, "RunStarted")
@@ -101,9 +103,21 @@ fn ended(phase: StepPhase) -> &'static str {
     }
 }
 
+fn started_by(spec: &RunSpec) -> String {
+    match spec.goes_back() {
+        None => spec.author.clone().unwrap_or_default(),
+        Some(rollback) => rollback.requested_by.clone(),
+    }
+}
+
 /// What was asked for.
 fn asked(spec: &RunSpec) -> String {
     let mut said: Vec<String> = Vec::new();
+    if let Some(rollback) = spec.goes_back() {
+        said.push(format!("back from {}", rollback.replaced));
+        said.extend((!rollback.reason.is_empty()).then(|| rollback.reason.clone()));
+        return said.join("; ");
+    }
     said.extend(spec.publish_version.as_ref().map(|version| format!("publishVersion {version}")));
     said.extend(spec.queued_since.map(|since| format!("waited for the run before since {since}")));
     let skipped = &spec.skipped_revisions;

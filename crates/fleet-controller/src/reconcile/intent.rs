@@ -7,6 +7,7 @@ use fleet_api::{Application, OnNewRevision, Target, names};
 use fleet_render::Definitions;
 use kube::ResourceExt as _;
 
+use super::back::{self, Back};
 use super::start::place;
 use crate::authors::Authors;
 use crate::context::{Context, Noted};
@@ -14,38 +15,56 @@ use crate::hub::Input;
 use crate::problem::Problem;
 use crate::queue;
 use crate::readable;
+use crate::records::RecordError;
 use crate::resolve::{Draft, Snapshot, resolve};
 use crate::revision::Loaded;
-use crate::runs::{self, Decision};
+use crate::runs::{self, Behind, Decision};
 use crate::walk::{MadeFor, Walk};
 
 /// What the Application asks for, compared with what runs.
 pub(crate) enum Intent {
     None,
-    /// A run starts, with these targets for each step.
-    Start {
-        cause: &'static str,
-        revision: Arc<Loaded>,
-        placed: Vec<Vec<Target>>,
-        authors: Authors,
-        /// What becomes of a run that goes on.
-        rule: OnNewRevision,
-    },
-    HeldBack,
+    /// A run starts.
+    Start(Beginning),
+    /// The spec differs from what runs, and waits.
+    Behind(Behind),
     Problem(Problem),
+}
+
+/// What a run starts with: these targets for each step.
+pub(crate) struct Beginning {
+    pub(crate) cause: &'static str,
+    pub(crate) revision: Arc<Loaded>,
+    pub(crate) placed: Vec<Vec<Target>>,
+    pub(crate) authors: Authors,
+    /// What becomes of a run that goes on.
+    pub(crate) rule: OnNewRevision,
+    /// It goes back to a revision that is on record.
+    pub(crate) back: Option<Back>,
 }
 
 impl Intent {
     /// Whether a run that goes on ends for it at the next target boundary.
     pub(crate) fn takes_over(&self, walk: &Walk) -> bool {
         match self {
-            Self::Start { cause, rule, .. } => !queue::waits(*rule, cause, walk.run_status()),
-            Self::None | Self::HeldBack | Self::Problem(_) => false,
+            Self::Start(Beginning { cause, rule, .. }) => !queue::waits(*rule, cause, walk.run_status()),
+            Self::None | Self::Behind(_) | Self::Problem(_) => false,
         }
     }
 }
 
-pub(crate) async fn intent(ctx: &Arc<Context>, app: &Application, walk: &mut Walk, noted: &Noted) -> Intent {
+pub(crate) async fn intent(
+    ctx: &Arc<Context>,
+    app: &Application,
+    walk: &mut Walk,
+    noted: &Noted,
+) -> Result<Intent, RecordError> {
+    let forward = forward(ctx, app, walk, noted).await;
+    back::instead(ctx, app, walk, noted, forward).await
+}
+
+/// What the spec asks for.
+async fn forward(ctx: &Arc<Context>, app: &Application, walk: &mut Walk, noted: &Noted) -> Intent {
     let generation = made_for(app);
     let unread = |draft: &Result<String, Problem>| {
         draft.as_ref().is_err_and(|problem| problem.reason == readable::NOT_READABLE)
@@ -66,7 +85,7 @@ pub(crate) async fn intent(ctx: &Arc<Context>, app: &Application, walk: &mut Wal
     let running = walk.revision.as_ref().map(|revision| revision.hash.as_str());
     match runs::decide(app, walk.run.as_ref(), running, &wanted) {
         Decision::Current => Intent::None,
-        Decision::HeldBack => Intent::HeldBack,
+        Decision::Behind(why) => Intent::Behind(why),
         Decision::Start(cause) => {
             // What is about to start takes up the definitions in force.
             let current = match fresh {
@@ -78,7 +97,8 @@ pub(crate) async fn intent(ctx: &Arc<Context>, app: &Application, walk: &mut Wal
                 .and_then(|(draft, authors)| Ok((place(ctx, walk, draft)?, authors, queue::rule(app)?)));
             match placed {
                 Ok(((revision, placed), authors, rule)) => {
-                    Intent::Start { cause, revision: Arc::new(revision), placed, authors, rule }
+                    let revision = Arc::new(revision);
+                    Intent::Start(Beginning { cause, revision, placed, authors, rule, back: None })
                 }
                 Err(problem) => Intent::Problem(problem),
             }
@@ -115,7 +135,7 @@ async fn draft(ctx: &Arc<Context>, app: &Application, walk: &Walk) -> Result<Mad
     loop {
         let snapshot = ctx.hub.snapshot(&walk.key);
         let in_force = ctx.hub.definitions(&walk.key.0);
-        let outcome = with_pinned_definitions(app, walk.revision.as_deref(), &snapshot, &in_force);
+        let outcome = with_pinned_definitions(app, &walk.pinning(), &snapshot, &in_force);
         let (used, authors) = snapshot.into_parts();
         let refers_to = used.clone();
         let kinds: BTreeSet<(String, String)> =
@@ -149,15 +169,15 @@ pub(crate) fn made_for(app: &Application) -> MadeFor {
     (app.metadata.generation.unwrap_or_default(), said(names::SERVICE_ACCOUNT), said(names::ON_NEW_REVISION))
 }
 
-/// A draft by the definitions that the running revision pins, where that gives what runs; else by those in force. Says
+/// A draft by the definitions that one of the revisions pins, where that gives this revision; else by those in force. Says
 /// whether it is by those in force.
 pub(crate) fn with_pinned_definitions(
     app: &Application,
-    running: Option<&Loaded>,
+    pinning: &[Arc<Loaded>],
     snapshot: &dyn Snapshot,
     in_force: &Definitions,
 ) -> Result<(Draft, bool), Problem> {
-    if let Some(revision) = running {
+    for revision in pinning {
         let pinned = Definitions::from_values(&revision.content.definitions);
         match resolve(app, snapshot, &pinned) {
             Ok(draft) if draft.hash == revision.hash => return Ok((draft, false)),

@@ -7,6 +7,7 @@ use fleet_api::{Application, RunStatus, StepPhase, StepState, Target, TargetPhas
 use fleet_workflow::{Advance, Command, Graph, advance};
 use jiff::Timestamp;
 
+use super::back;
 use super::commands::carry_out;
 use super::worth::worth_recording;
 use crate::context::Context;
@@ -49,6 +50,10 @@ pub(crate) async fn walk_on(
             walk.board.start_over(&key);
         }
         walk.run = Some(run);
+        if back::failed_so(walk.run.as_ref()) {
+            // What is gone back to is looked for in the next turn.
+            ctx.due.wake(&walk.key);
+        }
     }
     if over && walk.is_running() {
         // What it was made of was put away with its end.

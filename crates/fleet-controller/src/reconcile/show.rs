@@ -14,6 +14,7 @@ use crate::problem::Problem;
 use crate::queue;
 use crate::records::{RecordError, light};
 use crate::requests;
+use crate::runs::Behind;
 use crate::status::{Seen, derive};
 use crate::walk::{Walk, Written};
 
@@ -22,8 +23,8 @@ use crate::walk::{Walk, Written};
 pub(crate) struct Waiting<'a> {
     /// Why it can't.
     pub(crate) problem: Option<&'a Problem>,
-    /// publishVersion holds it back.
-    pub(crate) held_back: bool,
+    /// What holds it back.
+    pub(crate) behind: Option<Behind>,
     /// It waits until the run is over.
     pub(crate) queued: Option<QueuedRevision>,
 }
@@ -47,7 +48,8 @@ pub(crate) async fn write_status(
             run: walk.run.as_ref(),
             revision: walk.revision.as_deref(),
             problem: waiting.problem,
-            held_back: waiting.held_back,
+            behind: waiting.behind,
+            refused: walk.refused.as_ref(),
             queued: queue::next(shown.queued.as_ref(), waiting.queued, now),
             services: services(ctx, walk, shown),
             drift: drift(walk),

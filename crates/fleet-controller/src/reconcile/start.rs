@@ -7,8 +7,10 @@ use fleet_api::{Application, Run, RunPhase, RunSpec, RunStatus, Target, TargetPh
 use fleet_workflow::graph::OnJoin;
 use kube::ResourceExt as _;
 
+use super::back::Back;
+use super::intent::Beginning;
 use super::machine::{step_machine, walk_on};
-use crate::authors::{Authors, author_of};
+use crate::authors::author_of;
 use crate::context::Context;
 use crate::held;
 use crate::problem::Problem;
@@ -26,13 +28,13 @@ pub(crate) async fn start(
     ctx: &Arc<Context>,
     app: &Application,
     walk: &mut Walk,
-    revision: Arc<Loaded>,
-    placed: &[Vec<Target>],
-    (cause, mut authors): (&str, Authors),
+    beginning: Beginning,
 ) -> Result<(), RecordError> {
+    let Beginning { cause, revision, placed, mut authors, back } = beginning;
     authors.see("Application", app);
     let revision = match walk.loaded(&revision.name) {
         Some(known) => known,
+        None if back.is_some() => revision,
         None => {
             records::create_revision(ctx, app, &revision).await?;
             revision
@@ -42,7 +44,7 @@ pub(crate) async fn start(
     if let Some(before) = walk.revision.take() {
         walk.revisions.insert(before.name.clone(), before);
     }
-    let mut state = runs::first_state(&revision, placed, &walk.inventory);
+    let mut state = runs::first_state(&revision, &placed, &walk.inventory);
     runs::mark_canaries(&revision, &ctx.members.clusters(), &mut state);
     joining::hold_back(&mut state, walk.run_status());
     let spec = runs::next_spec(app, walk.run.as_ref(), &revision, cause);
@@ -50,15 +52,33 @@ pub(crate) async fn start(
     let (queued_since, skipped_revisions) =
         waited.map(|waited| (waited.since, waited.skipped.clone())).unwrap_or_default();
     let since = spec.authors_since;
-    let spec = RunSpec {
-        queued_since,
-        skipped_revisions,
-        author: author_of(app.annotations()),
-        authors: authors.known(since),
-        authored_until: authors.until(),
-        record: walk.audit.head(),
-        unattributed: authors.unattributed(since),
-        ..spec
+    let record = walk.audit.head();
+    let spec = match back {
+        None => RunSpec {
+            queued_since,
+            skipped_revisions,
+            author: author_of(app.annotations()),
+            authors: authors.known(since),
+            authored_until: authors.until(),
+            record,
+            unattributed: authors.unattributed(since),
+            ..spec
+        },
+        Some(back) => {
+            runs::mark_missing(&back.missing, &mut state, ctx.now());
+            let Back { rollback, made, .. } = back;
+            RunSpec {
+                rollback: Some(rollback),
+                author: made.author,
+                authors: made.authors,
+                // What was left counts again for whoever takes it up.
+                authors_since: made.authors_since,
+                authored_until: made.authored_until,
+                unattributed: made.unattributed,
+                record,
+                ..spec
+            }
+        }
     };
     begin(ctx, app, walk, revision, state, spec).await
 }
@@ -66,6 +86,17 @@ pub(crate) async fn start(
 /// The revision that a draft becomes, with the targets of every step; or why it can't be placed.
 pub(crate) fn place(ctx: &Context, walk: &Walk, draft: Draft) -> Result<(Loaded, Vec<Vec<Target>>), Problem> {
     runs::place(&walk.key, draft, &ctx.members.clusters(), &|cluster, named| {
+        tenancy::admit(ctx, &walk.key.0, cluster, named).map(drop)
+    })
+}
+
+/// The targets of a revision that is on record, as members are now, and which of them left the fleet.
+pub(crate) fn place_again(
+    ctx: &Context,
+    walk: &Walk,
+    revision: &Loaded,
+) -> Result<(Vec<Vec<Target>>, BTreeSet<String>), Problem> {
+    runs::place_again(revision, &walk.key.0, &ctx.members.clusters(), &|cluster, named| {
         tenancy::admit(ctx, &walk.key.0, cluster, named).map(drop)
     })
 }
@@ -168,6 +199,7 @@ pub(crate) async fn serve_joiners(
         authored_until: before.authored_until,
         record: walk.audit.head(),
         unattributed: before.unattributed,
+        rollback: before.rollback,
         ..spec
     };
     begin(ctx, app, walk, revision, state, spec).await?;

@@ -1,4 +1,5 @@
-//! Taking away what is old: runs beyond a number, and revisions beyond a number that nothing needs.
+//! Taking away what is old: runs beyond a number, and revisions beyond a number that nothing needs. What there would be
+//! to go back to stays, however many runs failed since.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,6 +10,7 @@ use kube::api::{Api, DeleteParams, ListParams};
 
 use super::revisions;
 use crate::context::Context;
+use crate::rollback;
 use crate::walk::Walk;
 
 /// Takes away the oldest runs and revisions beyond the limits, some at once so that not every run pays for it. What
@@ -33,7 +35,10 @@ async fn forget(ctx: &Context, walk: &Walk, runs: usize, revisions: usize) -> Re
     let mut found = api.list(&mine).await?.items;
     found.retain(|run| run.spec.application_uid == walk.uid);
     found.sort_by_key(|run| run.spec.number);
-    let old = found.drain(..found.len().saturating_sub(runs)).collect::<Vec<_>>();
+    let kept = rollback::kept(&found);
+    let old: Vec<Run> = found.drain(..found.len().saturating_sub(runs)).collect();
+    let (kept, old): (Vec<Run>, Vec<Run>) = old.into_iter().partition(|run| kept.contains(&run.spec.number));
+    found.extend(kept);
     for run in old {
         match api.delete(&run.name_any(), &DeleteParams::default()).await {
             Ok(_) => {}
@@ -42,6 +47,7 @@ async fn forget(ctx: &Context, walk: &Walk, runs: usize, revisions: usize) -> Re
         }
     }
     let mut needed: BTreeSet<String> = found.into_iter().map(|run| run.spec.revision).collect();
+    needed.extend(walk.needed_revisions());
     let layers = walk.inventory.targets.iter().flat_map(|target| &target.layers);
     needed.extend(layers.map(|layer| layer.revision.clone()));
     needed.extend(walk.revisions.keys().cloned());

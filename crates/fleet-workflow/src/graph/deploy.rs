@@ -150,9 +150,6 @@ impl DeployProperties {
         if self.target_timeout == Some(SignedDuration::ZERO) {
             return Err("targetTimeout: must be more than nothing".to_owned());
         }
-        if self.on_failure == OnFailure::Rollback {
-            return Err("onFailure: Rollback isn't carried out by this version; write Stop, and roll back by applying what was there before".to_owned());
-        }
         Ok(())
     }
 

@@ -540,7 +540,7 @@ fn mistakes_are_said_where_they_are_written() {
         (json!({"unreachableAfter": "1m"}), &["unreachableAfter", "onUnreachable: Skip"]),
         (json!({"onUnreachable": "Ignore"}), &["onUnreachable", "Skip"]),
         (json!({"onReturn": "Later"}), &["onReturn", "CatchUp"]),
-        (json!({"onFailure": "Rollback"}), &["onFailure", "Rollback", "Stop"]),
+        (json!({"onFailure": "Back"}), &["onFailure", "Back", "Rollback"]),
         (json!({"onJoin": "Queue"}), &["onJoin", "Append"]),
     ] {
         let mut step = step("ship", "deploy", written.clone(), &[]);

@@ -237,6 +237,9 @@ fn for_people(one: &Ahead, roster: &Roster) -> String {
             "{name}: held back until the annotation {} is another one than {publish_version:?}; then this would run:\n",
             fleet_api::names::PUBLISH_VERSION
         ),
+        Standing::RolledBack { run } => format!(
+            "{name}: left for an earlier revision by run {run}; after fleetctl workflow restart, or an edit, this would run:\n"
+        ),
         Standing::Current { run } => {
             return format!("{name}: nothing to change: run {run} delivered what is asked for\n");
         }
