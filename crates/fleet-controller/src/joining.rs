@@ -38,7 +38,8 @@ pub(crate) async fn append(ctx: &Arc<Context>, walk: &mut Walk) -> Result<(), Re
     let Some(mut run) = walk.run.clone() else { return Ok(()) };
     let Some(status) = run.status.as_mut() else { return Ok(()) };
     // What can't be placed now is said elsewhere, and changes nothing here.
-    let Ok(placed) = runs::placed(&revision, &runs::placeable(&ctx.members.clusters()), &walk.key.0) else {
+    let clusters = ctx.members.clusters();
+    let Ok(placed) = runs::placed_now(walk.run.as_ref(), &revision, &clusters, &walk.key.0) else {
         return Ok(());
     };
     let mut added = false;

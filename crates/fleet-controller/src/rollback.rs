@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use fleet_api::{Run, RunPhase, StepPhase};
+use fleet_api::{ManagedCluster, Run, RunPhase, StepPhase};
 use kube::ResourceExt as _;
 
-use crate::Problem;
+use crate::{Loaded, Problem, runs};
 
 /// How many revisions a refusal names.
 const NAMED: usize = 5;
@@ -98,6 +98,18 @@ pub(crate) fn kept(runs: &[Run]) -> BTreeSet<i64> {
 pub fn run_of<'r>(runs: &'r [Run], revision: &str) -> Option<&'r Run> {
     let of = runs.iter().filter(|run| run.spec.revision == revision);
     of.max_by_key(|run| (is_completed(run), run.spec.number))
+}
+
+/// The clusters that a revision names and that aren't among these.
+///
+/// # Errors
+/// Where it can't be placed for another reason.
+pub fn missing(
+    revision: &Loaded,
+    namespace: &str,
+    clusters: &[ManagedCluster],
+) -> Result<BTreeSet<String>, Problem> {
+    runs::place_again(revision, namespace, clusters, &|_, _| Ok(())).map(|(_, missing)| missing)
 }
 
 /// Whether going back to a revision that the newest run delivers does anything: only where that didn't go well.

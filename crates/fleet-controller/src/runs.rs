@@ -115,6 +115,21 @@ pub(crate) fn place_again(
     Ok((admitted(revision, placed, clusters, &there)?, missing.clone()))
 }
 
+/// The targets of what a run delivers, as members are now. What went back may name clusters that left the fleet.
+pub(crate) fn placed_now(
+    run: Option<&Run>,
+    revision: &Loaded,
+    clusters: &[ManagedCluster],
+    namespace: &str,
+) -> Result<Vec<Vec<Target>>, Problem> {
+    if run.is_none_or(|run| run.spec.rollback.is_none()) {
+        return placed(revision, &placeable(clusters), namespace);
+    }
+    let (mut placed, missing) = place_again(revision, namespace, clusters, &|_, _| Ok(()))?;
+    placed.iter_mut().for_each(|targets| targets.retain(|target| !missing.contains(&target.cluster)));
+    Ok(placed)
+}
+
 /// Targets in the order of their turns, once all of them may be delivered to.
 fn admitted(
     revision: &Loaded,

@@ -34,6 +34,8 @@ pub use drift::{Drift, drift};
 pub use hints::{Facts, Hint, MemberFacts, Severity, hints};
 pub use losses::is_workload;
 pub use order::{Wave, wave};
-pub use plan::{Action, ActionKind, FieldChange, Plan, PlanInput, TargetInput, TargetPlan, plan, redact};
+pub use plan::{
+    Action, ActionKind, FieldChange, Plan, PlanInput, TargetInput, TargetPlan, changes_between, plan, redact,
+};
 pub use policies::{DriftMode, GcStrategy, PolicyError, ResourcePolicies, Subject};
 pub use sharing::{Entry, Exit, Standing};

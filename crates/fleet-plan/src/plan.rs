@@ -324,9 +324,20 @@ fn subject<'a>(input: &'a PlanInput<'_>, id: &'a ObjectId, component: &'a str) -
 
 fn changes(before: &Desired, after: &Desired) -> Vec<FieldChange> {
     let ours = FieldPath::of_fields(["metadata", "labels", fleet_api::names::CONTENT]);
-    diff_by_name(&before.object, &after.object)
+    let mut all = changes_between(Some(&after.id), &before.object, &after.object);
+    all.retain(|change| change.path != ours);
+    all
+}
+
+/// How two values differ, field by field; nobody is named who set what. Of an object that is a Secret, values are left
+/// out.
+pub fn changes_between(id: Option<&ObjectId>, before: &Value, after: &Value) -> Vec<FieldChange> {
+    let shown = |path: &FieldPath, value: Option<Value>| match id {
+        Some(id) => redact(id, path, value),
+        None => value,
+    };
+    diff_by_name(before, after)
         .into_iter()
-        .filter(|change| change.path != ours)
         .map(|change| {
             let (from, to) = match change.change {
                 ChangeKind::Added(to) => (None, Some(to)),
@@ -335,8 +346,8 @@ fn changes(before: &Desired, after: &Desired) -> Vec<FieldChange> {
                 ChangeKind::Reordered { .. } => (Some(json!("<order>")), Some(json!("<another order>"))),
             };
             FieldChange {
-                from: redact(&after.id, &change.path, from),
-                to: redact(&after.id, &change.path, to),
+                from: shown(&change.path, from),
+                to: shown(&change.path, to),
                 path: change.path,
                 set_by: None,
             }

@@ -2,12 +2,15 @@
 
 pub(crate) mod approve;
 mod delete;
+mod diff;
 pub(crate) mod follow;
 mod list;
 pub(crate) mod live;
 mod notable;
 mod outdated;
 pub(crate) mod plan;
+pub(crate) mod revisions;
+mod rollback;
 mod show;
 mod single;
 mod steer;
@@ -19,7 +22,7 @@ use kube::ResourceExt as _;
 use kube::api::{Api, ListParams};
 
 use crate::access::{Access, Cluster};
-use crate::args::{DeleteArgs, Global, PlanArgs, StatusArgs, WorkflowArgs, WorkflowCommand};
+use crate::args::{DeleteArgs, DiffArgs, Global, PlanArgs, StatusArgs, WorkflowArgs, WorkflowCommand};
 use crate::environment::Environment;
 use crate::exit::{Failure, Outcome};
 use crate::roster::Roster;
@@ -129,7 +132,7 @@ pub(crate) fn is_suspended_by_person(app: &Application, run: &Run) -> bool {
     app.annotations().get(names::SUSPEND) == Some(&run.name_any())
 }
 
-pub(crate) use show::age;
+pub(crate) use show::{age, painted};
 
 fn phase_of(run: &Run) -> RunPhase {
     run.status.as_ref().map(|status| status.phase).unwrap_or_default()
@@ -158,6 +161,14 @@ pub async fn status(environment: &Environment, global: &Global, arguments: &Stat
 /// See the exit codes.
 pub async fn plan(environment: &Environment, global: &Global, arguments: &PlanArgs) -> Outcome {
     plan::run(environment, global, arguments).await
+}
+
+/// `fleetctl diff`
+///
+/// # Errors
+/// See the exit codes.
+pub async fn diff(environment: &Environment, global: &Global, arguments: &DiffArgs) -> Outcome {
+    diff::run(environment, global, arguments).await
 }
 
 /// `fleetctl delete`
@@ -195,6 +206,10 @@ pub async fn workflow(environment: &Environment, global: &Global, arguments: &Wo
         WorkflowCommand::Restart(app) => {
             let place = Place::find(environment, global, &app.app).await?;
             steer::restart(environment, &place).await
+        }
+        WorkflowCommand::Rollback(arguments) => {
+            let place = Place::find(environment, global, &arguments.app.app).await?;
+            rollback::ask(environment, &place, arguments).await
         }
         WorkflowCommand::Retry(arguments) => {
             let place = Place::find(environment, global, &arguments.app.app).await?;

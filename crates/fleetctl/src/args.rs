@@ -8,6 +8,7 @@ mod controller;
 mod diagnose;
 mod drift;
 mod get;
+mod history;
 mod install;
 mod local;
 mod plan;
@@ -36,6 +37,7 @@ pub use controller::{ControllerArgs, Drift, KeepArgs, LogFormat, TellArgs, WorkA
 pub use diagnose::DiagnoseArgs;
 pub use drift::{DriftArgs, DriftCommand, DriftHoldArgs, DriftHoldsArgs, DriftListArgs, DriftReleaseArgs};
 pub use get::GetArgs;
+pub use history::{DiffArgs, HistoryArgs, RollbackArgs};
 pub use install::{InstallArgs, UninstallArgs};
 pub use local::{DataArgs, LocalArgs, LocalCommand, MemberArgs, UpArgs};
 pub use plan::{DryRun, PlanArgs, WhyArgs};
@@ -94,6 +96,10 @@ pub enum Command {
     Plan(PlanArgs),
     /// Show who set each field of an object on a member
     Why(WhyArgs),
+    /// Show what ran, what started it and who approved; and what each target ran at some time
+    History(HistoryArgs),
+    /// Compare what two revisions of an application deliver
+    Diff(DiffArgs),
     /// Delete an application with what it delivered
     Delete(DeleteArgs),
     /// See, approve and steer the runs of applications

@@ -87,6 +87,14 @@ async fn show(environment: &Environment, global: &Global, arguments: &AuditShowA
     Ok(())
 }
 
+/// Everything that is on record of an Application, the oldest first.
+///
+/// # Errors
+/// Nothing is, or it can't be read.
+pub(crate) async fn recorded(place: &Place) -> Outcome<Vec<AuditEntry>> {
+    Ok(Chain::of(place).await?.entries)
+}
+
 fn or_dash(text: &str) -> String {
     if text.is_empty() { "-".to_owned() } else { text.to_owned() }
 }

@@ -31,6 +31,7 @@ pub mod embedded;
 pub mod environment;
 pub mod exit;
 pub mod get;
+pub mod history;
 pub mod install;
 pub mod local;
 pub mod log;

@@ -7,8 +7,8 @@ use crate::environment::Environment;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::output::style::{BAD, paint};
 use crate::{
-    adopt, application, audit, cluster, controller, demo, diagnose, drift, get, install, local, simulate,
-    version, why,
+    adopt, application, audit, cluster, controller, demo, diagnose, drift, get, history, install, local,
+    simulate, version, why,
 };
 
 /// Runs one command line, the program's name first.
@@ -51,6 +51,8 @@ async fn dispatch(environment: &Environment, cli: &Cli) -> Outcome {
         Command::Status(arguments) => application::status(environment, global, arguments).await,
         Command::Plan(arguments) => application::plan(environment, global, arguments).await,
         Command::Why(arguments) => Box::pin(why::run(environment, global, arguments)).await,
+        Command::History(arguments) => Box::pin(history::run(environment, global, arguments)).await,
+        Command::Diff(arguments) => Box::pin(application::diff(environment, global, arguments)).await,
         Command::Delete(arguments) => application::delete(environment, global, arguments).await,
         Command::Workflow(arguments) => application::workflow(environment, global, arguments).await,
         Command::Diagnose(arguments) => diagnose::run(environment, global, arguments).await,

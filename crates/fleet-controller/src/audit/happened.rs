@@ -197,7 +197,9 @@ fn outcome(targets: &[TargetState]) -> BTreeMap<String, Vec<String>> {
     for state in targets {
         let place = place(state);
         let said = if state.reason.is_empty() { place } else { format!("{place} ({})", state.reason) };
-        all.entry(state.phase.as_str().to_owned()).or_default().push(said);
+        let cleared = state.cleared && state.phase == TargetPhase::Succeeded;
+        let how = if cleared { "cleared" } else { state.phase.as_str() };
+        all.entry(how.to_owned()).or_default().push(said);
     }
     all
 }

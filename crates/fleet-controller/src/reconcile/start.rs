@@ -150,7 +150,8 @@ pub(crate) async fn serve_joiners(
     let over = |status: &RunStatus| status.phase == RunPhase::Succeeded || joining::only_owes(status);
     let Some(known) = walk.run_status().filter(|status| over(status)).cloned() else { return Ok(false) };
     let Some(revision) = walk.revision.clone() else { return Ok(false) };
-    let Ok(placed) = runs::placed(&revision, &runs::placeable(&ctx.members.clusters()), &walk.key.0) else {
+    let clusters = ctx.members.clusters();
+    let Ok(placed) = runs::placed_now(walk.run.as_ref(), &revision, &clusters, &walk.key.0) else {
         return Ok(false);
     };
     let served = |target: &Target| {

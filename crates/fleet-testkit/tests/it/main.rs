@@ -29,6 +29,7 @@ mod record;
 mod replicas;
 mod requests;
 mod revisions;
+mod rollback;
 mod rollout;
 mod secrets;
 mod sharing;

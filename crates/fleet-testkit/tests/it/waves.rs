@@ -324,7 +324,6 @@ async fn rules_that_dont_fit_the_targets_are_refused_at_apply_time() -> anyhow::
         (json!({"maxFailures": 3}), ["maxFailures", "only 2"]),
         (json!({"canary": {"clusterLabelSelector": {"region": "mars"}}}), ["canary", "none of the step's 2"]),
         (json!({"order": ["m22"]}), ["order", "did you mean \"m2\""]),
-        (json!({"onFailure": "Rollback"}), ["onFailure", "Rollback"]),
         (json!({"unreachableAfter": "1m"}), ["unreachableAfter", "Skip"]),
     ] {
         fleet.apply("hub", &shipped(&["m1", "m2"], properties)).await?;

@@ -19,6 +19,8 @@ struct Line {
     namespace: String,
     application: String,
     run: String,
+    /// It delivers an earlier revision than the spec says.
+    back: bool,
     phase: &'static str,
     /// What is waited for; empty where nobody is.
     waits: String,
@@ -47,6 +49,7 @@ impl Line {
             namespace: app.namespace().unwrap_or_default(),
             application: app.name_any(),
             run: run.name_any(),
+            back: run.spec.rollback.is_some(),
             phase: phase_of(run).as_str(),
             waits,
             plan,
@@ -61,6 +64,7 @@ impl Line {
     fn to_value(&self) -> Value {
         json!({
             "namespace": self.namespace, "application": self.application, "run": self.run, "phase": self.phase,
+            "rollback": self.back,
             "waiting": self.is_waiting(), "waitsFor": self.waits, "planHash": self.plan, "since": self.since,
         })
     }
@@ -116,7 +120,7 @@ fn table(lines: &[Line], with_namespace: bool, now: Timestamp) -> Table {
         let mut cells = vec![
             line.application.clone(),
             line.run.clone(),
-            line.phase.to_owned(),
+            if line.back { format!("{} (rollback)", line.phase) } else { line.phase.to_owned() },
             or_dash(&line.waits),
             or_dash(&line.plan),
             since,

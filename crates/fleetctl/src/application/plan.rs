@@ -8,7 +8,7 @@
 //! ```
 
 mod ahead;
-mod contents;
+pub(super) mod contents;
 mod files;
 pub(crate) mod gather;
 pub(crate) mod shown;

@@ -167,7 +167,7 @@ fn targets(step: &StepStatus) -> String {
 }
 
 /// A phase in the colour that it deserves.
-pub(super) fn painted(phase: &str) -> String {
+pub(crate) fn painted(phase: &str) -> String {
     match phase {
         "running" | "succeeded" => paint(style::GOOD, phase),
         "workflowSuspending" | "suspending" | "waiting" | "unreachable" | "Pending (unreachable)" => {

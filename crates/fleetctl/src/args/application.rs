@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
-use super::OutputArgs;
+use super::{OutputArgs, RollbackArgs};
 
 /// An application.
 #[derive(Debug, Clone, Args)]
@@ -85,6 +85,8 @@ pub enum WorkflowCommand {
     /// Start a new run from what the hub holds now
     #[command(after_help = "Example:\n  fleetctl workflow restart web-demo -n demo")]
     Restart(AppArgs),
+    /// Go back to an earlier revision that is on record, through its gates and waves
+    Rollback(RollbackArgs),
     /// Try a target again that failed or was skipped, in the same run
     #[command(after_help = "Example:\n  fleetctl workflow retry web-demo -n demo --target cluster2-beijing")]
     Retry(TargetArgs),

@@ -80,6 +80,10 @@ fn the_documented_lines_parse() {
         "fleetctl workflow approve web-demo -n demo --plan 8c1f4e --step s --reason r",
         "fleetctl -n demo workflow list --waiting",
         "fleetctl status web-demo --tree -w",
+        "fleetctl workflow rollback web-demo -n demo --to 8c1f4e --reason r --without-missing",
+        "fleetctl history web-demo -n demo --at 2h -o json",
+        "fleetctl diff web-demo 2 3 -n demo",
+        "fleetctl diff web-demo 2 -o yaml",
         "fleetctl delete web-demo --orphan --force",
         "fleetctl local down",
         "fleetctl completion bash",
@@ -112,6 +116,9 @@ fn nonsense_is_refused() {
         "fleetctl get pods -m all --timeout soon",
         "fleetctl resume",
         "fleetctl workflow resume web --plan 8c1f4",
+        "fleetctl workflow rollback",
+        "fleetctl diff web-demo",
+        "fleetctl history",
     ] {
         assert_eq!(parsed(line).unwrap_err().exit_code(), 2, "{line}");
     }

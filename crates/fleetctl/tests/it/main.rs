@@ -20,6 +20,7 @@ mod local;
 mod operators;
 mod plans;
 mod remote;
+mod rollback;
 mod simulate;
 mod support;
 mod transcript;
