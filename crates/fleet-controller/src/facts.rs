@@ -41,6 +41,11 @@ pub(crate) fn gather(ctx: &Context, app: &Application, walk: &Walk, superseded: 
     }
     if let Some(run) = &walk.run {
         facts.context = context(run);
+        // A restart would take up again what was left.
+        facts.again = run.spec.rollback.as_ref().map(|_| {
+            let (namespace, app) = &walk.key;
+            format!("fleetctl workflow rollback {app} -n {namespace} --to {}", run.spec.revision)
+        });
         let proof = lock(&ctx.proof).clone();
         facts.approvals = approvals(ctx, walk, run, &proof);
         facts.authors = authors(run, &ctx.author_record(&walk.key.0));

@@ -309,7 +309,7 @@ impl Turn<'_> {
             let failed = acting.clone().find(is_failed).or(status.steps.iter().find(is_failed));
             let failed = late_failure.or(failed);
             let text = failed.map_or_else(String::new, |s| format!("step {}: {}", s.name, s.message));
-            let mut advice = format!("mend the cause, then: fleetctl workflow restart {}", self.address());
+            let mut advice = format!("mend the cause, then: {}", self.again());
             let target = failed.into_iter().flat_map(|step| &step.targets);
             let target = target.into_iter().find(|state| state.phase == TargetPhase::Failed);
             if let Some(target) = target {
@@ -384,14 +384,14 @@ impl Turn<'_> {
     fn refuse(&self, status: &mut RunStatus) {
         status.phase = RunPhase::Failed;
         status.reason = "RunNotRecorded".to_owned();
-        let again = format!("fleetctl workflow restart {}", self.address());
+        let again = self.again();
         status.message =
             format!("the run's record doesn't list the steps of its workflow; start again with: {again}");
         status.ended_at = Some(self.now);
     }
 
     fn cut_off(&mut self, status: &mut RunStatus) {
-        let again = format!("start again with: fleetctl workflow restart {}", self.address());
+        let again = format!("start again with: {}", self.again());
         let rejected = self.graph.nodes.iter().zip(&status.steps).find(|(_, step)| is_rejected(step));
         let rejected = rejected.and_then(|(node, step)| Some((node, step.gate.as_ref()?)));
         let (phase, reason, outcome, message) = if let Some((node, gate)) = rejected {
@@ -422,6 +422,12 @@ impl Turn<'_> {
 
     fn suspended(&self) -> String {
         format!("suspended by a person; go on with: fleetctl workflow resume {}", self.address())
+    }
+
+    /// The command that begins anew.
+    fn again(&self) -> String {
+        let restart = || format!("fleetctl workflow restart {}", self.address());
+        self.facts.again.clone().unwrap_or_else(restart)
     }
 
     /// The Application as the command line addresses it.

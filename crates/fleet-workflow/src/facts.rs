@@ -14,6 +14,8 @@ pub struct Facts {
     pub application: String,
     /// The namespace on the hub.
     pub namespace: String,
+    /// The command that begins anew with what the run delivers, where that isn't `workflow restart`.
+    pub again: Option<String>,
     /// What conditions and outputs of steps see as `context`: nothing in it changes while the run goes on.
     pub context: serde_json::Value,
     /// Plans made so far, by step.

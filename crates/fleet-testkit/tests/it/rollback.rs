@@ -19,6 +19,7 @@ use crate::small::{annotate, app, config, gated, message, value};
 
 const CONFIG: (&str, &str, &str) = ("v1", "ConfigMap", "settings");
 const EXTRA: (&str, &str, &str) = ("v1", "ConfigMap", "extra");
+const CLUSTERS: &str = "cluster.open-cluster-management.io/v1";
 const APPLICATION: &str = "core.oam.dev/v1beta1";
 
 async fn runs(fleet: &Fleet) -> anyhow::Result<Vec<Run>> {
@@ -95,14 +96,15 @@ async fn everything_of_the_older_revision_comes_back() -> anyhow::Result<()> {
     for (name, content) in [("settings", "1"), ("extra", "1"), ("later", "2")] {
         fleet.apply("hub", &config(name, content)).await?;
     }
-    fleet.apply("hub", &app(&[CONFIG, EXTRA], &["m1", "m2"])).await?;
+    // Where a target loses everything, it isn't asked first.
+    let unasked = json!({"onDelete": "Prune"});
+    fleet.apply("hub", &shipped(&[CONFIG, EXTRA], &["m1", "m2"], unasked.clone())).await?;
     let first = fleet.wait_run("web", 1, "running").await?;
-    let manifest = app(&[CONFIG, ("v1", "ConfigMap", "later")], &["m1"]);
+    let manifest = shipped(&[CONFIG, ("v1", "ConfigMap", "later")], &["m1"], unasked);
     engine.stop().await?;
     fleet.apply("hub", &config("settings", "2")).await?;
     fleet.apply("hub", &manifest).await?;
     engine = Engine::start(&fleet);
-    // The second member loses everything: a person is asked where the last workload goes, and there is none here.
     let second = fleet.wait_run("web", 2, "running").await?;
     assert_eq!(value(&fleet, "m1", "extra").await?, None);
     assert_eq!(value(&fleet, "m2", "settings").await?, None);
@@ -202,9 +204,10 @@ async fn a_cluster_that_is_gone_is_said_and_can_be_left_out() -> anyhow::Result<
     let fleet = Fleet::start(&[("m1", "one"), ("m2", "two")]).await?;
     let engine = Engine::start(&fleet);
     fleet.apply("hub", &config("settings", "1")).await?;
-    fleet.apply("hub", &app(&[CONFIG], &["m1", "m2"])).await?;
+    let unasked = json!({"onDelete": "Prune"});
+    fleet.apply("hub", &shipped(&[CONFIG], &["m1", "m2"], unasked.clone())).await?;
     fleet.wait_run("web", 1, "running").await?;
-    fleet.apply("hub", &app(&[CONFIG], &["m1"])).await?;
+    fleet.apply("hub", &shipped(&[CONFIG], &["m1"], unasked)).await?;
     fleet.wait_run("web", 2, "running").await?;
     fleet.apply("hub", &config("settings", "2")).await?;
     let now = fleet.wait_run("web", 3, "running").await?;
@@ -297,7 +300,17 @@ async fn a_rollback_that_fails_rolls_nothing_back() -> anyhow::Result<()> {
     assert_eq!(phases, [RunPhase::Succeeded, RunPhase::Failed, RunPhase::Failed]);
     assert_eq!(value(&fleet, "m1", "settings").await?, Some(json!("1")));
     // It is asked for again by a person, who knows better by now.
+    let again = format!("fleetctl workflow rollback web -n demo --to {}", all[2].spec.revision);
+    assert!(message(&failed).contains(&again), "{}", message(&failed));
     fleet.api().set_reachable("m2", true);
+    let answers = |cluster: Option<&Value>| {
+        let conditions = cluster.and_then(|cluster| cluster.pointer("/status/conditions")?.as_array());
+        conditions
+            .into_iter()
+            .flatten()
+            .any(|c| c["type"] == "Available" && c["status"] == "True")
+    };
+    fleet.wait_object("hub", CLUSTERS, "ManagedCluster", "m2", answers).await?;
     let to = all[2].spec.revision.clone();
     ask(&fleet, &failed, |request| request.to = Some(to)).await?;
     fleet.wait_run("web", 4, "running").await?;
