@@ -30,7 +30,7 @@ pub(crate) async fn start(
     walk: &mut Walk,
     beginning: Beginning,
 ) -> Result<(), RecordError> {
-    let Beginning { cause, revision, placed, mut authors, back } = beginning;
+    let Beginning { cause, revision, placed, mut authors, back, .. } = beginning;
     authors.see("Application", app);
     let revision = match walk.loaded(&revision.name) {
         Some(known) => known,

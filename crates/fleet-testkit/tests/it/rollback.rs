@@ -305,10 +305,7 @@ async fn a_rollback_that_fails_rolls_nothing_back() -> anyhow::Result<()> {
     fleet.api().set_reachable("m2", true);
     let answers = |cluster: Option<&Value>| {
         let conditions = cluster.and_then(|cluster| cluster.pointer("/status/conditions")?.as_array());
-        conditions
-            .into_iter()
-            .flatten()
-            .any(|c| c["type"] == "Available" && c["status"] == "True")
+        conditions.into_iter().flatten().any(|c| c["type"] == "Available" && c["status"] == "True")
     };
     fleet.wait_object("hub", CLUSTERS, "ManagedCluster", "m2", answers).await?;
     let to = all[2].spec.revision.clone();
