@@ -54,6 +54,7 @@ fn status_is_compact_at_a_thousand_targets() {
         behind: None,
         refused: None,
         queued: None,
+        record: None,
         services: Vec::new(),
         drift: Vec::new(),
         held: Vec::new(),
