@@ -271,6 +271,10 @@ mod tests {
         }
     }
 
+    fn plain(difference: &Difference) -> String {
+        anstream::adapter::strip_str(&for_people(difference)).to_string()
+    }
+
     fn object(kind: &str, name: &str, data: Value) -> Value {
         json!({ "apiVersion": "v1", "kind": kind, "metadata": { "name": name }, "data": data })
     }
@@ -302,7 +306,7 @@ mod tests {
             &["m1"],
         );
         let found = difference(&before, &after);
-        let text = for_people(&found);
+        let text = plain(&found);
         for line in [
             "~ ConfigMap web (component main)",
             "data.key: \"1\" → \"2\"",
@@ -334,7 +338,7 @@ mod tests {
             let one = || vec![object("ConfigMap", "web", json!({"key": value}))];
             content(&[("a", one()), ("b", one())], &["m1"])
         };
-        let text = for_people(&difference(&of("1"), &of("2")));
+        let text = plain(&difference(&of("1"), &of("2")));
         assert!(text.starts_with("steps a, b:\n") && text.matches("ConfigMap").count() == 1, "{text}");
     }
 }

@@ -127,8 +127,12 @@ impl Past {
             past.happenings.extend(happenings.into_iter().map(|one| Happening { run: at, ..one }));
         }
         past.happenings.sort_by_key(|one| (one.at, std::cmp::Reverse(one.run), one.turn));
-        let gone = entries.iter().filter(|entry| entry.event == "ApplicationDeleted");
-        past.deleted = gone.map(|entry| entry.at).collect();
+        // It says the second in which somebody deleted it; what is on record before that came before.
+        let mut last = Timestamp::MIN;
+        for entry in entries {
+            last = last.max(entry.at);
+            past.deleted.extend((entry.event == "ApplicationDeleted").then_some(last));
+        }
         let oldest = past.runs.last();
         past.begins = oldest.and_then(|run| run.started_at);
         past.complete = oldest.is_some_and(|run| run.number == Some(1) && run.cause != "");
