@@ -54,7 +54,6 @@ fn status_is_compact_at_a_thousand_targets() {
         behind: None,
         refused: None,
         queued: None,
-        record: None,
         services: Vec::new(),
         drift: Vec::new(),
         held: Vec::new(),
