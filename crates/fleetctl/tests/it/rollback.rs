@@ -20,6 +20,9 @@ fn manifest(clusters: &[&str]) -> Value {
         "components": [{"name": "main", "type": "ref-objects",
             "properties": {"objects": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "settings"}]}}],
         "policies": [{"name": "where", "type": "topology", "properties": {"clusters": clusters}}],
+        // Where a target loses everything, nobody is asked first.
+        "workflow": {"steps": [{"name": "ship", "type": "deploy",
+            "properties": {"policies": ["where"], "onDelete": "Prune"}}]},
     }})
 }
 
