@@ -96,6 +96,26 @@ impl Template {
         self.variables.iter().map(String::as_str)
     }
 
+    /// The fields that are read directly off a variable by a name that stands in the text, as
+    /// [`Program::selected_of`] finds them.
+    pub fn selected_of(&self, variable: &str) -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
+        let mut open = vec![&self.root];
+        while let Some(node) = open.pop() {
+            match node {
+                Node::Plain(_) => {}
+                Node::Whole(hole) => found.extend(hole.program.selected_of(variable)),
+                Node::Text(parts) => found.extend(parts.iter().flat_map(|part| match part {
+                    Part::Text(_) => BTreeSet::new(),
+                    Part::Hole(hole) => hole.program.selected_of(variable),
+                })),
+                Node::List(items) => open.extend(items),
+                Node::Map(entries) => open.extend(entries.iter().flat_map(|(key, node)| [&key.node, node])),
+            }
+        }
+        found
+    }
+
     /// The tree with every expression replaced. [`Limits::max_cost`] holds for each expression and
     /// ten times that for all, [`Limits::max_output`] for the whole.
     pub fn render(&self, variables: &[(&str, &Value)]) -> Result<Value, TemplateError> {

@@ -16,7 +16,7 @@ mod world;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use fleet_api::{Application, ObjectId, Provenance, ResourceTracker, Run, RunStatus, Target, names};
+use fleet_api::{Application, Layer, ObjectId, Provenance, ResourceTracker, Run, RunStatus, Target, names};
 use fleet_plan::{ActionKind, Delivery, Desired, Facts, Hint};
 use kube::ResourceExt as _;
 use kube::api::{Api, ListParams};
@@ -178,6 +178,42 @@ impl Planner {
             removed,
             standing: Standing::Running { run: run.name_any() },
         })
+    }
+
+    /// Of two runs as far as somebody sees them who may read their namespace and nothing of the fleet: the later
+    /// one's plans are what changes after the earlier one. What targets had before either isn't known, so no delete of
+    /// that shows, and the hashes are no gate's.
+    ///
+    /// # Errors
+    /// What isn't there or can't be read.
+    pub async fn of_records(
+        client: &kube::Client,
+        app: &Application,
+        (before, now): (&Run, &Run),
+    ) -> Result<(Self, Self), PreviewError> {
+        let namespace = app.namespace().unwrap_or_default();
+        let old = records::read_revision(client, &namespace, &before.spec.revision).await?;
+        let new = records::read_revision(client, &namespace, &now.spec.revision).await?;
+        let of = |run: &Run, revision: &Arc<crate::Loaded>| -> Result<Self, PreviewError> {
+            let mut walk = new_walk(app, "")?;
+            let first = before.status.clone().unwrap_or_default();
+            let mut inventory = std::mem::take(&mut walk.inventory);
+            runs::list_in_inventory(&mut inventory, &old, &first, &walk.delivery());
+            for step in &first.steps {
+                for state in step.targets.iter().filter(|state| !state.cleared) {
+                    let layer = Layer { revision: old.name.clone(), step: step.name.clone() };
+                    inventory.target_mut(&state.target).layers.push(layer);
+                }
+            }
+            walk.inventory = inventory;
+            walk.revisions.insert(old.name.clone(), old.clone());
+            walk.revision = Some(revision.clone());
+            walk.run = Some(run.clone());
+            let status = run.status.clone().unwrap_or_default();
+            let standing = Standing::Running { run: run.name_any() };
+            Ok(Self { app: app.clone(), walk, status, removed: BTreeSet::new(), standing })
+        };
+        Ok((of(before, &old)?, of(now, &new)?))
     }
 
     /// Of what would run, or goes on running, once the world's manifests were applied.

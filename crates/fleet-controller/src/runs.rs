@@ -16,6 +16,7 @@ use kube::ResourceExt as _;
 use crate::Problem;
 use crate::authors::completed_until;
 use crate::context::AppKey;
+use crate::measure;
 use crate::resolve::Draft;
 use crate::revision::Loaded;
 use crate::rivals;
@@ -74,6 +75,8 @@ pub(crate) fn place(
 ) -> Result<(Loaded, Vec<Vec<Target>>), Problem> {
     let name = names::derived_name(application, &draft.hash);
     let revision = Loaded::new(&name, &draft.hash, draft.content)?;
+    revision.graph.refuse_hopeless(namespace, application)?;
+    measure::refuse_out_of_reach(&revision.graph)?;
     let placed = placed(&revision, &placeable(clusters), namespace)?;
     let placed = ordered(&revision, placed, clusters)?;
     let named = revision.content.service_account.as_deref();
