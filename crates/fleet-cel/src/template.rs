@@ -2,6 +2,7 @@
 
 mod scan;
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::ops::Range;
 
