@@ -31,8 +31,8 @@ use tracing::Instrument as _;
 pub use outbound::Addresses;
 pub(crate) use outbound::Outbound;
 
-use crate::board::Board;
 use crate::Problem;
+use crate::board::Board;
 use crate::context::{AppKey, Context};
 use crate::walk::Walk;
 use secrets::Secrets;

@@ -16,7 +16,9 @@ mod world;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use fleet_api::{Application, Layer, ObjectId, Provenance, ResourceTracker, Run, RunStatus, Target, names};
+use fleet_api::{
+    Application, Layer, ObjectId, Provenance, ResourceTracker, Run, RunPhase, RunStatus, Target, names,
+};
 use fleet_plan::{ActionKind, Delivery, Desired, Facts, Hint};
 use kube::ResourceExt as _;
 use kube::api::{Api, ListParams};
@@ -114,6 +116,16 @@ pub enum Standing {
         /// Its value now.
         #[serde(rename = "publishVersion")]
         publish_version: String,
+    },
+    /// The run of what is asked for came to an end of another kind: nothing happens by itself, and a restart would do
+    /// this.
+    Ended {
+        /// The run.
+        run: String,
+        /// How it ended.
+        phase: RunPhase,
+        /// Why: a code.
+        reason: String,
     },
     /// Nothing: what is asked for runs.
     Current {
@@ -245,7 +257,7 @@ impl Planner {
         let running = walk.revision.as_ref().map(|revision| revision.hash.as_str());
         let standing = match runs::decide(&app, walk.run.as_ref(), running, &draft.hash) {
             Decision::Current if walk.is_running() => Standing::Running { run: walk.run_name().to_owned() },
-            Decision::Current => Standing::Current { run: walk.run_name().to_owned() },
+            Decision::Current => settled(&walk),
             Decision::Start(cause) if queue::waits(queue::rule(&app)?, cause, walk.run_status()) => {
                 Standing::Queued { cause: cause.to_owned(), run: walk.run_name().to_owned() }
             }
@@ -426,6 +438,17 @@ impl Planner {
             loaded: &|name| self.walk.loaded(name),
             removed: &self.removed,
         }))
+    }
+}
+
+/// Where nothing is asked for that the last run wasn't for.
+fn settled(walk: &Walk) -> Standing {
+    let run = walk.run_name().to_owned();
+    match walk.run_status() {
+        Some(status) if status.phase != RunPhase::Succeeded => {
+            Standing::Ended { run, phase: status.phase, reason: status.reason.clone() }
+        }
+        _ => Standing::Current { run },
     }
 }
 

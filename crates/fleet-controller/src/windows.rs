@@ -91,7 +91,9 @@ mod tests {
         assert_eq!(asked("web-3/first security fix"), counts(""));
         let named = r#"{"run": "web-3", "step": "first", "by": "ann", "reason": " security fix"}"#;
         assert_eq!(asked(named), counts("ann"));
-        for (from, to) in [("web-3", "web-2"), (" security fix", ""), ("first", ""), ("by", "from"), ("}", "")] {
+        for (from, to) in
+            [("web-3", "web-2"), (" security fix", ""), ("first", ""), ("by", "from"), ("}", "")]
+        {
             assert_eq!(asked(&named.replace(from, to)), None, "{from}");
         }
         for text in

@@ -65,7 +65,8 @@ async fn show(environment: &Environment, global: &Global, arguments: &AuditShowA
         )));
     }
     // What is shown of a record that isn't whole is shown, and no script takes it for one that is.
-    let whole = || chain.check().map_err(|why| Failure::failed(format!("{} isn't whole: {why}", chain.about())));
+    let whole =
+        || chain.check().map_err(|why| Failure::failed(format!("{} isn't whole: {why}", chain.about())));
     if let Some(format) = arguments.output.output {
         let written = write(format, &json!({ "head": chain.head, "items": entries }))?;
         environment.streams.print(&written)?;
@@ -122,8 +123,9 @@ async fn verify(environment: &Environment, global: &Global, arguments: &AuditVer
     // A key or an export that is no such thing says nothing about the record.
     let key = arguments.key.as_deref().map(read).transpose()?;
     if let (Some(pem), Some(file)) = (&key, &arguments.key) {
-        check_public_key(pem)
-            .map_err(|why| Failure::usage(format!("--key: {}: {why}; nothing was verified", file.display())))?;
+        check_public_key(pem).map_err(|why| {
+            Failure::usage(format!("--key: {}: {why}; nothing was verified", file.display()))
+        })?;
     }
     let earlier = arguments.against.as_deref().map(Chain::from_file).transpose()?;
     if let (Some(earlier), Some(file)) = (&earlier, &arguments.against) {

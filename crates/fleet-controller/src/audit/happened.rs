@@ -219,8 +219,7 @@ mod tests {
             ..StepState::default()
         };
         let mut run = Run::new("web-1", RunSpec::default());
-        run.status =
-            Some(RunStatus { started_at: at(1), steps: vec![step], ..RunStatus::default() });
+        run.status = Some(RunStatus { started_at: at(1), steps: vec![step], ..RunStatus::default() });
         let told = in_run(&run);
         let told: Vec<(&str, &str)> =
             told.iter().skip(1).map(|entry| (entry.event.as_str(), entry.actor.as_str())).collect();

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fleet_api::{
-    RetryRecord, RunPhase, RunStatus, SkipRecord, StepPhase, StepState, Target, TargetAction, TargetPhase, TargetRequest,
-    TargetState,
+    RetryRecord, RunPhase, RunStatus, SkipRecord, StepPhase, StepState, Target, TargetAction, TargetPhase,
+    TargetRequest, TargetState,
 };
 
 use super::target::put;

@@ -25,17 +25,8 @@ const FIELDS: [&str; 10] = [
     "stepName",
 ];
 /// What `${context.…}` sees in the properties of steps that measure, ask or tell.
-const TEMPLATE_FIELDS: [&str; 9] = [
-    "name",
-    "appName",
-    "namespace",
-    "appRevision",
-    "revision",
-    "run",
-    "runNumber",
-    "stepName",
-    "planHash",
-];
+const TEMPLATE_FIELDS: [&str; 9] =
+    ["name", "appName", "namespace", "appRevision", "revision", "run", "runNumber", "stepName", "planHash"];
 
 impl Graph {
     /// Refuses what can't succeed, for the Application of a namespace and a name.
@@ -54,8 +45,11 @@ fn of_node(node: &Node, namespace: &str, application: &str) -> Result<(), Workfl
         return Err(WorkflowError::Timeout { step: step(), message });
     }
     if let Some(condition) = &node.condition {
-        known_fields(&condition.expression)
-            .map_err(|message| WorkflowError::Field { step: step(), field: "if", message })?;
+        known_fields(&condition.expression).map_err(|message| WorkflowError::Field {
+            step: step(),
+            field: "if",
+            message,
+        })?;
     }
     for output in &node.outputs {
         known_fields(&output.expression).map_err(|message| {
@@ -93,7 +87,8 @@ fn of_measure(
     namespace: &str,
     application: &str,
 ) -> Result<(), String> {
-    let template = Template::compile(&measure.written, &Limits::default()).map_err(|error| error.to_string())?;
+    let template =
+        Template::compile(&measure.written, &Limits::default()).map_err(|error| error.to_string())?;
     let named: BTreeSet<String> = template.selected_of("context");
     among(named, &TEMPLATE_FIELDS)?;
     let plain = |text: &str| fixed && !text.contains("${");

@@ -166,8 +166,7 @@ pub struct WaitFor {
 
 impl WaitFor {
     /// Why nobody may wait for a Secret.
-    pub const NO_SECRET: &str =
-        "a condition on a Secret would tell what it holds; wait for another object";
+    pub const NO_SECRET: &str = "a condition on a Secret would tell what it holds; wait for another object";
 
     /// Whether it is one.
     pub fn is_secret(&self) -> bool {

@@ -206,7 +206,8 @@ proptest! {
 // Broken: whoever wrote windows that never open is told of thousands of windows that nobody wrote.
 #[test]
 fn what_never_opens_is_refused_as_such() {
-    let denied = |deny: TimeWindow, allow: &[TimeWindow]| TimeWindows { allow: allow.to_vec(), deny: vec![deny] };
+    let denied =
+        |deny: TimeWindow, allow: &[TimeWindow]| TimeWindows { allow: allow.to_vec(), deny: vec![deny] };
     for written in [
         denied(window("0 0 * * *", "24h", "UTC"), &[window("0 22 * * *", "1h", "UTC")]),
         denied(window("* * * * *", "1h", "UTC"), &[]),

@@ -140,7 +140,8 @@ fn owes(app: &Application) -> bool {
 /// `fleetctl status -w`
 pub(super) async fn status(environment: &Environment, place: &Place, roster: &Roster, tree: bool) -> Outcome {
     let mut changes = Changes::default();
-    let follow = Follow { environment, place, roster, changes: &mut changes, whole: Some(tree), ends_refused: true };
+    let follow =
+        Follow { environment, place, roster, changes: &mut changes, whole: Some(tree), ends_refused: true };
     verdict(place, &follow.until(rests).await?)
 }
 

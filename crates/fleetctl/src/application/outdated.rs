@@ -42,7 +42,9 @@ pub(super) async fn difference(
         Ok(Looked::Whole(before, now)) => format!("what differs{}", lines(&before, &now)),
         Ok(Looked::Records(before, now)) => format!("what differs, {UNSEEN}{}", lines(&before, &now)),
         Ok(Looked::Lost(of, why)) => {
-            format!("what was looked at, a plan of run {of}, can't be made again from what is on record: {why}")
+            format!(
+                "what was looked at, a plan of run {of}, can't be made again from what is on record: {why}"
+            )
         }
         Ok(Looked::Unknown) => {
             format!("no plan on record has a hash that begins with {looked_at}; is it written right?")

@@ -244,7 +244,9 @@ mod tests {
     /// Two starts at once: one gets the folder, and the other hears that a fleet runs, not of files that come and go.
     #[test]
     fn a_new_folder_is_made_by_two_at_once() {
-        if let Some(path) = std::env::args().find_map(|arg| arg.strip_prefix("--skip=made:").map(str::to_owned)) {
+        if let Some(path) =
+            std::env::args().find_map(|arg| arg.strip_prefix("--skip=made:").map(str::to_owned))
+        {
             // One of the processes that the test below starts.
             Folder::at(Path::new(&path)).unwrap().prepare().unwrap();
             return;

@@ -107,7 +107,9 @@ fn time(text: &str) -> Result<Duration, String> {
 /// The same where nothing would be no answer.
 fn some_time(text: &str) -> Result<Duration, String> {
     match time(text)? {
-        Duration::ZERO => Err(format!("{:?} is no time at all; write it as 10s, 2m30s or 500ms", text.trim())),
+        Duration::ZERO => {
+            Err(format!("{:?} is no time at all; write it as 10s, 2m30s or 500ms", text.trim()))
+        }
         time => Ok(time),
     }
 }

@@ -21,6 +21,7 @@ mod operators;
 mod plans;
 mod remote;
 mod simulate;
+mod strangers;
 mod support;
 mod transcript;
 mod windows;

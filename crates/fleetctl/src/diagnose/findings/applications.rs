@@ -10,7 +10,8 @@ use super::{Finding, Snapshot};
 const DELETION: i64 = 15 * 60;
 
 pub(super) fn findings(snapshot: &Snapshot) -> Vec<Finding> {
-    let mut all: Vec<Finding> = snapshot.broken_records.iter().map(|(app, why)| of_record(snapshot, app, why)).collect();
+    let mut all: Vec<Finding> =
+        snapshot.broken_records.iter().map(|(app, why)| of_record(snapshot, app, why)).collect();
     for app in &snapshot.applications {
         if app.metadata.deletion_timestamp.is_some() {
             all.extend(of_deletion(snapshot, app));
