@@ -35,7 +35,13 @@ async fn waits_in_run(hub: &kube::Client, number: i64) {
         })
     })
     .await;
-    in_phase(hub, Phase::WorkflowSuspending).await;
+    let apps: Api<Application> = Api::namespaced(hub.clone(), "demo");
+    eventually("the Application shows it", async || {
+        let status = apps.get("web-demo").await.unwrap().status.unwrap_or_default();
+        let latest = status.latest_revision.map(|latest| latest.revision);
+        (status.status, latest) == (Phase::WorkflowSuspending, Some(number))
+    })
+    .await;
 }
 
 /// Broken: who may approve and not look at the whole fleet learns that the plan is another one, and never what differs;
