@@ -76,9 +76,12 @@ pub use queue::{OnNewRevision, QueuedRevision};
 pub use requests::{TargetAction, TargetRequest};
 pub use resource_tracker::{Inventory, Layer, Owned, ResourceTracker, ResourceTrackerSpec, TargetInventory};
 pub use rollback::{Rollback, RollbackRequest};
-pub use rollout_window::{RolloutWindow, RolloutWindowSpec, TimeWindow, TimeWindows, WindowOverride};
+pub use rollout_window::{
+    RolloutWindow, RolloutWindowSpec, TimeWindow, TimeWindows, WindowOverride, WindowRequest,
+};
 pub use run::{
-    Run, RunPhase, RunSpec, RunStatus, SkipRecord, StepPhase, StepState, TargetPhase, TargetState,
+    RetryRecord, Run, RunPhase, RunSpec, RunStatus, SkipRecord, StepPhase, StepState, TargetPhase,
+    TargetState,
 };
 pub use target::{ObjectId, Target};
 pub use workflow::{Step, StepInput, StepOutput, StepRetry, Workflow, WorkflowMode};

@@ -39,8 +39,8 @@ pub const ON_NEW_REVISION: &str = "fleetctl.dev/on-new-revision";
 pub const SUSPEND: &str = "fleetctl.dev/suspend";
 /// On an Application: a person's request to end its Run; the value names the Run.
 pub const TERMINATE: &str = "fleetctl.dev/terminate";
-/// On an Application: a person's request to let a step begin outside its time windows; the value is
-/// `<run>/<step> <reason>`.
+/// On an Application: a person's request to let a step begin outside its time windows; the value is a
+/// [`crate::WindowRequest`], or `<run>/<step> <reason>`.
 pub const OVERRIDE_WINDOW: &str = "fleetctl.dev/override-window";
 /// On an Application: what people ask about single targets of its Run, see [`crate::requests`] (JSON).
 pub const TARGET_REQUESTS: &str = "fleetctl.dev/target-requests";

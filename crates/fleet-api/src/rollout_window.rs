@@ -90,10 +90,49 @@ impl RolloutWindowSpec {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WindowOverride {
+    /// Who, as they say.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub by: String,
     /// Why.
     pub reason: String,
     /// When it was seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::schemas::optional_time")]
     pub at: Option<Timestamp>,
+}
+
+/// What [`crate::names::OVERRIDE_WINDOW`] says: as JSON, or `RUN/STEP REASON` where nobody says who they are.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct WindowRequest {
+    /// The run that it is about.
+    pub run: String,
+    /// The step.
+    pub step: String,
+    /// Who asks, as they say.
+    #[serde(default)]
+    pub by: String,
+    /// Why.
+    pub reason: String,
+}
+
+impl WindowRequest {
+    /// The longest reason or name that is kept, in characters.
+    const LONGEST: usize = 256;
+
+    /// Reads the annotation; nothing where it can't be read, or says no step or no reason.
+    pub fn read(text: &str) -> Option<Self> {
+        let mut request: Self = if text.trim_start().starts_with('{') {
+            serde_json::from_str(text).ok()?
+        } else {
+            let (place, reason) = text.split_once(char::is_whitespace)?;
+            let (run, step) = place.rsplit_once('/')?;
+            let [run, step, reason] = [run, step, reason].map(str::to_owned);
+            Self { run, step, reason, by: String::new() }
+        };
+        for text in [&mut request.reason, &mut request.by] {
+            *text = text.trim().chars().take(Self::LONGEST).collect();
+        }
+        (!request.step.is_empty() && !request.reason.is_empty()).then_some(request)
+    }
 }

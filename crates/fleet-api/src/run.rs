@@ -349,6 +349,19 @@ pub struct SkipRecord {
     pub held: bool,
 }
 
+/// A person asked to try a target again.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RetryRecord {
+    /// Who asked for it, as they say.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub by: String,
+    /// When.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schemas::optional_time")]
+    pub at: Option<Timestamp>,
+}
+
 /// The recorded state of a target within a step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -417,6 +430,9 @@ pub struct TargetState {
     /// A person asked to try it again: failures elsewhere don't stop it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub retried: bool,
+    /// Who asked for that last, unless it was passed over since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<RetryRecord>,
     /// The last request of a person about it that was answered.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub request: String,
@@ -445,6 +461,7 @@ impl TargetState {
             skipped: None,
             late: false,
             retried: false,
+            retry: None,
             request: String::new(),
         }
     }

@@ -2,6 +2,7 @@
 
 mod scan;
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::ops::Range;
 
@@ -94,6 +95,26 @@ impl Template {
     /// The variables that a rendering must bring, sorted.
     pub fn variables(&self) -> impl Iterator<Item = &str> {
         self.variables.iter().map(String::as_str)
+    }
+
+    /// The fields that are read directly off a variable by a name that stands in the text, as
+    /// [`Program::selected_of`] finds them.
+    pub fn selected_of(&self, variable: &str) -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
+        let mut open = vec![&self.root];
+        while let Some(node) = open.pop() {
+            match node {
+                Node::Plain(_) => {}
+                Node::Whole(hole) => found.extend(hole.program.selected_of(variable)),
+                Node::Text(parts) => found.extend(parts.iter().flat_map(|part| match part {
+                    Part::Text(_) => BTreeSet::new(),
+                    Part::Hole(hole) => hole.program.selected_of(variable),
+                })),
+                Node::List(items) => open.extend(items),
+                Node::Map(entries) => open.extend(entries.iter().flat_map(|(key, node)| [&key.node, node])),
+            }
+        }
+        found
     }
 
     /// The tree with every expression replaced. [`Limits::max_cost`] holds for each expression and

@@ -21,7 +21,7 @@ use kube::ResourceExt as _;
 use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 
-pub use self::signer::{KeyError, Signer, verify_head};
+pub use self::signer::{KeyError, Signer, check_public_key, verify_head};
 use crate::context::Context;
 use crate::walk::Walk;
 

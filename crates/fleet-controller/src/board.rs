@@ -73,14 +73,19 @@ struct State {
 impl Board {
     /// Starts over for another run; what is known of objects stays.
     pub(crate) fn begin(&self, run: &str) {
-        let mut state = lock(&self.0);
-        if state.run != run {
-            state.run = run.to_owned();
-            state.deliveries.clear();
-            state.prunes.clear();
-            state.checks.clear();
-            state.parting.clear();
+        if lock(&self.0).run != run {
+            self.begin_anew(run);
         }
+    }
+
+    /// The same for a run that is only made now, whatever its name: nothing that is known is about it.
+    pub(crate) fn begin_anew(&self, run: &str) {
+        let mut state = lock(&self.0);
+        state.run = run.to_owned();
+        state.deliveries.clear();
+        state.prunes.clear();
+        state.checks.clear();
+        state.parting.clear();
     }
 
     pub(crate) fn delivery(&self, key: &(String, Target)) -> Delivery {

@@ -282,6 +282,7 @@ struct DueState {
     inputs: BTreeSet<AppKey>,
     /// Objects on members that changed.
     objects: BTreeMap<AppKey, BTreeSet<(String, ObjectId)>>,
+    lost_runs: BTreeMap<AppKey, BTreeSet<String>>,
     /// Who looks at objects of others: by member and object.
     lookers: BTreeMap<(String, ObjectId), BTreeSet<AppKey>>,
     /// Who waits for an Application.
@@ -300,6 +301,8 @@ pub(crate) struct Noted {
     pub(crate) inputs: bool,
     pub(crate) resync: BTreeSet<String>,
     pub(crate) objects: BTreeSet<(String, ObjectId)>,
+    /// UIDs of its runs that were deleted.
+    pub(crate) lost_runs: BTreeSet<String>,
 }
 
 impl Due {
@@ -357,6 +360,12 @@ impl Due {
             lock(&self.state).inputs.insert(key.clone());
             self.wake(&key);
         }
+    }
+
+    /// A run of an Application was deleted.
+    pub(crate) fn run_lost(&self, key: &AppKey, uid: String) {
+        lock(&self.state).lost_runs.entry(key.clone()).or_default().insert(uid);
+        self.wake(key);
     }
 
     pub(crate) fn own(&self, owner: &str, key: &AppKey, clusters: BTreeSet<String>) {
@@ -427,6 +436,7 @@ impl Due {
             inputs: state.inputs.remove(key),
             resync: state.resync.remove(key).unwrap_or_default(),
             objects: state.objects.remove(key).unwrap_or_default(),
+            lost_runs: state.lost_runs.remove(key).unwrap_or_default(),
         }
     }
 
@@ -438,6 +448,7 @@ impl Due {
         state.inputs.remove(key);
         state.resync.remove(key);
         state.objects.remove(key);
+        state.lost_runs.remove(key);
         state.clusters.remove(key);
         state.owners.retain(|_, owner| owner != key);
         state.end_looks(key);

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use fleet_api::{
     Application, Approval, ClusterAccessPolicy, ComponentDefinition, DriftHold, ManagedCluster, Policy,
-    RolloutWindow, TraitDefinition, Workflow, names,
+    RolloutWindow, Run, TraitDefinition, Workflow, names,
 };
 use fleet_members::{MemberEvent, Members, Transport};
 use futures::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::core::v1::Namespace;
-use kube::api::Api;
+use kube::api::{Api, PartialObjectMeta};
 use kube::runtime::controller::{Action, Config};
+use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{PredicateConfig, WatchStreamExt as _, watcher};
 use kube::{Resource, ResourceExt as _};
 use tokio_util::sync::CancellationToken;
@@ -25,7 +26,7 @@ use crate::records::RecordError;
 use crate::referenced::Referenced;
 use crate::replicas::{Driver, Shares};
 use crate::turns::turn;
-use crate::watches::{Lists, follow, interrupted, watched, within};
+use crate::watches::{Lists, follow, followed, interrupted, watched, within};
 
 /// Why the controller can't run.
 #[derive(Debug, thiserror::Error)]
@@ -128,6 +129,7 @@ impl Controller {
         let (access_policies, access_events) = watched::<ClusterAccessPolicy>(vec![Api::all(hub.clone())]);
         let (tenants, tenant_events) = watched::<Namespace>(vec![Api::all(hub.clone())]);
         let (rollout_windows, window_events) = watched::<RolloutWindow>(vec![Api::all(hub.clone())]);
+        let run_events = followed::<PartialObjectMeta<Run>>(within(&hub, &namespaces));
         let stores = Stores {
             applications: applications.clone(),
             policies,
@@ -193,6 +195,11 @@ impl Controller {
                 }
             }
             watcher::Event::Init => {}
+        });
+        follow(&ctx, "Runs", run_events, |ctx, event| {
+            if let watcher::Event::Delete(run) = event {
+                run_deleted(ctx, run);
+            }
         });
         follow(&ctx, "ClusterAccessPolicies", access_events, |ctx, event| {
             if !matches!(event, watcher::Event::Init | watcher::Event::InitApply(_)) {
@@ -335,6 +342,17 @@ fn applied<K>(event: &watcher::Event<K>) -> Option<&K> {
     match event {
         watcher::Event::Apply(object) | watcher::Event::InitApply(object) => Some(object),
         _ => None,
+    }
+}
+
+/// A run that goes away while its Application stays: where it is the one that goes on, another one has to.
+fn run_deleted(ctx: &Context, run: &PartialObjectMeta<Run>) {
+    let owner = run.owner_references().iter().find(|owner| owner.kind == "Application");
+    let Some((owner, uid)) = owner.zip(run.uid()) else { return };
+    let key: AppKey = (run.namespace().unwrap_or_default(), owner.name.clone());
+    let app = ctx.hub.applications.get(&ObjectRef::new(&key.1).within(&key.0));
+    if app.is_some_and(|app| app.uid().as_ref() == Some(&owner.uid)) {
+        ctx.due.run_lost(&key, uid);
     }
 }
 

@@ -96,8 +96,11 @@ fn wanted(walk: &Walk, member: &Member, target: &Target) -> Vec<Desired> {
     let mut layers = walk.layers(target);
     layers.extend(walk.sent(target));
     let mut wanted = walk.overlay(&layers, target);
+    // What another application owns may have the same content, and is none of what arrived from us.
     let shows = |desired: &Desired| {
-        member.observed(&desired.id).is_some_and(|seen| seen.content == desired.content.short())
+        let ours = |seen: &Observed| desired.claim == Claim::Share || seen.owner == walk.owner;
+        let seen = member.observed(&desired.id);
+        seen.is_some_and(|seen| seen.content == desired.content.short() && ours(&seen))
     };
     for begun in walk.overlay(&walk.begun(target), target).into_iter().filter(shows) {
         wanted.retain(|older| older.id.versionless() != begun.id.versionless());

@@ -22,19 +22,40 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fleet_api::{Measured, StepPhase, StepState};
-use fleet_workflow::graph::measure::What;
+use fleet_workflow::graph::measure::{Text, What};
 use fleet_workflow::measure::Reading;
-use fleet_workflow::{Check, CheckFact, MeasureProperties, StepKind};
+use fleet_workflow::{Check, CheckFact, Graph, MeasureProperties, StepKind};
 use serde_json::{Value, json};
 use tracing::Instrument as _;
 
 pub use outbound::Addresses;
 pub(crate) use outbound::Outbound;
 
+use crate::Problem;
 use crate::board::Board;
 use crate::context::{AppKey, Context};
 use crate::walk::Walk;
 use secrets::Secrets;
+
+/// Refuses steps that name a server which nothing is ever sent to, where that stands in the workflow itself.
+pub(crate) fn refuse_out_of_reach(graph: &Graph) -> Result<(), Problem> {
+    for node in &graph.nodes {
+        let StepKind::Measure(measure) = &node.kind else { continue };
+        // What other steps put in isn't known yet.
+        if node.inputs.iter().any(|input| input.at.is_some()) {
+            continue;
+        }
+        for endpoint in measure.what.endpoints() {
+            let Text::Plain(url) = &endpoint.url else { continue };
+            let why = Some(url).filter(|url| !url.contains("${")).and_then(|url| outbound::never_sent(url));
+            if let Some(why) = why {
+                let message = format!("workflow: step {:?}: properties: url: {why}", node.name);
+                return Err(Problem::wrong("InvalidStepProperties", message));
+            }
+        }
+    }
+    Ok(())
+}
 
 /// Everything that one measurement needs, detached from the turn that asked for it.
 struct Job {

@@ -16,7 +16,9 @@ mod world;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use fleet_api::{Application, ObjectId, Provenance, ResourceTracker, Run, RunStatus, Target, names};
+use fleet_api::{
+    Application, Layer, ObjectId, Provenance, ResourceTracker, Run, RunPhase, RunStatus, Target, names,
+};
 use fleet_plan::{ActionKind, Delivery, Desired, Facts, Hint};
 use kube::ResourceExt as _;
 use kube::api::{Api, ListParams};
@@ -120,6 +122,16 @@ pub enum Standing {
         /// The run that went back.
         run: String,
     },
+    /// The run of what is asked for came to an end of another kind: nothing happens by itself, and a restart would do
+    /// this.
+    Ended {
+        /// The run.
+        run: String,
+        /// How it ended.
+        phase: RunPhase,
+        /// Why: a code.
+        reason: String,
+    },
     /// Nothing: what is asked for runs.
     Current {
         /// The run that delivered it.
@@ -185,6 +197,42 @@ impl Planner {
         })
     }
 
+    /// Of two runs as far as somebody sees them who may read their namespace and nothing of the fleet: the later
+    /// one's plans are what changes after the earlier one. What targets had before either isn't known, so no delete of
+    /// that shows, and the hashes are no gate's.
+    ///
+    /// # Errors
+    /// What isn't there or can't be read.
+    pub async fn of_records(
+        client: &kube::Client,
+        app: &Application,
+        (before, now): (&Run, &Run),
+    ) -> Result<(Self, Self), PreviewError> {
+        let namespace = app.namespace().unwrap_or_default();
+        let old = records::read_revision(client, &namespace, &before.spec.revision).await?;
+        let new = records::read_revision(client, &namespace, &now.spec.revision).await?;
+        let of = |run: &Run, revision: &Arc<crate::Loaded>| -> Result<Self, PreviewError> {
+            let mut walk = new_walk(app, "")?;
+            let first = before.status.clone().unwrap_or_default();
+            let mut inventory = std::mem::take(&mut walk.inventory);
+            runs::list_in_inventory(&mut inventory, &old, &first, &walk.delivery());
+            for step in &first.steps {
+                for state in step.targets.iter().filter(|state| !state.cleared) {
+                    let layer = Layer { revision: old.name.clone(), step: step.name.clone() };
+                    inventory.target_mut(&state.target).layers.push(layer);
+                }
+            }
+            walk.inventory = inventory;
+            walk.revisions.insert(old.name.clone(), old.clone());
+            walk.revision = Some(revision.clone());
+            walk.run = Some(run.clone());
+            let status = run.status.clone().unwrap_or_default();
+            let standing = Standing::Running { run: run.name_any() };
+            Ok(Self { app: app.clone(), walk, status, removed: BTreeSet::new(), standing })
+        };
+        Ok((of(before, &old)?, of(now, &new)?))
+    }
+
     /// Of what would run, or goes on running, once the world's manifests were applied.
     ///
     /// # Errors
@@ -214,7 +262,7 @@ impl Planner {
         let running = walk.revision.as_ref().map(|revision| revision.hash.as_str());
         let standing = match runs::decide(&app, walk.run.as_ref(), running, &draft.hash) {
             Decision::Current if walk.is_running() => Standing::Running { run: walk.run_name().to_owned() },
-            Decision::Current => Standing::Current { run: walk.run_name().to_owned() },
+            Decision::Current => settled(&walk),
             Decision::Start(cause) if queue::waits(queue::rule(&app)?, cause, walk.run_status()) => {
                 Standing::Queued { cause: cause.to_owned(), run: walk.run_name().to_owned() }
             }
@@ -399,6 +447,17 @@ impl Planner {
             loaded: &|name| self.walk.loaded(name),
             removed: &self.removed,
         }))
+    }
+}
+
+/// Where nothing is asked for that the last run wasn't for.
+fn settled(walk: &Walk) -> Standing {
+    let run = walk.run_name().to_owned();
+    match walk.run_status() {
+        Some(status) if status.phase != RunPhase::Succeeded => {
+            Standing::Ended { run, phase: status.phase, reason: status.reason.clone() }
+        }
+        _ => Standing::Current { run },
     }
 }
 

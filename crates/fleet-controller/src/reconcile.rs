@@ -62,8 +62,13 @@ async fn held(
     let noted = ctx.due.take(key);
     let known = ctx.take_walk(key).filter(|walk| app.uid().as_deref() == Some(&walk.uid));
     // What was known under an earlier hold, somebody else may have changed since.
+    // Somebody deleted the run: what is on record now counts.
+    let lost = |walk: &Walk| {
+        let run = walk.run.as_ref().and_then(|run| run.metadata.uid.as_ref());
+        run.is_some_and(|uid| noted.lost_runs.contains(uid))
+    };
     let mut walk = match known.filter(|walk| !walk.hold.is_over()) {
-        Some(walk) if !walk.stale => walk,
+        Some(walk) if !walk.stale && !lost(&walk) => walk,
         stale => {
             let mut walk = records::load(ctx, app, hold.clone()).await?;
             if let Some(before) = stale {

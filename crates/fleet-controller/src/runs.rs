@@ -17,6 +17,7 @@ use kube::ResourceExt as _;
 use crate::Problem;
 use crate::authors::completed_until;
 use crate::context::AppKey;
+use crate::measure;
 use crate::resolve::Draft;
 use crate::revision::Loaded;
 use crate::rivals;
@@ -84,6 +85,8 @@ pub(crate) fn place(
 ) -> Result<(Loaded, Vec<Vec<Target>>), Problem> {
     let name = names::derived_name(application, &draft.hash);
     let revision = Loaded::new(&name, &draft.hash, draft.content)?;
+    revision.graph.refuse_hopeless(namespace, application)?;
+    measure::refuse_out_of_reach(&revision.graph)?;
     let placed = placed(&revision, &placeable(clusters), namespace)?;
     let placed = admitted(&revision, placed, clusters, admit)?;
     Ok((revision, placed))
@@ -341,6 +344,13 @@ pub(crate) fn list_in_inventory(
     }
 }
 
+/// The number of the last run that there was: somebody may have deleted it, and no number is given twice.
+fn last_number(app: &Application, before: Option<&Run>) -> i64 {
+    let shown = app.status.as_ref().and_then(|status| status.latest_revision.as_ref());
+    let shown = shown.map_or(0, |latest| latest.revision);
+    before.map_or(0, |run| run.spec.number).max(shown)
+}
+
 /// The spec of the next run.
 pub(crate) fn next_spec(
     app: &Application,
@@ -352,7 +362,7 @@ pub(crate) fn next_spec(
         application: app.name_any(),
         application_uid: app.uid().unwrap_or_default(),
         revision: revision.name.clone(),
-        number: before.map_or(1, |run| run.spec.number + 1),
+        number: last_number(app, before) + 1,
         publish_version: app.annotations().get(names::PUBLISH_VERSION).cloned(),
         restart: app.annotations().get(names::RESTART).cloned(),
         cause: cause.to_owned(),

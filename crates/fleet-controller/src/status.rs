@@ -75,11 +75,15 @@ pub(crate) fn derive(seen: &Seen<'_>, now: Timestamp) -> ApplicationStatus {
         conditions: conditions::settle(old, conditions_of(seen, state, phase, unhealthy), now),
         services,
         workflow: seen.run.zip(state).map(|(run, state)| workflow(seen, run, state)),
-        latest_revision: seen.run.map(|run| RevisionReference {
-            name: run.spec.revision.clone(),
-            revision: run.spec.number,
-            revision_hash: seen.revision.map(|revision| revision.hash.clone()).unwrap_or_default(),
-        }),
+        latest_revision: seen
+            .run
+            .map(|run| RevisionReference {
+                name: run.spec.revision.clone(),
+                revision: run.spec.number,
+                revision_hash: seen.revision.map(|revision| revision.hash.clone()).unwrap_or_default(),
+            })
+            // A run that was deleted has had its number.
+            .or_else(|| seen.app.status.as_ref()?.latest_revision.clone()),
         queued: seen.queued.clone(),
         applied_resources: applied(seen.inventory, state),
         applied_resources_total: seen.inventory.total(),

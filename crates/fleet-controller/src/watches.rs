@@ -47,6 +47,15 @@ where
     (store, reflector::reflector(writer, stream).boxed())
 }
 
+/// Changes of a kind, of which nothing is kept.
+pub(crate) fn followed<K>(apis: Vec<Api<K>>) -> Events<K>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + DeserializeOwned + 'static,
+{
+    let each = apis.into_iter().map(|api| watcher::watcher(api, watcher::Config::default()).boxed());
+    futures::stream::select_all(each).boxed()
+}
+
 /// Runs a stream in the background and hands each event on.
 pub(crate) fn follow<K: Send + 'static>(
     ctx: &Arc<Context>,

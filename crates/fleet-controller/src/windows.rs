@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
-use fleet_api::{Application, RolloutWindow, names};
+use fleet_api::{Application, RolloutWindow, WindowRequest, names};
 use fleet_workflow::FleetWindow;
 use fleet_workflow::windows::Windows;
 use kube::ResourceExt as _;
@@ -69,13 +69,10 @@ fn clusters(ctx: &Context, walk: &Walk, window: &Arc<RolloutWindow>) -> Option<B
     Some(walk.clusters().into_iter().filter(concerned).collect())
 }
 
-/// The step of this run that a person lets begin outside its windows, and why.
-pub(crate) fn overridden(app: &Application, run: &str) -> Option<(String, String)> {
+/// The step of this run that a person lets begin outside its windows, who, and why.
+pub(crate) fn overridden(app: &Application, run: &str) -> Option<WindowRequest> {
     let text = app.annotations().get(names::OVERRIDE_WINDOW)?;
-    let (place, reason) = text.split_once(char::is_whitespace)?;
-    let (named, step) = place.rsplit_once('/')?;
-    let reason: String = reason.trim().chars().take(256).collect();
-    (named == run && !step.is_empty() && !reason.is_empty()).then(|| (step.to_owned(), reason))
+    WindowRequest::read(text).filter(|request| request.run == run)
 }
 
 #[cfg(test)]
@@ -88,9 +85,17 @@ mod tests {
         let asked = |text: &str| {
             let mut app = Application::new("web", Default::default());
             app.annotations_mut().insert(names::OVERRIDE_WINDOW.to_owned(), text.to_owned());
-            overridden(&app, "web-3")
+            overridden(&app, "web-3").map(|asked| (asked.step, asked.by, asked.reason))
         };
-        assert_eq!(asked("web-3/first security fix"), Some(("first".into(), "security fix".into())));
+        let counts = |by: &str| Some(("first".to_owned(), by.to_owned(), "security fix".to_owned()));
+        assert_eq!(asked("web-3/first security fix"), counts(""));
+        let named = r#"{"run": "web-3", "step": "first", "by": "ann", "reason": " security fix"}"#;
+        assert_eq!(asked(named), counts("ann"));
+        for (from, to) in
+            [("web-3", "web-2"), (" security fix", ""), ("first", ""), ("by", "from"), ("}", "")]
+        {
+            assert_eq!(asked(&named.replace(from, to)), None, "{from}");
+        }
         for text in
             ["web-2/first security fix", "web-3/first", "web-3/first  ", "web-3/ why", "first why", ""]
         {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fleet_api::{Decision, Target, TargetRequest};
+use fleet_api::{Decision, Target, TargetRequest, WindowRequest};
 
 use crate::measure::Reading;
 use crate::windows::Windows;
@@ -45,8 +45,8 @@ pub struct Facts {
     pub windows: Vec<FleetWindow>,
     /// Where the run may act, where runs take turns; nothing where they don't.
     pub permits: Option<Permits>,
-    /// The step that a person lets begin outside its windows, and why.
-    pub window_override: Option<(String, String)>,
+    /// The step that a person lets begin outside its windows, who, and why.
+    pub window_override: Option<WindowRequest>,
     /// A person asks to stop before the next target.
     pub suspend: bool,
     /// A person asks to end the run.

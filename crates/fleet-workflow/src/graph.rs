@@ -6,6 +6,7 @@ mod deploy;
 mod error;
 mod expression;
 mod flatten;
+mod hopeless;
 mod link;
 pub mod measure;
 mod read;

@@ -93,8 +93,9 @@ impl Windows {
         match opening(&[&windows], reference()) {
             Opening::Now => Ok(windows),
             Opening::At(at, _) if windows.closed_until(at).is_none() => Ok(windows),
-            Opening::At(..) => Err(format!(
-                "{LOOKED_THROUGH} windows follow each other without a gap; write fewer, longer ones"
+            Opening::At(at, _) => Err(format!(
+                "they never open: denied times follow each other without a gap in which anything is allowed, for {} days and longer; leave a gap in deny, at a time that is allowed",
+                at.duration_since(reference()).as_hours() / 24
             )),
             Opening::Never => Err("they never open: each allowed time lies within a denied one".to_owned()),
         }

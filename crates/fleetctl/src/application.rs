@@ -104,7 +104,14 @@ impl Place {
                 self.command("status")
             )));
         };
-        self.hub.ask(&format!("Run {run}"), self.runs().get(run)).await
+        let found = self.hub.ask(&format!("Run {run}"), self.runs().get_opt(run)).await?;
+        found.ok_or_else(|| {
+            Failure::not_found(format!(
+                "run {run} of {} is gone: somebody deleted it; a new one starts with: {}",
+                self.name,
+                self.command("workflow restart")
+            ))
+        })
     }
 }
 

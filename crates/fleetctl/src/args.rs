@@ -77,7 +77,7 @@ pub struct Global {
     #[arg(long, global = true, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
     /// How long one request to the hub may take, such as 5s or 1m; 0 waits for ever
-    #[arg(long, global = true, value_name = "TIME", default_value = "30s", value_parser = duration, hide_default_value = false)]
+    #[arg(long, global = true, value_name = "TIME", default_value = "30s", value_parser = limit, hide_default_value = false)]
     pub request_timeout: Duration,
 }
 
@@ -205,19 +205,28 @@ pub(crate) fn controller_accepts(arguments: &[String]) -> Result<(), String> {
     }
 }
 
-/// `10s`, `2m`, `1h30m`, `500ms`; a bare number is seconds. 0 is for ever.
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+/// `10s`, `2m`, `1h30m`, `500ms`; a bare number is seconds. Zero is zero.
+fn duration(text: &str) -> Result<Duration, String> {
     let advice = || format!("{text:?} is no time; write it as 10s, 2m or 500ms");
     if let Ok(seconds) = text.parse::<u64>() {
-        return Ok(unlimited(Duration::from_secs(seconds)));
+        return Ok(Duration::from_secs(seconds));
     }
     let span: jiff::SignedDuration = text.parse().map_err(|_| advice())?;
-    Duration::try_from(span).map(unlimited).map_err(|_| advice())
+    Duration::try_from(span).map_err(|_| advice())
 }
 
-/// Zero means no limit; a year is none either and can be added to any time.
-fn unlimited(limit: Duration) -> Duration {
-    if limit.is_zero() { Duration::from_secs(365 * 86_400) } else { limit }
+/// How long to wait. Zero means no limit, as its help says; a year is none either and can be added to any time.
+pub(crate) fn limit(text: &str) -> Result<Duration, String> {
+    let limit = duration(text)?;
+    Ok(if limit.is_zero() { Duration::from_secs(365 * 86_400) } else { limit })
+}
+
+/// A time for which something lasts, where nothing would be no answer.
+pub(crate) fn lasting(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err(format!("{text:?} is no time at all; write it as 10s, 2m or 500ms")),
+        time => Ok(time),
+    }
 }
 
 #[cfg(test)]

@@ -1,13 +1,13 @@
 //! `fleetctl audit`: the record of what happened to an Application and who decided.
 
-mod chain;
+pub(crate) mod chain;
 
 use std::path::Path;
 use std::sync::Arc;
 
 use fleet_api::audit_log::holds;
-use fleet_api::{AuditEntry, AuditHead, verify_chain};
-use fleet_controller::audit::{Signer, verify_head};
+use fleet_api::{AuditEntry, AuditHead};
+use fleet_controller::audit::{Signer, check_public_key, verify_head};
 use serde_json::json;
 
 use self::chain::Chain;
@@ -64,9 +64,13 @@ async fn show(environment: &Environment, global: &Global, arguments: &AuditShowA
             place.command("audit show")
         )));
     }
+    // What is shown of a record that isn't whole is shown, and no script takes it for one that is.
+    let whole =
+        || chain.check().map_err(|why| Failure::failed(format!("{} isn't whole: {why}", chain.about())));
     if let Some(format) = arguments.output.output {
         let written = write(format, &json!({ "head": chain.head, "items": entries }))?;
-        return environment.streams.print(&written);
+        environment.streams.print(&written)?;
+        return whole();
     }
     let mut table = Table::new(["NO", "TIME", "EVENT", "RUN", "STEP", "WHO", "WHAT"]);
     for entry in &entries {
@@ -81,10 +85,7 @@ async fn show(environment: &Environment, global: &Global, arguments: &AuditShowA
         ]);
     }
     environment.streams.print(&table.to_string())?;
-    if let Err(error) = verify_chain(&chain.entries) {
-        environment.streams.note(&format!("this record isn't whole: {error}"));
-    }
-    Ok(())
+    whole()
 }
 
 /// Everything that is on record of an Application, the oldest first.
@@ -127,6 +128,20 @@ fn what(entry: &AuditEntry) -> String {
 
 async fn verify(environment: &Environment, global: &Global, arguments: &AuditVerifyArgs) -> Outcome {
     let mut remembered = Vec::new();
+    // A key or an export that is no such thing says nothing about the record.
+    let key = arguments.key.as_deref().map(read).transpose()?;
+    if let (Some(pem), Some(file)) = (&key, &arguments.key) {
+        check_public_key(pem).map_err(|why| {
+            Failure::usage(format!("--key: {}: {why}; nothing was verified", file.display()))
+        })?;
+    }
+    let earlier = arguments.against.as_deref().map(Chain::from_file).transpose()?;
+    if let (Some(earlier), Some(file)) = (&earlier, &arguments.against) {
+        let unfit = |why: String| {
+            Failure::usage(format!("--against: {} {why}; nothing was verified", file.display()))
+        };
+        earlier.check().map_err(|why| unfit(format!("isn't whole itself: {why}")))?;
+    }
     let chain = match (&arguments.file, &arguments.app) {
         (Some(file), _) => Chain::from_file(file)?,
         (None, Some(app)) => {
@@ -137,24 +152,27 @@ async fn verify(environment: &Environment, global: &Global, arguments: &AuditVer
         }
         (None, None) => return Err(Failure::usage("name an Application, or a file with -f")),
     };
-    let about = format!("the record of {}/{}", chain.namespace, chain.application);
+    let about = chain.about();
     let broken = |why: String| Failure::failed(format!("{about} isn't whole: {why}"));
-    let end = verify_chain(&chain.entries).map_err(|error| broken(error.to_string()))?;
-    if (end.sequence, &end.hash) != (chain.head.sequence, &chain.head.hash) {
-        return Err(broken(format!(
-            "it says that its end is entry {}, and its last entry is {}",
-            chain.head.sequence, end.sequence
-        )));
+    chain.check().map_err(broken)?;
+    if let Some(key) = &key {
+        verify_head(key, &chain.head, &chain.namespace, &chain.application).map_err(broken)?;
     }
     for (who, head) in &remembered {
         holds(&chain.entries, head).map_err(|error| broken(format!("{error} ({who} remembers it)")))?;
     }
-    if let Some(key) = &arguments.key {
-        verify_head(&read(key)?, &chain.head, &chain.namespace, &chain.application).map_err(broken)?;
-    }
-    if let Some(file) = &arguments.against {
-        let earlier = Chain::from_file(file)?;
-        begins_with(&chain, &earlier).map_err(|why| broken(format!("{}: {why}", file.display())))?;
+    if let (Some(earlier), Some(file)) = (&earlier, &arguments.against) {
+        if (&chain.namespace, &chain.application) != (&earlier.namespace, &earlier.application) {
+            return Err(Failure::usage(format!(
+                "--against: {} is an export of {}/{}; name one of {}/{}",
+                file.display(),
+                earlier.namespace,
+                earlier.application,
+                chain.namespace,
+                chain.application
+            )));
+        }
+        begins_with(&chain, earlier).map_err(|why| broken(format!("{}: {why}", file.display())))?;
     }
     let signed = match (&arguments.key, &chain.head) {
         (Some(_), AuditHead { signature: Some(signature), .. }) => {
@@ -162,7 +180,7 @@ async fn verify(environment: &Environment, global: &Global, arguments: &AuditVer
         }
         _ => String::new(),
     };
-    environment.streams.line(&format!("{about} is whole: {} entries{signed}", end.sequence))?;
+    environment.streams.line(&format!("{about} is whole: {} entries{signed}", chain.head.sequence))?;
     if arguments.key.is_none() && arguments.against.is_none() {
         environment.streams.note(
             "a record that was cut off at its end is whole as well; --key or --against shows that nothing is missing there",
@@ -173,10 +191,6 @@ async fn verify(environment: &Environment, global: &Global, arguments: &AuditVer
 
 /// Whether an earlier export is the beginning of a record.
 fn begins_with(chain: &Chain, earlier: &Chain) -> Result<(), String> {
-    if (&chain.namespace, &chain.application) != (&earlier.namespace, &earlier.application) {
-        return Err(format!("it is of {}/{}", earlier.namespace, earlier.application));
-    }
-    verify_chain(&earlier.entries).map_err(|error| format!("it isn't whole itself: {error}"))?;
     let Some(last) = earlier.entries.last() else { return Ok(()) };
     let same = chain.entries.iter().find(|entry| entry.sequence == last.sequence);
     match same {

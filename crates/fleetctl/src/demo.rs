@@ -130,6 +130,7 @@ impl<'a> Story<'a> {
 
     async fn follow(&mut self, roster: &Roster) -> Outcome<Application> {
         let follow = Follow {
+            ends_refused: false,
             environment: self.environment,
             place: &self.place,
             roster,

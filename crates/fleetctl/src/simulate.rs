@@ -45,7 +45,10 @@ pub(crate) async fn run(environment: &Environment, global: &Global, arguments: &
         let runtime = world::runtime().map_err(|error| Failure::failed(format!("no runtime: {error}")))?;
         // What the controller would log at these times that never were, the timeline says.
         tracing::dispatcher::with_default(&tracing::Dispatch::none(), || {
-            runtime.block_on(Box::pin(rehearsal::run(rehearsed)))
+            let ended = runtime.block_on(Box::pin(rehearsal::run(rehearsed)));
+            // Within: what is left of the engine ends here, and would be told of as if it had died.
+            drop(runtime);
+            ended
         })
     });
     let ended =

@@ -14,7 +14,7 @@ use kube::ResourceExt as _;
 pub(crate) const RUN_ENDED: &str = "RunEnded";
 /// Events after which the record is written at once: somebody decides, decided, or everything is over. What else
 /// happened goes along with them.
-const AT_ONCE: [&str; 9] = [
+const AT_ONCE: [&str; 10] = [
     "GateShut",
     "Approved",
     "Rejected",
@@ -22,6 +22,7 @@ const AT_ONCE: [&str; 9] = [
     "WindowOverridden",
     "StepFailed",
     "TargetSkipped",
+    "TargetRetried",
     "TargetCaughtUp",
     RUN_ENDED,
 ];
@@ -63,7 +64,8 @@ pub(crate) fn in_run(run: &Run) -> Vec<AuditEntry> {
         about_targets(step, &entry, &mut all);
         if let Some(window) = &step.window_override {
             let message = window.reason.clone();
-            all.push(AuditEntry { message, ..entry(window.at.unwrap_or(started), "WindowOverridden") });
+            let (actor, at) = (window.by.clone(), window.at.unwrap_or(started));
+            all.push(AuditEntry { actor, message, ..entry(at, "WindowOverridden") });
         }
         if let Some(at) = step.started_at {
             all.push(entry(at, "StepStarted"));
@@ -181,8 +183,15 @@ fn about_targets(step: &StepState, entry: &dyn Fn(Timestamp, &str) -> AuditEntry
                 ..entry(at, "TargetSkipped")
             });
         }
+        if let Some(retry) = &state.retry
+            && let Some(at) = retry.at
+        {
+            let (about, actor) = (about.clone(), retry.by.clone());
+            all.push(AuditEntry { about, actor, ..entry(at, "TargetRetried") });
+        }
         if let Some(at) = state.ended_at.filter(|_| state.late && state.phase == TargetPhase::Succeeded) {
-            all.push(AuditEntry { about, ..entry(at, "TargetCaughtUp") });
+            let actor = state.retry.as_ref().map(|retry| retry.by.clone()).unwrap_or_default();
+            all.push(AuditEntry { about, actor, ..entry(at, "TargetCaughtUp") });
         }
     }
 }
@@ -207,7 +216,41 @@ fn outcome(targets: &[TargetState]) -> BTreeMap<String, Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fleet_api::{Gate, RunStatus, Target};
+    use fleet_api::{Gate, RetryRecord, RunStatus, SkipRecord, Target, WindowOverride};
+
+    /// Who broke a freeze, left a target out or took it back is what an auditor asks first.
+    #[test]
+    fn who_decided_about_single_targets_and_windows_is_told() {
+        let by = |who: &str| who.to_owned();
+        let mut late = TargetState::pending(Target::new("m1", "demo"));
+        (late.phase, late.late, late.ended_at) = (TargetPhase::Succeeded, true, at(40));
+        late.retry = Some(RetryRecord { by: by("ann"), at: at(30) });
+        let mut left = TargetState::pending(Target::new("m2", "demo"));
+        left.skipped = Some(SkipRecord { by: by("ben"), at: at(20), held: true, ..SkipRecord::default() });
+        let returned = TargetState { retry: None, ended_at: at(50), ..late.clone() };
+        let step = StepState {
+            name: "production".to_owned(),
+            targets: vec![late, left, returned],
+            window_override: Some(WindowOverride { by: by("cleo"), reason: by("INC"), at: at(10) }),
+            ..StepState::default()
+        };
+        let mut run = Run::new("web-1", RunSpec::default());
+        run.status = Some(RunStatus { started_at: at(1), steps: vec![step], ..RunStatus::default() });
+        let told = in_run(&run);
+        let told: Vec<(&str, &str)> =
+            told.iter().skip(1).map(|entry| (entry.event.as_str(), entry.actor.as_str())).collect();
+        assert_eq!(
+            told,
+            [
+                ("WindowOverridden", "cleo"),
+                ("TargetSkipped", "ben"),
+                ("TargetRetried", "ann"),
+                ("TargetCaughtUp", "ann"),
+                // It answered again: nobody asked.
+                ("TargetCaughtUp", ""),
+            ]
+        );
+    }
 
     fn at(second: i64) -> Option<Timestamp> {
         Timestamp::from_second(second).ok()

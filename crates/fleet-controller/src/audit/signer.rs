@@ -51,6 +51,24 @@ impl Signer {
     }
 }
 
+/// Whether this is a public key that records can be checked with, whatever they say.
+///
+/// # Errors
+/// In words: what is wrong with it, and how it is written.
+pub fn check_public_key(public_pem: &[u8]) -> Result<(), String> {
+    public_key(public_pem).map(|_| ())
+}
+
+/// The raw key.
+fn public_key(pem: &[u8]) -> Result<Vec<u8>, String> {
+    let key = SubjectPublicKeyInfoDer::from_pem_slice(pem).map_err(|_| {
+        "the key holds no PEM block \"PUBLIC KEY\"; write it with: openssl pkey -in audit.key -pubout"
+            .to_owned()
+    })?;
+    let raw = key.strip_prefix(&SPKI_PREFIX[..]).filter(|raw| raw.len() == 32);
+    raw.map(<[u8]>::to_vec).ok_or_else(|| KeyError::NotEd25519.to_string())
+}
+
 /// Checks the signature on the end of a record.
 ///
 /// # Errors
@@ -61,28 +79,23 @@ pub fn verify_head(
     namespace: &str,
     application: &str,
 ) -> Result<(), String> {
-    let key = SubjectPublicKeyInfoDer::from_pem_slice(public_pem).map_err(|_| {
-        "the key holds no PEM block \"PUBLIC KEY\"; write it with: openssl pkey -in audit.key -pubout"
-            .to_owned()
-    })?;
-    let raw = key.strip_prefix(&SPKI_PREFIX[..]).filter(|raw| raw.len() == 32);
-    let raw = raw.ok_or_else(|| KeyError::NotEd25519.to_string())?;
+    let raw = public_key(public_pem)?;
     let Some(signature) = &head.signature else {
         return Err(format!(
             "entry {} isn't signed: the controller had no key when it wrote it (--audit-key)",
             head.sequence
         ));
     };
-    if signature.key != key_id(raw) {
+    if signature.key != key_id(&raw) {
         return Err(format!(
             "entry {} is signed with key {}, and this key is {}",
             head.sequence,
             signature.key,
-            key_id(raw)
+            key_id(&raw)
         ));
     }
     let value = BASE64.decode(&signature.value).unwrap_or_default();
-    UnparsedPublicKey::new(&ED25519, raw)
+    UnparsedPublicKey::new(&ED25519, &raw)
         .verify(head.signed_text(namespace, application).as_bytes(), &value)
         .map_err(|_| format!("the signature isn't of entry {} of {namespace}/{application}", head.sequence))
 }

@@ -46,6 +46,21 @@ fn canonical(address: IpAddr) -> IpAddr {
     }
 }
 
+/// Why nothing is sent to a host, in words.
+fn said(host: &str, address: IpAddr, reason: &str) -> String {
+    match host.parse() == Ok(address) {
+        true => format!("nothing is sent to {address}: {reason}"),
+        false => format!("nothing is sent to {host}, which is {address}: {reason}"),
+    }
+}
+
+/// Why nothing is ever sent to a host that is written as an address, wherever the controller runs.
+pub(super) fn refused_as_written(host: &str) -> Option<String> {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let address: IpAddr = host.parse().ok()?;
+    refused(address, Addresses::Local).map(|reason| said(host, address, reason))
+}
+
 /// The addresses of a host that may be sent to.
 ///
 /// # Errors
@@ -59,7 +74,7 @@ pub(super) async fn resolve(host: &str, port: u16, addresses: Addresses) -> Resu
     for address in found {
         match refused(address.ip(), addresses) {
             None => open.push(address),
-            Some(reason) => why = Some(format!("{host} is {}: {reason}", address.ip())),
+            Some(reason) => why = Some(said(host, address.ip(), reason)),
         }
     }
     if open.is_empty() { Err(why.unwrap_or_else(|| format!("{host} has no address"))) } else { Ok(open) }
@@ -68,6 +83,17 @@ pub(super) async fn resolve(host: &str, port: u16, addresses: Addresses) -> Resu
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    // Broken: what can never be sent is tried again and again once the step's turn comes.
+    #[test]
+    fn an_address_that_is_out_of_reach_is_known_as_it_is_written() {
+        let said = refused_as_written("169.254.169.254").unwrap();
+        assert!(said.starts_with("nothing is sent to 169.254.169.254: link-local"), "{said}");
+        assert!(refused_as_written("[fe80::1]").is_some());
+        for host in ["127.0.0.1", "10.0.0.1", "metadata.example", "169.254"] {
+            assert_eq!(refused_as_written(host), None, "{host}");
+        }
+    }
 
     // Broken: an Application makes the controller ask its provider's metadata service, or itself, however the address is
     // written.

@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 use tokio_rustls::TlsConnector;
 
 pub use super::address::Addresses;
-use super::address::resolve;
+use super::address::{refused_as_written, resolve};
 
 /// So many requests are under way at once, for all Applications together.
 const AT_ONCE: usize = 32;
@@ -110,6 +110,14 @@ impl Outbound {
     /// Waits for the right to send.
     pub(super) async fn permit(&self) -> Result<tokio::sync::SemaphorePermit<'_>, String> {
         self.permits.acquire().await.map_err(|error| error.to_string())
+    }
+}
+
+/// Why nothing can ever be sent to a URL, wherever it is sent from.
+pub(super) fn never_sent(url: &str) -> Option<String> {
+    match Place::of(url) {
+        Ok(place) => refused_as_written(&place.host),
+        Err(why) => Some(why),
     }
 }
 

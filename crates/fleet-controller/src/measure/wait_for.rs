@@ -108,10 +108,8 @@ async fn place_of(
     wanted: &WaitFor,
     id: &ObjectId,
 ) -> Result<Api<DynamicObject>, Away> {
-    if id.kind == "Secret" && matches!(id.api_version.as_str(), "v1") {
-        return Err(Away::Ever(
-            "a condition on a Secret would tell what it holds; wait for another object".to_owned(),
-        ));
+    if wanted.is_secret() {
+        return Err(Away::Ever(WaitFor::NO_SECRET.to_owned()));
     }
     if wanted.cluster.is_empty() {
         return on_hub(ctx, job, id).await;

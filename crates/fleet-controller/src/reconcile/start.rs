@@ -124,7 +124,7 @@ async fn begin(
     transitions::tell(ctx, app, None, &run);
     walk.begun += 1;
     walk.run = Some(run);
-    walk.board.begin(walk.run_name());
+    walk.board.begin_anew(walk.run_name());
     ctx.due.own(&walk.owner, &walk.key, walk.clusters());
     walk.progress_at = Some(ctx.now());
     records::forget_old(ctx, walk).await;

@@ -18,6 +18,7 @@ mod gates;
 mod held;
 mod holds;
 mod identity;
+mod lost;
 mod measures;
 mod members;
 mod mistakes;

@@ -244,19 +244,29 @@ async fn an_object_is_waited_for() -> anyhow::Result<()> {
     fleet.wait("web", |app| message_of(app, "wait").contains("isn't on one")).await?;
     fleet.apply("m1", &config("ready", "yes")).await?;
     fleet.wait_run("web", 2, "running").await?;
-    // Of another namespace.
+    // Of another namespace: refused before anything begins, and where only the run knows, on the step.
     fleet.apply("hub", &before_delivery(wait("", "kube-system"))).await?;
-    let app = fleet.wait_phase("web", "workflowFailed").await?;
+    let refused = |app: &fleet_api::Application, why: &str| {
+        let conditions = app.status.iter().flat_map(|status| &status.conditions);
+        conditions.into_iter().any(|known| known.type_ == "Rendered" && known.message.contains(why))
+    };
+    fleet.wait("web", |app| refused(app, "only objects of that one can be waited for")).await?;
+    fleet.apply("hub", &before_delivery(wait("", "kube-${context.namespace}"))).await?;
+    let app = fleet.wait_run("web", 3, "workflowFailed").await?;
     assert!(
         message_of(&app, "wait").contains("isn't an object of namespace demo"),
         "{}",
         message_of(&app, "wait")
     );
-    // A condition on a Secret would tell what it holds.
+    // A condition on a Secret would tell what it holds, however its kind is written.
     secret(&fleet).await?;
-    let peek = json!({"name": "wait", "type": "wait-for", "properties": {
-        "apiVersion": "v1", "kind": "Secret", "name": "hooks", "condition": "object.data.token.startsWith('czNj')"}});
-    fleet.apply("hub", &before_delivery(peek)).await?;
+    let peek = |kind: &str| {
+        json!({"name": "wait", "type": "wait-for", "properties": {"apiVersion": "v1", "kind": kind, "name": "hooks",
+            "condition": "object.data.token.startsWith('czNj')"}})
+    };
+    fleet.apply("hub", &before_delivery(peek("Secret"))).await?;
+    fleet.wait("web", |app| refused(app, "would tell what it holds")).await?;
+    fleet.apply("hub", &before_delivery(peek("${'Secret'}"))).await?;
     let app = fleet.wait_run("web", 4, "workflowFailed").await?;
     let said = message_of(&app, "wait");
     assert!(said.contains("would tell what it holds"), "{said}");

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fleet_api::{
-    RunPhase, RunStatus, SkipRecord, StepPhase, StepState, Target, TargetAction, TargetPhase, TargetRequest,
-    TargetState,
+    RetryRecord, RunPhase, RunStatus, SkipRecord, StepPhase, StepState, Target, TargetAction, TargetPhase,
+    TargetRequest, TargetState,
 };
 
 use super::target::put;
@@ -94,6 +94,7 @@ impl Turn<'_> {
             (TargetAction::Retry, TargetPhase::Failed | TargetPhase::Skipped) => {
                 revive(state, over);
                 state.retried = true;
+                state.retry = Some(RetryRecord { by: request.by.clone(), at: Some(self.now) });
                 true
             }
             (TargetAction::Retry, _) => {
@@ -123,6 +124,7 @@ impl Turn<'_> {
         };
         self.end(state, TargetPhase::Skipped, reason, &message);
         state.skipped = Some(record);
+        state.retry = None;
         state.attempts = 0;
     }
 

@@ -77,9 +77,9 @@ impl Turn<'_> {
             return None;
         }
         let problem = self.why_shut(node, concerned)?;
-        if let Some((_, reason)) = self.facts.window_override.as_ref().filter(|(name, _)| *name == node.name)
-        {
-            step.window_override = Some(WindowOverride { reason: reason.clone(), at: Some(self.now) });
+        if let Some(asked) = self.facts.window_override.as_ref().filter(|asked| asked.step == node.name) {
+            let (by, reason) = (asked.by.clone(), asked.reason.clone());
+            step.window_override = Some(WindowOverride { by, reason, at: Some(self.now) });
             return None;
         }
         Some(problem)

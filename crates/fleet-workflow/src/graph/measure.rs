@@ -30,7 +30,7 @@ pub struct MeasureProperties {
     /// A failure is told and doesn't fail the step.
     pub ignore_failure: bool,
     /// The properties as they are written, with `${…}`.
-    written: Value,
+    pub(super) written: Value,
 }
 
 /// What a step that measures does.
@@ -48,6 +48,19 @@ pub enum What {
     WaitFor(WaitFor),
     /// Waits until another Application runs.
     DependsOnApp(DependsOnApp),
+}
+
+impl What {
+    /// The servers that it asks or tells by HTTP.
+    pub fn endpoints(&self) -> Vec<&Endpoint> {
+        match self {
+            Self::Metrics(query) => vec![&query.server],
+            Self::Request(request) => vec![&request.endpoint],
+            Self::Webhook(webhook) => vec![&webhook.endpoint],
+            Self::Notification(told) => told.posts.iter().map(|(_, endpoint, _)| endpoint).collect(),
+            Self::WaitFor(_) | Self::DependsOnApp(_) => Vec::new(),
+        }
+    }
 }
 
 /// How a server is reached.
@@ -149,6 +162,16 @@ pub struct WaitFor {
     pub cluster: String,
     /// Over `object`.
     pub condition: Condition,
+}
+
+impl WaitFor {
+    /// Why nobody may wait for a Secret.
+    pub const NO_SECRET: &str = "a condition on a Secret would tell what it holds; wait for another object";
+
+    /// Whether it is one.
+    pub fn is_secret(&self) -> bool {
+        self.kind == "Secret" && self.api_version == "v1"
+    }
 }
 
 /// An Application that is waited for.

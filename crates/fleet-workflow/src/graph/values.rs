@@ -19,7 +19,7 @@ const LONGEST_LIST: usize = 64;
 pub struct Output {
     /// Its name, unique in the workflow.
     pub name: String,
-    expression: Expression,
+    pub(super) expression: Expression,
 }
 
 impl Output {

@@ -329,3 +329,60 @@ fn what_is_left_goes_with_a_step_that_nobody_waits_for() {
     let pause = step("pause", "suspend", json!({}), &[]);
     assert_eq!(read(&[first, pause], false), Some(0));
 }
+
+// Broken: a step whose turn comes after the gates and hours of waiting fails for what stood there from the beginning.
+#[test]
+fn what_can_only_fail_is_refused_before_anything_begins() {
+    let measure = |type_: &str, properties: serde_json::Value| step("a", type_, properties, &[]);
+    let object = |kind: &str, namespace: &str, cluster: &str| {
+        json!({"apiVersion": "v1", "kind": kind, "name": "x", "namespace": namespace, "cluster": cluster,
+               "condition": "true"})
+    };
+    let refused = |step: Step| {
+        // What is on record is read all the same.
+        let graph = Graph::read(&[step], true).expect("it is read");
+        graph.refuse_hopeless("demo", "web").err().map(|error| (error.reason(), error.to_string()))
+    };
+    let asks = |condition: &str| Step { condition: Some(condition.into()), ..deploy("a", true) };
+    let outputs = |value: &str| {
+        let made = StepOutput { name: "o".into(), value_from: value.into() };
+        Step { outputs: vec![made], ..deploy("a", true) }
+    };
+    let no_time = Step { timeout: Some("0s".into()), ..step("a", "suspend", json!({}), &[]) };
+    for (written, reason, said) in [
+        (asks("context.nosuch == 'x'"), "InvalidCondition", "context has no field \"nosuch\"; it has: name,"),
+        (asks("context.appName2 == 'x'"), "InvalidCondition", "did you mean \"appName\"?"),
+        (outputs("context.planHash"), "InvalidOutput", "o: valueFrom: context has no field \"planHash\""),
+        (no_time, "InvalidTimeout", "must be more than nothing"),
+        (
+            measure("request", json!({"url": "http://x/${context.cause}"})),
+            "InvalidStepProperties",
+            "context has no field \"cause\"",
+        ),
+        (measure("wait-for", object("Secret", "", "")), "InvalidStepProperties", "on a Secret would tell"),
+        (measure("wait-for", object("Secret", "", "m1")), "InvalidStepProperties", "on a Secret would tell"),
+        (measure("wait-for", object("ConfigMap", "other", "")), "InvalidStepProperties", "\"other\" isn't"),
+        (measure("depends-on-app", json!({"name": "web"})), "InvalidStepProperties", "wait for itself"),
+        (
+            measure("depends-on-app", json!({"name": "web", "namespace": "demo"})),
+            "InvalidStepProperties",
+            "wait for itself",
+        ),
+    ] {
+        let (code, message) = refused(written).expect(said);
+        assert_eq!(code, reason, "{message}");
+        assert!(message.contains(said), "{message}");
+    }
+    for fine in [
+        asks("context.appLabels.?tier.orValue('') == 'gold' && context.stepName == 'a'"),
+        asks("context[status.a.phase] == 'x' || always"),
+        outputs("context.runNumber"),
+        measure("request", json!({"url": "http://x/${context.planHash}"})),
+        measure("wait-for", object("ConfigMap", "demo", "")),
+        measure("wait-for", object("ConfigMap", "${context.namespace}", "")),
+        measure("wait-for", object("ConfigMap", "other", "m1")),
+        measure("depends-on-app", json!({"name": "web", "namespace": "other"})),
+    ] {
+        assert_eq!(refused(fine.clone()), None, "{fine:?}");
+    }
+}

@@ -1,6 +1,6 @@
 //! What begins when, with time windows around it.
 
-use fleet_api::{StepPhase, TargetPhase, TimeWindow, TimeWindows};
+use fleet_api::{StepPhase, TargetPhase, TimeWindow, TimeWindows, WindowRequest};
 use fleet_workflow::windows::Windows;
 use fleet_workflow::{Command, Delivery, FleetWindow, Graph};
 use jiff::SignedDuration;
@@ -86,11 +86,12 @@ fn a_further_try_of_what_has_begun_goes_on() {
 #[test]
 fn a_person_may_open_it_with_a_reason() {
     let mut world = world();
-    world.facts.window_override = Some(("second".into(), "no".into()));
+    world.facts.window_override = Some(asked("second", "no"));
     assert_eq!(sent(&world.settle().commands), 0);
-    world.facts.window_override = Some(("first".into(), "security fix".into()));
+    world.facts.window_override = Some(asked("first", "security fix"));
     assert_eq!(sent(&world.turn().commands), 2);
-    assert_eq!(world.status.steps[0].window_override.as_ref().unwrap().reason, "security fix");
+    let noted = world.status.steps[0].window_override.clone().unwrap();
+    assert_eq!((noted.by.as_str(), noted.reason.as_str()), ("ann", "security fix"));
     world.facts.window_override = None;
     world.crash();
     world.settle();
@@ -146,4 +147,9 @@ fn steps_that_deliver_nothing_wait_as_well() {
     assert!(world.settle().commands.contains(&Command::Check { step: "tell".into() }));
     let again = world.now.checked_add(SignedDuration::from_hours(1)).unwrap();
     assert!(world.status.steps[0].deadline.is_some_and(|deadline| deadline < again));
+}
+
+fn asked(step: &str, reason: &str) -> WindowRequest {
+    let [run, step, by, reason] = ["web-1", step, "ann", reason].map(str::to_owned);
+    WindowRequest { run, step, by, reason }
 }

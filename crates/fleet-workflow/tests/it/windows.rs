@@ -202,3 +202,17 @@ proptest! {
         let _ = Windows::read(&allow(&[window(&cron, &duration, &zone)]));
     }
 }
+
+// Broken: whoever wrote windows that never open is told of thousands of windows that nobody wrote.
+#[test]
+fn what_never_opens_is_refused_as_such() {
+    let denied =
+        |deny: TimeWindow, allow: &[TimeWindow]| TimeWindows { allow: allow.to_vec(), deny: vec![deny] };
+    for written in [
+        denied(window("0 0 * * *", "24h", "UTC"), &[window("0 22 * * *", "1h", "UTC")]),
+        denied(window("* * * * *", "1h", "UTC"), &[]),
+    ] {
+        let refused = Windows::read(&written).unwrap_err();
+        assert!(refused.starts_with("they never open: ") && refused.contains("leave a gap"), "{refused}");
+    }
+}

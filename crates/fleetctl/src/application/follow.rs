@@ -13,6 +13,9 @@ use crate::environment::Environment;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::roster::Roster;
 
+/// So long what can't be rolled out is given to become something that can: what is applied together comes one after
+/// the other.
+const GRACE: Duration = Duration::from_secs(5);
 /// How often the spinner moves.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -25,6 +28,8 @@ pub(crate) struct Follow<'a> {
     pub(crate) changes: &'a mut Changes,
     /// Redraw what `status` shows instead of the tree alone.
     pub(crate) whole: Option<bool>,
+    /// End where what is asked for can't be rolled out, for whoever won't mend it meanwhile.
+    pub(crate) ends_refused: bool,
 }
 
 impl Follow<'_> {
@@ -35,12 +40,18 @@ impl Follow<'_> {
         let mut changes =
             std::pin::pin!(watch_object(self.place.applications(), &self.place.name).default_backoff());
         let mut last: Option<Application> = None;
+        let mut refused = None;
         loop {
             tokio::select! {
                 change = changes.try_next() => match change {
                     Ok(Some(Some(app))) => {
                         self.show(&mut live, &app)?;
-                        if until(&app) {
+                        if !self.ends_refused || refusal(&app).is_none() {
+                            refused = None;
+                        } else if refused.is_none() {
+                            refused = Some(Box::pin(tokio::time::sleep(GRACE)));
+                        }
+                        if until(&app) && refused.is_none() {
                             live.finish();
                             return Ok(app);
                         }
@@ -53,6 +64,14 @@ impl Follow<'_> {
                     // Not there yet, or the hub doesn't answer just now: the watch tries again by itself.
                     Ok(_) | Err(_) => tokio::task::yield_now().await,
                 },
+                () = over(refused.as_mut()) => {
+                    live.finish();
+                    // It was seen, else nothing would be refused.
+                    if let Some(app) = last.take().filter(|app| ends_refused(app) || until(app)) {
+                        return Ok(app);
+                    }
+                    refused = None;
+                }
                 _ = tick.tick(), if live.redraws() => {
                     if let Some(app) = &last {
                         self.show(&mut live, app)?;
@@ -78,6 +97,27 @@ impl Follow<'_> {
     }
 }
 
+async fn over(refused: Option<&mut std::pin::Pin<Box<tokio::time::Sleep>>>) {
+    match refused {
+        Some(grace) => grace.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Why what is asked for can't be rolled out, where the controller has looked at it as it is now.
+pub(crate) fn refusal(app: &Application) -> Option<String> {
+    let status = app.status.as_ref()?;
+    let rendered = fleet_api::conditions::find(&status.conditions, "Rendered")?;
+    let current = rendered.observed_generation == app.metadata.generation;
+    (current && !rendered.is_true()).then(|| format!("{}: {}", rendered.reason, rendered.message))
+}
+
+/// Whether nothing goes on, and what is asked for never begins.
+fn ends_refused(app: &Application) -> bool {
+    let phase = app.status.as_ref().map(|status| status.status).unwrap_or_default();
+    refusal(app).is_some() && !matches!(phase, Phase::RunningWorkflow | Phase::Deleting)
+}
+
 /// Whether nothing changes any more without a person.
 pub(crate) fn rests(app: &Application) -> bool {
     let Some(status) = &app.status else { return false };
@@ -100,7 +140,8 @@ fn owes(app: &Application) -> bool {
 /// `fleetctl status -w`
 pub(super) async fn status(environment: &Environment, place: &Place, roster: &Roster, tree: bool) -> Outcome {
     let mut changes = Changes::default();
-    let follow = Follow { environment, place, roster, changes: &mut changes, whole: Some(tree) };
+    let follow =
+        Follow { environment, place, roster, changes: &mut changes, whole: Some(tree), ends_refused: true };
     verdict(place, &follow.until(rests).await?)
 }
 
@@ -110,6 +151,13 @@ fn verdict(place: &Place, app: &Application) -> Outcome {
     let workflow = status.workflow.unwrap_or_default();
     let said = if workflow.message.is_empty() { String::new() } else { format!(": {}", workflow.message) };
     let run = workflow.run;
+    if let Some(why) = refusal(app) {
+        return Err(Failure::refused(format!(
+            "Application {} isn't rolled out as it is now: {why}; correct it, and it goes on by itself; look at it: {}",
+            place.name,
+            place.command("status")
+        )));
+    }
     match status.status {
         Phase::Running => Ok(()),
         Phase::WorkflowSuspending => {

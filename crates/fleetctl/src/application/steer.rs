@@ -5,7 +5,7 @@ use kube::ResourceExt as _;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
-use super::{Place, phase_of};
+use super::{Place, follow, phase_of};
 use crate::environment::Environment;
 use crate::exit::{Failure, Outcome};
 
@@ -39,6 +39,13 @@ pub(super) async fn mark_run(
 /// Asks for a new run of what the hub holds now.
 pub(super) async fn restart(environment: &Environment, place: &Place) -> Outcome {
     let app = place.lasting("restart").await?;
+    if let Some(why) = follow::refusal(&app) {
+        return Err(Failure::refused(format!(
+            "Application {} can't be rolled out as it is now: {why}; nothing was started; correct it, and it starts by itself; look at it: {}",
+            place.name,
+            place.command("status")
+        )));
+    }
     annotate(place, &app, names::RESTART, json!(environment.now().to_string())).await?;
     environment.streams.line(&format!("Successfully restart workflow: {}", place.name))
 }

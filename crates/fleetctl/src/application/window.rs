@@ -1,6 +1,6 @@
 //! `workflow resume --override-window`: lets a step begin outside its time windows, with a reason that is kept.
 
-use fleet_api::{StepPhase, TargetPhase, names};
+use fleet_api::{StepPhase, TargetPhase, WindowRequest, names};
 use kube::ResourceExt as _;
 use serde_json::json;
 
@@ -35,7 +35,11 @@ pub(super) async fn open(environment: &Environment, place: &Place, step: &str, r
             place.command("status")
         )));
     }
-    steer::annotate(place, &app, names::OVERRIDE_WINDOW, json!(format!("{name}/{step} {reason}"))).await?;
+    let by = place.hub.asker().await.user;
+    let [run, step_named, why] = [name.as_str(), step, reason].map(str::to_owned);
+    let request = WindowRequest { run, step: step_named, by, reason: why };
+    let text = serde_json::to_string(&request).map_err(|error| Failure::failed(error.to_string()))?;
+    steer::annotate(place, &app, names::OVERRIDE_WINDOW, json!(text)).await?;
     environment
         .streams
         .note(&format!("step {step} of run {name} may begin outside its time windows: {reason}"));

@@ -51,8 +51,8 @@ pub struct DeleteArgs {
     /// Wait until it is gone
     #[arg(long)]
     pub wait: bool,
-    /// How long to wait
-    #[arg(long, value_name = "TIME", default_value = "11m", value_parser = super::duration)]
+    /// How long to wait; 0 waits for ever
+    #[arg(long, value_name = "TIME", default_value = "11m", value_parser = super::limit)]
     pub timeout: Duration,
 }
 

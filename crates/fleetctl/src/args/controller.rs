@@ -158,11 +158,7 @@ pub(super) fn namespace(text: &str) -> Result<String, String> {
 /// A time between two bounds, in words.
 fn between(text: &str, shortest: Duration, longest: Duration, bounds: &str) -> Result<Duration, String> {
     let time = super::duration(text)?;
-    if text.trim() != "0" && (shortest..=longest).contains(&time) {
-        Ok(time)
-    } else {
-        Err(format!("it must be {bounds}"))
-    }
+    if (shortest..=longest).contains(&time) { Ok(time) } else { Err(format!("it must be {bounds}")) }
 }
 
 fn member_timeout(text: &str) -> Result<Duration, String> {

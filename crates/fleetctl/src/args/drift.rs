@@ -74,7 +74,7 @@ pub struct DriftHoldArgs {
     #[arg(short = 'm', long = "members", value_name = "NAMES", value_delimiter = ',', required = true)]
     pub members: Vec<String>,
     /// How long, such as 30m or 2h
-    #[arg(long = "for", value_name = "TIME", value_parser = super::duration)]
+    #[arg(long = "for", value_name = "TIME", value_parser = super::lasting)]
     pub lasts: Duration,
     /// Why; it is shown to everybody who wonders
     #[arg(long, value_name = "TEXT")]

@@ -49,7 +49,7 @@ pub struct GetArgs {
     /// Show labels as the last column
     #[arg(long)]
     pub show_labels: bool,
-    /// How long a member may take to answer
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = super::duration)]
+    /// How long a member may take to answer; 0 waits for ever
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = super::limit)]
     pub timeout: Duration,
 }

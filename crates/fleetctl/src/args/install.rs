@@ -44,8 +44,8 @@ pub struct InstallArgs {
     /// Wait until the controllers are ready
     #[arg(long)]
     pub wait: bool,
-    /// How long to wait, also for the definitions of the kinds
-    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = super::duration)]
+    /// How long to wait, also for the definitions of the kinds; 0 waits for ever
+    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = super::limit)]
     pub timeout: Duration,
     /// How to write it.
     #[command(flatten)]
@@ -68,7 +68,7 @@ pub struct UninstallArgs {
     /// Answer the question with yes
     #[arg(short, long)]
     pub yes: bool,
-    /// How long the controllers may take to end
-    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = super::duration)]
+    /// How long the controllers may take to end; 0 waits for ever
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = super::limit)]
     pub timeout: Duration,
 }

@@ -37,7 +37,7 @@ pub struct SimulateArgs {
     #[arg(long, value_name = "auto|never|STEP=TIME", default_value = "auto", value_parser = Approvals::read)]
     pub approve: Approvals,
     /// When to stop at the latest, in the rehearsal's own time
-    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = super::duration)]
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = super::lasting)]
     pub until: Duration,
     /// How to write it
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]

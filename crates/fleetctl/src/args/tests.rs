@@ -177,7 +177,7 @@ fn times() {
     assert_eq!(duration("1m30s").unwrap().as_secs(), 90);
     assert_eq!(duration("500ms").unwrap().as_millis(), 500);
     assert_eq!(duration("7").unwrap().as_secs(), 7);
-    assert!(duration("0").unwrap().as_secs() > 1_000_000);
+    assert!(duration("0s").unwrap().is_zero());
     assert!(duration("-5s").is_err() && duration("soon").is_err());
 }
 
@@ -189,4 +189,37 @@ fn a_window_is_overridden_for_a_named_step_and_reason() {
         assert!(parsed(&format!("{line}{lacking}")).is_err(), "{lacking:?}");
     }
     assert!(parsed(&format!("{line} --step go --reason fix")).is_ok());
+}
+
+/// Zero isn't "not given": it waits for ever where the help says so, and is refused where something lasts.
+#[test]
+fn zero_is_never_taken_for_the_default() {
+    for (zero, unlimited) in [("0", true), ("0s", true), ("0ms", true), ("1s", false)] {
+        assert_eq!(limit(zero).unwrap().as_secs() > 1_000_000, unlimited, "{zero}");
+        assert_eq!(lasting(zero).is_err(), unlimited, "{zero}");
+    }
+    for line in [
+        "fleetctl drift hold web -n demo -m all --reason x --for",
+        "fleetctl simulate -f files --until",
+        "fleetctl local user add ann --expires",
+        "fleetctl controller --member-timeout",
+        "fleetctl controller --cache-sync-timeout",
+        "fleetctl controller --deletion-deadline",
+    ] {
+        for zero in ["0s", "0ms", "0m"] {
+            let refused = parsed(&format!("{line} {zero}")).unwrap_err();
+            assert_eq!(refused.kind(), clap::error::ErrorKind::ValueValidation, "{line} {zero}: {refused}");
+        }
+        assert!(parsed(&format!("{line} 5m")).is_ok(), "{line}");
+    }
+    let help = command(Called::Fleetctl).render_long_help().to_string();
+    assert!(help.contains("0 waits for ever"), "{help}");
+    for words in [&["delete"][..], &["get"], &["install"], &["uninstall"]] {
+        let mut whole = command(Called::Fleetctl);
+        whole.build();
+        let found = words.iter().try_fold(&mut whole, |command, word| command.find_subcommand_mut(word));
+        let help = found.unwrap().render_long_help().to_string();
+        let timeout = help.split("--timeout").nth(1).unwrap();
+        assert!(timeout.contains("0 waits for ever"), "{words:?}: {help}");
+    }
 }

@@ -96,7 +96,21 @@ mod tests {
     fn times_have_units_and_bounds() {
         assert_eq!(lasts("30d"), Ok(Duration::from_secs(30 * 86_400)));
         assert_eq!(lasts("8h"), Ok(Duration::from_secs(8 * 3600)));
-        for bad in ["0", "30", "0d", "1s", "4000d", "99999999999999999999d", "soon", "-1d", ""] {
+        for bad in [
+            "0",
+            "30",
+            "0d",
+            "1s",
+            "4000d",
+            "99999999999999999999d",
+            "0s",
+            "0m",
+            "0h",
+            "0ms",
+            "soon",
+            "-1d",
+            "",
+        ] {
             assert!(lasts(bad).is_err(), "{bad}");
         }
     }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use fleet_api::{Application, AuditEntry, AuditHead, AuditLog, Run, names};
+use fleet_api::{Application, AuditEntry, AuditHead, AuditLog, Run, names, verify_chain};
 use kube::ResourceExt as _;
 use kube::api::{Api, ListParams};
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use crate::exit::{Failure, Outcome};
 
 /// The whole record of an Application.
 #[derive(Debug)]
-pub(super) struct Chain {
+pub(crate) struct Chain {
     pub(super) namespace: String,
     pub(super) application: String,
     pub(super) head: AuditHead,
@@ -35,19 +35,28 @@ impl Chain {
         let mine = format!("{}={}", names::APPLICATION, names::short_label(&place.name));
         let doing = format!("the record of {}/{}", place.namespace, place.name);
         let listed = place.hub.ask(&doing, api.list(&ListParams::default().labels(&mine))).await;
-        let mut segments = listed.map_err(|failure| place.hub.no_hub(failure))?.items;
-        segments.retain(|log| log.spec.application == place.name);
-        segments.sort_by_key(|log| (log.spec.segment, log.name_any()));
-        let Some(last) = segments.last() else {
-            return Err(Failure::not_found(format!(
+        let segments = listed.map_err(|failure| place.hub.no_hub(failure))?.items;
+        Self::from_segments(&place.namespace, &place.name, segments).ok_or_else(|| {
+            Failure::not_found(format!(
                 "nothing is on record of Application {} in namespace {}; a run writes at its first gate or its end",
                 place.name, place.namespace
-            )));
-        };
-        Ok(Self {
-            namespace: place.namespace.clone(),
-            application: place.name.clone(),
-            head: last.spec.head.clone(),
+            ))
+        })
+    }
+
+    /// Puts it together from the objects that hold it; nothing where none does.
+    pub(crate) fn from_segments(
+        namespace: &str,
+        application: &str,
+        mut segments: Vec<AuditLog>,
+    ) -> Option<Self> {
+        segments.retain(|log| log.spec.application == application);
+        segments.sort_by_key(|log| (log.spec.segment, log.name_any()));
+        let head = segments.last()?.spec.head.clone();
+        Some(Self {
+            namespace: namespace.to_owned(),
+            application: application.to_owned(),
+            head,
             entries: segments.into_iter().flat_map(|log| log.spec.entries).collect(),
         })
     }
@@ -65,6 +74,26 @@ impl Chain {
         let runs = runs.into_iter().filter(|run| run.spec.application == place.name);
         let runs = runs.filter_map(|run| Some((format!("Run {}", run.name_any()), run.spec.record?)));
         Ok(shown.map(|head| (format!("Application {}", place.name), head)).into_iter().chain(runs).collect())
+    }
+
+    /// What it is.
+    pub(super) fn about(&self) -> String {
+        format!("the record of {}/{}", self.namespace, self.application)
+    }
+
+    /// Whether each entry follows from the one before, up to the end that it names.
+    ///
+    /// # Errors
+    /// In words: where it doesn't.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let end = verify_chain(&self.entries).map_err(|error| error.to_string())?;
+        if (end.sequence, &end.hash) != (self.head.sequence, &self.head.hash) {
+            return Err(format!(
+                "it says that its end is entry {}, and its last entry is {}",
+                self.head.sequence, end.sequence
+            ));
+        }
+        Ok(())
     }
 
     /// Reads an export.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fleet_api::{Application, ManagedCluster, ResourceTracker, crds, names};
+use fleet_api::{Application, AuditLog, ManagedCluster, ResourceTracker, crds, names};
 use fleet_controller::resolve::{ObjectReference, Selection, references};
 use fleet_members::Credentials;
 use jiff::Timestamp;
@@ -18,6 +18,7 @@ use serde_json::Value;
 use super::findings::Finding;
 use super::snapshot::{CredentialSecret, Definition, Holder, Reference, Snapshot, standing};
 use crate::access::Cluster;
+use crate::audit::chain::Chain;
 use crate::exit::{Exit, Failure, Outcome};
 
 /// The Lease of Kubernetes' own workload controllers.
@@ -53,6 +54,7 @@ pub(crate) async fn gather(hub: &Cluster, called: &str, now: Timestamp, scope: &
     gathering.applications(scope).await?;
     gathering.references().await;
     gathering.inventories(scope).await;
+    gathering.records().await;
     Ok(gathering.snapshot)
 }
 
@@ -261,6 +263,29 @@ impl Gathering<'_> {
             Some((name, Value::Object(kept.collect())))
         });
         Some(named.collect())
+    }
+
+    /// The records of what happened to the Applications.
+    async fn records(&mut self) {
+        let apps = self.snapshot.applications.iter();
+        let apps: Vec<(String, String)> =
+            apps.map(|app| (app.namespace().unwrap_or_default(), app.name_any())).collect();
+        // Each by itself: together they could be more than fits into memory.
+        for (namespace, name) in apps {
+            let api: Api<AuditLog> = Api::namespaced(self.hub.client.clone(), &namespace);
+            let mine = format!("{}={}", names::APPLICATION, names::short_label(&name));
+            let unread = self.snapshot.unread.len();
+            let what = format!("auditlogs in {namespace}");
+            let segments = self.all(&what, &api, &ListParams::default().labels(&mine)).await;
+            let found = Chain::from_segments(&namespace, &name, segments);
+            if let Some(why) = found.and_then(|chain| chain.check().err()) {
+                self.snapshot.broken_records.push((format!("{namespace}/{name}"), why));
+            }
+            if self.snapshot.unread.len() > unread {
+                // What may not be read here may not be read for the next either: once is enough to say so.
+                return;
+            }
+        }
     }
 
     /// Inventories whose Application isn't there any more.

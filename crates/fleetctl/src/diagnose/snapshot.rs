@@ -35,6 +35,8 @@ pub struct Snapshot {
     pub references: Vec<Reference>,
     /// Inventories of Applications that are gone: name, and of which.
     pub lost_inventories: Vec<(String, String)>,
+    /// Records of Applications that aren't whole: `NAMESPACE/NAME`, and where they aren't.
+    pub broken_records: Vec<(String, String)>,
     /// What couldn't be looked at, and why.
     pub unread: Vec<(String, String)>,
 }

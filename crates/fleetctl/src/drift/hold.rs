@@ -20,11 +20,8 @@ const LONGEST: SignedDuration = SignedDuration::from_hours(24 * 31);
 
 pub(super) async fn hold(environment: &Environment, global: &Global, arguments: &DriftHoldArgs) -> Outcome {
     let lasts = SignedDuration::try_from(arguments.lasts).unwrap_or(SignedDuration::MAX);
-    // Elsewhere 0 is for ever, which no hold is.
-    if lasts <= SignedDuration::ZERO || lasts > LONGEST {
-        return Err(Failure::usage(
-            "--for must be more than 0 and at most 31 days: a hold is for work by hand, and ends",
-        ));
+    if lasts > LONGEST {
+        return Err(Failure::usage("--for must be at most 31 days: a hold is for work by hand, and ends"));
     }
     if arguments.reason.trim().is_empty() {
         return Err(Failure::usage("--reason is empty; say why, others will wonder"));

@@ -92,13 +92,19 @@ impl Folder {
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
         builder.create(&self.path).map_err(|error| Failure::file(&self.path, &error))?;
         let shown = self.path.display();
-        match self.read("version")? {
+        let mut found = self.read("version")?;
+        let empty = found.is_some() || self.is_empty()?;
+        if !empty {
+            // Another process may have begun here between the two looks.
+            found = self.read("version")?;
+        }
+        match found {
             Some(found) if found.trim() == VERSION => Ok(()),
             Some(found) => Err(Failure::refused(format!(
                 "{shown}: the data folder is of another version ({:?}, this program reads {VERSION:?}); use the program that made it, or another folder with --data",
                 found.trim()
             ))),
-            None if self.is_empty()? => self.write("version", &format!("{VERSION}\n")),
+            None if empty => self.write("version", &format!("{VERSION}\n")),
             None => Err(Failure::refused(format!(
                 "{shown}: the folder isn't empty and no data folder of this program; choose another one with --data"
             ))),
@@ -210,7 +216,8 @@ impl Folder {
 
 /// Writes a file whole or not at all, readable by its owner only.
 pub(crate) fn write_private(path: &Path, text: &str) -> Outcome {
-    let unfinished = path.with_extension("unfinished");
+    // Two processes that begin at once in one folder write the same file: each by way of its own.
+    let unfinished = path.with_extension(format!("{}.unfinished", std::process::id()));
     let written = (|| {
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(true);
@@ -232,6 +239,36 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let folder = Folder::at(&root.path().join("fleet")).unwrap();
         (root, folder)
+    }
+
+    /// Two starts at once: one gets the folder, and the other hears that a fleet runs, not of files that come and go.
+    #[test]
+    fn a_new_folder_is_made_by_two_at_once() {
+        if let Some(path) =
+            std::env::args().find_map(|arg| arg.strip_prefix("--skip=made:").map(str::to_owned))
+        {
+            // One of the processes that the test below starts.
+            Folder::at(Path::new(&path)).unwrap().prepare().unwrap();
+            return;
+        }
+        let program = std::env::current_exe().unwrap();
+        for _ in 0..8 {
+            let (_root, folder) = folder();
+            let start = || {
+                let named = "local::folder::tests::a_new_folder_is_made_by_two_at_once";
+                let mut command = std::process::Command::new(&program);
+                command.args(["--exact", named]).arg(format!("--skip=made:{}", folder.path().display()));
+                command.stdout(std::process::Stdio::piped()).spawn().unwrap()
+            };
+            let started: Vec<_> = (0..4).map(|_| start()).collect();
+            for child in started {
+                let ended = child.wait_with_output().unwrap();
+                assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stdout));
+            }
+            assert!(folder.exists().unwrap());
+            let left = std::fs::read_dir(folder.path()).unwrap().count();
+            assert_eq!(left, 1, "nothing is left behind");
+        }
     }
 
     #[test]

@@ -57,7 +57,7 @@ impl PlannedFault {
             return Err(form());
         }
         let (kind, lasts) = match said.trim().split_once(" for ") {
-            Some((kind, lasts)) => (kind.trim(), Some(time(lasts)?)),
+            Some((kind, lasts)) => (kind.trim(), Some(some_time(lasts)?)),
             None => (said.trim(), None),
         };
         let cluster = cluster.trim().to_owned();
@@ -73,7 +73,7 @@ fn trouble(cluster: &str, kind: &str) -> Result<Trouble, String> {
     if let Some(value) = value.filter(|_| !takes_time) {
         return Err(format!("{word} takes no value, and has {value:?}; for how long is said by `for 5m`"));
     }
-    let value = value.map(time).transpose()?.filter(|value| !value.is_zero());
+    let value = value.map(some_time).transpose()?;
     let trouble = match word {
         "down" => Trouble::Way(Fault::Down),
         "up" => Trouble::Way(Fault::None),
@@ -102,6 +102,16 @@ fn time(text: &str) -> Result<Duration, String> {
     let text = text.trim();
     let read = fleet_workflow::parse_duration(text).ok().and_then(|read| Duration::try_from(read).ok());
     read.ok_or_else(|| format!("{text:?} is no time; write it as 10s, 2m30s or 500ms"))
+}
+
+/// The same where nothing would be no answer.
+fn some_time(text: &str) -> Result<Duration, String> {
+    match time(text)? {
+        Duration::ZERO => {
+            Err(format!("{:?} is no time at all; write it as 10s, 2m30s or 500ms", text.trim()))
+        }
+        time => Ok(time),
+    }
 }
 
 /// Who answers at gates.
@@ -170,6 +180,9 @@ mod tests {
             ("c@soon=down", "\"soon\" is no time"),
             ("c@3s=dwn", "did you mean \"down\""),
             ("c@3s=down for ever", "\"ever\" is no time"),
+            ("c@3s=down for 0s", "\"0s\" is no time at all"),
+            ("c@3s=slow=0s", "\"0s\" is no time at all"),
+            ("c@3s=flap=0", "\"0\" is no time at all"),
             ("c@3s=down=4s", "takes no value"),
             ("c@3s=crash", "controller@TIME=crash"),
             ("controller@3s=down", "it can crash"),

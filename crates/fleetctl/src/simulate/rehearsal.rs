@@ -192,6 +192,7 @@ impl Director {
         let namespace = self.scenario.input.namespace.clone();
         let runs: Api<Run> = Api::namespaced(hub.clone(), &namespace);
         let Ok(run) = runs.get(&workflow.run).await else { return Ok(()) };
+        refuse_strangers(&self.scenario.approvals, &run)?;
         let steps = run.status.iter().flat_map(|status| &status.steps);
         for (step, gate) in steps.filter_map(|step| Some((step, step.shut_gate()?))) {
             let (now, hash) = (self.now(), gate.plan_hash.as_str());
@@ -248,6 +249,19 @@ impl Director {
             self.timeline.note(self.zero.elapsed(), About::Approval, step, &what, "");
         }
         Ok(())
+    }
+}
+
+/// Whether answers are given for steps that there aren't.
+fn refuse_strangers(approvals: &super::Approvals, run: &Run) -> Outcome {
+    let steps = run.status.iter().flat_map(|status| &status.steps);
+    let known: Vec<&str> = steps.map(|step| step.name.as_str()).collect();
+    match approvals.steps.iter().find(|(name, _)| !known.contains(&name.as_str())) {
+        Some((name, _)) => {
+            let advice = crate::nearest::advice(name, &known, "steps");
+            Err(Failure::not_found(format!("--approve: no step is named {name:?}{advice}")))
+        }
+        None => Ok(()),
     }
 }
 

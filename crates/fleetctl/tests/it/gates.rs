@@ -256,7 +256,11 @@ async fn a_plan_that_changed_is_refused_with_the_difference() {
             break;
         }
     }
-    in_phase(&hub, Phase::WorkflowSuspending).await;
+    // The Application shows the run before a moment longer.
+    crate::support::eventually("the Application shows the second run", async || {
+        line.done("fleetctl status web-demo -n demo").await.contains("-2 suspending")
+    })
+    .await;
     let said = line.fails(&format!("fleetctl workflow resume web-demo -n demo --plan {before}"), 4).await;
     assert!(said.contains("is another one now") && said.contains("what differs:"), "{said}");
     assert!(said.contains("~ Deployment web-demo on"), "{said}");

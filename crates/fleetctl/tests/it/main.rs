@@ -22,6 +22,7 @@ mod plans;
 mod remote;
 mod rollback;
 mod simulate;
+mod strangers;
 mod support;
 mod transcript;
 mod windows;

@@ -70,6 +70,17 @@ async fn the_same_seed_gives_the_same_output() {
     assert_ne!(other.1, first.1, "the seed changes nothing");
 }
 
+/// What a rehearsal logs while it ends looks like a crash, above the result.
+#[test]
+fn a_rehearsal_that_went_well_says_nothing_else() {
+    let ran = std::process::Command::new(env!("CARGO_BIN_EXE_fleetctl"))
+        .args(["simulate", "-f", &example(), "--fault", "cluster2-beijing@2s=down for 5m"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert_eq!((ran.status.code(), said.as_ref()), (Some(0), ""));
+}
+
 /// A member that is down for five minutes is waited for, the one behind it comes after it, and no longer than it takes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_that_is_down_delays_what_comes_after_it() {
@@ -142,6 +153,12 @@ async fn what_makes_no_sense_is_refused() {
         (vec!["-f", &example, "--fault", "cluster9@3s=down"], Exit::NotFound, "cluster9"),
         (vec!["-f", &example, "--fault", "cluster2-beijing@soon=down"], Exit::Usage, "is no time"),
         (vec!["-f", &example, "--fault", "cluster2-beijing@2h=down"], Exit::Usage, "--until"),
+        (vec!["-f", &example, "--until", "0s"], Exit::Usage, "no time at all"),
+        (
+            vec!["-f", &example, "--approve", "deploy-cluster2-bejing=10m"],
+            Exit::NotFound,
+            "--approve: no step is named \"deploy-cluster2-bejing\"; did you mean \"deploy-cluster2-beijing\"",
+        ),
         (vec!["-f", &example, "--approve", "perhaps"], Exit::Usage, "STEP=TIME"),
         (vec![], Exit::Usage, "--filename"),
     ] {

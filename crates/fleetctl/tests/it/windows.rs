@@ -29,6 +29,13 @@ async fn a_step_begins_outside_its_windows_when_a_person_says_why() {
     assert!(said.contains("nothing of it waits to begin"), "{said}");
     let runs = Api::<Run>::namespaced(hub, "demo").list(&ListParams::default()).await.unwrap();
     let step = &runs.items[0].status.as_ref().unwrap().steps[0];
-    assert_eq!(step.window_override.as_ref().unwrap().reason, "CHG-7");
+    let noted = step.window_override.as_ref().unwrap();
+    assert_eq!((noted.by.as_str(), noted.reason.as_str()), ("fleetctl-admin", "CHG-7"));
+    // Breaking a freeze is what an auditor asks about first.
+    crate::support::eventually("who broke the freeze is on record", async || {
+        let ran = line.run("fleetctl audit show web-demo -n demo").await;
+        ran.out.lines().any(|line| line.contains("WindowOverridden") && line.contains("fleetctl-admin"))
+    })
+    .await;
     fleet.shutdown().await;
 }

@@ -240,6 +240,14 @@ fn for_people(one: &Ahead, roster: &Roster) -> String {
         Standing::RolledBack { run } => format!(
             "{name}: left for an earlier revision by run {run}; after fleetctl workflow restart, or an edit, this would run:\n"
         ),
+        Standing::Ended { run, phase, reason } => {
+            let why = if reason.is_empty() { phase.as_str() } else { reason };
+            let restart =
+                format!("workflow restart {} -n {}", app.name_any(), app.namespace().unwrap_or_default());
+            format!(
+                "{name}: run {run} is over ({why}) without delivering all of it; a restart ({restart}) would do:\n"
+            )
+        }
         Standing::Current { run } => {
             return format!("{name}: nothing to change: run {run} delivered what is asked for\n");
         }

@@ -10,7 +10,8 @@ use super::{Finding, Snapshot};
 const DELETION: i64 = 15 * 60;
 
 pub(super) fn findings(snapshot: &Snapshot) -> Vec<Finding> {
-    let mut all = Vec::new();
+    let mut all: Vec<Finding> =
+        snapshot.broken_records.iter().map(|(app, why)| of_record(snapshot, app, why)).collect();
     for app in &snapshot.applications {
         if app.metadata.deletion_timestamp.is_some() {
             all.extend(of_deletion(snapshot, app));
@@ -22,6 +23,17 @@ pub(super) fn findings(snapshot: &Snapshot) -> Vec<Finding> {
         }
     }
     all
+}
+
+/// A record that somebody changed, or lost a part of.
+fn of_record(snapshot: &Snapshot, app: &str, why: &str) -> Finding {
+    let (namespace, name) = app.split_once('/').unwrap_or_default();
+    let message = format!("its record isn't whole: {why}");
+    let mend = format!(
+        "find out who wrote there (auditlogs in {namespace}); what it said stands in an export: {} audit verify {name} -n {namespace} --against EXPORT",
+        snapshot.called
+    );
+    Finding::new(Error, "RecordBroken", format!("application {app}"), message, mend)
 }
 
 struct Named<'a> {
