@@ -49,6 +49,9 @@ pub struct RunSpec {
     /// sorted, each once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub authors: Vec<String>,
+    /// Who made the newest change that this run takes along, where an edit started it and admission recorded that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed_by: Option<String>,
     /// Changes up to then were completed by a run before this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::schemas::optional_time")]

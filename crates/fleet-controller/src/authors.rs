@@ -101,6 +101,11 @@ impl Authors {
         all.into_iter().take(NAMED).cloned().collect()
     }
 
+    /// Who made the newest change of all.
+    pub(crate) fn newest(&self) -> Option<String> {
+        self.changes.iter().max_by_key(|(_, at)| **at).map(|(user, _)| user.clone())
+    }
+
     /// The newest change of all.
     pub(crate) fn until(&self) -> Option<Timestamp> {
         self.changes.values().chain(self.crowded.values()).max().copied()

@@ -47,8 +47,8 @@ pub(crate) fn in_run(run: &Run) -> Vec<AuditEntry> {
     };
     let mut all = vec![AuditEntry {
         actor: started_by(&run.spec),
-        // Admission put it there, and takes it from nobody; who asks to go back says so themselves.
-        proven: run.spec.author.is_some() && run.spec.goes_back().is_none(),
+        // Admission wrote down who changes content, and takes it from nobody; who asks to go back says so themselves.
+        proven: run.spec.changed_by.is_some() && run.spec.goes_back().is_none(),
         reason: run.spec.cause.clone(),
         message: asked(&run.spec),
         ..entry(started, "RunStarted")
@@ -107,7 +107,7 @@ fn ended(phase: StepPhase) -> &'static str {
 
 fn started_by(spec: &RunSpec) -> String {
     match spec.goes_back() {
-        None => spec.author.clone().unwrap_or_default(),
+        None => spec.changed_by.clone().unwrap_or_default(),
         Some(rollback) => rollback.requested_by.clone(),
     }
 }
@@ -128,9 +128,10 @@ fn asked(spec: &RunSpec) -> String {
         .authors
         .iter()
         .map(String::as_str)
-        .filter(|author| Some(*author) != spec.author.as_deref())
+        .filter(|author| Some(*author) != spec.changed_by.as_deref())
         .collect();
-    said.extend((!others.is_empty()).then(|| format!("also changed by {}", others.join(", "))));
+    let also = if spec.changed_by.is_some() { "also changed" } else { "content" };
+    said.extend((!others.is_empty()).then(|| format!("{also} by {}", others.join(", "))));
     said.join("; ")
 }
 

@@ -59,6 +59,8 @@ pub(crate) async fn start(
             skipped_revisions,
             author: author_of(app.annotations()),
             authors: authors.known(since),
+            // Who sets an annotation of ours changes no content, and isn't known.
+            changed_by: authors.newest().filter(|_| matches!(cause, "Created" | "RevisionChanged")),
             authored_until: authors.until(),
             record,
             unattributed: authors.unattributed(since),

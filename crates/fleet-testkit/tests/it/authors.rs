@@ -83,6 +83,7 @@ async fn a_run_says_who_wrote_what_it_delivers() -> anyhow::Result<()> {
     let run = fleet.run_of(&app).await?;
     let expected = ["ada", "bob", "fleetctl-admin", "mia"];
     assert_eq!(run.spec.authors, expected, "eve's change was completed by the first run");
+    assert_eq!(run.spec.changed_by.as_deref(), Some("mia"), "bob's Application is as it was");
     let runs: Api<Run> = Api::namespaced(fleet.client("hub"), "demo");
     assert_eq!(runs.list(&Default::default()).await?.items.len(), 2);
     engine.stop().await?;

@@ -154,7 +154,7 @@ fn of_run(run: &Run) -> (PastRun, Vec<Happening>) {
         revision: spec.revision.clone(),
         cause: spec.cause.clone(),
         started_by: started_by(spec),
-        proven: back.is_none() && spec.author.is_some(),
+        proven: back.is_none() && spec.changed_by.is_some(),
         why: match back {
             Some(back) => back.reason.clone(),
             None => {
@@ -198,10 +198,9 @@ fn of_run(run: &Run) -> (PastRun, Vec<Happening>) {
 
 /// Who an edit, or a request to go back, came from. Of a restart nobody knows.
 fn started_by(spec: &RunSpec) -> String {
-    match (spec.goes_back(), spec.cause.as_str()) {
-        (Some(back), _) => back.requested_by.clone(),
-        (None, "Created" | "RevisionChanged" | "PublishVersion") => spec.author.clone().unwrap_or_default(),
-        (None, _) => String::new(),
+    match spec.goes_back() {
+        Some(back) => back.requested_by.clone(),
+        None => spec.changed_by.clone().unwrap_or_default(),
     }
 }
 

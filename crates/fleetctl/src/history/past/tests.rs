@@ -35,6 +35,7 @@ fn run(number: i64, revision: &str, cause: &str, phase: RunPhase, targets: Vec<T
         number,
         cause: cause.to_owned(),
         author: Some("ada".to_owned()),
+        changed_by: matches!(cause, "Created" | "RevisionChanged").then(|| "ada".to_owned()),
         ..RunSpec::default()
     };
     let mut run = Run::new(&format!("web-{number}"), spec);
