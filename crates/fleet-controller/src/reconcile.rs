@@ -139,7 +139,7 @@ async fn turn(
             let takes_up = beginning.back.is_none().then(|| beginning.revision.hash.clone());
             // The run before may have ended in this very turn.
             audit::keep(ctx, app, walk).await;
-            start(ctx, app, walk, beginning).await?;
+            start(ctx, app, walk, *beginning).await?;
             // The one before was made with the definitions that the last run pinned. What goes back says nothing about it.
             if let Some(hash) = takes_up {
                 walk.draft = Some((made_for(app), Ok(hash)));
@@ -147,7 +147,8 @@ async fn turn(
             wake = walk_on(ctx, app, walk, false).await?;
             (None, None)
         }
-        Intent::Start(Beginning { cause, revision, rule, .. }) => {
+        Intent::Start(beginning) => {
+            let Beginning { cause, revision, rule, .. } = *beginning;
             // Else the run before ends at a target boundary; that end asks for another turn.
             if queue::waits(rule, cause, walk.run_status()) {
                 queued = Some(queue::wanted(app, walk, &revision.hash));

@@ -103,12 +103,15 @@ pub(crate) fn place_again(
     let mut known = placeable(clusters);
     let mut missing = BTreeSet::new();
     let placed = loop {
-        match placed_by(revision, &known, namespace) {
-            Err((_, PlacementError::UnknownCluster { name, .. })) if missing.insert(name.clone()) => {
+        let wrong = match placed_by(revision, &known, namespace) {
+            Ok(placed) => break placed,
+            Err(wrong) => *wrong,
+        };
+        match wrong {
+            (_, PlacementError::UnknownCluster { name, .. }) if missing.insert(name.clone()) => {
                 known.push(Cluster { name, alias: None, labels: Default::default(), accepted: true });
             }
-            Err((step, error)) => return Err(in_step(&step, error.into())),
-            Ok(placed) => break placed,
+            (step, error) => return Err(in_step(&step, error.into())),
         }
     };
     let there = |cluster: &str, named: Option<&str>| match missing.contains(cluster) {
@@ -157,7 +160,7 @@ pub(crate) fn placed(
     clusters: &[Cluster],
     namespace: &str,
 ) -> Result<Vec<Vec<Target>>, Problem> {
-    placed_by(revision, clusters, namespace).map_err(|(step, error)| in_step(&step, error.into()))
+    placed_by(revision, clusters, namespace).map_err(|wrong| in_step(&wrong.0, wrong.1.into()))
 }
 
 /// The same; an error comes with its step.
@@ -165,10 +168,10 @@ fn placed_by(
     revision: &Loaded,
     clusters: &[Cluster],
     namespace: &str,
-) -> Result<Vec<Vec<Target>>, (String, PlacementError)> {
+) -> Result<Vec<Vec<Target>>, Box<(String, PlacementError)>> {
     let mut all = Vec::with_capacity(revision.graph.nodes.len());
     for node in &revision.graph.nodes {
-        let in_step = |error| (node.name.clone(), error);
+        let in_step = |error| Box::new((node.name.clone(), error));
         let targets = match &node.kind {
             StepKind::Suspend(_) | StepKind::Group | StepKind::Measure(_) => Vec::new(),
             StepKind::Deploy(_) => {

@@ -111,7 +111,7 @@ impl<'a> Story<'a> {
             let phase = app.status.as_ref().map(|status| status.status).unwrap_or_default();
             match phase {
                 Phase::Running => break,
-                Phase::WorkflowSuspending => self.gate(&app, &roster).await?,
+                Phase::WorkflowSuspending => Box::pin(self.gate(&app, &roster)).await?,
                 other => {
                     let said = app.status.and_then(|status| status.workflow).map(|workflow| workflow.message);
                     let said = said.unwrap_or_default();

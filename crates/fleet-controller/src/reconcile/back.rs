@@ -92,7 +92,7 @@ pub(crate) async fn instead(
     let begins = found.chosen.clone().and_then(|chosen| beginning(ctx, walk, &found.ask, chosen));
     walk.found = Some(found);
     match begins {
-        Ok(beginning) => Ok(Intent::Start(beginning)),
+        Ok(beginning) => Ok(Intent::Start(Box::new(beginning))),
         Err(problem) => {
             walk.refused = Some(problem);
             Ok(forward)

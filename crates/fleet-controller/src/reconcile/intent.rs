@@ -25,7 +25,7 @@ use crate::walk::{MadeFor, Walk};
 pub(crate) enum Intent {
     None,
     /// A run starts.
-    Start(Beginning),
+    Start(Box<Beginning>),
     /// The spec differs from what runs, and waits.
     Behind(Behind),
     Problem(Problem),
@@ -47,7 +47,7 @@ impl Intent {
     /// Whether a run that goes on ends for it at the next target boundary.
     pub(crate) fn takes_over(&self, walk: &Walk) -> bool {
         match self {
-            Self::Start(Beginning { cause, rule, .. }) => !queue::waits(*rule, cause, walk.run_status()),
+            Self::Start(beginning) => !queue::waits(beginning.rule, beginning.cause, walk.run_status()),
             Self::None | Self::Behind(_) | Self::Problem(_) => false,
         }
     }
@@ -98,7 +98,7 @@ async fn forward(ctx: &Arc<Context>, app: &Application, walk: &mut Walk, noted: 
             match placed {
                 Ok(((revision, placed), authors, rule)) => {
                     let revision = Arc::new(revision);
-                    Intent::Start(Beginning { cause, revision, placed, authors, rule, back: None })
+                    Intent::Start(Box::new(Beginning { cause, revision, placed, authors, rule, back: None }))
                 }
                 Err(problem) => Intent::Problem(problem),
             }

@@ -135,7 +135,7 @@ impl Past {
         }
         let oldest = past.runs.last();
         past.begins = oldest.and_then(|run| run.started_at);
-        past.complete = oldest.is_some_and(|run| run.number == Some(1) && run.cause != "");
+        past.complete = oldest.is_some_and(|run| run.number == Some(1) && !run.cause.is_empty());
         past
     }
 
