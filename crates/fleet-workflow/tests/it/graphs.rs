@@ -375,7 +375,7 @@ fn what_can_only_fail_is_refused_before_anything_begins() {
     }
     for fine in [
         asks("context.appLabels.?tier.orValue('') == 'gold' && context.stepName == 'a'"),
-        asks("context[status.a.phase] == 'x' || always"),
+        asks("context[context.name] == 'x' || always"),
         outputs("context.runNumber"),
         measure("request", json!({"url": "http://x/${context.planHash}"})),
         measure("wait-for", object("ConfigMap", "demo", "")),
