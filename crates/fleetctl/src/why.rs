@@ -40,7 +40,7 @@ pub async fn run(environment: &Environment, global: &Global, arguments: &WhyArgs
     let app = object::application(&hub, &live, &id, &place, arguments, &namespace).await?;
     let cluster = member.metadata.name.as_deref().unwrap_or_default();
     let asked = delivered(&hub.cluster.client, &app, cluster, &id);
-    let found = match tokio::time::timeout(hub.cluster.deadline, asked).await {
+    let found = match Box::pin(tokio::time::timeout(hub.cluster.deadline, asked)).await {
         Ok(found) => {
             found.map_err(|error| Failure::failed(format!("what was delivered of {id}: {error}")))?
         }

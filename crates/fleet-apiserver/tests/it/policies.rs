@@ -286,7 +286,7 @@ async fn a_policy_that_can_no_longer_be_read_refuses() {
         let text = String::from_utf8(entry.value.to_vec()).unwrap();
         let broken = text.replace(r#""expression":"true""#, r#""expression":"frob(x)""#);
         assert_ne!(text, broken);
-        let write = Write::put(move |_| broken.clone().into());
+        let write = Write::put(move |_| broken.into());
         store.commit(entry.key, Expect::Any, write).await.unwrap();
         let (collection, object) = object("configmaps", "default", &json!({"metadata": {"name": "it"}}));
         let answer = admin(&server, Method::POST, &collection, &object).await;

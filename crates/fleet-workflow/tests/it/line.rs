@@ -177,7 +177,10 @@ impl Fleet {
     }
 }
 
-fn fleets() -> impl Strategy<Value = (Limits, Vec<(u32, Vec<Vec<&'static str>>)>)> {
+/// Limits, and runs: how long each rests, and the clusters of each of its waves.
+type Fleets = (Limits, Vec<(u32, Vec<Vec<&'static str>>)>);
+
+fn fleets() -> impl Strategy<Value = Fleets> {
     let clusters = proptest::sample::subsequence(vec!["a", "b", "c", "d"], 1..=4);
     let run = (1_u32..4, proptest::collection::vec(clusters, 1..3));
     let limits = (proptest::option::of(1_u32..3), any::<bool>())
