@@ -343,8 +343,10 @@ impl Watched {
         let all = after.iter().filter(|state| !state.cleared).count();
         let told = me.retried || before[at].retry_at.is_some();
         if deploy.on_failure != OnFailure::Continue && failed > deploy.max_failures.of(all) {
-            // What failed may have been skipped by a person in this turn.
-            let still = after.iter().filter(|state| state.phase == TargetPhase::Failed).count();
+            // What failed may have been skipped, or be tried again, by a person in this turn; and what fails in it may
+            // fail after this one began.
+            let failed = |state: &TargetState| state.phase == TargetPhase::Failed;
+            let still = before.iter().zip(after).filter(|(then, now)| failed(then) && failed(now)).count();
             prop_assert!(
                 told || still <= deploy.max_failures.of(all),
                 "{} begins after too much failed",
