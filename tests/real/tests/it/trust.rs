@@ -1,6 +1,5 @@
-//! What makes a rollout one to trust, on real clusters: plans, approvals, the record, waves, steps, going back.
+//! What makes a rollout one to trust, on real clusters: waves and steps.
 
-mod approvals;
 mod people;
 mod steps;
 mod waves;

@@ -1,13 +1,11 @@
-//! People with certificates of the hub and rights of their own, and the Application that they work on.
+//! What a person types, and what they wait for.
 
 use std::process::Output;
 
 use anyhow::{Result, ensure};
 use fleet_api::{Application, Phase, Run};
-use fleet_real::kubeconfig::{self, User};
 use fleet_real::{Fleet, until};
 use kube::Api;
-use serde_json::Value;
 
 /// Where it all is.
 pub(super) const NAMESPACE: &str = "shop";
@@ -30,19 +28,7 @@ impl From<Output> for Said {
     }
 }
 
-/// A line of `kubectl` or `fleetctl` as somebody with a certificate of the hub and groups, in the namespace.
-pub(super) fn run_as(fleet: &Fleet, (who, groups): (&str, &[&str]), line: &str) -> Result<Said> {
-    let path = fleet.room().path().join(format!("{who}.kubeconfig"));
-    if !path.exists() {
-        let identity = fleet.hub.pki()?.client(who, groups)?;
-        kubeconfig::write(&path, &fleet.hub.kubeconfig_as(&User::Certificate(identity)))?;
-    }
-    let (program, rest) = line.split_once(' ').unwrap_or((line, ""));
-    let line = format!("{program} --kubeconfig {} -n {NAMESPACE} {rest}", path.display());
-    Ok(fleet.try_shell(&line)?.into())
-}
-
-/// [`run_as`] by who may do everything.
+/// A line of `kubectl` or `fleetctl` in the namespace, by who may do everything.
 pub(super) fn run(fleet: &Fleet, line: &str) -> Result<Said> {
     let (program, rest) = line.split_once(' ').unwrap_or((line, ""));
     Ok(fleet.try_shell(&format!("{program} --context hub -n {NAMESPACE} {rest}"))?.into())
@@ -95,9 +81,4 @@ pub(super) async fn newest(
         Ok(found.clone())
     });
     found.await
-}
-
-/// What a program wrote as JSON.
-pub(super) fn json(text: &str) -> Result<Value> {
-    Ok(serde_json::from_str(text)?)
 }
