@@ -123,6 +123,12 @@ pub struct AuditEntry {
 }
 
 impl AuditEntry {
+    /// The end of a chain whose last entry this is, unsigned.
+    #[must_use]
+    pub fn head(&self) -> AuditHead {
+        AuditHead { sequence: self.sequence, hash: self.hash.clone(), signature: None }
+    }
+
     /// The hash that the entry should have.
     pub fn computed_hash(&self) -> String {
         let mut value = serde_json::to_value(self).unwrap_or_default();
@@ -213,7 +219,7 @@ pub fn verify_chain<'a>(entries: impl IntoIterator<Item = &'a AuditEntry>) -> Re
         if entry.previous != head.hash {
             return Err(ChainError::Broken(entry.sequence));
         }
-        head = AuditHead { sequence: entry.sequence, hash: entry.hash.clone(), signature: None };
+        head = entry.head();
     }
     Ok(head)
 }
@@ -233,7 +239,7 @@ mod tests {
                 ..AuditEntry::default()
             };
             let entry = entry.chained(&head);
-            head = AuditHead { sequence: entry.sequence, hash: entry.hash.clone(), signature: None };
+            head = entry.head();
             entries.push(entry);
         }
         entries

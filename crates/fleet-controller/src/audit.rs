@@ -206,7 +206,7 @@ fn batches(end: &End, missing: Vec<AuditEntry>) -> Vec<Batch> {
             room = SEGMENT_LIMIT;
         }
         let entry = entry.chained(&head);
-        head = AuditHead { sequence: entry.sequence, hash: entry.hash.clone(), signature: None };
+        head = entry.head();
         room -= 1;
         match all.last_mut().filter(|batch| batch.segment == segment) {
             Some(batch) => {

@@ -27,6 +27,11 @@ use crate::environment::Environment;
 use crate::exit::{Failure, Outcome};
 use crate::roster::Roster;
 
+/// What is kept of one Application, by its label.
+pub(crate) fn of_application(name: &str) -> ListParams {
+    ListParams::default().labels(&format!("{}={}", names::APPLICATION, names::short_label(name)))
+}
+
 /// An application on its hub.
 pub(crate) struct Place {
     pub(crate) hub: Cluster,
@@ -139,7 +144,7 @@ pub(crate) fn is_suspended_by_person(app: &Application, run: &Run) -> bool {
     app.annotations().get(names::SUSPEND) == Some(&run.name_any())
 }
 
-pub(crate) use show::{age, painted};
+pub(crate) use show::{age, clock, painted};
 
 fn phase_of(run: &Run) -> RunPhase {
     run.status.as_ref().map(|status| status.phase).unwrap_or_default()

@@ -11,7 +11,7 @@ use fleet_controller::audit::{Signer, check_public_key, verify_head};
 use serde_json::json;
 
 use self::chain::Chain;
-use crate::application::Place;
+use crate::application::{Place, clock};
 use crate::args::{AuditArgs, AuditCommand, AuditExportArgs, AuditShowArgs, AuditVerifyArgs, Global};
 use crate::environment::Environment;
 use crate::exit::{Failure, Outcome};
@@ -76,7 +76,7 @@ async fn show(environment: &Environment, global: &Global, arguments: &AuditShowA
     for entry in &entries {
         table.row([
             entry.sequence.to_string(),
-            entry.at.strftime("%Y-%m-%d %H:%M:%SZ").to_string(),
+            clock(entry.at),
             entry.event.clone(),
             or_dash(&entry.run),
             or_dash(&entry.step),
@@ -172,7 +172,9 @@ async fn verify(environment: &Environment, global: &Global, arguments: &AuditVer
                 chain.application
             )));
         }
-        begins_with(&chain, earlier).map_err(|why| broken(format!("{}: {why}", file.display())))?;
+        let end = earlier.entries.last().map(AuditEntry::head).unwrap_or_default();
+        holds(&chain.entries, &end)
+            .map_err(|why| broken(format!("{why} ({} remembers it)", file.display())))?;
     }
     let signed = match (&arguments.key, &chain.head) {
         (Some(_), AuditHead { signature: Some(signature), .. }) => {
@@ -187,19 +189,6 @@ async fn verify(environment: &Environment, global: &Global, arguments: &AuditVer
         );
     }
     Ok(())
-}
-
-/// Whether an earlier export is the beginning of a record.
-fn begins_with(chain: &Chain, earlier: &Chain) -> Result<(), String> {
-    let Some(last) = earlier.entries.last() else { return Ok(()) };
-    let same = chain.entries.iter().find(|entry| entry.sequence == last.sequence);
-    match same {
-        None => Err(format!("it knows entry {}, which is missing now", last.sequence)),
-        Some(same) if same.hash != last.hash => {
-            Err(format!("up to entry {} it says something else: the record was written anew", last.sequence))
-        }
-        Some(_) => Ok(()),
-    }
 }
 
 fn read(file: &Path) -> Outcome<Vec<u8>> {

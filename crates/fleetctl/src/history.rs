@@ -59,8 +59,7 @@ pub async fn run(environment: &Environment, global: &Global, arguments: &History
             place.command("status")
         )));
     }
-    let moment = Moment::of(&past, at.unwrap_or(now));
-    if let Some(at) = at.filter(|at| moment.is_before_the_record(*at)) {
+    if let Some(at) = at.filter(|at| past.begins_after(*at)) {
         return Err(Failure::not_found(format!(
             "what is on record of {} doesn't reach back to {at}: it begins at {} with run {}",
             place.name,
@@ -68,6 +67,7 @@ pub async fn run(environment: &Environment, global: &Global, arguments: &History
             past.runs.last().map(|run| run.run.as_str()).unwrap_or_default()
         )));
     }
+    let moment = Moment::of(&past, at.unwrap_or(now));
     if let Some(format) = arguments.output.output {
         return environment.streams.print(&show::for_programs(format, &place, &past, &moment, at)?);
     }

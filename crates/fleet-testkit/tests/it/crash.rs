@@ -40,11 +40,20 @@ pub(crate) async fn survived<T>(
     engine: Engine,
     scenario: impl Future<Output = anyhow::Result<T>>,
 ) -> anyhow::Result<T> {
+    survived_by(engine, || Engine::start(fleet), scenario).await
+}
+
+/// The same with another that isn't started as usual.
+pub(crate) async fn survived_by<T>(
+    engine: Engine,
+    start: impl FnOnce() -> Engine,
+    scenario: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<T> {
     let killed = engine.hub.killed();
     let again = async {
         killed.cancelled().await;
         engine.kill().await;
-        let _again = Engine::start(fleet);
+        let _again = start();
         std::future::pending::<()>().await
     };
     tokio::select! {

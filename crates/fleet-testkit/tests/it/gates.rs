@@ -13,7 +13,7 @@ use crate::small::{annotate, app, config, gated, message, value};
 const CONFIG: (&str, &str, &str) = ("v1", "ConfigMap", "settings");
 
 /// Two clusters, a step each; the second is gated.
-fn two_steps() -> Value {
+pub(crate) fn two_steps() -> Value {
     let mut app = gated(&[CONFIG], &["m2"]);
     app["spec"]["policies"] = json!([
         {"name": "first", "type": "topology", "properties": {"clusters": ["m1"]}},

@@ -1,12 +1,13 @@
 //! Runs that somebody deletes, and objects that were another application's all along.
 
-use fleet_api::{Run, conditions};
+use fleet_api::Run;
 use fleet_testkit::{Engine, Fleet};
 use kube::ResourceExt as _;
 use kube::api::{Api, DeleteParams};
 use serde_json::json;
 
-use crate::small::{app, config, gated, value};
+use crate::gates::two_steps;
+use crate::small::{app, condition, config, looked_at, message, value};
 
 const CONFIG: (&str, &str, &str) = ("v1", "ConfigMap", "settings");
 
@@ -17,14 +18,7 @@ async fn a_run_that_was_deleted_is_followed_by_another_one() -> anyhow::Result<(
     let fleet = Fleet::start(&[("m1", "one"), ("m2", "two")]).await?;
     let engine = Engine::start(&fleet);
     fleet.apply("hub", &config("settings", "1")).await?;
-    let mut web = gated(&[CONFIG], &["m2"]);
-    web["spec"]["policies"] = json!([
-        {"name": "first", "type": "topology", "properties": {"clusters": ["m1"]}},
-        {"name": "where", "type": "topology", "properties": {"clusters": ["m2"]}}]);
-    web["spec"]["workflow"]["steps"] = json!([
-        {"name": "one", "type": "deploy", "properties": {"policies": ["first"]}},
-        {"name": "go", "type": "deploy", "properties": {"auto": false, "policies": ["where"]}}]);
-    fleet.apply("hub", &web).await?;
+    fleet.apply("hub", &two_steps()).await?;
     let waiting = fleet.wait_phase("web", "workflowSuspending").await?;
     let first = fleet.run_of(&waiting).await?;
     let runs: Api<Run> = Api::namespaced(fleet.client("hub"), "demo");
@@ -66,21 +60,16 @@ async fn what_another_application_has_was_not_taken_over() -> anyhow::Result<()>
     second["metadata"]["name"] = json!("second");
     fleet.apply("hub", &second).await?;
     let failed = fleet.wait_phase("second", "workflowFailed").await?;
-    let status = failed.status.clone().unwrap_or_default();
-    let workflow = conditions::find(&status.conditions, "Workflow").expect("it says why");
-    assert!(
-        workflow.message.contains("OwnedByAnotherApplication") || workflow.message.contains("web"),
-        "{workflow:?}"
-    );
-    // Some turns later, too: a change of its spec asks for one.
+    assert!(message(&failed).contains("demo/web"), "it says whose the object is: {:?}", message(&failed));
+    // Some turns later, too.
     let patch = json!({"metadata": {"labels": {"touched": "1"}}});
     fleet.merge("hub", "core.oam.dev/v1beta1", "Application", "second", &patch).await?;
-    let app = fleet.wait("second", |app| app.labels().contains_key("touched")).await?;
-    for app in [failed, app] {
-        let status = app.status.unwrap_or_default();
-        let drifted = conditions::find(&status.conditions, "Drifted");
+    looked_at(&fleet, "marker").await?;
+    let later = fleet.wait("second", |_| true).await?;
+    for app in [failed, later] {
+        let drifted = condition(&app, "Drifted");
         assert!(drifted.is_none(), "{drifted:?}");
-        let healthy = conditions::find(&status.conditions, "Healthy").expect("it says how it is");
+        let healthy = condition(&app, "Healthy").expect("it says how it is");
         assert_ne!(healthy.reason, "Drift", "{healthy:?}");
     }
     engine.stop().await?;

@@ -12,7 +12,7 @@ use kube::ResourceExt as _;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
-use crate::small::{annotate, app, config, deployment, gated, message, value};
+use crate::small::{annotate, app, condition, config, deployment, gated, message, value};
 
 const CONFIG: (&str, &str, &str) = ("v1", "ConfigMap", "settings");
 const OTHER: (&str, &str, &str) = ("v1", "ConfigMap", "other");
@@ -42,11 +42,9 @@ fn two_steps(mut app: Value, gated: bool) -> Value {
     app
 }
 
-/// A condition of an Application.
-fn condition(app: &Application, type_: &str) -> String {
-    let conditions = app.status.iter().flat_map(|status| &status.conditions);
-    let found = conditions.into_iter().find(|condition| condition.type_ == type_);
-    found.map(|condition| condition.status.clone()).unwrap_or_default()
+/// What a condition says: True, False or Unknown.
+fn standing<'a>(app: &'a Application, type_: &str) -> &'a str {
+    condition(app, type_).map(|condition| condition.status.as_str()).unwrap_or_default()
 }
 
 /// A kind that nobody runs: who is well says the test.
@@ -146,7 +144,7 @@ async fn a_workload_that_never_gets_well_is_waited_for_without_end() -> anyhow::
 async fn what_has_failed_still_looks_healthy_and_ready() -> anyhow::Result<()> {
     let (_fleet, engine, failed) = never_well().await?;
     for type_ in ["Ready", "Workflow", "Healthy"] {
-        assert_eq!(condition(&failed, type_), "False", "{type_}");
+        assert_eq!(standing(&failed, type_), "False", "{type_}");
     }
     let services = failed.status.iter().flat_map(|status| &status.services);
     assert!(services.clone().all(|service| !service.healthy), "{:?}", services.collect::<Vec<_>>());
@@ -165,7 +163,7 @@ async fn health_is_forgotten_once_a_run_is_through() -> anyhow::Result<()> {
     fleet.wait_phase("web", "running").await?;
     judged(&fleet, "m1", 1, false).await?;
     let ill = fleet.wait_phase("web", "unhealthy").await?;
-    assert_eq!((condition(&ill, "Ready"), condition(&ill, "Healthy")), ("False".into(), "False".into()));
+    assert_eq!((standing(&ill, "Ready"), standing(&ill, "Healthy")), ("False", "False"));
     judged(&fleet, "m1", 1, true).await?;
     let well = fleet.wait_phase("web", "running").await?;
     assert_eq!(well.status.and_then(|status| status.latest_revision).map(|r| r.revision), Some(1));

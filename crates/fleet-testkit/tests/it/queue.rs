@@ -1,12 +1,12 @@
 //! Newer revisions that wait until the run is over, where an Application says so.
 
-use fleet_api::{Application, Run, names};
+use fleet_api::{Application, names};
 use fleet_testkit::{Engine, Fleet};
 use kube::ResourceExt as _;
-use kube::api::{Api, ListParams};
+use kube::api::Api;
 use serde_json::{Value, json};
 
-use crate::small::{annotate, config, gated, message, value};
+use crate::small::{annotate, condition, config, gated, message, runs, value};
 
 const CONFIG: (&str, &str, &str) = ("v1", "ConfigMap", "settings");
 
@@ -19,13 +19,6 @@ fn queueing() -> Value {
 
 fn queued(app: &Application) -> Option<&fleet_api::QueuedRevision> {
     app.status.as_ref()?.queued.as_ref()
-}
-
-async fn runs(fleet: &Fleet) -> anyhow::Result<Vec<Run>> {
-    let api: Api<Run> = Api::namespaced(fleet.client("hub"), "demo");
-    let mut runs = api.list(&ListParams::default()).await?.items;
-    runs.sort_by_key(|run| run.spec.number);
-    Ok(runs)
 }
 
 /// Waits until Events with a reason name these subjects.
@@ -64,16 +57,15 @@ async fn the_newest_revision_waits_until_the_run_is_over() -> anyhow::Result<()>
     let waiting = fleet.wait("web", |app| queued(app).is_some_and(|q| q.revision != second.revision)).await?;
     let third = queued(&waiting).cloned().unwrap_or_default();
     assert_eq!(third.skipped, std::slice::from_ref(&second.revision));
-    assert_eq!(third.behind, runs(&fleet).await?[0].name_any());
+    assert_eq!(third.behind, runs(&fleet, "web").await?[0].name_any());
     let said = message(&waiting);
     assert!(said.contains("waits for approval: fleetctl workflow resume web -n demo"), "{said}");
     assert!(
         said.contains(&third.revision) && said.contains("fleetctl workflow terminate web -n demo"),
         "{said}"
     );
-    let current =
-        fleet_api::conditions::find(&waiting.status.as_ref().unwrap().conditions, "Current").cloned();
-    assert_eq!(current.map(|c| (c.status, c.reason)), Some(("False".to_owned(), "Queued".to_owned())));
+    let current = condition(&waiting, "Current").map(|c| (c.status.as_str(), c.reason.as_str()));
+    assert_eq!(current, Some(("False", "Queued")));
     told(&fleet, "RevisionSkipped", &second.revision).await?;
 
     engine.kill().await;
@@ -81,7 +73,7 @@ async fn the_newest_revision_waits_until_the_run_is_over() -> anyhow::Result<()>
     fleet.approve(&waiting).await?;
     let next = fleet.wait_run("web", 2, "workflowSuspending").await?;
     assert_eq!(value(&fleet, "m1", "settings").await?, Some(json!("1")), "the run went to its end first");
-    let all = runs(&fleet).await?;
+    let all = runs(&fleet, "web").await?;
     assert_eq!(all.len(), 2, "the one between never ran");
     assert_eq!(all[0].status.as_ref().map(|s| s.phase.as_str()), Some("succeeded"));
     assert_eq!(all[1].spec.revision, third.revision);
@@ -112,7 +104,7 @@ async fn people_end_the_wait_by_ending_the_run_or_by_a_restart() -> anyhow::Resu
     annotate(&fleet, json!({names::RESTART: "now"})).await?;
     let third = fleet.wait_run("web", 3, "workflowSuspending").await?;
     fleet.wait("web", |app| queued(app).is_none()).await?;
-    let all = runs(&fleet).await?;
+    let all = runs(&fleet, "web").await?;
     let ended: Vec<_> = all.iter().map(|run| run.status.clone().unwrap_or_default().phase.as_str()).collect();
     assert_eq!(ended, ["terminated", "superseded", "suspending"]);
     fleet.approve(&third).await?;

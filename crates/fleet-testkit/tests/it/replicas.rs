@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use fleet_api::{Application, Run};
+use fleet_api::Application;
 use fleet_testkit::{Engine, Fleet, Meter};
 use futures::StreamExt as _;
 use jiff::SignedDuration;
@@ -14,7 +14,7 @@ use kube::runtime::watcher;
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::small::{app, config, deployment, gated, value};
+use crate::small::{all_runs, app, config, deployment, gated, value};
 
 const FIVE: SignedDuration = SignedDuration::from_mins(5);
 /// A lease of these tests lasts 3 s; beside it, time for what there is to do on a slow machine.
@@ -28,11 +28,6 @@ async fn make(fleet: &Fleet, index: usize) -> anyhow::Result<String> {
     manifest["metadata"]["name"] = json!(name);
     fleet.apply("hub", &manifest).await?;
     Ok(name)
-}
-
-async fn runs(fleet: &Fleet) -> anyhow::Result<Vec<Run>> {
-    let api: Api<Run> = Api::namespaced(fleet.client("hub"), "demo");
-    Ok(api.list(&ListParams::default()).await?.items)
 }
 
 /// Waits, by watch, until so many replicas have published that so many are alive.
@@ -98,7 +93,7 @@ async fn the_work_is_shared_and_taken_over_from_one_that_is_killed() -> anyhow::
         assert_eq!(value(&fleet, "m1", name).await?, Some(json!("1")));
     }
     assert!(killed.elapsed() < TAKEN_OVER, "taken over after {:?}", killed.elapsed());
-    assert_eq!(runs(&fleet).await?.len(), 16, "the takeover started runs");
+    assert_eq!(all_runs(&fleet).await?.len(), 16, "the takeover started runs");
     two.stop().await?;
     Ok(())
 }
@@ -140,7 +135,7 @@ async fn a_handover_in_the_middle_of_a_step_does_nothing_twice() -> anyhow::Resu
         assert_eq!(generation, Some(&json!(4)), "{name} was written with effect more than twice");
     }
     assert!(starts(&two) > 0, "the second got nothing");
-    assert_eq!(runs(&fleet).await?.len(), 16, "the handover started runs");
+    assert_eq!(all_runs(&fleet).await?.len(), 16, "the handover started runs");
     one.stop().await?;
     two.stop().await?;
     Ok(())
@@ -175,7 +170,7 @@ async fn an_upgrade_leaves_no_gap_and_starts_no_run() -> anyhow::Result<()> {
         fleet.approve(app).await?;
         fleet.wait_phase(&app.name_any(), "running").await?;
     }
-    assert_eq!(runs(&fleet).await?.len(), 6, "the upgrade started runs");
+    assert_eq!(all_runs(&fleet).await?.len(), 6, "the upgrade started runs");
     let members = new.members.count();
     assert_eq!(
         members.sum(|kind| kind.starts_with("PATCH")),
@@ -212,7 +207,7 @@ async fn late_writes_of_a_stalled_replica_are_taken_back() -> anyhow::Result<()>
     fleet.apply("hub", &config("settings", "3")).await?;
     fleet.wait_run("web", 3, "running").await?;
     assert_eq!(value(&fleet, "m1", "settings").await?, Some(json!("3")));
-    let before = runs(&fleet).await?.len();
+    let before = all_runs(&fleet).await?.len();
     let manifest = json!({"apiVersion": "v1", "kind": "ConfigMap"});
     let mut watch = std::pin::pin!(kube::runtime::watcher::watch_object(
         fleet.resource("m1", &manifest).await?,
@@ -236,7 +231,7 @@ async fn late_writes_of_a_stalled_replica_are_taken_back() -> anyhow::Result<()>
         .await
         .map_err(|_| anyhow::anyhow!("seen: {values:?}"))??;
     wait_replicas(&fleet, 2).await?;
-    assert_eq!(runs(&fleet).await?.len(), before, "late writes started a run");
+    assert_eq!(all_runs(&fleet).await?.len(), before, "late writes started a run");
     assert_eq!(value(&fleet, "m1", "settings").await?, Some(json!("3")));
     one.stop().await?;
     two.stop().await?;
@@ -319,7 +314,7 @@ async fn two_that_know_nothing_of_each_other_come_to_the_same_end() -> anyhow::R
         fleet.apply("hub", &config("settings", &(round + 1).to_string())).await?;
     }
     fleet.wait_run("web", 5, "workflowSuspending").await?;
-    let numbers: BTreeSet<i64> = runs(&fleet).await?.iter().map(|run| run.spec.number).collect();
+    let numbers: BTreeSet<i64> = all_runs(&fleet).await?.iter().map(|run| run.spec.number).collect();
     assert_eq!(numbers, (1..=5).collect(), "a run was started twice or not at all");
     for member in ["m1", "m2"] {
         let there = fleet.get(member, "apps/v1", "Deployment", "web").await?.expect("there");

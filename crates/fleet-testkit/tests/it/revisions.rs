@@ -1,22 +1,15 @@
 //! When a run starts, what it is bound to, and what outlives an Application.
 
-use fleet_api::{Application, ApplicationRevision, ManagedCluster, ResourceTracker, Run, names};
+use fleet_api::{Application, ApplicationRevision, ManagedCluster, ResourceTracker, names};
 use fleet_testkit::{Engine, Fleet};
 use kube::ResourceExt as _;
 use kube::api::{Api, DeleteParams, ListParams};
 use serde_json::{Value, json};
 
-use crate::small::{annotate, app, config, deployment, gated, message, value};
+use crate::small::{all_runs, annotate, app, config, deployment, gated, message, runs, value};
 
 const CONFIG: (&str, &str, &str) = ("v1", "ConfigMap", "settings");
 const APPLICATION: &str = "core.oam.dev/v1beta1";
-
-async fn runs(fleet: &Fleet) -> anyhow::Result<Vec<Run>> {
-    let api: Api<Run> = Api::namespaced(fleet.client("hub"), "demo");
-    let mut runs = api.list(&ListParams::default()).await?.items;
-    runs.sort_by_key(|run| run.spec.number);
-    Ok(runs)
-}
 
 fn trait_definition(namespace: &str, replicas: &str) -> Value {
     json!({"apiVersion": APPLICATION, "kind": "TraitDefinition", "metadata": {"name": "scaler", "namespace": namespace},
@@ -50,7 +43,7 @@ async fn definitions_are_pinned_until_a_restart() -> anyhow::Result<()> {
     let generation = fleet.apply("hub", &manifest).await?.metadata.generation;
     let seen = |app: &Application| app.status.as_ref().map(|status| status.observed_generation) == generation;
     fleet.wait("web", seen).await?;
-    assert_eq!((runs(&fleet).await?.len(), replicas(&fleet).await?), (1, Some(json!(3))));
+    assert_eq!((all_runs(&fleet).await?.len(), replicas(&fleet).await?), (1, Some(json!(3))));
     annotate(&fleet, json!({names::RESTART: "1"})).await?;
     fleet.wait_run("web", 2, "running").await?;
     assert_eq!(replicas(&fleet).await?, Some(json!(7)));
@@ -68,8 +61,7 @@ async fn definitions_are_pinned_until_a_restart() -> anyhow::Result<()> {
     };
     fleet.apply("hub", &marker).await?;
     fleet.wait_phase("second", "running").await?;
-    let mine: Vec<_> = runs(&fleet).await?.into_iter().filter(|run| run.spec.application == "web").collect();
-    assert_eq!(mine.len(), 2, "the restart is answered once");
+    assert_eq!(runs(&fleet, "web").await?.len(), 2, "the restart is answered once");
     engine.stop().await?;
     Ok(())
 }
@@ -127,7 +119,7 @@ async fn publish_version_set_back_starts_a_run() -> anyhow::Result<()> {
         fleet.wait_run("web", number, "running").await?;
         assert_eq!(value(&fleet, "m1", "settings").await?, Some(json!(content)));
     }
-    let revisions: Vec<String> = runs(&fleet).await?.into_iter().map(|run| run.spec.revision).collect();
+    let revisions: Vec<String> = all_runs(&fleet).await?.into_iter().map(|run| run.spec.revision).collect();
     assert_eq!(revisions[0], revisions[2]);
     assert_ne!(revisions[0], revisions[1]);
     engine.stop().await?;
@@ -254,7 +246,7 @@ async fn noise_on_the_hub_starts_no_run() -> anyhow::Result<()> {
         })
         .await?;
     fleet.wait_run("web", 2, "running").await?;
-    assert_eq!(runs(&fleet).await?.len(), 2);
+    assert_eq!(all_runs(&fleet).await?.len(), 2);
     engine.stop().await?;
     Ok(())
 }

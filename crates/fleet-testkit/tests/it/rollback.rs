@@ -2,33 +2,23 @@
 
 use std::time::Duration;
 
-use fleet_api::{
-    Application, Condition, ManagedCluster, Rollback, RollbackRequest, Run, RunPhase, TargetPhase, names,
-};
+use fleet_api::{Application, ManagedCluster, Rollback, RollbackRequest, Run, RunPhase, TargetPhase, names};
 use fleet_testkit::{Engine, Fleet, Meter};
 use futures::StreamExt as _;
 use k8s_openapi::api::events::v1::Event;
 use kube::ResourceExt as _;
-use kube::api::{Api, DeleteParams, ListParams};
+use kube::api::{Api, DeleteParams};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use serde_json::{Value, json};
 
 use crate::crash::{after_every_death, survived};
 use crate::record::recorded;
-use crate::small::{annotate, app, config, gated, message, value};
+use crate::small::{annotate, app, condition, config, gated, looked_at, message, runs, value};
 
 const CONFIG: (&str, &str, &str) = ("v1", "ConfigMap", "settings");
 const EXTRA: (&str, &str, &str) = ("v1", "ConfigMap", "extra");
 const CLUSTERS: &str = "cluster.open-cluster-management.io/v1";
 const APPLICATION: &str = "core.oam.dev/v1beta1";
-
-async fn runs(fleet: &Fleet) -> anyhow::Result<Vec<Run>> {
-    let api: Api<Run> = Api::namespaced(fleet.client("hub"), "demo");
-    let mut runs = api.list(&ListParams::default()).await?.items;
-    runs.retain(|run| run.spec.application == "web");
-    runs.sort_by_key(|run| run.spec.number);
-    Ok(runs)
-}
 
 /// Asks to go back, as the command line does.
 async fn ask(
@@ -49,14 +39,9 @@ async fn ask(
     annotate(fleet, json!({ names::ROLLBACK: request.write().map_err(anyhow::Error::msg)? })).await
 }
 
-fn condition(app: &Application, type_: &str) -> Option<Condition> {
-    let all = app.status.iter().flat_map(|status| &status.conditions);
-    all.into_iter().find(|condition| condition.type_ == type_).cloned()
-}
-
 /// Reason of a condition that is false.
 fn not(app: &Application, type_: &str) -> String {
-    condition(app, type_).filter(|c| !c.is_true()).map(|c| c.reason).unwrap_or_default()
+    condition(app, type_).filter(|c| !c.is_true()).map(|c| c.reason.clone()).unwrap_or_default()
 }
 
 /// One step with these properties.
@@ -74,16 +59,6 @@ async fn theirs(fleet: &Fleet, cluster: &str) -> anyhow::Result<()> {
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demo"}});
     fleet.apply(cluster, &namespace).await?;
     fleet.apply(cluster, &config("extra", "of somebody else")).await?;
-    Ok(())
-}
-
-/// Shows that everything which happened before was looked at: a second Application is rolled out.
-async fn looked_at(fleet: &Fleet, name: &str) -> anyhow::Result<()> {
-    fleet.apply("hub", &config(name, "1")).await?;
-    let mut marker = app(&[("v1", "ConfigMap", name)], &["m1"]);
-    marker["metadata"]["name"] = json!(name);
-    fleet.apply("hub", &marker).await?;
-    fleet.wait_phase(name, "running").await?;
     Ok(())
 }
 
@@ -117,7 +92,7 @@ async fn everything_of_the_older_revision_comes_back() -> anyhow::Result<()> {
         assert_eq!(value(&fleet, member, "extra").await?, Some(json!("1")), "{member}");
         assert_eq!(value(&fleet, member, "later").await?, None, "{member}");
     }
-    let all = runs(&fleet).await?;
+    let all = runs(&fleet, "web").await?;
     assert_eq!(all[2].spec.revision, all[0].spec.revision);
     let said = all[2].spec.rollback.clone().unwrap_or_default();
     let expected = Rollback {
@@ -142,7 +117,7 @@ async fn everything_of_the_older_revision_comes_back() -> anyhow::Result<()> {
     engine.stop().await?;
     let engine = Engine::start(&fleet);
     looked_at(&fleet, "marker").await?;
-    assert_eq!(runs(&fleet).await?.len(), 3);
+    assert_eq!(runs(&fleet, "web").await?.len(), 3);
     // Drift is judged by what was delivered last.
     fleet.merge("m1", "v1", "ConfigMap", "settings", &json!({"data": {"key": "drift"}})).await?;
     let at = |wanted: &'static str| {
@@ -169,7 +144,7 @@ async fn everything_of_the_older_revision_comes_back() -> anyhow::Result<()> {
     let restarted = fleet.wait_run("web", 6, "running").await?;
     assert_eq!(value(&fleet, "m1", "settings").await?, Some(json!("3")));
     assert_eq!(not(&restarted, "Current"), "");
-    assert!(runs(&fleet).await?[5].spec.rollback.is_none());
+    assert!(runs(&fleet, "web").await?[5].spec.rollback.is_none());
     engine.stop().await
 }
 
@@ -188,13 +163,13 @@ async fn the_gate_asks_again_and_a_run_that_waits_is_superseded() -> anyhow::Res
     ask(&fleet, &waiting, |_| {}).await?;
     let again = fleet.wait_run("web", 3, "workflowSuspending").await?;
     let status = |run: &Run| run.status.clone().unwrap_or_default();
-    let all = runs(&fleet).await?;
+    let all = runs(&fleet, "web").await?;
     assert_eq!(status(&all[1]).phase, RunPhase::Superseded);
     assert!(message(&again).contains("workflow resume"), "{}", message(&again));
     fleet.approve(&again).await?;
     fleet.wait_run("web", 3, "running").await?;
     assert_eq!(value(&fleet, "m1", "settings").await?, Some(json!("1")));
-    assert_eq!(runs(&fleet).await?.len(), 3);
+    assert_eq!(runs(&fleet, "web").await?.len(), 3);
     engine.stop().await
 }
 
@@ -213,13 +188,13 @@ async fn a_cluster_that_is_gone_is_said_and_can_be_left_out() -> anyhow::Result<
     let now = fleet.wait_run("web", 3, "running").await?;
     let clusters: Api<ManagedCluster> = Api::all(fleet.client("hub"));
     clusters.delete("m2", &DeleteParams::default()).await?;
-    let first = runs(&fleet).await?[0].spec.revision.clone();
+    let first = runs(&fleet, "web").await?[0].spec.revision.clone();
     ask(&fleet, &now, |request| request.to = Some(first.clone())).await?;
     let told = fleet.wait("web", |app| not(app, "Rollback") == "ClusterGone").await?;
     for word in ["not rolled back", "m2", "--without-missing"] {
         assert!(message(&told).contains(word), "{}", message(&told));
     }
-    assert_eq!(runs(&fleet).await?.len(), 3, "nothing begins");
+    assert_eq!(runs(&fleet, "web").await?.len(), 3, "nothing begins");
     ask(&fleet, &told, |request| {
         request.to = Some(first.clone());
         request.without_missing = true;
@@ -256,7 +231,7 @@ async fn a_failed_step_goes_back_by_itself() -> anyhow::Result<()> {
     assert!(message(&back).contains("onFailure: Rollback (step ship:"), "{}", message(&back));
     assert_eq!(value(&fleet, "m1", "extra").await?, None, "what the failed revision brought goes");
     assert_eq!(value(&fleet, "m2", "extra").await?, Some(json!("of somebody else")));
-    let all = runs(&fleet).await?;
+    let all = runs(&fleet, "web").await?;
     let said = all[2].spec.rollback.clone().unwrap_or_default();
     assert_eq!((all.len(), all[2].spec.cause.as_str()), (3, "AutomaticRollback"));
     assert!(said.automatic && said.requested_by.is_empty() && said.replaced == all[1].spec.revision);
@@ -295,7 +270,7 @@ async fn a_rollback_that_fails_rolls_nothing_back() -> anyhow::Result<()> {
     fleet.apply("hub", &config("settings", "2")).await?;
     let failed = fleet.wait_run("web", 3, "workflowFailed").await?;
     looked_at(&fleet, "marker").await?;
-    let all = runs(&fleet).await?;
+    let all = runs(&fleet, "web").await?;
     let phases: Vec<RunPhase> = all.iter().filter_map(|run| run.status.as_ref()).map(|s| s.phase).collect();
     assert_eq!(phases, [RunPhase::Succeeded, RunPhase::Failed, RunPhase::Failed]);
     assert_eq!(value(&fleet, "m1", "settings").await?, Some(json!("1")));
@@ -330,8 +305,10 @@ async fn what_cant_be_gone_back_to_is_said() -> anyhow::Result<()> {
     assert!(message(&told).contains("no revision was completed before"), "{}", message(&told));
     fleet.apply("hub", &shipped(&[CONFIG], &["m1"], properties)).await?;
     let fine = fleet.wait_run("web", 2, "running").await?;
-    let (failed, current) =
-        (runs(&fleet).await?[0].spec.revision.clone(), runs(&fleet).await?[1].spec.revision.clone());
+    let (failed, current) = (
+        runs(&fleet, "web").await?[0].spec.revision.clone(),
+        runs(&fleet, "web").await?[1].spec.revision.clone(),
+    );
     for (to, reason, words) in [
         (None, "NothingToGoBackTo", ["no revision was completed", failed.as_str()]),
         (Some(current.as_str()), "RevisionRuns", ["is the one that run", failed.as_str()]),
@@ -365,7 +342,7 @@ async fn what_cant_be_gone_back_to_is_said() -> anyhow::Result<()> {
     let engine = Engine::start(&fleet);
     fleet.wait_run("web", 3, "running").await?;
     assert_eq!(value(&fleet, "m1", "settings").await?, Some(json!("2")));
-    assert!(runs(&fleet).await?[2].spec.rollback.is_none());
+    assert!(runs(&fleet, "web").await?[2].spec.rollback.is_none());
     engine.stop().await
 }
 
@@ -387,7 +364,7 @@ async fn publish_version_starts_what_comes_after_a_rollback() -> anyhow::Result<
     let back = fleet.wait("web", |app| not(app, "Current") == "RolledBack").await?;
     assert!(message(&back).contains("publishVersion=NEW"), "{}", message(&back));
     let shown = back.status.and_then(|status| status.workflow).expect("there").app_revision;
-    assert_eq!(shown, runs(&fleet).await?[0].spec.revision, "v2 isn't what runs");
+    assert_eq!(shown, runs(&fleet, "web").await?[0].spec.revision, "v2 isn't what runs");
     fleet.apply("hub", &config("settings", "3")).await?;
     fleet.wait("web", |app| not(app, "Current") == "HeldByPublishVersion").await?;
     assert_eq!(value(&fleet, "m1", "settings").await?, Some(json!("1")));
@@ -421,17 +398,17 @@ async fn what_is_gone_back_to_is_kept_and_what_was_left_stays_left() -> anyhow::
     };
     fleet.apply("hub", &scaled(&[deployment])).await?;
     fleet.wait_run("web", 1, "running").await?;
-    let first = runs(&fleet).await?[0].spec.revision.clone();
+    let first = runs(&fleet, "web").await?[0].spec.revision.clone();
     let mut failed = None;
     for number in 2..8 {
         fleet.apply("hub", &config("extra", &number.to_string())).await?;
         fleet.apply("hub", &scaled(&[deployment, EXTRA])).await?;
         failed = Some(fleet.wait_run("web", number, "workflowFailed").await?);
     }
-    assert_eq!(runs(&fleet).await?[0].spec.revision, first, "the only one that was completed");
+    assert_eq!(runs(&fleet, "web").await?[0].spec.revision, first, "the only one that was completed");
     ask(&fleet, &failed.expect("six failed"), |_| {}).await?;
     fleet.wait_run("web", 8, "running").await?;
-    assert_eq!(runs(&fleet).await?.last().expect("there").spec.revision, first);
+    assert_eq!(runs(&fleet, "web").await?.last().expect("there").spec.revision, first);
     let changed = json!({"apiVersion": APPLICATION, "kind": "TraitDefinition",
         "metadata": {"name": "scaler", "namespace": "vela-system"},
         "spec": {"appliesToWorkloads": ["deployments.apps"], "schematic": {"fleet": {
@@ -470,7 +447,7 @@ async fn walk(killed_at: Option<(u64, bool)>) -> anyhow::Result<(u64, Value)> {
         Ok((back, recorded(&fleet, "web", "RunEnded", 5).await?))
     };
     let (back, record) = survived(&fleet, engine, Box::pin(scenario)).await?;
-    let each: Vec<Value> = runs(&fleet)
+    let each: Vec<Value> = runs(&fleet, "web")
         .await?
         .into_iter()
         .map(|run| {

@@ -5,7 +5,7 @@ use fleet_testkit::{Engine, Fleet};
 use kube::api::{Api, DeleteParams, PostParams};
 use serde_json::{Value, json};
 
-use crate::small::{annotate, app, config, deployment, message, value};
+use crate::small::{annotate, app, condition, config, deployment, message, value};
 
 const CONFIG: (&str, &str, &str) = ("v1", "ConfigMap", "settings");
 
@@ -14,10 +14,6 @@ async fn policy(fleet: &Fleet, name: &str, spec: Value) -> anyhow::Result<()> {
     let api: Api<ClusterAccessPolicy> = Api::all(fleet.client("hub"));
     api.create(&PostParams::default(), &ClusterAccessPolicy::new(name, spec)).await?;
     Ok(())
-}
-
-fn condition<'a>(app: &'a Application, type_: &str) -> Option<&'a fleet_api::Condition> {
-    fleet_api::conditions::find(&app.status.as_ref()?.conditions, type_)
 }
 
 fn refused(app: &Application) -> bool {

@@ -11,6 +11,7 @@ use kube::ResourceExt as _;
 use kube::api::{Api, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
+use crate::crash::{after_every_death, survived_by};
 use crate::small::{app, config, message, value};
 
 const EACH: Limits = Limits { runs: None, one_per_cluster: true };
@@ -235,24 +236,14 @@ async fn a_death_at_any_write_keeps_nobody_waiting() -> anyhow::Result<()> {
         }
         let meter = death.map_or_else(Meter::new, |(n, carried_out)| Meter::killing(n, carried_out));
         let engine = Engine::with(&fleet, meter.clone(), meter.clone(), limited(&fleet, limits));
-        let killed = meter.killed();
-        let again = async {
-            killed.cancelled().await;
-            engine.kill().await;
-            let _again = start(&fleet, limits);
-            std::future::pending::<()>().await
-        };
         let both = async {
             fleet.wait_phase("first", "running").await?;
             fleet.wait_phase("second", "running").await?;
             wait_empty(&fleet).await
         };
-        tokio::select! {
-            done = both => done?,
-            () = again => unreachable!("it never ends"),
-        }
+        survived_by(engine, || start(&fleet, limits), both).await?;
         let values = vec![value(&fleet, "m1", "first").await?, value(&fleet, "m1", "second").await?];
         Ok((meter.writes(), values))
     };
-    crate::crash::after_every_death(10, walk).await
+    after_every_death(10, walk).await
 }

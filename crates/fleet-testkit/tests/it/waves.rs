@@ -8,7 +8,7 @@ use fleet_testkit::{Engine, Fleet, Meter};
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
-use crate::small::{annotate, app, config, message, value};
+use crate::small::{annotate, app, condition, config, message, value};
 
 const CONFIG: (&str, &str, &str) = ("v1", "ConfigMap", "settings");
 
@@ -31,9 +31,7 @@ fn step(name: &str, mut properties: Value) -> Value {
 }
 
 fn reason(app: &Application) -> String {
-    let conditions = app.status.iter().flat_map(|status| &status.conditions);
-    let workflow = conditions.into_iter().find(|condition| condition.type_ == "Workflow");
-    workflow.map(|condition| condition.reason.clone()).unwrap_or_default()
+    condition(app, "Workflow").map(|condition| condition.reason.clone()).unwrap_or_default()
 }
 
 fn number(app: &Application) -> i64 {

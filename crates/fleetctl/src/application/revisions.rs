@@ -5,9 +5,9 @@ use std::sync::Arc;
 use fleet_api::{ApplicationRevision, Run, names};
 use fleet_controller::{Loaded, read_revision, rollback};
 use kube::ResourceExt as _;
-use kube::api::{Api, ListParams};
+use kube::api::Api;
 
-use super::Place;
+use super::{Place, of_application};
 use crate::exit::{Failure, Outcome};
 
 /// The shortest beginning of a hash that is taken for it.
@@ -22,8 +22,7 @@ pub(crate) struct Kept {
 impl Kept {
     /// Reads it from the hub. Runs of an Application of the same name that is gone don't count, where `uid` is given.
     pub(crate) async fn of(place: &Place, uid: Option<&str>) -> Outcome<Self> {
-        let mine = format!("{}={}", names::APPLICATION, names::short_label(&place.name));
-        let mine = ListParams::default().labels(&mine);
+        let mine = of_application(&place.name);
         let runs = place.hub.ask("the list of Runs", place.runs().list(&mine)).await;
         let mut runs = runs.map_err(|failure| place.hub.no_hub(failure))?.items;
         runs.retain(|run| {

@@ -188,3 +188,8 @@ pub(crate) fn age(since: Timestamp, now: Timestamp) -> String {
         _ => format!("{}d", seconds / 86_400),
     }
 }
+
+/// A time to the second.
+pub(crate) fn clock(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
+}

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use fleet_api::{Application, AuditEntry, AuditHead, AuditLog, Run, names, verify_chain};
+use fleet_api::{AuditEntry, AuditHead, AuditLog, verify_chain};
 use kube::ResourceExt as _;
-use kube::api::{Api, ListParams};
+use kube::api::Api;
 use serde::{Deserialize, Serialize};
 
-use crate::application::Place;
+use crate::application::{Place, of_application};
 use crate::exit::{Failure, Outcome};
 
 /// The whole record of an Application.
@@ -32,9 +32,8 @@ impl Chain {
     /// Reads it from the hub.
     pub(super) async fn of(place: &Place) -> Outcome<Self> {
         let api: Api<AuditLog> = Api::namespaced(place.hub.client.clone(), &place.namespace);
-        let mine = format!("{}={}", names::APPLICATION, names::short_label(&place.name));
         let doing = format!("the record of {}/{}", place.namespace, place.name);
-        let listed = place.hub.ask(&doing, api.list(&ListParams::default().labels(&mine))).await;
+        let listed = place.hub.ask(&doing, api.list(&of_application(&place.name))).await;
         let segments = listed.map_err(|failure| place.hub.no_hub(failure))?.items;
         Self::from_segments(&place.namespace, &place.name, segments).ok_or_else(|| {
             Failure::not_found(format!(
@@ -61,16 +60,12 @@ impl Chain {
         })
     }
 
-    /// What else on the hub remembers as the end of the record: the Application and its newest Run, as far as they are
-    /// there.
+    /// What else on the hub remembers as the end of the record: the Application and its Runs, as far as they are there.
     pub(super) async fn remembered(place: &Place) -> Outcome<Vec<(String, AuditHead)>> {
         let doing = format!("what remembers the record of {}/{}", place.namespace, place.name);
-        let apps: Api<Application> = Api::namespaced(place.hub.client.clone(), &place.namespace);
-        let app = place.hub.ask(&doing, apps.get_opt(&place.name)).await?;
+        let app = place.hub.ask(&doing, place.applications().get_opt(&place.name)).await?;
         let shown = app.and_then(|app| app.status?.record);
-        let runs: Api<Run> = Api::namespaced(place.hub.client.clone(), &place.namespace);
-        let mine = format!("{}={}", names::APPLICATION, names::short_label(&place.name));
-        let runs = place.hub.ask(&doing, runs.list(&ListParams::default().labels(&mine))).await?.items;
+        let runs = place.hub.ask(&doing, place.runs().list(&of_application(&place.name))).await?.items;
         let runs = runs.into_iter().filter(|run| run.spec.application == place.name);
         let runs = runs.filter_map(|run| Some((format!("Run {}", run.name_any()), run.spec.record?)));
         Ok(shown.map(|head| (format!("Application {}", place.name), head)).into_iter().chain(runs).collect())

@@ -18,6 +18,7 @@ use serde_json::Value;
 use super::findings::Finding;
 use super::snapshot::{CredentialSecret, Definition, Holder, Reference, Snapshot, standing};
 use crate::access::Cluster;
+use crate::application::of_application;
 use crate::audit::chain::Chain;
 use crate::exit::{Exit, Failure, Outcome};
 
@@ -273,10 +274,9 @@ impl Gathering<'_> {
         // Each by itself: together they could be more than fits into memory.
         for (namespace, name) in apps {
             let api: Api<AuditLog> = Api::namespaced(self.hub.client.clone(), &namespace);
-            let mine = format!("{}={}", names::APPLICATION, names::short_label(&name));
             let unread = self.snapshot.unread.len();
             let what = format!("auditlogs in {namespace}");
-            let segments = self.all(&what, &api, &ListParams::default().labels(&mine)).await;
+            let segments = self.all(&what, &api, &of_application(&name)).await;
             let found = Chain::from_segments(&namespace, &name, segments);
             if let Some(why) = found.and_then(|chain| chain.check().err()) {
                 self.snapshot.broken_records.push((format!("{namespace}/{name}"), why));

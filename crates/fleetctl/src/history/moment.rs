@@ -48,8 +48,6 @@ pub(super) struct Begun {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Moment {
     pub(super) targets: Vec<There>,
-    begins: Option<Timestamp>,
-    complete: bool,
 }
 
 impl Moment {
@@ -83,12 +81,7 @@ impl Moment {
                 }
             }
         }
-        Self { targets: targets.into_values().collect(), begins: past.begins, complete: past.complete }
-    }
-
-    /// Whether nothing is known of that time.
-    pub(super) fn is_before_the_record(&self, at: Timestamp) -> bool {
-        !self.complete && self.begins.is_none_or(|begins| at < begins)
+        Self { targets: targets.into_values().collect() }
     }
 }
 

@@ -111,6 +111,11 @@ pub(super) struct Past {
 }
 
 impl Past {
+    /// Whether nothing is known of that time.
+    pub(super) fn begins_after(&self, at: Timestamp) -> bool {
+        !self.complete && self.begins.is_none_or(|begins| at < begins)
+    }
+
     /// From runs that are kept, and the record.
     pub(super) fn of(runs: &[Run], entries: &[AuditEntry]) -> Self {
         let kept: BTreeSet<String> = runs.iter().map(|run| run.name_any()).collect();

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::moment::{Moment, There};
 use super::past::{Past, PastRun};
-use crate::application::{Place, painted};
+use crate::application::{Place, age, clock, painted};
 use crate::args::Output;
 use crate::exit::Outcome;
 use crate::output::style::{self, paint};
@@ -46,9 +46,9 @@ pub(super) fn past(past: &Past, moment: &Moment, roster: &Roster, now: Timestamp
         Table::new(["RUN", "REVISION", "STARTED BY", "WHEN", "TOOK", "OUTCOME", "TARGETS", "APPROVED BY"]);
     for run in &past.runs {
         let took = run.started_at.map(|began| match run.ended_at {
-            Some(ended) => length(began, ended),
+            Some(ended) => age(began, ended),
             None if run.from_record => "-".to_owned(),
-            None => format!("{} so far", length(began, now)),
+            None => format!("{} so far", age(began, now)),
         });
         table.row([
             run.number.map_or_else(|| run.run.clone(), |number| number.to_string()),
@@ -182,13 +182,4 @@ fn cut(text: &str) -> String {
     }
     let head: String = text.chars().take(LONGEST - 1).collect();
     format!("{head}…")
-}
-
-fn clock(at: Timestamp) -> String {
-    at.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
-}
-
-/// `12s`, `5m`, `3h`.
-fn length(from: Timestamp, to: Timestamp) -> String {
-    crate::application::age(from, to)
 }

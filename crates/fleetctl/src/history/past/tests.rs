@@ -174,9 +174,9 @@ fn what_is_before_the_record_isnt_made_up() {
     let kept = three_runs().split_off(1);
     let past = Past::of(&kept, &[]);
     assert!(!past.complete);
-    assert!(Moment::of(&past, at(150)).is_before_the_record(at(150)));
+    assert!(past.begins_after(at(150)));
+    assert!(!past.begins_after(at(205)));
     let moment = Moment::of(&past, at(205));
-    assert!(!moment.is_before_the_record(at(205)));
     let first = &moment.targets[0];
     assert_eq!((first.revision.clone(), first.known), (None, false));
     assert!(show::moment(&moment, &Roster::default(), at(205)).contains("not known"));
