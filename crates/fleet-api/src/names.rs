@@ -62,6 +62,8 @@ pub const CORDONED: &str = "fleetctl.dev/cordoned";
 pub const JOIN_ORDER: &str = "fleetctl.dev/join-order";
 /// The hub's namespace for what belongs to the control plane: members' credentials, leases.
 pub const SYSTEM_NAMESPACE: &str = "fleetctl-system";
+/// On a ConfigMap of the controller's namespace: it holds health rules.
+pub const HEALTH_RULES: &str = "fleetctl.dev/health-rules";
 /// On a ManagedCluster that the controller made: the Secret that it found, `NAMESPACE/NAME`.
 pub const REGISTERED_FROM: &str = "fleetctl.dev/registered-from";
 /// On a ManagedCluster: `cluster join` has begun and not finished; the same command again completes it.

@@ -58,6 +58,8 @@ pub struct Options {
     pub proof_margin: jiff::SignedDuration,
     /// Progress is written to status no more often than this; transitions are written at once.
     pub progress_interval: jiff::SignedDuration,
+    /// The hub's namespace for what belongs to this controller: health rules of its administrators.
+    pub own_namespace: String,
     /// How the work is shared with other replicas; `None` for a controller that is alone.
     pub leases: Option<LeaseOptions>,
     /// What members say about themselves (version, capacity) is asked for again after this time, and when they were
@@ -97,6 +99,7 @@ impl Options {
             deletion_deadline: jiff::SignedDuration::from_mins(10),
             proof_margin: proof::MARGIN,
             progress_interval: jiff::SignedDuration::from_secs(1),
+            own_namespace: fleet_api::names::SYSTEM_NAMESPACE.to_owned(),
             leases: None,
             cluster_refresh: jiff::SignedDuration::from_mins(10),
             on_drift: OnDrift::Repair,

@@ -21,12 +21,13 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use crate::authors::AuthorSource;
 use crate::context::{AppKey, Context, Due, Options};
 use crate::events::{self, Events};
+use crate::health_rules;
 use crate::hub::{Hub, Input, Stores};
 use crate::records::RecordError;
 use crate::referenced::Referenced;
 use crate::replicas::{Driver, Shares};
 use crate::turns::turn;
-use crate::watches::{Lists, follow, followed, interrupted, watched, within};
+use crate::watches::{Lists, follow, followed, interrupted, watched, watched_by, within};
 
 /// Why the controller can't run.
 #[derive(Debug, thiserror::Error)]
@@ -129,6 +130,11 @@ impl Controller {
         let (access_policies, access_events) = watched::<ClusterAccessPolicy>(vec![Api::all(hub.clone())]);
         let (tenants, tenant_events) = watched::<Namespace>(vec![Api::all(hub.clone())]);
         let (rollout_windows, window_events) = watched::<RolloutWindow>(vec![Api::all(hub.clone())]);
+        let (health_rules, rule_events) = watched_by(
+            vec![Api::namespaced(hub.clone(), &self.options.own_namespace)],
+            &health_rules::labelled(),
+        );
+        members.judge_later();
         let run_events = followed::<PartialObjectMeta<Run>>(within(&hub, &namespaces));
         let stores = Stores {
             applications: applications.clone(),
@@ -177,6 +183,10 @@ impl Controller {
         follow(&ctx, "TraitDefinitions", trait_events, |ctx, _| ctx.hub.forget_definitions());
         follow(&ctx, "ComponentDefinitions", component_events, |ctx, _| ctx.hub.forget_definitions());
         follow(&ctx, "ManagedClusters", cluster_events, cluster_changed);
+        follow(&ctx, health_rules::KIND, rule_events, {
+            let health_rules = health_rules.clone();
+            move |ctx, event| health_rules::changed(&ctx.members, &health_rules, event)
+        });
         follow(&ctx, "Approvals", approval_events, |ctx, event| {
             if let Some(approval) = applied(event) {
                 let namespace = approval.namespace().unwrap_or_default();
@@ -230,7 +240,8 @@ impl Controller {
             .with("DriftHolds", &ctx.hub.drift_holds)
             .with("ClusterAccessPolicies", &ctx.hub.access_policies)
             .with("Namespaces", &ctx.hub.namespaces)
-            .with("RolloutWindows", &ctx.hub.rollout_windows);
+            .with("RolloutWindows", &ctx.hub.rollout_windows)
+            .with(health_rules::KIND, &health_rules);
         let listed = lists.wait(&health, ctx.options.cache_sync_timeout, &stop).await;
         // The watch of Applications begins with the first turn.
         health.begin(["Applications"]);

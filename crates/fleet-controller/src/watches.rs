@@ -40,8 +40,16 @@ pub(crate) fn watched<K>(apis: Vec<Api<K>>) -> (Store<K>, Events<K>)
 where
     K: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + DeserializeOwned + 'static,
 {
+    watched_by(apis, &watcher::Config::default())
+}
+
+/// The same of those objects that a watch is set up for.
+pub(crate) fn watched_by<K>(apis: Vec<Api<K>>, config: &watcher::Config) -> (Store<K>, Events<K>)
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + DeserializeOwned + 'static,
+{
     let (store, writer) = reflector::store();
-    let stream = merge::several(apis, store.clone()).modify(|object| {
+    let stream = merge::several(apis, config, store.clone()).modify(|object| {
         object.managed_fields_mut().clear();
     });
     (store, reflector::reflector(writer, stream).boxed())

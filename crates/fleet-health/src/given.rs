@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use fleet_cel::{Program, Template};
 use serde::Deserialize;
+use serde_json::Value;
 use thiserror::Error;
 
 use crate::HealthStatus;
@@ -77,6 +78,8 @@ pub struct HealthRules(BTreeMap<(String, String), OfKind>);
 enum OfKind {
     Usable {
         source: String,
+        /// As they were given.
+        written: Value,
         rules: Vec<Rule>,
     },
     /// Judging by conventions what somebody wanted judged otherwise could call it healthy too early.

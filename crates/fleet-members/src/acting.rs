@@ -17,7 +17,7 @@ use kube::core::params::GetParams;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::observe::{Sight, by_metadata};
+use crate::observe::Sight;
 use crate::{Live, Member, MemberError};
 
 /// A ServiceAccount by namespace and name.
@@ -94,7 +94,7 @@ impl Acting {
         params.force = force;
         let (at, patch) = (self.at(id).await?, Patch::Apply(object));
         // As there, the answer is what a watch would bring.
-        if by_metadata(&(id.api_version.clone(), id.kind.clone())) {
+        if self.member.by_metadata(&(id.api_version.clone(), id.kind.clone())) {
             let request = at.patch(&id.name, &params, &patch);
             self.apply_as::<PartialObjectMeta<DynamicObject>>(id, account, request).await
         } else {

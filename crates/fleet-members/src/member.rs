@@ -19,7 +19,7 @@ use tracing::Instrument as _;
 use crate::breaker::Breaker;
 use crate::budget::Budget;
 use crate::discovery::Discovered;
-use crate::observe::{Looks, Observations, Observed, Sight, Watched, by_metadata, sight};
+use crate::observe::{Looks, Observations, Observed, Sight, Watched, sight};
 use crate::recognition::Recognition;
 use crate::registry::{MemberEvent, Shared};
 use crate::resource::ResourcePath;
@@ -190,7 +190,7 @@ impl Member {
         let mut params = PatchParams::apply(manager);
         params.force = force;
         // The answer is what a watch would bring: of some kinds, metadata only.
-        match by_metadata(&(id.api_version.clone(), id.kind.clone())) {
+        match self.by_metadata(&(id.api_version.clone(), id.kind.clone())) {
             true => self.apply_as::<PartialObjectMeta<DynamicObject>>(id, &path, object, &params).await,
             false => self.apply_as::<DynamicObject>(id, &path, object, &params).await,
         }
@@ -216,7 +216,8 @@ impl Member {
     /// Takes in the answer to an apply that was sent in an era of the observations.
     pub(crate) fn applied<K: Sight>(self: &Arc<Self>, id: &ObjectId, era: u64, answer: K) -> Live {
         let mut live = Live::of(answer.meta());
-        if let Some((_, seen)) = sight(&(id.api_version.clone(), id.kind.clone()), answer) {
+        let kind = (id.api_version.clone(), id.kind.clone());
+        if let Some((_, seen)) = sight(&kind, answer, &self.shared.judges.now()) {
             live.managed = seen.managed;
             self.note(id, seen, era, None);
         }

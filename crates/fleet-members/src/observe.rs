@@ -9,6 +9,7 @@
 //! never get here. What somebody looks at without owning it is watched object by object (`look`).
 
 mod follow;
+mod judged;
 mod kinds;
 mod look;
 mod sight;
@@ -24,7 +25,7 @@ use fleet_health::Health;
 use crate::Member;
 use crate::registry::MemberEvent;
 
-pub(crate) use follow::by_metadata;
+pub(crate) use judged::Judges;
 pub(crate) use kinds::Watched;
 pub(crate) use look::Looks;
 pub(crate) use sight::{Sight, sight};

@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::discovery::Library;
+use crate::observe::Judges;
 use crate::roll::Roll;
 use crate::telemetry::{Silent, Telemetry};
 use crate::{Hold, KnownKinds, Member};
@@ -137,6 +138,7 @@ pub(crate) struct Shared {
     pub(crate) known: KnownKinds,
     pub(crate) notify: Notify,
     pub(crate) documents: Library,
+    pub(crate) judges: Judges,
     pub(crate) roll: Roll,
     /// How many members are asked at once who they are.
     pub(crate) greetings: Semaphore,
@@ -195,9 +197,14 @@ impl Members {
             known,
             notify,
             documents: Library::default(),
+            judges: Judges::default(),
             greetings: Semaphore::new(GREETINGS_AT_ONCE),
         });
         Self { transport, shared, stop, members: RwLock::new(BTreeMap::new()) }
+    }
+
+    pub(crate) fn judges(&self) -> &Judges {
+        &self.shared.judges
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<String, Entry>> {

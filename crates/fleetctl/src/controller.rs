@@ -147,6 +147,7 @@ fn options(environment: &Environment, arguments: &ControllerArgs, lease_namespac
     options.limits = work.turns.limits();
     options.kept_runs = usize::from(keep.kept_runs);
     options.kept_revisions = usize::from(keep.kept_revisions);
+    options.own_namespace = lease_namespace.to_owned();
     options.leases =
         replicas.leases.then(|| LeaseOptions::new(lease_namespace, &replicas.replica_name, environment.seed));
     options

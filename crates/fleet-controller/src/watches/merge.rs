@@ -13,11 +13,11 @@ use serde::de::DeserializeOwned;
 use super::Events;
 
 /// One stream of several APIs; `store` is fed by it.
-pub(super) fn several<K>(apis: Vec<Api<K>>, store: Store<K>) -> Events<K>
+pub(super) fn several<K>(apis: Vec<Api<K>>, config: &watcher::Config, store: Store<K>) -> Events<K>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + DeserializeOwned + 'static,
 {
-    let watch = |api| watcher(api, watcher::Config::default());
+    let watch = |api| watcher(api, config.clone());
     let mut apis: Vec<Api<K>> = apis;
     let Some(last) = apis.pop() else { return futures::stream::empty().boxed() };
     if apis.is_empty() {

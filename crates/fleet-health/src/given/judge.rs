@@ -17,7 +17,7 @@ impl HealthRules {
         }
         match self.0.get(&(view.group.to_owned(), view.kind.to_owned()))? {
             OfKind::Unusable(error) => Some(Health::unknown("RulesUnusable", one_line(&error.to_string()))),
-            OfKind::Usable { source, rules } => judge(view, source, rules),
+            OfKind::Usable { source, rules, .. } => judge(view, source, rules),
         }
     }
 }

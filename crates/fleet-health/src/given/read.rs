@@ -55,7 +55,9 @@ impl HealthRules {
                         format!("[{index}]"),
                         format!("{} has rules in {other}, too; keep one of them", key.1),
                     )),
-                    (Ok(rules), None) => OfKind::Usable { source: format!("{name} [{index}]"), rules },
+                    (Ok(rules), None) => {
+                        OfKind::Usable { source: format!("{name} [{index}]"), written: item.clone(), rules }
+                    }
                 };
                 if let OfKind::Unusable(error) = &made {
                     errors.push(error.clone());
@@ -69,8 +71,26 @@ impl HealthRules {
     /// Whether rules were given for a kind; then its objects are needed whole to judge them.
     #[must_use]
     pub fn judge_kind(&self, api_version: &str, kind: &str) -> bool {
+        self.of(api_version, kind).is_some()
+    }
+
+    /// Whether objects of a kind are judged by these rules as by others.
+    #[must_use]
+    pub fn judge_alike(&self, others: &Self, api_version: &str, kind: &str) -> bool {
+        match (self.of(api_version, kind), others.of(api_version, kind)) {
+            (None, None) => true,
+            (
+                Some(OfKind::Usable { source, written, .. }),
+                Some(OfKind::Usable { source: other, written: there, .. }),
+            ) => (source, written) == (other, there),
+            (Some(OfKind::Unusable(error)), Some(OfKind::Unusable(other))) => error == other,
+            _ => false,
+        }
+    }
+
+    fn of(&self, api_version: &str, kind: &str) -> Option<&OfKind> {
         let group = api_version.split_once('/').map_or("", |(group, _)| group);
-        self.0.contains_key(&(group.to_owned(), kind.to_owned()))
+        self.0.get(&(group.to_owned(), kind.to_owned()))
     }
 
     /// Whether none were given.

@@ -9,12 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_api::names;
+use fleet_health::HealthRules;
 use futures::StreamExt as _;
 use kube::api::{Api, ListParams, WatchEvent, WatchParams};
 use tokio::time::Instant;
 
+use super::judged::Judging;
 use super::sight::{Sight, sight};
-use super::{Kind, Listing, Place};
+use super::{Listing, Place};
 use crate::registry::MemberEvent;
 use crate::resource::ResourcePath;
 use crate::{Member, MemberError};
@@ -35,6 +37,8 @@ pub(super) enum End {
     Forbidden(String),
     /// Nothing of ours is here any more.
     Deserted,
+    /// It is judged by other rules now: what is seen may have to be seen otherwise.
+    Rejudged,
 }
 
 /// Why a watch ended.
@@ -46,6 +50,7 @@ enum Pause {
     /// What happened meanwhile can't be told: list anew.
     Anew(String),
     Forbidden(String),
+    Rejudged,
 }
 
 /// Waits between breaks: doubling up to a bound, spread over members and places.
@@ -91,16 +96,23 @@ impl Member {
     }
 
     /// Follows a place until there is a reason not to.
-    pub(super) async fn follow<K: Sight>(self: &Arc<Self>, place: &Place, path: &ResourcePath) -> End {
+    pub(super) async fn follow<K: Sight>(
+        self: &Arc<Self>,
+        place: &Place,
+        path: &ResourcePath,
+        judging: &mut Judging,
+    ) -> End {
         let api: Api<K> = self.api_at(place, path);
         let mut pace = Pace::new(self.name(), place);
         loop {
             self.at_hand().await;
-            let why = match self.list(place, &api).await {
-                Ok((listing, version)) => match self.stay(place, &api, listing, version, &mut pace).await {
-                    Ok(why) => why,
-                    Err(end) => return end,
-                },
+            let why = match self.list(place, &api, &judging.rules).await {
+                Ok((listing, version)) => {
+                    match self.stay(place, &api, listing, version, &mut pace, judging).await {
+                        Ok(why) => why,
+                        Err(end) => return end,
+                    }
+                }
                 Err(MemberError::Refused { code: 403, message, .. }) => return End::Forbidden(message),
                 Err(error) => error.to_string(),
             };
@@ -115,6 +127,7 @@ impl Member {
         self: &Arc<Self>,
         place: &Place,
         api: &Api<K>,
+        rules: &HealthRules,
     ) -> Result<(Listing, String), MemberError> {
         self.seen_at(place).enter(place);
         let before = self.seen_at(place).highest(place);
@@ -136,7 +149,7 @@ impl Member {
                 (listing, version)
             });
             for object in page.items {
-                if let Some((id, seen)) = sight(&place.kind, object) {
+                if let Some((id, seen)) = sight(&place.kind, object, rules) {
                     self.note_at(place, &id, seen, listing.era, Some(*listing));
                 }
             }
@@ -161,10 +174,16 @@ impl Member {
         listing: Listing,
         mut version: String,
         pace: &mut Pace,
+        judging: &mut Judging,
     ) -> Result<String, End> {
         loop {
             let (opened, outages) = (Instant::now(), self.outages());
-            let pause = self.watch_once(place, api, listing, &mut version, pace.watch_seconds()).await;
+            let rules = Arc::clone(&judging.rules);
+            let watch = self.watch_once(place, api, listing, &mut version, pace.watch_seconds(), &rules);
+            let pause = tokio::select! {
+                pause = watch => pause,
+                () = judging.others(&place.kind) => Pause::Rejudged,
+            };
             let sound = opened.elapsed() >= SOUND;
             if sound {
                 pace.breaks = 0;
@@ -189,6 +208,7 @@ impl Member {
                 }
                 Pause::Anew(why) => return Ok(why),
                 Pause::Forbidden(message) => return Err(End::Forbidden(message)),
+                Pause::Rejudged => return Err(End::Rejudged),
             }
         }
     }
@@ -201,6 +221,7 @@ impl Member {
         listing: Listing,
         version: &mut String,
         seconds: u32,
+        rules: &HealthRules,
     ) -> Pause {
         let params = match &place.name {
             None => WatchParams::default().labels(names::OWNER),
@@ -237,7 +258,7 @@ impl Member {
                 WatchEvent::Added(object) | WatchEvent::Modified(object) => {
                     let now = object.meta().resource_version.clone().unwrap_or_default();
                     if !is_backwards(version, &now)
-                        && let Some((id, seen)) = sight(&place.kind, object)
+                        && let Some((id, seen)) = sight(&place.kind, object, rules)
                     {
                         self.note_at(place, &id, seen, listing.era, None);
                     }
@@ -246,7 +267,7 @@ impl Member {
                 WatchEvent::Deleted(object) => {
                     let now = object.meta().resource_version.clone().unwrap_or_default();
                     if !is_backwards(version, &now)
-                        && let Some((id, seen)) = sight(&place.kind, object)
+                        && let Some((id, seen)) = sight(&place.kind, object, rules)
                         && let Some(owner) = self.seen_at(place).remove(&id, &seen.uid)
                     {
                         self.tell_of(place, owner, &id);
@@ -278,9 +299,4 @@ fn named(name: &str) -> String {
 /// Within one watch versions only grow.
 fn is_backwards(before: &str, now: &str) -> bool {
     matches!((before.parse::<u64>(), now.parse::<u64>()), (Ok(before), Ok(now)) if now < before)
-}
-
-/// Whether a kind is watched by its metadata.
-pub(crate) fn by_metadata(kind: &Kind) -> bool {
-    fleet_health::is_judged_by_metadata(&kind.0, &kind.1)
 }

@@ -12,7 +12,8 @@ use kube::api::{Api, DynamicObject, ListParams, PartialObjectMeta};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::follow::{End, by_metadata};
+use super::follow::End;
+use super::judged::is_seen_by_metadata;
 use super::{Kind, Place};
 use crate::Member;
 use crate::registry::MemberEvent;
@@ -98,9 +99,16 @@ impl Member {
     }
 
     pub(super) async fn follow_as(self: &Arc<Self>, place: &Place, path: &ResourcePath) -> End {
-        match by_metadata(&place.kind) {
-            true => self.follow::<PartialObjectMeta<DynamicObject>>(place, path).await,
-            false => self.follow::<DynamicObject>(place, path).await,
+        loop {
+            let mut judging = self.shared.judges.judging().await;
+            let end = match is_seen_by_metadata(&judging.rules, &place.kind) {
+                true => self.follow::<PartialObjectMeta<DynamicObject>>(place, path, &mut judging).await,
+                false => self.follow::<DynamicObject>(place, path, &mut judging).await,
+            };
+            if !matches!(end, End::Rejudged) {
+                return end;
+            }
+            tracing::debug!(cluster = self.name(), %place, "judged by other rules");
         }
     }
 
@@ -122,7 +130,7 @@ impl Member {
                 () = grown.notified() => {}
                 Some((place, end)) = following.next(), if !following.is_empty() => match end {
                     // Who still wants it says so, now that it is looked at again.
-                    End::Deserted => {
+                    End::Deserted | End::Rejudged => {
                         let namespace = place.namespace.clone().unwrap_or_default();
                         self.observations.leave(&place);
                         self.watched.forget(kind, &namespace);

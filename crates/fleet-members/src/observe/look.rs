@@ -14,7 +14,8 @@ use kube::api::{DynamicObject, PartialObjectMeta};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::follow::{End, by_metadata};
+use super::follow::End;
+use super::judged::is_seen_by_metadata;
 use super::kinds::{AFTER_REFUSAL, missing};
 use super::{Observations, Observed, Place};
 use crate::resource::ResourcePath;
@@ -116,7 +117,7 @@ impl Member {
                             self.look_fails(&place, &missing(&why));
                             AFTER_REFUSAL
                         }
-                        End::Deserted => Duration::ZERO,
+                        End::Deserted | End::Rejudged => Duration::ZERO,
                     },
                     Err(_) => {
                         self.ask_for(&place, &path).await;
@@ -133,9 +134,13 @@ impl Member {
     }
 
     async fn ask_for(self: &Arc<Self>, place: &Place, path: &ResourcePath) {
-        let listed = match by_metadata(&place.kind) {
-            true => self.list::<PartialObjectMeta<DynamicObject>>(place, &self.api_at(place, path)).await,
-            false => self.list::<DynamicObject>(place, &self.api_at(place, path)).await,
+        let rules = &self.shared.judges.now();
+        let listed = match is_seen_by_metadata(rules, &place.kind) {
+            true => {
+                let api = self.api_at(place, path);
+                self.list::<PartialObjectMeta<DynamicObject>>(place, &api, rules).await
+            }
+            false => self.list::<DynamicObject>(place, &self.api_at(place, path), rules).await,
         };
         match listed {
             Err(MemberError::Refused { code: 403, message, .. }) => {

@@ -3,7 +3,7 @@
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use fleet_api::{ObjectId, names};
-use fleet_health::Health;
+use fleet_health::{Health, HealthRules};
 use kube::api::{DynamicObject, PartialObjectMeta};
 use kube::core::{ApiResource, DynamicResourceScope, ObjectMeta};
 use serde_json::{Map, Value, json};
@@ -37,7 +37,7 @@ impl Sight for PartialObjectMeta<DynamicObject> {
 }
 
 /// What is kept of an object.
-pub(crate) fn sight(kind: &Kind, object: impl Sight) -> Option<(ObjectId, Observed)> {
+pub(crate) fn sight(kind: &Kind, object: impl Sight, rules: &HealthRules) -> Option<(ObjectId, Observed)> {
     let (metadata, rest) = object.parts();
     let label = |name: &str| metadata.labels.as_ref().and_then(|l| l.get(name)).cloned().unwrap_or_default();
     let owner = label(names::OWNER);
@@ -59,25 +59,30 @@ pub(crate) fn sight(kind: &Kind, object: impl Sight) -> Option<(ObjectId, Observ
             .filter_map(|(l, _)| names::sharer(l).map(str::to_owned))
             .collect(),
         deleting: metadata.deletion_timestamp.is_some(),
-        health: health(kind, &metadata, rest),
+        health: health(kind, &metadata, rest, rules),
         owner,
     };
     Some((id, seen))
 }
 
-/// Judges an object. Items of a list don't say their kind, and of the metadata only this is looked at.
-fn health(kind: &Kind, metadata: &ObjectMeta, mut object: Value) -> Health {
+/// Judges an object. Items of a list don't say their kind, and of the metadata only this is looked at; rules that people
+/// gave may look at more.
+fn health(kind: &Kind, metadata: &ObjectMeta, mut object: Value, rules: &HealthRules) -> Health {
     if let Some(fields) = object.as_object_mut() {
         fields.insert("apiVersion".to_owned(), json!(kind.0));
         fields.insert("kind".to_owned(), json!(kind.1));
-        let looked_at = json!({
-            "generation": metadata.generation,
-            "deletionTimestamp": metadata.deletion_timestamp,
-            "finalizers": metadata.finalizers,
-        });
+        let looked_at = if rules.judge_kind(&kind.0, &kind.1) {
+            serde_json::to_value(ObjectMeta { managed_fields: None, ..metadata.clone() }).unwrap_or_default()
+        } else {
+            json!({
+                "generation": metadata.generation,
+                "deletionTimestamp": metadata.deletion_timestamp,
+                "finalizers": metadata.finalizers,
+            })
+        };
         fields.insert("metadata".to_owned(), looked_at);
     }
-    fleet_health::assess(&object)
+    fleet_health::assess_with(&object, rules)
 }
 
 /// Hashes our manager's entry: its fields, and when it last wrote. An update by anybody else takes the fields that it

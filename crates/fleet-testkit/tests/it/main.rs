@@ -15,6 +15,7 @@ mod delivery;
 mod drift;
 mod edits;
 mod gates;
+mod health_rules;
 mod held;
 mod holds;
 mod identity;

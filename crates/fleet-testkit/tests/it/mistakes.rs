@@ -17,7 +17,7 @@ use crate::small::{annotate, app, condition, config, deployment, gated, message,
 const CONFIG: (&str, &str, &str) = ("v1", "ConfigMap", "settings");
 const OTHER: (&str, &str, &str) = ("v1", "ConfigMap", "other");
 const WEB: (&str, &str, &str) = ("apps/v1", "Deployment", "web");
-const WIDGET: (&str, &str, &str) = ("example.com/v1", "Widget", "w");
+pub(crate) const WIDGET: (&str, &str, &str) = ("example.com/v1", "Widget", "w");
 
 /// Options with a clock that can be put ahead, by seconds.
 fn clocked(fleet: &Fleet, ahead: &Arc<AtomicI64>) -> Options {
@@ -48,7 +48,7 @@ fn standing<'a>(app: &'a Application, type_: &str) -> &'a str {
 }
 
 /// A kind that nobody runs: who is well says the test.
-async fn widgets(fleet: &Fleet) -> anyhow::Result<()> {
+pub(crate) async fn widgets(fleet: &Fleet) -> anyhow::Result<()> {
     let any = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
     let definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
         "metadata": {"name": "widgets.example.com"}, "spec": {"group": "example.com", "scope": "Namespaced",
@@ -61,7 +61,7 @@ async fn widgets(fleet: &Fleet) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn widget(size: i64) -> Value {
+pub(crate) fn widget(size: i64) -> Value {
     json!({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "w", "namespace": "demo"},
         "spec": {"size": size}})
 }

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fleet_api::{Application, AuditLog, ManagedCluster, ResourceTracker, crds, names};
+use fleet_controller::read_health_rules;
 use fleet_controller::resolve::{ObjectReference, Selection, references};
 use fleet_members::Credentials;
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{Node, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Node, Secret};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::ResourceExt as _;
 use kube::api::{Api, DynamicObject, ListParams};
@@ -56,6 +57,7 @@ pub(crate) async fn gather(hub: &Cluster, called: &str, now: Timestamp, scope: &
     gathering.references().await;
     gathering.inventories(scope).await;
     gathering.records().await;
+    gathering.health_rules().await;
     Ok(gathering.snapshot)
 }
 
@@ -286,6 +288,19 @@ impl Gathering<'_> {
                 return;
             }
         }
+    }
+
+    /// Rules by which people judge kinds of their own.
+    async fn health_rules(&mut self) {
+        let api: Api<ConfigMap> = Api::all(self.hub.client.clone());
+        let labelled = ListParams::default().labels(names::HEALTH_RULES);
+        let maps = self.all("configmaps with health rules", &api, &labelled).await;
+        let (_, errors) = read_health_rules(&maps);
+        let told = errors.into_iter().map(|error| {
+            let problem = format!("{}: {}", error.place, error.problem);
+            (error.source_name, problem)
+        });
+        self.snapshot.broken_rules.extend(told);
     }
 
     /// Inventories whose Application isn't there any more.

@@ -37,6 +37,8 @@ pub struct Snapshot {
     pub lost_inventories: Vec<(String, String)>,
     /// Records of Applications that aren't whole: `NAMESPACE/NAME`, and where they aren't.
     pub broken_records: Vec<(String, String)>,
+    /// Health rules that can't be used: where they stand, and why.
+    pub broken_rules: Vec<(String, String)>,
     /// What couldn't be looked at, and why.
     pub unread: Vec<(String, String)>,
 }

@@ -19,6 +19,7 @@ pub(super) fn findings(snapshot: &Snapshot) -> Vec<Finding> {
     all.extend(of_controller(snapshot));
     all.extend(of_clocks(snapshot));
     all.extend(of_workloads(snapshot));
+    all.extend(snapshot.broken_rules.iter().map(|(source, why)| of_rules(source, why)));
     for rival in &snapshot.rivals {
         all.push(Finding::new(
             Error,
@@ -44,6 +45,13 @@ pub(super) fn findings(snapshot: &Snapshot) -> Vec<Finding> {
         ));
     }
     all
+}
+
+/// Health rules that nobody can be judged by.
+fn of_rules(source: &str, why: &str) -> Finding {
+    let message = format!("these health rules aren't used: {why}");
+    let mend = "mend the entry; until then objects of its kind are Unknown, and steps wait for them (docs/health.md)";
+    Finding::new(Error, "HealthRulesUnusable", source.to_owned(), message, mend.to_owned())
 }
 
 fn of_definition(snapshot: &Snapshot, definition: &Definition) -> Option<Finding> {

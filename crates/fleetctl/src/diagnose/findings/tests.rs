@@ -319,6 +319,12 @@ fn applications_that_wait() {
 }
 
 #[test]
+fn health_rules_that_cannot_be_used() {
+    let broken = ("ConfigMap fleetctl-system/ours, a.yaml".to_owned(), "[0].rules[0].when: no".to_owned());
+    one(|s| s.broken_rules.push(broken), Error, "HealthRulesUnusable", "docs/health.md");
+}
+
+#[test]
 fn deletions_that_are_stuck() {
     let deleting = |minutes: i64, finalizer: &str| {
         let finalizer = finalizer.to_owned();
