@@ -141,4 +141,8 @@ pub struct Refusal {
     pub reason: String,
     /// Why not.
     pub message: String,
+    /// From when on the same decision, made anew, would count: where nothing but time was missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schemas::optional_time")]
+    pub counts_from: Option<Timestamp>,
 }

@@ -25,9 +25,13 @@ use crate::health_rules;
 use crate::hub::{Hub, Input, Stores};
 use crate::records::RecordError;
 use crate::referenced::Referenced;
+use crate::refusal;
 use crate::replicas::{Driver, Shares};
 use crate::turns::turn;
 use crate::watches::{Lists, follow, followed, interrupted, watched, watched_by, within};
+
+/// How soon a turn is taken again that the hub refused for good: rights and admission have no watch.
+const REFUSED: Duration = Duration::from_secs(5);
 
 /// Why the controller can't run.
 #[derive(Debug, thiserror::Error)]
@@ -410,7 +414,7 @@ fn worth_a_turn(app: &Application) -> Option<u64> {
 
 fn failed(app: Arc<Application>, error: &RecordError, _: Arc<Context>) -> Action {
     tracing::warn!(application = app.name_any(), namespace = app.namespace(), %error, "a turn failed; it is taken again");
-    Action::requeue(Duration::from_secs(1))
+    Action::requeue(if refusal::refusal(error).is_some() { REFUSED } else { Duration::from_secs(1) })
 }
 
 impl Context {

@@ -132,7 +132,8 @@ fn approvals(ctx: &Context, walk: &Walk, run: &Run, proof: &Proof) -> Vec<Approv
                 approver: approval.spec.approver.clone(),
                 groups: approval.spec.groups.clone(),
                 proven: doubt.is_none(),
-                doubt: doubt.unwrap_or_default(),
+                counts_from: doubt.as_ref().and_then(|doubt| doubt.counts_from),
+                doubt: doubt.map(|doubt| doubt.message).unwrap_or_default(),
                 reason: approval.spec.reason.clone(),
             };
             (at, fact)

@@ -49,6 +49,7 @@ mod readable;
 mod reconcile;
 mod records;
 mod referenced;
+mod refusal;
 mod register;
 pub mod replicas;
 mod requests;

@@ -4,7 +4,7 @@
 pub(crate) mod follow;
 pub(crate) mod powers;
 
-use fleet_api::Approval;
+use fleet_api::{Approval, Decision};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::admissionregistration::v1::{
     MatchResources, NamedRuleWithOperations, ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
@@ -47,21 +47,38 @@ pub enum Proof {
 
 impl Proof {
     /// Why an approval isn't proved, where it isn't.
-    pub(crate) fn doubt(&self, approval: &Approval, margin: SignedDuration) -> Option<String> {
+    pub(crate) fn doubt(&self, approval: &Approval, margin: SignedDuration) -> Option<Doubt> {
         let since = match self {
             Self::Strong(since) => since,
-            Self::Weak(why) => return Some(why.clone()),
+            Self::Weak(why) => return Some(Doubt { message: why.clone(), counts_from: None }),
         };
         let created = approval.metadata.creation_timestamp.as_ref().map(|time| time.0);
         let proved_from = since.saturating_add(margin).unwrap_or(*since);
         if created.is_some_and(|created| created >= proved_from) {
             return None;
         }
-        Some(format!(
-            "who made it isn't proved: it was made before, or within {:#} after, the ValidatingAdmissionPolicy {APPROVALS_POLICY} or its binding was changed ({since}); decide again",
-            margin
-        ))
+        let Approval { spec, metadata } = approval;
+        let verb = match spec.decision {
+            Decision::Approve => "resume",
+            Decision::Reject => "reject",
+        };
+        let message = format!(
+            "who made it isn't proved: it was made before, or within {margin:#} after, the ValidatingAdmissionPolicy {APPROVALS_POLICY} or its binding was changed ({since}); decide again, {proved_from} or later: fleetctl workflow {verb} {} -n {} --step {}",
+            spec.application,
+            metadata.namespace.as_deref().unwrap_or_default(),
+            spec.step,
+        );
+        Some(Doubt { message, counts_from: Some(proved_from) })
     }
+}
+
+/// Why an approval isn't proved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Doubt {
+    /// In words, with what to do.
+    pub(crate) message: String,
+    /// From when on the same decision, made anew, is proved, where nothing but time is missing.
+    pub(crate) counts_from: Option<Timestamp>,
 }
 
 /// Whether a policy and its binding, as they are on a hub, prove who approves. Defaults that an API server fills in make

@@ -36,13 +36,22 @@ use crate::context::{AppKey, Context, Noted};
 use crate::records::{self, RecordError};
 use crate::replicas::{Duty, Hold};
 use crate::walk::Walk;
-use crate::{audit, deletion, drift, held, late, looks, queue};
+use crate::{audit, deletion, drift, held, late, looks, queue, refusal};
 
 /// One turn, where the Application is this replica's.
 pub(crate) async fn reconcile(app: Arc<Application>, ctx: Arc<Context>) -> Result<Action, RecordError> {
     let key: AppKey = (app.namespace().unwrap_or_default(), app.name_any());
     let outcome = match ctx.hold(&key) {
-        Some(hold) => hold.during(Box::pin(held(&app, &ctx, &key, &hold))).await,
+        Some(hold) => {
+            let turn = async {
+                let outcome = held(&app, &ctx, &key, &hold).await;
+                if let Err(error) = &outcome {
+                    refusal::tell(&ctx, &app, error).await;
+                }
+                outcome
+            };
+            hold.during(Box::pin(turn)).await
+        }
         None => None,
     };
     outcome.unwrap_or_else(|| {

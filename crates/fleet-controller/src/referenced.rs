@@ -22,6 +22,7 @@ use crate::authors::Authorship;
 use crate::context::lock;
 use crate::hub::Input;
 use crate::kinds::known_kinds;
+use crate::refusal;
 use crate::resolve::{ObjectReference, Selection};
 
 /// The kind that brings other kinds.
@@ -44,7 +45,7 @@ struct KindCache {
     /// Its plural, and whether it has namespaces; known once it is watched.
     resource: Option<(String, bool)>,
     /// Why the kind can't be watched.
-    problem: Option<String>,
+    problem: Option<Problem>,
     objects: Objects,
 }
 
@@ -114,7 +115,7 @@ impl Referenced {
                 }
                 Err(problem) => {
                     if let Some(kind) = lock(&self.cache).kinds.get_mut(&key) {
-                        kind.problem = Some(problem);
+                        kind.problem = Some(Problem::awaited("UnknownKind", problem));
                     }
                     self.settled.notify_waiters();
                 }
@@ -193,7 +194,7 @@ impl Referenced {
         let key = (reference.api_version.clone(), reference.kind.clone());
         let Some(kind) = cache.kinds.get(&key) else { return Ok(Vec::new()) };
         if let Some(problem) = &kind.problem {
-            return Err(Problem::awaited("UnknownKind", problem.clone()));
+            return Err(problem.clone());
         }
         let namespaced = (reference.namespace.clone(), String::new());
         let found = match &reference.selection {
@@ -277,13 +278,21 @@ async fn follow(
 fn unlistable(cache: &Mutex<Cache>, kind: &Kind, error: &watcher::Error) -> bool {
     let mut cache = lock(cache);
     let Some(known) = cache.kinds.get_mut(kind).filter(|known| !known.synced) else { return false };
-    let before = known.problem.replace(format!(
-        "the hub doesn't list {} of {}: {}; may the controller's account list and watch them?",
-        kind.1,
-        kind.0,
-        fleet_members::innermost(error)
-    ));
+    let before = known.problem.replace(not_listed(kind, &fleet_members::innermost(error)));
     before.is_none()
+}
+
+fn not_listed(kind: &Kind, why: &str) -> Problem {
+    let advice = match (kind.0.as_str(), kind.1.as_str()) {
+        ("v1", "Secret") => refusal::SECRETS,
+        _ => {
+            "may the controller's account list and watch them? the chart's value referenced.resources says what it may read"
+        }
+    };
+    Problem::awaited(
+        refusal::HUB_REFUSES,
+        format!("the hub doesn't list {} of {}: {why}; {advice}", kind.1, kind.0),
+    )
 }
 
 /// What an object says, without its namespace: the target has one of its own.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fleet_api::{Decision, Target, TargetRequest, WindowRequest};
+use jiff::Timestamp;
 
 use crate::measure::Reading;
 use crate::windows::Windows;
@@ -168,6 +169,8 @@ pub struct ApprovalFact {
     pub proven: bool,
     /// Why it isn't proven.
     pub doubt: String,
+    /// From when on the same decision, made anew, would be proven, where nothing but time was missing.
+    pub counts_from: Option<Timestamp>,
     /// Why.
     pub reason: String,
 }

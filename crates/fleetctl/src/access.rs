@@ -1,5 +1,7 @@
 //! The user's own ways to clusters: kubeconfig contexts.
 
+mod patience;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -169,13 +171,14 @@ impl Access {
             .await
             .map_err(|error| failed(fleet_members::innermost(&error)))?;
         config.connect_timeout = Some(deadline);
-        // Whoever waits for an answer wants to hear of a refusal at once.
+        // Whoever waits for an answer wants to hear of a refusal at once, unless the server asks to come back.
         config.default_retry = false;
         let entry = self.kubeconfig.contexts.iter().find(|entry| entry.name == context);
         let user = entry.and_then(|entry| entry.context.as_ref()?.user.clone()).unwrap_or_default();
         let (server, default_namespace) = (config.cluster_url.to_string(), config.default_namespace.clone());
         let client =
             kube::Client::try_from(config).map_err(|error| failed(fleet_members::innermost(&error)))?;
+        let client = patience::patient(client, deadline);
         let server = server.trim_end_matches('/').to_owned();
         let context = context.to_owned();
         Ok(Cluster { client, context, server, deadline, default_namespace, in_pod: false, user, advice })

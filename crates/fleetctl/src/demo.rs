@@ -5,13 +5,13 @@ mod scenario;
 
 use std::time::Duration;
 
-use fleet_api::{Application, Phase, Run};
+use fleet_api::{Application, Decision, Phase, Run};
 use kube::ResourceExt as _;
 use kube::api::Api;
 use tokio::time::Instant;
 
 use crate::access::Cluster;
-use crate::application::approve::{Request, approve};
+use crate::application::approve::{Request, decide};
 use crate::application::follow::{Follow, rests};
 use crate::application::plan;
 use crate::application::tree::Changes;
@@ -171,7 +171,7 @@ impl<'a> Story<'a> {
         let asker = self.place.hub.asker().await;
         let request =
             Request { step: &step, hash: &planned.plan.plan_hash, asker: &asker, reason: "fleetctl demo" };
-        approve(&self.place, &run, &request).await?;
+        decide(self.environment, &self.place, &run, &request, Decision::Approve).await?;
         streams.line(&format!("approved plan {} as {}\n", planned.plan.plan_hash, asker.user))?;
         self.moves_on(app, &run).await
     }

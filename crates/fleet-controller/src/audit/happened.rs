@@ -27,6 +27,9 @@ const AT_ONCE: [&str; 10] = [
     RUN_ENDED,
 ];
 
+/// Why a decision doesn't count of which it is proved who made it.
+const AFTER_PROOF: [&str; 4] = ["NotInGroup", "Author", "AuthorUnknown", "Duplicate"];
+
 /// Whether an entry is worth a request of its own.
 pub(crate) fn is_urgent(entry: &AuditEntry) -> bool {
     // That nobody, or somebody, took something back is a decision.
@@ -150,6 +153,7 @@ fn at_gate(step: &StepState, entry: &dyn Fn(Timestamp, &str) -> AuditEntry, all:
         all.push(AuditEntry {
             about: refusal.approval.clone(),
             actor: refusal.approver.clone(),
+            proven: AFTER_PROOF.contains(&refusal.reason.as_str()),
             reason: refusal.reason.clone(),
             message: refusal.message.clone(),
             plan_hash: String::new(),

@@ -145,10 +145,15 @@ fn what_was_made_before_the_last_change_is_not_proved() {
     let approval = |at: &str| -> Approval {
         let spec = json!({"application": "web", "run": "web-1", "step": "go", "planHash": "a"});
         serde_json::from_value(json!({"apiVersion": "fleetctl.dev/v1alpha1", "kind": "Approval",
-            "metadata": {"name": "a", "creationTimestamp": at}, "spec": spec}))
+            "metadata": {"name": "a", "namespace": "shop", "creationTimestamp": at}, "spec": spec}))
         .unwrap()
     };
     let proof = judged(|_, _| {});
+    let early = proof.doubt(&approval("2026-11-21T11:00:04Z"), MARGIN).unwrap();
+    assert_eq!(early.counts_from, Some("2026-11-21T11:00:05Z".parse().unwrap()));
+    let way_out =
+        "decide again, 2026-11-21T11:00:05Z or later: fleetctl workflow resume web -n shop --step go";
+    assert!(early.message.ends_with(way_out), "{}", early.message);
     for (at, proved) in [
         ("2026-11-21T10:59:59Z", false),
         ("2026-11-21T11:00:00Z", false),
@@ -158,5 +163,8 @@ fn what_was_made_before_the_last_change_is_not_proved() {
         assert_eq!(proof.doubt(&approval(at), MARGIN).is_none(), proved, "{at}");
     }
     let weak = Proof::Weak("gone".to_owned());
-    assert_eq!(weak.doubt(&approval("2026-11-21T12:00:00Z"), MARGIN), Some("gone".to_owned()));
+    assert_eq!(
+        weak.doubt(&approval("2026-11-21T12:00:00Z"), MARGIN),
+        Some(Doubt { message: "gone".to_owned(), counts_from: None })
+    );
 }

@@ -5,7 +5,7 @@ use kube::api::{Api, DynamicObject, ListParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::json;
 
-use crate::small::{app, gated};
+use crate::small::{app, gated, message};
 
 const PLAIN: &str = "correct-horse-battery-staple";
 const CHANGED: &str = "tr0ub4dor-and-three";
@@ -112,6 +112,44 @@ async fn a_revision_with_a_secret_survives_a_restart() -> anyhow::Result<()> {
     fleet.wait_phase("web", "running").await?;
     let there = fleet.get("m1", "v1", "Secret", "login").await?.expect("delivered");
     assert!(holds(&there.to_string(), PLAIN));
+    engine.stop().await?;
+    Ok(())
+}
+
+/// Broken: a hub whose rights or rules keep the controller from recording a revision with a Secret stops the Application,
+/// and only the controller's log says so; or what was mended isn't noticed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_that_the_hub_refuses_is_told_on_the_application() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one")]).await?;
+    let group = "admissionregistration.k8s.io/v1";
+    let policy = json!({"apiVersion": group, "kind": "ValidatingAdmissionPolicy", "metadata": {"name": "no-records"},
+        "spec": {
+            "matchConstraints": {"resourceRules": [
+                {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["secrets"]}]},
+            "validations": [{"expression": "!has(object.type) || object.type != 'fleetctl.dev/revision'",
+                "reason": "Forbidden", "message": "no revisions here"}]}});
+    let binding = json!({"apiVersion": group, "kind": "ValidatingAdmissionPolicyBinding",
+        "metadata": {"name": "no-records"}, "spec": {"policyName": "no-records", "validationActions": ["Deny"]}});
+    fleet.apply("hub", &policy).await?;
+    fleet.apply("hub", &binding).await?;
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "login", "namespace": "demo"},
+        "stringData": {"password": PLAIN}});
+    fleet.apply("hub", &secret).await?;
+    let engine = Engine::start(&fleet);
+    fleet.apply("hub", &app(&[("v1", "Secret", "login")], &["m1"])).await?;
+    let said = |app: &fleet_api::Application| {
+        let conditions = app.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+        conditions.iter().find(|condition| condition.type_ == "Recorded").cloned()
+    };
+    let told = fleet.wait("web", |app| said(app).is_some()).await?;
+    let condition = said(&told).expect("it is there");
+    assert_eq!((condition.is_true(), condition.reason.as_str()), (false, "HubRefuses"));
+    for what in ["no revisions here", "--set referenced.secrets=true"] {
+        assert!(condition.message.contains(what) && message(&told).contains(what), "{condition:?}");
+    }
+    fleet.resource("hub", &binding).await?.delete("no-records", &Default::default()).await?;
+    let done = fleet.wait_phase("web", "running").await?;
+    assert!(said(&done).is_none(), "{:?}", said(&done));
     engine.stop().await?;
     Ok(())
 }

@@ -12,6 +12,8 @@ use crate::{ApprovalFact, ApprovalRule, Authors, Node};
 const KEPT_REFUSALS: usize = 10;
 /// The reason of a decision about a step that asks nobody.
 const OTHER_STEP: &str = "OtherStep";
+/// The reason of a decision of which nobody knows who made it.
+const NOT_PROVEN: &str = "NotProven";
 
 /// What the decisions there are make of a gate. It follows from them and the gate's plan alone, so that a turn without
 /// news changes nothing.
@@ -44,6 +46,7 @@ impl<'a> Verdict<'a> {
                 (Some((reason, message)), _) => verdict.refused.push(Refusal {
                     approval: fact.name.clone(),
                     approver: fact.approver.clone(),
+                    counts_from: fact.counts_from.filter(|_| reason == NOT_PROVEN),
                     reason: reason.to_owned(),
                     message,
                 }),
@@ -73,6 +76,7 @@ pub(super) fn add_astray(gate: &mut Gate, approvals: &[ApprovalFact], asking: &B
         approver: fact.approver.clone(),
         reason: OTHER_STEP.to_owned(),
         message: format!("it is for step {:?}, which asks nobody", fact.step),
+        counts_from: None,
     }));
     keep_newest(&mut gate.refused);
 }
@@ -90,7 +94,7 @@ fn stale(fact: &ApprovalFact, gate: &Gate) -> Option<(&'static str, String)> {
 fn objection(turn: &Turn<'_>, rule: &ApprovalRule, fact: &ApprovalFact) -> Option<(&'static str, String)> {
     if !fact.proven {
         let doubt = if fact.doubt.is_empty() { "who decided isn't proved" } else { fact.doubt.as_str() };
-        return Some(("NotProven", doubt.to_owned()));
+        return Some((NOT_PROVEN, doubt.to_owned()));
     }
     if !rule.groups.is_empty() && fact.groups.iter().all(|group| !rule.groups.contains(group)) {
         let groups: Vec<&str> = rule.groups.iter().map(String::as_str).collect();

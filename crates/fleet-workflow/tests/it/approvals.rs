@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use fleet_api::Decision::{Approve, Reject};
 use fleet_api::{Gate, GateBefore, GateOutcome, RunPhase, Step, StepPhase, TargetPhase};
 use fleet_workflow::{Authors, Command, Delivery, Graph, Prune};
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use crate::world::{World, deploy, problem, step, target};
@@ -60,6 +61,8 @@ fn who_may_not_approve_is_told_why() {
     let unproven = world.facts.approvals.last_mut().unwrap();
     unproven.proven = false;
     unproven.doubt = "the policy was changed after it was made".to_owned();
+    let counts_from = Some(world.now + SignedDuration::from_secs(4));
+    unproven.counts_from = counts_from;
     world.facts.cleared_by_hand = Some("ship".to_owned());
     world.turn();
     assert_eq!(world.phases(), [StepPhase::Suspending]);
@@ -75,6 +78,11 @@ fn who_may_not_approve_is_told_why() {
             ("OtherStep", "it is for step \"later\", which asks nobody"),
         ]
     );
+    let from = |reason: &str| {
+        let mut refused = gate(&world).refused.into_iter();
+        refused.find(|refusal| refusal.reason == reason).and_then(|refusal| refusal.counts_from)
+    };
+    assert_eq!((from("NotProven"), from("Author")), (counts_from, None));
     let message = &world.status.message;
     assert!(
         message.contains("0 of 1 approvals from group release, not of who changed the spec; "),

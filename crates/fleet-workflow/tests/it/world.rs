@@ -129,6 +129,7 @@ impl World {
             groups: Vec::new(),
             proven: true,
             doubt: String::new(),
+            counts_from: None,
             reason: "looks right".to_owned(),
         });
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use fleet_api::{Application, Approval, ApprovalSpec, Decision, Gate, GateOutcome, Run, StepState, names};
 use fleet_json::ContentHash;
 use futures::TryStreamExt as _;
+use jiff::{SignedDuration, Timestamp};
 use kube::api::{Api, PostParams};
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::watch_object;
@@ -20,8 +21,11 @@ use crate::exit::{Exit, Failure, Outcome};
 
 /// How long the controller may take to hear of an approval.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How often one person may decide anew about one plan: where who decided wasn't proved, it must be said again.
-const TRIES: u32 = 5;
+/// How often one call decides: where who decided isn't proved, it must be said again.
+const TRIES: usize = 5;
+/// The longest that is waited until who decides can be proved: the policy that proves it was installed or changed a
+/// moment ago.
+const PROVED_SOON: SignedDuration = SignedDuration::from_secs(15);
 
 pub(super) async fn run(environment: &Environment, place: &Place, arguments: &ApprovalArgs) -> Outcome {
     if arguments.override_window {
@@ -51,7 +55,7 @@ pub(super) async fn run(environment: &Environment, place: &Place, arguments: &Ap
     if let Some((step, hash)) = approved {
         let asker = place.hub.asker().await;
         let request = Request { step: &step.name, hash: &hash, asker: &asker, reason: &arguments.reason };
-        let heard = approve(place, &run, &request).await?;
+        let heard = decide(environment, place, &run, &request, Decision::Approve).await?;
         environment.streams.note(&format!("approved plan {hash} (step {})", step.name));
         if let Heard::Counted { had, wanted } = heard {
             let said = format!(
@@ -81,7 +85,7 @@ pub(super) async fn reject(environment: &Environment, place: &Place, arguments: 
     let hash = agreed_plan(place, &app, &run, step, arguments.plan.as_deref()).await?;
     let asker = place.hub.asker().await;
     let request = Request { step: &step.name, hash: &hash, asker: &asker, reason: &arguments.reason };
-    decide(place, &run, &request, Decision::Reject).await?;
+    decide(environment, place, &run, &request, Decision::Reject).await?;
     environment.streams.note(&format!("rejected plan {hash} (step {})", step.name));
     environment.streams.line(&format!("Successfully reject workflow: {}", place.name))
 }
@@ -194,21 +198,38 @@ pub(crate) enum Heard {
     },
 }
 
-/// Records the approval and waits until the gate has taken, counted or refused it.
-pub(crate) async fn approve(place: &Place, run: &Run, request: &Request<'_>) -> Outcome<Heard> {
-    decide(place, run, request, Decision::Approve).await
-}
-
-async fn decide(place: &Place, run: &Run, request: &Request<'_>, decision: Decision) -> Outcome<Heard> {
+/// Records the decision and waits until the gate has taken, counted or refused it. Where it is refused only since it came
+/// too soon after a change of the policy that proves who decides, it is made anew once it counts.
+pub(crate) async fn decide(
+    environment: &Environment,
+    place: &Place,
+    run: &Run,
+    request: &Request<'_>,
+    decision: Decision,
+) -> Outcome<Heard> {
+    let mut instead_of = String::new();
     let mut tries = 0;
     loop {
-        let name = approval_name(&run.name_any(), request, decision, tries);
-        let created = record(place, run, request, decision, &name).await?;
         tries += 1;
+        let name = approval_name(&run.name_any(), request, decision, &instead_of);
+        let made = record(place, run, request, decision, &name).await?;
         // The same person decided the same before, perhaps a moment ago in another window; unless it wasn't proved who.
-        if created || tries >= TRIES || !is_unproved(place, run, request.step, &name).await? {
-            let told = Told { request, approval: &name, decision, created };
-            return heard(place, &run.name_any(), &told).await;
+        if made.is_none() && tries < TRIES && is_unproved(place, run, request.step, &name).await? {
+            instead_of = name;
+            continue;
+        }
+        let told = Told { request, approval: &name, decision, made };
+        match heard(place, &run.name_any(), &told).await? {
+            Verdict::Heard(heard) => return Ok(heard),
+            Verdict::TooSoon { wait, .. } if tries < TRIES && wait <= PROVED_SOON => {
+                environment.streams.note(&format!(
+                    "the policy that proves who approves was changed a moment ago; it is said again in {} s, when it counts",
+                    wait.as_secs()
+                ));
+                tokio::time::sleep(wait.unsigned_abs()).await;
+                instead_of = name;
+            }
+            Verdict::TooSoon { failure, .. } => return Err(failure),
         }
     }
 }
@@ -222,14 +243,14 @@ async fn is_unproved(place: &Place, run: &Run, step: &str, approval: &str) -> Ou
     Ok(refused.any(|refusal| refusal.approval == approval && refusal.reason == "NotProven"))
 }
 
-/// Makes the Approval; false where it is there already.
+/// Makes the Approval, and says when by the hub's clock; nothing where it is there already.
 async fn record(
     place: &Place,
     run: &Run,
     request: &Request<'_>,
     decision: Decision,
     name: &str,
-) -> Outcome<bool> {
+) -> Outcome<Option<Timestamp>> {
     let mut approval = Approval::new(
         name,
         ApprovalSpec {
@@ -248,18 +269,19 @@ async fn record(
     let api: Api<Approval> = Api::namespaced(place.hub.client.clone(), &place.namespace);
     let params = PostParams { field_manager: Some("fleetctl".to_owned()), ..PostParams::default() };
     match tokio::time::timeout(place.hub.deadline, api.create(&params, &approval)).await {
-        Ok(Ok(_)) => Ok(true),
+        Ok(Ok(made)) => Ok(Some(made.creation_timestamp().map(|time| time.0).unwrap_or_default())),
         Ok(Err(kube::Error::Api(status))) if status.code == 409 && status.reason == "AlreadyExists" => {
-            Ok(false)
+            Ok(None)
         }
         Ok(Err(error)) => Err(Failure::kube("the approval", &error)),
         Err(_) => Err(place.hub.silent("the approval")),
     }
 }
 
-/// One name for one decision: who decides the same about the same plan twice at once has decided once.
-fn approval_name(run: &str, request: &Request<'_>, decision: Decision, again: u32) -> String {
-    let decided = json!([run, request.step, request.hash, request.asker.user, decision, again]);
+/// One name for one decision: who decides the same about the same plan twice at once has decided once. `instead_of` is
+/// the one that wasn't proved.
+fn approval_name(run: &str, request: &Request<'_>, decision: Decision, instead_of: &str) -> String {
+    let decided = json!([run, request.step, request.hash, request.asker.user, decision, instead_of]);
     let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
     let step: String = request.step.chars().map(plain).collect();
     names::derived_name(
@@ -273,11 +295,21 @@ struct Told<'a> {
     request: &'a Request<'a>,
     approval: &'a str,
     decision: Decision,
-    /// Whether it wasn't there before.
-    created: bool,
+    /// When it was made, by the hub's clock; nothing where it was there before.
+    made: Option<Timestamp>,
 }
 
-async fn heard(place: &Place, run: &str, told: &Told<'_>) -> Outcome<Heard> {
+/// What a gate makes of a decision.
+enum Verdict {
+    Heard(Heard),
+    /// It doesn't count, and made anew so much later it would.
+    TooSoon {
+        wait: SignedDuration,
+        failure: Failure,
+    },
+}
+
+async fn heard(place: &Place, run: &str, told: &Told<'_>) -> Outcome<Verdict> {
     let changes = watch_object(place.runs(), run).default_backoff();
     let verdict = tokio::time::timeout(PATIENCE, async {
         let mut changes = std::pin::pin!(changes);
@@ -313,7 +345,7 @@ async fn heard(place: &Place, run: &str, told: &Told<'_>) -> Outcome<Heard> {
     })
 }
 
-fn verdict(place: &Place, run: &Run, told: &Told<'_>) -> Option<Outcome<Heard>> {
+fn verdict(place: &Place, run: &Run, told: &Told<'_>) -> Option<Outcome<Verdict>> {
     let status = run.status.as_ref()?;
     let step = status.steps.iter().find(|step| step.name == told.request.step)?;
     let gate = step.gate.clone().unwrap_or_default();
@@ -330,14 +362,14 @@ fn verdict(place: &Place, run: &Run, told: &Told<'_>) -> Option<Outcome<Heard>> 
     })
 }
 
-fn gate_verdict(place: &Place, gate: &Gate, told: &Told<'_>) -> Option<Outcome<Heard>> {
-    let Told { request, approval, decision, created } = told;
-    let step = request.step;
+fn gate_verdict(place: &Place, gate: &Gate, told: &Told<'_>) -> Option<Outcome<Verdict>> {
+    let Told { request, approval, decision, made } = told;
+    let (step, created) = (request.step, made.is_some());
     let counts = |record: &fleet_api::ApprovalRecord| record.approval == *approval;
     if let Some(taken) = &gate.approval {
         let mine = counts(taken) || gate.approvals.iter().any(counts);
         return Some(match mine {
-            true if *created => Ok(Heard::Taken),
+            true if created => Ok(Verdict::Heard(Heard::Taken)),
             true => Err(Failure::refused(format!(
                 "step {step} was approved already, by you (approval {approval})"
             ))),
@@ -349,7 +381,7 @@ fn gate_verdict(place: &Place, gate: &Gate, told: &Told<'_>) -> Option<Outcome<H
     }
     if let Some(no) = &gate.rejection {
         return Some(match counts(no) && *decision == Decision::Reject {
-            true => Ok(Heard::Taken),
+            true => Ok(Verdict::Heard(Heard::Taken)),
             false => Err(Failure::refused(format!(
                 "step {step} was rejected, by {}{}; start again with: {}",
                 no.approver,
@@ -367,25 +399,31 @@ fn gate_verdict(place: &Place, gate: &Gate, told: &Told<'_>) -> Option<Outcome<H
     if gate.approvals.iter().any(counts) {
         let (had, wanted) = (gate.approvals.len(), gate.required.unwrap_or(1) as usize);
         return Some(match created {
-            true => Ok(Heard::Counted { had, wanted }),
+            true => Ok(Verdict::Heard(Heard::Counted { had, wanted })),
             false => Err(Failure::refused(format!(
                 "you have approved this plan of step {step} already (approval {approval}): {had} of {wanted}; somebody else must, too"
             ))),
         });
     }
     let refusal = gate.refused.iter().find(|refusal| refusal.approval == *approval)?;
-    let look = place.command("plan");
-    Some(Err(match refusal.reason.as_str() {
+    let failure = match refusal.reason.as_str() {
         "StalePlan" => Failure::refused(format!(
-            "the plan of step {step} is another one now: {}, not {}; nothing was decided; look at it: {look}, then decide again",
-            gate.plan_hash, request.hash
+            "the plan of step {step} is another one now: {}, not {}; nothing was decided; look at it: {}, then decide again",
+            gate.plan_hash,
+            request.hash,
+            place.command("plan")
         )),
         _ => Failure::refused(format!(
             "the decision doesn't count: {}; look at it: {}",
             refusal.message,
             place.command("status")
         )),
-    }))
+    };
+    let wait = refusal.counts_from.zip(*made).map(|(from, made)| from.duration_since(made));
+    Some(match wait {
+        Some(wait) if wait.is_positive() => Ok(Verdict::TooSoon { wait, failure }),
+        _ => Err(failure),
+    })
 }
 
 #[cfg(test)]
@@ -397,13 +435,13 @@ mod tests {
     fn approvals_have_names_of_their_own() {
         let asker = Asker { user: "ann".into(), groups: Vec::new() };
         let name = |step: &str, hash: &str| {
-            approval_name("web-1", &Request { step, hash, asker: &asker, reason: "" }, Decision::Approve, 0)
+            approval_name("web-1", &Request { step, hash, asker: &asker, reason: "" }, Decision::Approve, "")
         };
         assert!(name("Deploy To_BJ", "abc").starts_with("web-1-deploy-to-bj-"));
         assert_ne!(name("a", "abc"), name("a", "abd"));
         assert_eq!(name("a", "abc"), name("a", "abc"));
         assert!(name(&"x".repeat(400), "abc").len() <= 253);
-        let other = |decision: Decision, again: u32| {
+        let other = |decision: Decision, again: &str| {
             approval_name(
                 "web-1",
                 &Request { step: "a", hash: "abc", asker: &asker, reason: "" },
@@ -411,7 +449,37 @@ mod tests {
                 again,
             )
         };
-        assert_ne!(name("a", "abc"), other(Decision::Reject, 0));
-        assert_ne!(name("a", "abc"), other(Decision::Approve, 1));
+        assert_ne!(name("a", "abc"), other(Decision::Reject, ""));
+        assert_ne!(name("a", "abc"), other(Decision::Approve, "web-1-a-1"));
+    }
+
+    /// Broken: who approves right after the installation has approved for nothing, and saying it again changes nothing.
+    #[test]
+    fn what_came_too_soon_is_said_again_when_it_counts() {
+        let service = tower::service_fn(|_: http::Request<kube::client::Body>| {
+            std::future::pending::<Result<http::Response<kube::client::Body>, std::convert::Infallible>>()
+        });
+        let hub = crate::access::Cluster::in_process(kube::Client::new(service, "default"), "hub");
+        let place = Place { hub, namespace: "demo".into(), name: "web".into(), called: "fleetctl" };
+        let asker = Asker { user: "ann".into(), groups: Vec::new() };
+        let request = Request { step: "a", hash: "abc", asker: &asker, reason: "" };
+        let at = |second: i64| Timestamp::from_second(second).unwrap();
+        let verdict = |counts_from: Option<Timestamp>, made: Option<Timestamp>| {
+            let refusal = fleet_api::Refusal {
+                approval: "mine".into(),
+                reason: "NotProven".into(),
+                counts_from,
+                ..fleet_api::Refusal::default()
+            };
+            let gate = Gate { plan_hash: "abc".into(), refused: vec![refusal], ..Gate::default() };
+            let told = Told { request: &request, approval: "mine", decision: Decision::Approve, made };
+            gate_verdict(&place, &gate, &told).unwrap()
+        };
+        let Ok(Verdict::TooSoon { wait, .. }) = verdict(Some(at(105)), Some(at(101))) else {
+            panic!("it isn't said again")
+        };
+        assert_eq!(wait, SignedDuration::from_secs(4));
+        assert!(verdict(None, Some(at(101))).is_err(), "time changes nothing");
+        assert!(verdict(Some(at(105)), None).is_err(), "it was there before");
     }
 }

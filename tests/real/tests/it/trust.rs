@@ -1,5 +1,10 @@
-//! What makes a rollout one to trust, on real clusters: waves and steps.
+//! What makes a rollout one to trust, on real clusters.
 
+mod approvals;
+mod competing;
+mod gates;
 mod people;
+mod rehearsal;
+mod rollback;
 mod steps;
 mod waves;

@@ -3,9 +3,12 @@
 use std::process::Output;
 
 use anyhow::{Result, ensure};
-use fleet_api::{Application, Phase, Run};
-use fleet_real::{Fleet, until};
+use fleet_api::{Application, Phase, Run, RunPhase};
+use fleet_real::kubeconfig::{self, User};
+use fleet_real::{Cluster, Fleet, until};
+use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
+use serde_json::Value;
 
 /// Where it all is.
 pub(super) const NAMESPACE: &str = "shop";
@@ -39,6 +42,46 @@ pub(super) fn must(fleet: &Fleet, line: &str) -> Result<String> {
     let said = run(fleet, line)?;
     ensure!(said.code == 0, "$ {line}\n{}({})", said.all, said.code);
     Ok(said.out)
+}
+
+/// [`run`] by a person in these groups, who has a certificate of their own.
+pub(super) fn run_as(fleet: &Fleet, (who, groups): (&str, &[&str]), line: &str) -> Result<Said> {
+    let path = fleet.room().path().join(format!("{who}.kubeconfig"));
+    if !path.exists() {
+        let user = User::Certificate(fleet.hub.pki()?.client(who, groups)?);
+        kubeconfig::write(&path, &fleet.hub.kubeconfig_as(&user))?;
+    }
+    let (program, rest) = line.split_once(' ').unwrap_or((line, ""));
+    let line = format!("{program} --kubeconfig {} -n {NAMESPACE} {rest}", path.display());
+    Ok(fleet.try_shell(&line)?.into())
+}
+
+/// What a line for programs says.
+pub(super) fn json(fleet: &Fleet, line: &str) -> Result<Value> {
+    Ok(serde_json::from_str(&must(fleet, line)?)?)
+}
+
+/// Makes the namespace on all clusters.
+pub(super) async fn open(fleet: &Fleet) -> Result<()> {
+    for cluster in std::iter::once(&fleet.hub).chain(&fleet.members) {
+        fleet.namespace(cluster, NAMESPACE).await?;
+    }
+    Ok(())
+}
+
+/// A value of a ConfigMap.
+pub(super) async fn held(cluster: &Cluster, name: &str, key: &str) -> Result<Option<String>> {
+    let api: Api<ConfigMap> = Api::namespaced(cluster.client().await?, NAMESPACE);
+    let found = api.get_opt(name).await?;
+    Ok(found.and_then(|found| found.data.unwrap_or_default().remove(key)))
+}
+
+/// Waits until a run has succeeded.
+pub(super) async fn succeeded(fleet: &Fleet, app: &str, number: i64) -> Result<Run> {
+    newest(fleet, app, "succeeded", number, |run| {
+        run.status.as_ref().is_some_and(|status| status.phase == RunPhase::Succeeded)
+    })
+    .await
 }
 
 /// The Applications.

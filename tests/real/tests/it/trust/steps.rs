@@ -1,13 +1,11 @@
 //! Steps that ask, wait and hand on, in the order that they say.
 
 use anyhow::{Result, ensure};
-use fleet_api::{Phase, RunPhase};
+use fleet_api::Phase;
 use fleet_real::Fleet;
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::Api;
 use serde_json::{Value, json};
 
-use super::people::{NAMESPACE, must, newest, says};
+use super::people::{NAMESPACE, held, must, open, says, succeeded};
 
 fn application(name: &str, clusters: [&str; 2], more: Value) -> String {
     let mut steps = vec![json!({"name": "first", "type": "deploy", "properties": {"policies": ["first"]},
@@ -30,9 +28,7 @@ fn application(name: &str, clusters: [&str; 2], more: Value) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn steps_wait_ask_and_hand_on() -> Result<()> {
     let fleet = Fleet::small(2).await?;
-    for cluster in std::iter::once(&fleet.hub).chain(&fleet.members) {
-        fleet.namespace(cluster, NAMESPACE).await?;
-    }
+    open(&fleet).await?;
     let mut controller = fleet.controller()?;
     let steps = json!([
         {"name": "both", "type": "step-group", "subSteps": [
@@ -65,20 +61,17 @@ async fn steps_wait_ask_and_hand_on() -> Result<()> {
     fleet.apply(fleet.member("m1")?, &go("no")).await?;
     fleet.apply(fleet.member("m1")?, &go("yes")).await?;
     says(&fleet, "bread", "waits for its window", |_, text| text.contains("WaitingForWindow")).await?;
-    let api: Api<ConfigMap> = Api::namespaced(fleet.member("m2")?.client().await?, NAMESPACE);
-    ensure!(api.get_opt("bread").await?.is_none(), "it begins outside its window");
+    let there = async || held(fleet.member("m2")?, "bread", "a").await;
+    ensure!(there().await?.is_none(), "it begins outside its window");
     must(
         &fleet,
         "fleetctl workflow resume bread --step second --override-window --reason 'bread can not wait'",
     )?;
-    let run = newest(&fleet, "bread", "done", 1, |run| {
-        run.status.as_ref().is_some_and(|status| status.phase == RunPhase::Succeeded)
-    })
-    .await?;
+    let run = succeeded(&fleet, "bread", 1).await?;
     let status = run.status.unwrap_or_default();
     let passed = status.steps.iter().find(|step| step.name == "not-at-all");
     ensure!(passed.is_some_and(|step| step.reason == "ConditionFalse"), "{:?}", status.steps);
-    ensure!(api.get_opt("bread").await?.is_some());
+    ensure!(there().await?.is_some());
 
     says(&fleet, "butter", "went on after the other", |phase, _| phase == Phase::Running).await?;
     controller.stop().await?;
