@@ -454,8 +454,8 @@ mod tests {
     }
 
     /// Broken: who approves right after the installation has approved for nothing, and saying it again changes nothing.
-    #[test]
-    fn what_came_too_soon_is_said_again_when_it_counts() {
+    #[tokio::test]
+    async fn what_came_too_soon_is_said_again_when_it_counts() {
         let service = tower::service_fn(|_: http::Request<kube::client::Body>| {
             std::future::pending::<Result<http::Response<kube::client::Body>, std::convert::Infallible>>()
         });
