@@ -44,13 +44,13 @@ pub(crate) async fn reconcile(app: Arc<Application>, ctx: Arc<Context>) -> Resul
     let outcome = match ctx.hold(&key) {
         Some(hold) => {
             let turn = async {
-                let outcome = held(&app, &ctx, &key, &hold).await;
+                let outcome = Box::pin(held(&app, &ctx, &key, &hold)).await;
                 if let Err(error) = &outcome {
                     refusal::tell(&ctx, &app, error).await;
                 }
                 outcome
             };
-            hold.during(Box::pin(turn)).await
+            hold.during(turn).await
         }
         None => None,
     };
