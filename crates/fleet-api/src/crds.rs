@@ -9,9 +9,7 @@ use crate::{
     TraitDefinition, Workflow, WorkflowStepDefinition,
 };
 
-/// Every CustomResourceDefinition, in the order of installation. Those of propagation policies
-/// ([`crate::propagation::groups::definitions`]) aren't among them while nothing follows such policies: what is accepted
-/// must do something.
+/// Every CustomResourceDefinition, in the order of installation; policies about native objects in each of their groups.
 ///
 /// # Errors
 /// Only where a type can't be written as JSON, which a test rules out.
@@ -34,6 +32,7 @@ pub fn all() -> Result<Vec<Value>, serde_json::Error> {
         serde_json::to_value(ClusterAccessPolicy::crd())?,
         serde_json::to_value(RolloutWindow::crd())?,
     ];
+    crds.extend(crate::propagation::groups::definitions()?);
     for crd in &mut crds {
         finish(crd);
     }
@@ -92,7 +91,7 @@ mod tests {
     #[test]
     fn every_kind_has_a_crd_with_one_stored_version() {
         let crds = all().unwrap();
-        assert_eq!(crds.len(), 16);
+        assert_eq!(crds.len(), 28);
         for crd in crds {
             let name = crd.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
             assert_eq!(crd.pointer("/spec/versions/0/storage"), Some(&json!(true)), "{name}");

@@ -74,7 +74,10 @@ pub use policy::Policy;
 pub use provenance::{Provenance, Source};
 pub use queue::{OnNewRevision, QueuedRevision};
 pub use requests::{TargetAction, TargetRequest};
-pub use resource_tracker::{Inventory, Layer, Owned, ResourceTracker, ResourceTrackerSpec, TargetInventory};
+pub use resource_tracker::{
+    DISTRIBUTION, Inventory, Layer, Memory, Owned, PolicyName, Remembered, ResourceTracker,
+    ResourceTrackerSpec, TargetInventory,
+};
 pub use rollback::{Rollback, RollbackRequest};
 pub use rollout_window::{
     RolloutWindow, RolloutWindowSpec, TimeWindow, TimeWindows, WindowOverride, WindowRequest,

@@ -48,6 +48,8 @@ pub const TARGET_REQUESTS: &str = "fleetctl.dev/target-requests";
 pub const ROLLBACK: &str = "fleetctl.dev/rollback";
 /// On revisions, runs, approvals and trackers: [`short_label`] of the Application's name.
 pub const APPLICATION: &str = "fleetctl.dev/application";
+/// On trackers of what policies distribute ([`crate::DISTRIBUTION`]): which of them it is, a number.
+pub const SHARD: &str = "fleetctl.dev/shard";
 /// On a revision: its content hash.
 pub const REVISION_HASH: &str = "app.oam.dev/app-revision-hash";
 /// The finalizer that keeps an Application until its objects are gone from the members.

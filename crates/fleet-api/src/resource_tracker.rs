@@ -1,5 +1,8 @@
 //! `ResourceTracker`, `core.oam.dev/v1beta1`: the inventory, what an Application owns on each target.
 //!
+//! What policies distribute is in trackers too, spread over several by a hash of the object, so that each stays small;
+//! their type is [`DISTRIBUTION`], and they remember besides where each object was placed ([`Remembered`]).
+//!
 //! It is cluster-scoped, so that it outlives a namespace that is deleted with force, and it is written
 //! before anything that it lists is created (design invariant 8).
 
@@ -26,7 +29,7 @@ use crate::{ObjectId, Packed, Target};
 #[kube(printcolumn(name = "OBJECTS", type_ = "integer", json_path = ".spec.total"))]
 #[serde(rename_all = "camelCase")]
 pub struct ResourceTrackerSpec {
-    /// Always `root`: one tracker per Application.
+    /// `root`: one tracker per Application; [`DISTRIBUTION`]: of objects that policies distribute.
     #[serde(rename = "type")]
     pub type_: String,
     /// The Application.
@@ -41,6 +44,67 @@ pub struct ResourceTrackerSpec {
     pub total: u64,
     /// [`Inventory`].
     pub inventory: Packed,
+    /// [`Memory`], where policies distribute the objects.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Packed>,
+}
+
+/// The type of trackers of what policies distribute, and the name under which their owner is known
+/// ([`crate::names::owner_hash`] of the hub, no namespace, and this): one owner for all policies, so that an object passes
+/// from one to another without a conflict.
+pub const DISTRIBUTION: &str = "propagation";
+
+/// What is remembered of objects that policies distribute.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Memory {
+    /// By object.
+    pub objects: Vec<(ObjectId, Remembered)>,
+}
+
+/// What is remembered of one object between decisions, so that a restart decides as before.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Remembered {
+    /// The policy that has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PolicyName>,
+    /// It stays on members when no policy has it any more, or a policy leaves a cluster (`prune: false`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub kept: bool,
+    /// It stays on members when it is deleted from the hub (`preserveResourcesOnDeletion`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub preserved: bool,
+    /// The group of clusters that was taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// The clusters that were chosen, with the replicas of each where they are divided.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub shares: BTreeMap<String, Option<u64>>,
+    /// Clusters that it left by rule, with the most it may have there.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub ceilings: BTreeMap<String, u64>,
+    /// The replicas that clusters have been told to have, where they are divided.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub told: BTreeMap<String, u64>,
+    /// Hash of the fields that were ours on each cluster when it was delivered there last: what differs is drift.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub left: BTreeMap<String, u64>,
+}
+
+/// A propagation policy.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyName {
+    /// Its API group.
+    pub group: String,
+    /// Its kind.
+    pub kind: String,
+    /// Its namespace; empty for a cluster-scoped one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
 }
 
 /// What is owned where.

@@ -24,6 +24,7 @@ use crate::measure::{Addresses, Outbound};
 use crate::metrics::Metrics;
 use crate::proof::powers::Powers;
 use crate::proof::{self, Proof};
+use crate::propagation::Inbox;
 use crate::replicas::{Duty, Hold, LeaseOptions, Shares};
 use crate::walk::Walk;
 
@@ -138,12 +139,15 @@ pub(crate) struct Context {
     pub(crate) proof: Mutex<Proof>,
     /// Which groups may approve.
     pub(crate) powers: Powers,
+    /// What the distribution of native objects is told.
+    pub(crate) distribution: Arc<Inbox>,
     /// In-memory state of Applications between their turns; taken out during a turn.
     walks: Mutex<BTreeMap<AppKey, Walk>>,
 }
 
 impl Context {
     /// `tasks` end with `stop`.
+    #[expect(clippy::too_many_arguments, reason = "it is made of them, in one place")]
     pub(crate) fn new(
         hub: Hub,
         members: Members,
@@ -152,6 +156,7 @@ impl Context {
         due: Arc<Due>,
         events: Events,
         shares: Shares,
+        distribution: Arc<Inbox>,
     ) -> Self {
         let walks = Mutex::new(BTreeMap::new());
         let line = InLine::new(options.limits);
@@ -173,6 +178,7 @@ impl Context {
             author_webhook,
             proof,
             powers,
+            distribution,
             walks,
         }
     }

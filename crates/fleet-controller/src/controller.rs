@@ -23,6 +23,7 @@ use crate::context::{AppKey, Context, Due, Options};
 use crate::events::{self, Events};
 use crate::health_rules;
 use crate::hub::{Hub, Input, Stores};
+use crate::propagation::Inbox;
 use crate::records::RecordError;
 use crate::referenced::Referenced;
 use crate::refusal;
@@ -100,16 +101,21 @@ impl Controller {
         let due = Arc::new(due);
 
         let users = Users::default();
+        let distribution = Arc::new(Inbox::new(&uid));
         let members = {
-            let due = Arc::clone(&due);
-            let notify = Box::new(move |event| match event {
-                MemberEvent::Object { cluster, owner, id } => due.object_changed(cluster, &owner, id),
-                MemberEvent::Synced { cluster } => due.resync(&cluster),
-                MemberEvent::Reachable { cluster }
-                | MemberEvent::Unreachable { cluster }
-                | MemberEvent::Recognised { cluster } => {
-                    due.touched.touch(&cluster);
-                    due.resync(&cluster);
+            let (due, distribution) = (Arc::clone(&due), Arc::clone(&distribution));
+            let told = move |event: &MemberEvent| distribution.member(event);
+            let notify = Box::new(move |event| {
+                told(&event);
+                match event {
+                    MemberEvent::Object { cluster, owner, id } => due.object_changed(cluster, &owner, id),
+                    MemberEvent::Synced { cluster } => due.resync(&cluster),
+                    MemberEvent::Reachable { cluster }
+                    | MemberEvent::Unreachable { cluster }
+                    | MemberEvent::Recognised { cluster } => {
+                        due.touched.touch(&cluster);
+                        due.resync(&cluster);
+                    }
                 }
             });
             let mut options = self.options.members.clone();
@@ -166,6 +172,7 @@ impl Controller {
             Arc::clone(&due),
             events,
             shares.clone(),
+            distribution,
         ));
         users.serve(&ctx);
         ctx.tasks.spawn(crate::clusters::keep(Arc::clone(&ctx)));
@@ -218,6 +225,7 @@ impl Controller {
         follow(&ctx, "ClusterAccessPolicies", access_events, |ctx, event| {
             if !matches!(event, watcher::Event::Init | watcher::Event::InitApply(_)) {
                 ctx.everybody_looks_again(|_| true);
+                ctx.distribution.access();
             }
         });
         follow(&ctx, "Namespaces", tenant_events, |ctx, event| {
@@ -227,6 +235,7 @@ impl Controller {
             {
                 let name = namespace.name_any();
                 ctx.everybody_looks_again(|app| app.namespace().as_deref() == Some(&name));
+                ctx.distribution.access();
             }
         });
         follow(&ctx, "RolloutWindows", window_events, |ctx, event| {
@@ -257,6 +266,7 @@ impl Controller {
             return listed;
         }
         ctx.tasks.spawn(crate::register::follow(Arc::clone(&ctx)));
+        ctx.tasks.spawn(crate::propagation::follow(Arc::clone(&ctx)));
         if ctx.options.limits.is_any() {
             ctx.tasks.spawn(crate::line::keep(Arc::clone(&ctx)));
         }
@@ -276,13 +286,16 @@ impl Controller {
                 watcher::Event::InitDone => {
                     health.listed("Applications");
                     listed.cancel();
+                    showing.distribution.applications_listed();
                 }
                 watcher::Event::Apply(app) => {
                     showing.shown(app);
                     showing.due.application_changed(&key_of(app));
+                    showing.distribution.application(key_of(app));
                 }
                 watcher::Event::Delete(app) => {
                     showing.due.application_changed(&key_of(app));
+                    showing.distribution.application(key_of(app));
                     showing.line.look();
                 }
                 _ => {}
@@ -395,6 +408,9 @@ fn cluster_changed(ctx: &Arc<Context>, event: &watcher::Event<ManagedCluster>) {
     };
     if changed {
         ctx.place_anew();
+    }
+    if !matches!(event, watcher::Event::Init | watcher::Event::InitApply(_)) {
+        ctx.distribution.clusters();
     }
 }
 

@@ -218,7 +218,11 @@ async fn clear(
 
 /// Deletes a namespace that we made, once what we deleted in it is gone; one that others use stays. Answers whether
 /// it was deleted.
-async fn delete_if_empty(member: &Acting, id: &ObjectId, owner: &str) -> Result<bool, MemberError> {
+pub(crate) async fn delete_if_empty(
+    member: &Acting,
+    id: &ObjectId,
+    owner: &str,
+) -> Result<bool, MemberError> {
     for look in 0..LOOKS {
         let live = member.metadata(id).await?.filter(|live| live.owner() == Some(owner) && !live.deleting);
         let Some(live) = live else { return Ok(false) };

@@ -131,7 +131,7 @@ impl Refusal {
         }
     }
 
-    fn of(id: &ObjectId, error: &MemberError) -> Self {
+    pub(crate) fn of(id: &ObjectId, error: &MemberError) -> Self {
         let problem = |reason: &str, message: String| Problem { reason: reason.to_owned(), message };
         match error {
             MemberError::Held { .. } => Self::Held,
@@ -284,6 +284,12 @@ fn ours_or_free(
     }
     match live.owner() {
         Some(owner) if owner == job.owner => Ok(live),
+        Some(_) if !live.labels.contains_key(names::APP_NAME) => {
+            let message = format!(
+                "{id} on {cluster} is distributed by a policy (kubectl get propagation -A); take it out of the policy's selectors, or out of the application"
+            );
+            Err(Refusal::Final(problem("OwnedByPolicy", message)))
+        }
         Some(_) => {
             let label = |name: &str| live.labels.get(name).map_or("?", String::as_str);
             let other = format!("{}/{}", label(names::APP_NAMESPACE), label(names::APP_NAME));

@@ -43,6 +43,7 @@ mod plans;
 mod preview;
 mod problem;
 pub mod proof;
+mod propagation;
 mod prune;
 mod queue;
 mod readable;

@@ -127,6 +127,7 @@ pub(crate) async fn write_tracker(ctx: &Context, walk: &mut Walk) -> Result<(), 
         application_uid: walk.uid.clone(),
         total: walk.inventory.total(),
         inventory: Packed::pack::<Inventory>(&walk.inventory)?,
+        memory: None,
     };
     let params = PostParams::default();
     let written = match &walk.tracker {

@@ -71,6 +71,12 @@ impl PlacementRules {
         rules
     }
 
+    /// Whether replicas are divided by the room that clusters have, so that it has to be known.
+    #[must_use]
+    pub fn weighs_room(&self) -> bool {
+        matches!(self.division, Some(Rule::Dynamic | Rule::Aggregated))
+    }
+
     /// When things move by rule.
     #[must_use]
     pub fn failover(&self) -> &FailoverRules {

@@ -79,6 +79,12 @@ impl Overrides {
         Some(before)
     }
 
+    /// A policy, where it is known.
+    #[must_use]
+    pub fn get(&self, id: &PolicyId) -> Option<&Arc<OverridePolicy>> {
+        self.policies.get(id)
+    }
+
     /// The policies about an object, sorted by kind, group, namespace and name, with how precisely they select it. One
     /// with errors is among them: what it would change can't be told, so the object is to stay as it is.
     #[must_use]

@@ -9,6 +9,8 @@ pub enum Duty {
     Application(String, String),
     /// A member, by name: the upkeep of its ManagedCluster.
     Cluster(String),
+    /// What policies distribute, all of it.
+    Distribution,
 }
 
 impl fmt::Display for Duty {
@@ -16,6 +18,7 @@ impl fmt::Display for Duty {
         match self {
             Self::Application(namespace, name) => write!(f, "application {namespace}/{name}"),
             Self::Cluster(name) => write!(f, "cluster {name}"),
+            Self::Distribution => f.write_str("distribution"),
         }
     }
 }
@@ -39,6 +42,7 @@ impl Duty {
             Self::Cluster(name) => {
                 [b"cluster", name.as_bytes()].iter().fold(FNV_OFFSET, |hash, part| fnv(fnv(hash, part), b"/"))
             }
+            Self::Distribution => fnv(FNV_OFFSET, b"distribution/"),
         }
     }
 }

@@ -25,6 +25,7 @@ mod members;
 mod mistakes;
 mod operators;
 mod policies;
+mod propagation;
 mod queue;
 mod read_only;
 mod record;

@@ -318,7 +318,8 @@ impl Gathering<'_> {
             .collect();
         let lost = trackers.iter().filter(|tracker| {
             let of = (tracker.spec.application_namespace.clone(), tracker.spec.application_name.clone());
-            tracker.spec.total > 0 && !there.contains(&of)
+            let distribution = tracker.spec.type_ == fleet_api::DISTRIBUTION;
+            !distribution && tracker.spec.total > 0 && !there.contains(&of)
         });
         self.snapshot.lost_inventories = lost
             .map(|tracker| {

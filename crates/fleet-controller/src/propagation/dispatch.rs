@@ -1,0 +1,572 @@
+//! Requests to members: one at a time for each place, a bounded number for each member, in the order of waves.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use fleet_api::{ObjectId, ResourceTracker, Target};
+use fleet_members::{Account, Acting, Member, MemberError, Reachability};
+use fleet_plan::{Wave, wave};
+use fleet_propagation::PolicyId;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::distributor::Distributor;
+use super::items::{Goal, Item, Matter, Standing};
+use super::ledger::{MadeNamespace, Write, namespace_id};
+use super::policies::read_recorded;
+use super::send::{self, Order, Sent};
+use crate::context::{Context, OnDrift};
+use crate::deletion::delete_if_empty;
+use crate::prune::{Parting, part_with};
+use crate::records::RecordError;
+use crate::tenancy;
+
+/// How many requests of ours one member gets at once.
+const AT_ONCE: usize = 16;
+/// The first wait after a refusal that may pass, and after one that somebody has to mend; doubled each time.
+const PASSING: Duration = Duration::from_secs(1);
+const LASTING: Duration = Duration::from_secs(30);
+/// The longest of these waits.
+const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST_LASTING: Duration = Duration::from_mins(10);
+/// What is put right so often in a row is fought over.
+const FIGHT: u32 = 5;
+/// Repairs that are further apart aren't in a row.
+const IN_A_ROW: Duration = Duration::from_mins(1);
+
+/// What has ended.
+pub(super) enum Done {
+    /// An object was sent.
+    Sent { cluster: String, id: ObjectId, standing: Standing, sent: Sent },
+    /// An object was deleted or released.
+    Left { cluster: String, id: ObjectId, outcome: Result<bool, MemberError> },
+    /// A namespace was made.
+    Made { made: MadeNamespace, outcome: Result<(), MemberError> },
+    /// A namespace was deleted, if nobody uses it.
+    Unmade { made: MadeNamespace, outcome: Result<bool, MemberError> },
+    /// A kind is watched on a member.
+    Watched { cluster: String, kind: (String, String), outcome: Result<(), MemberError> },
+    /// An inventory was written.
+    Written { write: Box<Write>, outcome: Result<Option<ResourceTracker>, RecordError> },
+    /// A policy's status was written.
+    Said { policy: PolicyId, outcome: Result<Value, kube::Error> },
+}
+
+/// What waits and what is under way.
+#[derive(Default)]
+pub(super) struct Dispatch {
+    queues: BTreeMap<String, BTreeSet<(Wave, ObjectId)>>,
+    under_way: BTreeMap<String, usize>,
+    /// Namespaces that were made, or are to be.
+    made: BTreeMap<MadeNamespace, Made>,
+    /// Objects that wait for a namespace.
+    blocked: BTreeMap<MadeNamespace, BTreeSet<ObjectId>>,
+    /// Kinds that are watched since they are on record of a member.
+    watched: BTreeSet<(String, (String, String))>,
+}
+
+#[derive(Default)]
+struct Made {
+    recorded: bool,
+    busy: bool,
+}
+
+impl Dispatch {
+    /// Namespaces that are on record.
+    pub(super) fn made_before(&mut self, made: BTreeSet<MadeNamespace>) {
+        self.made = made.into_iter().map(|made| (made, Made { recorded: true, busy: false })).collect();
+    }
+}
+
+impl Distributor {
+    /// Compares a place with what is seen there; where that isn't as it is to be, a request waits for its turn.
+    pub(super) fn look(&mut self, id: &ObjectId, cluster: &str) {
+        let owner = self.owner().to_owned();
+        let Some(item) = self.items.get_mut(id) else { return };
+        let recorded = item.recorded.contains(cluster);
+        let Some(place) = item.places.get_mut(cluster) else { return };
+        if place.busy || place.queued {
+            return;
+        }
+        place.met = false;
+        let now = Instant::now();
+        let early = place.not_before.filter(|at| *at > now);
+        match &place.goal {
+            Goal::Stay => return,
+            _ if !recorded => return,
+            Goal::Leave { .. } => {
+                if let Err(matter) = at_hand(&self.ctx, cluster) {
+                    place.matter = Some(matter);
+                    return;
+                }
+            }
+            Goal::Stand(standing) => {
+                // When it is at hand again, an event tells.
+                let member = match at_hand(&self.ctx, cluster) {
+                    Ok(member) => member,
+                    Err(matter) => {
+                        place.matter = Some(matter);
+                        return;
+                    }
+                };
+                let seen = member.observed(id).filter(|seen| seen.owner == owner);
+                if let Some(seen) = &seen {
+                    if seen.deleting {
+                        let message =
+                            format!("{id} on {cluster} is being deleted; it is made anew once it is gone");
+                        place.matter = Some(Matter::passing("BeingDeleted", message));
+                        return;
+                    }
+                    if seen.content == standing.content {
+                        // Ours of an earlier process, or of this one.
+                        let last = place.last.get_or_insert_with(|| standing.clone());
+                        let ours = last.content == standing.content;
+                        if ours && place.left == seen.managed {
+                            place.met = true;
+                            place.matter = None;
+                            place.tries = 0;
+                            place.not_before = None;
+                            return;
+                        }
+                    }
+                } else if place.left.is_some()
+                    && member.blind(id).is_none()
+                    && !member.observes([id].into_iter())
+                {
+                    // It was there when this process began: the first list tells.
+                    self.watch_on(cluster, id);
+                    return;
+                }
+                let again = place.last.as_ref().is_some_and(|last| last.content == standing.content);
+                if again && early.is_none() {
+                    if self.ctx.options.on_drift == OnDrift::Report {
+                        let message = format!("{id} on {cluster} differs and is left so (--drift report)");
+                        place.matter = Some(Matter::lasting("Drifted", message));
+                        return;
+                    }
+                    let (count, last) = place.repairs;
+                    let in_a_row = last.is_some_and(|last| now.duration_since(last) < IN_A_ROW);
+                    let count = if in_a_row { count.saturating_add(1) } else { 1 };
+                    place.repairs = (count, Some(now));
+                    if count > FIGHT {
+                        let wait = backoff(PASSING, LONGEST, count - FIGHT);
+                        place.not_before = Some(now + wait);
+                        if place.matter.is_none() {
+                            let message = format!(
+                                "{id} on {cluster} is changed again and again after it was put right; it is put right more slowly now. Stop the other writer"
+                            );
+                            place.matter = Some(Matter::lasting("DriftFought", message));
+                        }
+                        self.wake_in(wait, id);
+                        return;
+                    }
+                }
+            }
+        }
+        if let Some(at) = early {
+            self.wake_in(at.duration_since(now), id);
+            return;
+        }
+        if let Some(place) = self.items.get_mut(id).and_then(|item| item.places.get_mut(cluster)) {
+            place.queued = true;
+        }
+        self.dispatch.queues.entry(cluster.to_owned()).or_default().insert((wave(id), id.clone()));
+    }
+
+    /// Sends what waits, as far as members take it.
+    pub(super) fn pump(&mut self) {
+        let clusters: Vec<String> = self.dispatch.queues.keys().cloned().collect();
+        for cluster in clusters {
+            loop {
+                let under_way = self.dispatch.under_way.get(&cluster).copied().unwrap_or(0);
+                if under_way >= AT_ONCE {
+                    break;
+                }
+                let Some(queue) = self.dispatch.queues.get_mut(&cluster) else { break };
+                let Some((_, id)) = queue.pop_first() else {
+                    self.dispatch.queues.remove(&cluster);
+                    break;
+                };
+                if self.start(&id, &cluster) {
+                    *self.dispatch.under_way.entry(cluster.clone()).or_default() += 1;
+                }
+            }
+        }
+    }
+
+    /// As whom an object is written: members that a namespace may not deliver to get nothing by its own policies.
+    fn account(&self, id: &ObjectId, item: &Item, cluster: &str) -> Result<Option<Account>, Matter> {
+        let policy = item.remembered.policy.as_ref().and_then(read_recorded);
+        if policy.is_none_or(|policy| policy.namespace.is_empty()) {
+            return Ok(None);
+        }
+        tenancy::admit(&self.ctx, &id.namespace, cluster, None).map_err(|problem| {
+            Matter::lasting(&problem.reason, format!("{}; what is there is left as it is", problem.message))
+        })
+    }
+
+    /// Starts the request that a place needs. True where one is under way now.
+    fn start(&mut self, id: &ObjectId, cluster: &str) -> bool {
+        let owner = self.owner().to_owned();
+        let Some(item) = self.items.get(id) else { return false };
+        let account = self.account(id, item, cluster);
+        let recorded = item.recorded.contains(cluster);
+        let Some(place) = self.items.get_mut(id).and_then(|item| item.places.get_mut(cluster)) else {
+            return false;
+        };
+        place.queued = false;
+        let member = match self.ctx.members.get(cluster) {
+            Ok(member) => member,
+            Err(error) => {
+                place.matter = Some(Matter::passing("Unreachable", error.to_string()));
+                return false;
+            }
+        };
+        let leaves = matches!(place.goal, Goal::Leave { .. });
+        let account = match account {
+            Ok(account) => account,
+            // It may take away what is its own wherever it is.
+            Err(_) if leaves => None,
+            Err(matter) => {
+                place.matter = Some(matter);
+                self.tell_of(id);
+                return false;
+            }
+        };
+        if !recorded {
+            return false;
+        }
+        let seen = member.observed(id).is_some_and(|seen| seen.owner == owner && !seen.deleting);
+        let acting = Acting::new(member, account);
+        let (id, cluster) = (id.clone(), cluster.to_owned());
+        match &place.goal {
+            Goal::Stay => return false,
+            Goal::Stand(standing) => {
+                let standing = standing.clone();
+                let key = (cluster.clone(), id.namespace.clone());
+                if let Some(blocked) = self.dispatch.blocked.get_mut(&key) {
+                    blocked.insert(id);
+                    return false;
+                }
+                place.busy = true;
+                let last = place.last.as_ref().map(|last| last.object.clone());
+                let order = Order { id, standing, last, ours: seen, owner };
+                self.jobs.spawn(async move {
+                    let sent = send::send(&acting, &order).await;
+                    Done::Sent { cluster, id: order.id, standing: order.standing, sent }
+                });
+            }
+            Goal::Leave { released } => {
+                let released = *released;
+                place.busy = true;
+                self.jobs.spawn(async move {
+                    let namespace = id.kind == "Namespace" && id.group().is_empty();
+                    let outcome = if released {
+                        part_with(&acting, &Parting::Release(id.clone()), &owner).await
+                    } else if namespace {
+                        // Everything in it would go with it: one that others use stays, as nobody's.
+                        match delete_if_empty(&acting, &id, &owner).await {
+                            Ok(false) => part_with(&acting, &Parting::Release(id.clone()), &owner).await,
+                            other => other,
+                        }
+                    } else {
+                        part_with(&acting, &Parting::Delete(id.clone()), &owner).await
+                    };
+                    Done::Left { cluster, id, outcome }
+                });
+            }
+        }
+        true
+    }
+
+    /// Takes in what has ended.
+    ///
+    /// # Errors
+    /// Where somebody else writes the records.
+    pub(super) fn done(&mut self, done: Done) -> Result<(), RecordError> {
+        match done {
+            Done::Sent { cluster, id, standing, sent } => {
+                self.free(&cluster);
+                self.sent(&cluster, &id, standing, sent);
+            }
+            Done::Left { cluster, id, outcome } => {
+                self.free(&cluster);
+                self.left(&cluster, &id, outcome);
+            }
+            Done::Made { made, outcome } => self.made(&made, outcome),
+            Done::Unmade { made, outcome } => {
+                if let Some(known) = self.dispatch.made.get_mut(&made) {
+                    known.busy = false;
+                }
+                if outcome.is_ok() {
+                    self.dispatch.made.remove(&made);
+                    self.ledger.touch_namespace(&made, false);
+                }
+            }
+            Done::Watched { cluster, kind, outcome } => {
+                if outcome.is_err() {
+                    self.dispatch.watched.remove(&(cluster, kind));
+                }
+            }
+            Done::Written { write, outcome } => self.written(*write, outcome)?,
+            Done::Said { policy, outcome } => self.status_written(&policy, outcome),
+        }
+        Ok(())
+    }
+
+    fn free(&mut self, cluster: &str) {
+        if let Some(count) = self.dispatch.under_way.get_mut(cluster) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.dispatch.under_way.remove(cluster);
+            }
+        }
+    }
+
+    fn sent(&mut self, cluster: &str, id: &ObjectId, standing: Standing, sent: Sent) {
+        self.touch(id);
+        let Some(item) = self.items.get_mut(id) else { return };
+        let Some(place) = item.places.get_mut(cluster) else { return };
+        place.busy = false;
+        let now = Instant::now();
+        let (matter, wait) = match sent {
+            Sent::Applied { fields, taken_by } => {
+                place.left = fields;
+                place.last = Some(standing);
+                place.tries = 0;
+                place.not_before = None;
+                place.matter = None;
+                if let Some(manager) = taken_by {
+                    tracing::info!(cluster, object = %id, manager, "fields that policies distribute were taken back");
+                }
+                match fields {
+                    Some(fields) => item.remembered.left.insert(cluster.to_owned(), fields),
+                    None => item.remembered.left.remove(cluster),
+                };
+                self.ledger.touch(id, false);
+                return;
+            }
+            Sent::NoNamespace => {
+                let message = format!("namespace {} is missing on {cluster}; it is made", id.namespace);
+                place.matter = Some(Matter::passing("NamespaceMissing", message));
+                self.needs_namespace((cluster.to_owned(), id.namespace.clone()), id);
+                return;
+            }
+            // An event tells when it is worth another try.
+            Sent::Unreachable(matter) | Sent::Held(matter) => (matter, None),
+            Sent::Later(matter) => (matter, Some(backoff(PASSING, LONGEST, place.tries))),
+            Sent::Refused(matter) => (matter, Some(backoff(LASTING, LONGEST_LASTING, place.tries))),
+        };
+        place.matter = Some(matter);
+        place.tries = place.tries.saturating_add(1);
+        place.not_before = wait.map(|wait| now + wait);
+        match wait {
+            Some(wait) => self.wake_in(wait, id),
+            // Settling it now would only send it again.
+            None => self.untouch(id),
+        }
+        self.tell_of(id);
+    }
+
+    fn left(&mut self, cluster: &str, id: &ObjectId, outcome: Result<bool, MemberError>) {
+        let Some(mut item) = self.items.remove(id) else { return };
+        if let Some(place) = item.places.get_mut(cluster) {
+            place.busy = false;
+        }
+        match outcome {
+            Ok(_) => {
+                self.forget_place(&mut item, cluster);
+                self.items.insert(id.clone(), item);
+                self.touch(id);
+                self.namespaces_of(cluster);
+            }
+            Err(error) => {
+                let sent = send::failed(id, &error);
+                let (matter, wait) = match sent {
+                    Sent::Later(matter) => (matter, Some(PASSING)),
+                    Sent::Refused(matter) => (matter, Some(LASTING)),
+                    Sent::Unreachable(matter) | Sent::Held(matter) => (matter, None),
+                    Sent::Applied { .. } | Sent::NoNamespace => return,
+                };
+                if let Some(place) = item.places.get_mut(cluster) {
+                    let wait = wait.map(|first| backoff(first, LONGEST_LASTING, place.tries));
+                    place.tries = place.tries.saturating_add(1);
+                    place.matter = Some(matter);
+                    place.not_before = wait.map(|wait| Instant::now() + wait);
+                    if let Some(wait) = wait {
+                        self.wake_in(wait, id);
+                    }
+                }
+                self.items.insert(id.clone(), item);
+            }
+        }
+        self.tell_of(id);
+    }
+
+    /// Nothing of an object is on a cluster any more.
+    pub(super) fn forget_place(&mut self, item: &mut Item, cluster: &str) {
+        item.at.remove(cluster);
+        // From now on it has to be on record again before it is sent there.
+        item.recorded.remove(cluster);
+        item.places.remove(cluster);
+        item.remembered.left.remove(cluster);
+        item.remembered.told.remove(cluster);
+    }
+
+    /// Forgets an object that is nowhere and that nobody wants anywhere.
+    pub(super) fn part_if_nowhere(&mut self, id: &ObjectId) {
+        let nowhere = self.items.get(id).is_some_and(|item| item.at.is_empty());
+        if nowhere && self.claims.holder(id).is_none() && self.policies_listed() {
+            self.items.remove(id);
+            self.remembered_before.remove(id);
+            self.ledger.touch(id, false);
+        }
+    }
+
+    fn needs_namespace(&mut self, key: MadeNamespace, id: &ObjectId) {
+        self.untouch(id);
+        // A namespace that is distributed itself is on its way.
+        let own = self.items.get(&namespace_id(&key.1));
+        let coming = own.and_then(|item| item.places.get(&key.0));
+        if coming.is_some_and(|place| matches!(place.goal, Goal::Stand(_)) && !place.met) {
+            if let Some(place) = self.items.get_mut(id).and_then(|item| item.places.get_mut(&key.0)) {
+                let wait = backoff(PASSING / 8, LONGEST, place.tries);
+                place.tries = place.tries.saturating_add(1);
+                place.not_before = Some(Instant::now() + wait);
+                self.wake_in(wait, id);
+            }
+            return;
+        }
+        self.dispatch.blocked.entry(key.clone()).or_default().insert(id.clone());
+        match self.dispatch.made.get(&key) {
+            None => {
+                self.dispatch.made.insert(key.clone(), Made::default());
+                self.ledger.touch_namespace(&key, true);
+            }
+            Some(made) if made.recorded => self.make(&key),
+            Some(_) => {}
+        }
+    }
+
+    /// Namespaces are on record: they may be made.
+    pub(super) fn namespaces_recorded(&mut self, namespaces: &BTreeSet<MadeNamespace>) {
+        for key in namespaces {
+            if let Some(made) = self.dispatch.made.get_mut(key) {
+                made.recorded = true;
+                if self.dispatch.blocked.contains_key(key) {
+                    self.make(key);
+                }
+            }
+        }
+    }
+
+    fn make(&mut self, key: &MadeNamespace) {
+        let Some(made) = self.dispatch.made.get_mut(key).filter(|made| !made.busy) else { return };
+        let Ok(member) = self.ctx.members.get(&key.0) else { return };
+        made.busy = true;
+        let (made, owner) = (key.clone(), self.owner().to_owned());
+        self.jobs.spawn(async move {
+            let target = Target::new(made.0.as_str(), made.1.as_str());
+            let outcome = send::make_namespace(&Acting::new(member, None), &target, &owner).await;
+            Done::Made { made, outcome }
+        });
+    }
+
+    fn made(&mut self, key: &MadeNamespace, outcome: Result<(), MemberError>) {
+        if let Some(made) = self.dispatch.made.get_mut(key) {
+            made.busy = false;
+        }
+        let Err(error) = outcome else { return self.unblock(key) };
+        let waiting = self.dispatch.blocked.remove(key).unwrap_or_default();
+        let message = format!("namespace {} can't be made: {error}", key.1);
+        for id in waiting {
+            if let Some(place) = self.items.get_mut(&id).and_then(|item| item.places.get_mut(&key.0)) {
+                place.matter = Some(if error.is_transient() {
+                    Matter::passing(error.reason(), message.clone())
+                } else {
+                    Matter::lasting(error.reason(), message.clone())
+                });
+                let wait = backoff(PASSING, LONGEST, place.tries);
+                place.tries = place.tries.saturating_add(1);
+                place.not_before = Some(Instant::now() + wait);
+                self.wake_in(wait, &id);
+                self.tell_of(&id);
+            }
+        }
+    }
+
+    /// What waited for a namespace goes on.
+    fn unblock(&mut self, key: &MadeNamespace) {
+        for id in self.dispatch.blocked.remove(key).unwrap_or_default() {
+            self.touch(&id);
+        }
+    }
+
+    /// Deletes the namespaces that were made on a cluster and that nothing of ours is in any more.
+    pub(super) fn namespaces_of(&mut self, cluster: &str) {
+        if !self.policies_listed() {
+            return;
+        }
+        let idle = |(key, made): &(&MadeNamespace, &Made)| key.0 == cluster && made.recorded && !made.busy;
+        let candidates: Vec<MadeNamespace> =
+            self.dispatch.made.iter().filter(idle).map(|(key, _)| key.clone()).collect();
+        for key in candidates {
+            let used =
+                self.items.iter().any(|(id, item)| id.namespace == key.1 && (item.at.contains(&key.0)));
+            if used || self.dispatch.blocked.contains_key(&key) {
+                continue;
+            }
+            if self.fleet.get(&key.0).is_none() {
+                self.dispatch.made.remove(&key);
+                self.ledger.touch_namespace(&key, false);
+                continue;
+            }
+            let Ok(member) = self.ctx.members.get(&key.0) else { continue };
+            if let Some(made) = self.dispatch.made.get_mut(&key) {
+                made.busy = true;
+            }
+            let owner = self.owner().to_owned();
+            self.jobs.spawn(async move {
+                let id = namespace_id(&key.1);
+                let outcome = delete_if_empty(&Acting::new(member, None), &id, &owner).await;
+                Done::Unmade { made: key, outcome }
+            });
+        }
+    }
+
+    /// Watches a kind of an object on a member.
+    fn watch_on(&mut self, cluster: &str, id: &ObjectId) {
+        let kind = (id.api_version.clone(), id.kind.clone());
+        let Ok(member) = self.ctx.members.get(cluster) else { return };
+        if !self.dispatch.watched.insert((cluster.to_owned(), kind.clone())) {
+            return;
+        }
+        let (cluster, id) = (cluster.to_owned(), id.clone());
+        self.jobs.spawn(async move {
+            let outcome = member.path(&id).await.map(|path| member.watch(&id, &path));
+            Done::Watched { cluster, kind, outcome }
+        });
+    }
+}
+
+/// A member that may be written to now.
+fn at_hand(ctx: &Context, cluster: &str) -> Result<Arc<Member>, Matter> {
+    let member =
+        ctx.members.get(cluster).map_err(|error| Matter::passing("Unreachable", error.to_string()))?;
+    if let Some(hold) = member.hold() {
+        return Err(Matter::passing(hold.reason(), hold.message(cluster)));
+    }
+    match member.reachability() {
+        Reachability::Reachable => Ok(member),
+        Reachability::Unreachable { message, .. } => {
+            let message = format!("cluster {cluster} doesn't answer: {message}; it is done when it does");
+            Err(Matter::passing("Unreachable", message))
+        }
+    }
+}
+
+/// A wait that doubles.
+fn backoff(first: Duration, longest: Duration, tries: u32) -> Duration {
+    first.saturating_mul(2_u32.saturating_pow(tries.min(16))).min(longest)
+}

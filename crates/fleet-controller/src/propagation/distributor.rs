@@ -1,0 +1,596 @@
+//! The one task that distributes: it owns everything, and takes one turn after another.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use fleet_api::propagation::{GROUPS, PolicyKind};
+use fleet_api::{ManagedCluster, ObjectId, Remembered, ResourceTracker};
+use fleet_placement::{Fleet, Member};
+use fleet_propagation::{Changes, Claims, Overrides, PolicyId, Reader};
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+use kube::api::DynamicObject;
+use kube::core::{ApiResource, GroupVersionKind};
+use kube::runtime::reflector::ObjectRef;
+use kube::runtime::watcher;
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::applications::References;
+use super::dispatch::{Dispatch, Done};
+use super::inbox::Inbox;
+use super::items::{Item, Items, Place};
+use super::ledger::{Ledger, Recorded};
+use super::policies::{self, Policies, read_recorded};
+use super::said::Said;
+use super::served::Served;
+use super::sources::{Change, GroupKind, Source, Sources};
+use super::watch::{Heard, Topic, Watches};
+use crate::context::{AppKey, Context};
+use crate::records::RecordError;
+use crate::referenced::DEFINITION;
+
+/// How many objects are settled in one turn: news are taken up in between.
+const A_TURN: usize = 500;
+/// How much of what is heard is taken up in one turn.
+const HEARD: usize = 1024;
+
+/// Everything that distribution knows.
+pub(super) struct Distributor {
+    pub(super) ctx: Arc<Context>,
+    inbox: Arc<Inbox>,
+    heard: mpsc::Receiver<Heard>,
+    pub(super) watches: Watches,
+    pub(super) served: Served,
+    reader: Reader,
+    pub(super) policies: Policies,
+    pub(super) claims: Claims,
+    pub(super) overrides: Overrides,
+    pub(super) sources: Sources,
+    applications: References,
+    pub(super) fleet: Fleet,
+    pub(super) items: Items,
+    /// What was last put on record of each, or is about to be.
+    pub(super) remembered_before: BTreeMap<ObjectId, Remembered>,
+    pub(super) ledger: Ledger,
+    pub(super) dispatch: Dispatch,
+    pub(super) said: Said,
+    pub(super) jobs: JoinSet<Done>,
+    /// Objects that are to be settled.
+    dirty: BTreeSet<ObjectId>,
+    timers: BTreeSet<(Instant, ObjectId)>,
+}
+
+/// Distributes until its future is dropped.
+///
+/// # Errors
+/// Where the records can't be read, or somebody else wrote them: everything is to be read anew.
+pub(super) async fn distribute(ctx: &Arc<Context>) -> Result<(), RecordError> {
+    let inbox = Arc::clone(&ctx.distribution);
+    let _open = inbox.open();
+    // Which objects are Applications' has to be known before anything is taken.
+    inbox.until_applications_are_listed().await;
+    let (ledger, recorded) = Ledger::load(&ctx.hub.client).await?;
+    let mut distributor = Distributor::new(ctx, Arc::clone(&inbox), ledger);
+    distributor.begin(recorded);
+    distributor.run().await
+}
+
+fn fleet_of(clusters: &[Arc<ManagedCluster>]) -> Fleet {
+    Fleet::new(clusters.iter().map(|cluster| Member::of(cluster)).collect())
+}
+
+impl Distributor {
+    fn new(ctx: &Arc<Context>, inbox: Arc<Inbox>, ledger: Ledger) -> Self {
+        let (watches, heard) = Watches::new(ctx.hub.client.clone());
+        let served = Served::default();
+        Self {
+            ctx: Arc::clone(ctx),
+            inbox,
+            heard,
+            watches,
+            reader: Reader::new(served.table()),
+            served,
+            policies: Policies::default(),
+            claims: Claims::new(),
+            overrides: Overrides::new(),
+            sources: Sources::default(),
+            applications: References::default(),
+            fleet: fleet_of(&ctx.hub.clusters.state()),
+            items: Items::new(),
+            remembered_before: BTreeMap::new(),
+            ledger,
+            dispatch: Dispatch::default(),
+            said: Said::new(ctx.options.progress_interval.unsigned_abs()),
+            jobs: JoinSet::new(),
+            dirty: BTreeSet::new(),
+            timers: BTreeSet::new(),
+        }
+    }
+
+    pub(super) fn owner(&self) -> &str {
+        self.inbox.owner()
+    }
+
+    fn begin(&mut self, recorded: Recorded) {
+        for application in self.ctx.hub.applications.state() {
+            let key: AppKey = (application.namespace().unwrap_or_default(), application.name_any());
+            self.applications.set(&key, Some(&application));
+        }
+        for (id, (remembered, at)) in recorded.objects {
+            let places = at.iter().map(|cluster| {
+                let left = remembered.left.get(cluster).copied();
+                (cluster.clone(), Place { left, ..Place::default() })
+            });
+            let places = places.collect();
+            self.remembered_before.insert(id.clone(), remembered.clone());
+            let item = Item { remembered, recorded: at.clone(), at, places, ..Item::default() };
+            self.dirty.insert(id.clone());
+            self.items.insert(id, item);
+        }
+        self.dispatch.made_before(recorded.namespaces);
+        let (api_version, kind) = DEFINITION;
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        let gvk = GroupVersionKind::gvk(group, version, kind);
+        let definitions = ApiResource::from_gvk_with_plural(&gvk, "customresourcedefinitions");
+        self.watches.begin(Topic::Definitions, &definitions);
+    }
+
+    async fn run(mut self) -> Result<(), RecordError> {
+        loop {
+            let more = self.turn();
+            let next = if more { Some(Instant::now()) } else { self.next() };
+            let sleep = async {
+                match next {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = self.inbox.woken() => self.take_notes(),
+                Some(heard) = self.heard.recv() => {
+                    self.hear(heard);
+                    for _ in 0..HEARD {
+                        let Ok(heard) = self.heard.try_recv() else { break };
+                        self.hear(heard);
+                    }
+                }
+                Some(done) = self.jobs.join_next(), if !self.jobs.is_empty() => {
+                    self.take(done)?;
+                    while let Some(done) = self.jobs.try_join_next() {
+                        self.take(done)?;
+                    }
+                }
+                () = sleep => {}
+            }
+        }
+    }
+
+    fn take(&mut self, done: Result<Done, tokio::task::JoinError>) -> Result<(), RecordError> {
+        match done {
+            Ok(done) => self.done(done),
+            Err(error) => {
+                let message = format!("a request of the distribution died: {error}");
+                Err(RecordError::Unusable(crate::Problem::wrong("Internal", message)))
+            }
+        }
+    }
+
+    /// Settles what is to be settled, and starts what follows. True where there is more to do at once.
+    fn turn(&mut self) -> bool {
+        let now = Instant::now();
+        while let Some((at, id)) = self.timers.first().cloned() {
+            if at > now {
+                break;
+            }
+            self.timers.remove(&(at, id.clone()));
+            self.dirty.insert(id);
+        }
+        for _ in 0..A_TURN {
+            let Some(id) = self.dirty.pop_first() else { break };
+            self.settle(&id);
+        }
+        self.write();
+        self.pump();
+        self.say();
+        !self.dirty.is_empty()
+    }
+
+    fn next(&self) -> Option<Instant> {
+        let timer = self.timers.first().map(|(at, _)| *at);
+        [timer, self.ledger.next(), self.said.next()].into_iter().flatten().min()
+    }
+
+    fn write(&mut self) {
+        for write in self.ledger.writes(&self.items, Instant::now()) {
+            let client = self.ctx.hub.client.clone();
+            self.jobs.spawn(async move {
+                let outcome = write.carry_out(client).await;
+                Done::Written { write: Box::new(write), outcome }
+            });
+        }
+    }
+
+    /// An inventory is on record: what it lists may be sent.
+    pub(super) fn written(
+        &mut self,
+        write: super::ledger::Write,
+        outcome: Result<Option<ResourceTracker>, RecordError>,
+    ) -> Result<(), RecordError> {
+        if !self.ledger.written(write.shard, outcome)? {
+            return Ok(());
+        }
+        for (id, at) in write.at {
+            let Some(item) = self.items.get_mut(&id) else { continue };
+            // What it left meanwhile is on record no longer than it takes to write again.
+            let now: BTreeSet<String> = at.intersection(&item.at).cloned().collect();
+            if now != item.recorded {
+                item.recorded = now;
+                let clusters: Vec<String> = item.places.keys().cloned().collect();
+                for cluster in clusters {
+                    self.look(&id, &cluster);
+                }
+            }
+        }
+        self.namespaces_recorded(&write.namespaces);
+        Ok(())
+    }
+
+    /// An object is to be settled.
+    pub(super) fn touch(&mut self, id: &ObjectId) {
+        self.dirty.insert(id.clone());
+    }
+
+    /// An object waits for something that is told.
+    pub(super) fn untouch(&mut self, id: &ObjectId) {
+        self.dirty.remove(id);
+    }
+
+    /// An object is to be settled at a time.
+    pub(super) fn wake_at(&mut self, at: Timestamp, id: &ObjectId) {
+        let wait = at.duration_since(self.ctx.now()).unsigned_abs();
+        let wait = if at > self.ctx.now() { wait } else { std::time::Duration::ZERO };
+        self.wake_in(wait, id);
+    }
+
+    pub(super) fn wake_in(&mut self, wait: std::time::Duration, id: &ObjectId) {
+        self.timers.insert((Instant::now() + wait, id.clone()));
+    }
+
+    /// Whether all policies are known, of every kind that the hub serves.
+    pub(super) fn policies_listed(&self) -> bool {
+        let policies = |topic: &&Topic| matches!(topic, Topic::Policies(..));
+        self.watches.is_listed(&Topic::Definitions)
+            && self.watches.topics().filter(policies).all(|topic| self.watches.is_listed(topic))
+    }
+
+    fn hear(&mut self, heard: Heard) {
+        if !self.watches.is_current(&heard) {
+            return;
+        }
+        let event = match heard.said {
+            Ok(event) => event,
+            Err(error) => {
+                let what = format!("{:?}", heard.topic);
+                tracing::warn!(what, error, "a watch of the distribution was interrupted");
+                return;
+            }
+        };
+        match heard.topic.clone() {
+            Topic::Definitions => self.hear_definition(&heard.topic, event),
+            Topic::Policies(group, plural) => {
+                if let Some(kind) = policies::kind_of(&plural) {
+                    self.hear_policy(&heard.topic, kind, &group, event);
+                }
+            }
+            Topic::Objects(group, kind) => self.hear_object(&heard.topic, &(group, kind), event),
+        }
+    }
+
+    fn hear_definition(&mut self, topic: &Topic, event: watcher::Event<DynamicObject>) {
+        let value = |object: DynamicObject| serde_json::to_value(object).unwrap_or_default();
+        let news = match event {
+            watcher::Event::Init => {
+                self.served.list_begins();
+                false
+            }
+            watcher::Event::InitApply(object) => {
+                self.served.put(&value(object));
+                false
+            }
+            watcher::Event::InitDone => {
+                self.served.list_ends();
+                self.watches.listed(topic);
+                true
+            }
+            watcher::Event::Apply(object) => self.served.put(&value(object)),
+            watcher::Event::Delete(object) => self.served.remove(&object.name_any()),
+        };
+        if news {
+            self.kinds_changed();
+        }
+    }
+
+    /// The hub serves other kinds than before.
+    fn kinds_changed(&mut self) {
+        self.reader = Reader::new(self.served.table());
+        for group in GROUPS {
+            for kind in PolicyKind::ALL {
+                let topic = Topic::Policies(group.to_owned(), kind.plural().to_owned());
+                if self.served.has(&format!("{}.{group}", kind.plural())) {
+                    self.watches.begin(topic, &kind.resource(group));
+                } else {
+                    self.watches.end(&topic);
+                }
+            }
+        }
+        for manifest in self.policies.manifests() {
+            self.read(&manifest);
+        }
+        self.select_kinds();
+        self.everything();
+    }
+
+    fn hear_policy(
+        &mut self,
+        topic: &Topic,
+        kind: PolicyKind,
+        group: &str,
+        event: watcher::Event<DynamicObject>,
+    ) {
+        match event {
+            watcher::Event::Init => self.policies.list_begins(kind, group),
+            watcher::Event::InitApply(object) | watcher::Event::Apply(object) => {
+                let Some((id, manifest)) = policies::manifest(kind, group, &object) else { return };
+                let status = object.data.get("status").cloned().unwrap_or_default();
+                if let Some(manifest) = self.policies.put(&id, manifest, &object, status) {
+                    self.read(&manifest);
+                    self.select_kinds();
+                }
+                self.said.touch(&id);
+            }
+            watcher::Event::Delete(object) => {
+                if let Some((id, _)) = policies::manifest(kind, group, &object) {
+                    self.policy_gone(&id);
+                }
+            }
+            watcher::Event::InitDone => {
+                for id in self.policies.unlisted(kind, group) {
+                    self.policy_gone(&id);
+                }
+                if self.watches.listed(topic) {
+                    self.select_kinds();
+                    self.everything();
+                }
+            }
+        }
+    }
+
+    /// Reads a policy and takes it up.
+    fn read(&mut self, manifest: &Value) {
+        let overrides = self.reader.overrides(manifest);
+        if let Ok(policy) = overrides {
+            let policy = policies::checked(policy);
+            let id = policy.id.clone();
+            let about = policy.selectors.clone();
+            let before = self.overrides.set(policy);
+            for selectors in before.iter().map(|before| &before.selectors).chain([&about]) {
+                let selected: Vec<ObjectId> = self.claims.selected(selectors).into_iter().cloned().collect();
+                self.dirty.extend(selected);
+            }
+            self.said.touch(&id);
+            return;
+        }
+        match self.reader.propagation(manifest) {
+            Ok(policy) => {
+                let policy = policies::not_yet(policy);
+                let id = policy.id.clone();
+                self.policies.survey(&policy, &self.fleet);
+                let changes = self.claims.set_policy(policy);
+                self.dirty.extend(self.claims.claimed(&id).cloned());
+                self.changed(changes);
+            }
+            Err(problem) => tracing::warn!(message = problem.message, "a policy can't be read"),
+        }
+    }
+
+    fn policy_gone(&mut self, id: &PolicyId) {
+        if !self.policies.remove(id) {
+            return;
+        }
+        self.said.forget(id);
+        if id.kind.overrides() {
+            if let Some(before) = self.overrides.remove(id) {
+                let selected: Vec<ObjectId> =
+                    self.claims.selected(&before.selectors).into_iter().cloned().collect();
+                self.dirty.extend(selected);
+            }
+            return;
+        }
+        let changes = self.claims.remove_policy(id);
+        self.changed(changes);
+        self.select_kinds();
+    }
+
+    fn changed(&mut self, changes: Changes) {
+        self.dirty.extend(changes.moved.into_iter().map(|change| change.object));
+        for id in &changes.touched {
+            self.said.touch(id);
+        }
+    }
+
+    /// Everything is settled anew.
+    fn everything(&mut self) {
+        self.dirty.extend(self.items.keys().cloned());
+        let policies: Vec<PolicyId> = self.policies.ids().cloned().collect();
+        for id in policies {
+            self.dirty.extend(self.claims.claimed(&id).cloned());
+            self.said.touch(&id);
+        }
+    }
+
+    /// Watches the kinds that policies select, and no others but those of which something is on members.
+    fn select_kinds(&mut self) {
+        // Policies go before objects, so that what is recorded of them is found.
+        if !self.policies_listed() {
+            return;
+        }
+        let mut wanted: BTreeMap<GroupKind, String> = BTreeMap::new();
+        for id in self.items.keys() {
+            let of = (id.group().to_owned(), id.kind.clone());
+            wanted.entry(of).or_insert_with(|| id.version().to_owned());
+        }
+        let known: BTreeSet<GroupKind> = wanted.keys().cloned().collect();
+        let mut selected: BTreeSet<GroupKind> = BTreeSet::new();
+        let ids: Vec<PolicyId> = self.policies.ids().cloned().collect();
+        for policy in ids.iter().filter_map(|id| self.claims.policy(id)) {
+            for selector in policy.selectors.as_slice() {
+                let of = (selector.group.clone(), selector.kind.clone());
+                let written = policy.spec.resource_selectors.iter().find(|written| {
+                    let (group, _) =
+                        written.api_version.split_once('/').unwrap_or(("", &written.api_version));
+                    group == selector.group && written.kind == selector.kind
+                });
+                let version = written.map_or("", |written| {
+                    written.api_version.rsplit_once('/').map_or(written.api_version.as_str(), |(_, v)| v)
+                });
+                wanted.entry(of.clone()).or_insert_with(|| version.to_owned());
+                selected.insert(of);
+            }
+        }
+        wanted.retain(|of, _| selected.contains(of) || known.contains(of));
+        let watched: Vec<GroupKind> = self
+            .watches
+            .topics()
+            .filter_map(|topic| match topic {
+                Topic::Objects(group, kind) => Some((group.clone(), kind.clone())),
+                Topic::Definitions | Topic::Policies(..) => None,
+            })
+            .collect();
+        for of in watched.iter().filter(|of| !wanted.contains_key(*of)) {
+            self.watches.end(&Topic::Objects(of.0.clone(), of.1.clone()));
+            for id in self.sources.forget(of) {
+                let changes = self.claims.remove_object(&id);
+                self.changed(changes);
+                self.dirty.insert(id);
+            }
+        }
+        for (of, version) in wanted.iter().filter(|(of, _)| !watched.contains(*of)) {
+            if let Some(resource) = self.served.resource(&of.0, version, &of.1) {
+                self.watches.begin(Topic::Objects(of.0.clone(), of.1.clone()), &resource);
+            }
+        }
+    }
+
+    fn hear_object(&mut self, topic: &Topic, of: &GroupKind, event: watcher::Event<DynamicObject>) {
+        let Some(api_version) = self.watches.api_version(topic) else { return };
+        match event {
+            watcher::Event::Init => self.sources.list_begins(of),
+            watcher::Event::InitApply(object) | watcher::Event::Apply(object) => {
+                let change = self.sources.put(of, &api_version, object);
+                self.source_changed(change);
+            }
+            watcher::Event::Delete(object) => {
+                let change = self.sources.remove(of, &object);
+                self.source_changed(change);
+            }
+            watcher::Event::InitDone => {
+                for gone in self.sources.list_ends(of) {
+                    self.source_changed(Some(gone));
+                }
+                if self.watches.listed(topic) {
+                    let kind = |id: &&ObjectId| id.group() == of.0 && id.kind == of.1;
+                    self.dirty.extend(self.items.keys().filter(kind).cloned());
+                    self.dirty.extend(self.sources.ids(of));
+                    // What matches nothing can be told from now on.
+                    let ids: Vec<PolicyId> = self.policies.ids().cloned().collect();
+                    ids.iter().for_each(|id| self.said.touch(id));
+                }
+            }
+        }
+    }
+
+    fn source_changed(&mut self, change: Option<Change>) {
+        match change {
+            Some(Change::Put(id)) => {
+                if let Some(source) = self.sources.get(&id).cloned() {
+                    self.claim(&source);
+                }
+                self.dirty.insert(id);
+            }
+            Some(Change::Gone(id)) => {
+                let changes = self.claims.remove_object(&id);
+                self.changed(changes);
+                self.dirty.insert(id);
+            }
+            None => {}
+        }
+    }
+
+    /// Lets policies contend for an object.
+    fn claim(&mut self, source: &Source) {
+        let mut facts = source.facts.clone();
+        facts.application = self.applications.of(&facts.id, &facts.labels);
+        let recorded = self.items.get(&facts.id).and_then(|item| item.remembered.policy.as_ref());
+        facts.holder = recorded.and_then(read_recorded);
+        let changes = self.claims.set_object(facts);
+        self.changed(changes);
+    }
+
+    fn take_notes(&mut self) {
+        let noted = self.inbox.take();
+        if noted.clusters {
+            self.clusters_changed();
+        }
+        if noted.access {
+            self.everything();
+        }
+        for cluster in &noted.resync {
+            let on = |(_, item): &(&ObjectId, &Item)| {
+                item.at.contains(cluster) || item.remembered.shares.contains_key(cluster)
+            };
+            self.dirty.extend(self.items.iter().filter(on).map(|(id, _)| id.clone()));
+            self.namespaces_of(cluster);
+        }
+        self.dirty
+            .extend(noted.objects.into_iter().map(|(_, id)| id).filter(|id| self.items.contains_key(id)));
+        for key in noted.applications {
+            let application = self.ctx.hub.applications.get(&ObjectRef::new(&key.1).within(&key.0));
+            for (of, namespace) in self.applications.set(&key, application.as_deref()) {
+                let sources: Vec<Source> = self.sources.within(&of, &namespace).cloned().collect();
+                for source in sources {
+                    self.claim(&source);
+                }
+            }
+        }
+    }
+
+    fn clusters_changed(&mut self) {
+        let now = fleet_of(&self.ctx.hub.clusters.state());
+        let mut moved: BTreeSet<String> = BTreeSet::new();
+        for member in self.fleet.members() {
+            if now.get(member.name()) != Some(member) {
+                moved.insert(member.name().to_owned());
+            }
+        }
+        let new = now.members().iter().filter(|member| self.fleet.get(member.name()).is_none());
+        moved.extend(new.map(|member| member.name().to_owned()));
+        if moved.is_empty() {
+            return;
+        }
+        self.fleet = now;
+        let ids: Vec<PolicyId> = self.policies.ids().cloned().collect();
+        for id in ids {
+            let Some(policy) = self.claims.policy(&id).cloned() else { continue };
+            let about = self.policies.survey(&policy, &self.fleet);
+            if !about.is_disjoint(&moved) {
+                self.dirty.extend(self.claims.claimed(&id).cloned());
+            }
+            self.said.touch(&id);
+        }
+        let on = |(_, item): &(&ObjectId, &Item)| !item.at.is_disjoint(&moved);
+        self.dirty.extend(self.items.iter().filter(on).map(|(id, _)| id.clone()));
+    }
+}

@@ -1,0 +1,124 @@
+//! What is known of one object and of each place where it is, or is to be.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use fleet_api::{ObjectId, Remembered};
+use fleet_placement::Hold;
+use jiff::Timestamp;
+use serde_json::Value;
+use tokio::time::Instant;
+
+/// An object that is distributed, or was.
+#[derive(Debug, Default)]
+pub(super) struct Item {
+    /// What goes on record beside where it may be.
+    pub(super) remembered: Remembered,
+    /// The clusters on which it may be, recorded or about to be.
+    pub(super) at: BTreeSet<String>,
+    /// The same as recorded: nothing is sent anywhere else.
+    pub(super) recorded: BTreeSet<String>,
+    /// Its places.
+    pub(super) places: BTreeMap<String, Place>,
+    /// Why it isn't placed as it should be: code and words.
+    pub(super) shortfall: Option<(String, String)>,
+    /// Override policies that change it, or can't: by policy, the clusters, and what is to be told.
+    pub(super) overridden: BTreeMap<String, Overridden>,
+    /// When to decide again even if nothing happens.
+    pub(super) wake_at: Option<Timestamp>,
+}
+
+/// What an override policy does to an object.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Overridden {
+    pub(super) clusters: BTreeSet<String>,
+    /// What can't be done, or isn't as it seems to say: code and words.
+    pub(super) told: Option<(String, String)>,
+}
+
+/// What a place is to do.
+#[derive(Debug, Clone, Default)]
+pub(super) enum Goal {
+    /// Nothing: what is there stays.
+    #[default]
+    Stay,
+    /// The object stands there so.
+    Stand(Standing),
+    /// It leaves: deleted, or released as nobody's.
+    Leave { released: bool },
+}
+
+/// An object as it is sent.
+#[derive(Debug, Clone)]
+pub(super) struct Standing {
+    pub(super) object: Arc<Value>,
+    /// Hash of it without our labels, as it stands in its label.
+    pub(super) content: String,
+    /// What is there already and nobody's is taken over.
+    pub(super) takes_over: bool,
+    /// The replicas that it has there, where they are divided.
+    pub(super) replicas: Option<u64>,
+}
+
+/// What is the matter with a place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Matter {
+    /// A code in CamelCase.
+    pub(super) reason: String,
+    /// Place, cause, next step.
+    pub(super) message: String,
+    /// It doesn't go away by itself.
+    pub(super) lasts: bool,
+}
+
+impl Matter {
+    pub(super) fn lasting(reason: &str, message: impl Into<String>) -> Self {
+        Self { reason: reason.to_owned(), message: message.into(), lasts: true }
+    }
+
+    pub(super) fn passing(reason: &str, message: impl Into<String>) -> Self {
+        Self { reason: reason.to_owned(), message: message.into(), lasts: false }
+    }
+}
+
+/// An object on a cluster.
+#[derive(Debug, Default)]
+pub(super) struct Place {
+    pub(super) goal: Goal,
+    /// The mask or suspension keeps it as it is.
+    pub(super) held: Option<Hold>,
+    /// Why it isn't to change, where something of the policies is wrong.
+    pub(super) kept: Option<Matter>,
+    /// What hindered the last request.
+    pub(super) matter: Option<Matter>,
+    /// What a move waits for.
+    pub(super) waits: Option<String>,
+    /// It is as it is to be, as far as is seen.
+    pub(super) met: bool,
+    /// A request is under way.
+    pub(super) busy: bool,
+    /// A request waits for its turn.
+    pub(super) queued: bool,
+    /// Hash over the fields that were ours after the last delivery.
+    pub(super) left: Option<u64>,
+    /// What was delivered last, where that is known.
+    pub(super) last: Option<Standing>,
+    /// How often a request failed in a row.
+    pub(super) tries: u32,
+    /// Nothing is sent before.
+    pub(super) not_before: Option<Instant>,
+    /// How often it was put right shortly after another time, and when last.
+    pub(super) repairs: (u32, Option<Instant>),
+}
+
+impl Place {
+    /// What hindered it says nothing about a new goal.
+    pub(super) fn begin_anew(&mut self) {
+        self.matter = None;
+        self.tries = 0;
+        self.not_before = None;
+    }
+}
+
+/// The objects.
+pub(super) type Items = BTreeMap<ObjectId, Item>;

@@ -1,0 +1,212 @@
+//! The policies that are followed, and what each means for the fleet as it is now.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use fleet_api::PolicyName;
+use fleet_api::propagation::{GROUPS, PolicyKind, PolicyProblem, Severity};
+use fleet_placement::{Fleet, Holds, Problems, Survey};
+use fleet_propagation::{OverridePolicy, Policy, PolicyId};
+use kube::api::DynamicObject;
+use serde_json::Value;
+
+/// A policy on the hub, as far as it isn't in `Claims` or `Overrides`.
+#[derive(Debug, Default)]
+pub(super) struct Followed {
+    /// The manifest that it was read from: type, name and spec.
+    pub(super) manifest: Value,
+    pub(super) generation: Option<i64>,
+    /// Its status on the hub.
+    pub(super) status: Value,
+    /// What its rules say about each member.
+    pub(super) survey: Arc<Survey>,
+    /// The members that it may be about.
+    members: BTreeSet<String>,
+    /// Which clusters hold what they have.
+    pub(super) holds: Arc<Holds>,
+    /// What is wrong in this fleet: names, weights, masks.
+    pub(super) problems: Vec<PolicyProblem>,
+}
+
+/// The policies on the hub.
+#[derive(Default)]
+pub(super) struct Policies {
+    all: BTreeMap<PolicyId, Followed>,
+    listing: BTreeSet<PolicyId>,
+}
+
+/// The manifest of a policy of a watch: lists don't say what their objects are.
+pub(super) fn manifest(kind: PolicyKind, group: &str, object: &DynamicObject) -> Option<(PolicyId, Value)> {
+    let resource = kind.resource(group);
+    let name = object.metadata.name.clone()?;
+    let namespace = object.metadata.namespace.clone().unwrap_or_default();
+    let mut metadata = serde_json::json!({ "name": name });
+    if let Some(map) = metadata.as_object_mut().filter(|_| !namespace.is_empty()) {
+        map.insert("namespace".to_owned(), Value::String(namespace.clone()));
+    }
+    let manifest = serde_json::json!({
+        "apiVersion": resource.api_version,
+        "kind": resource.kind,
+        "metadata": metadata,
+        "spec": object.data.get("spec").cloned().unwrap_or(Value::Null),
+    });
+    Some((PolicyId { kind, group: group.to_owned(), namespace, name }, manifest))
+}
+
+/// The kind of a resource in URLs.
+pub(super) fn kind_of(plural: &str) -> Option<PolicyKind> {
+    PolicyKind::ALL.into_iter().find(|kind| kind.plural() == plural)
+}
+
+/// A policy as it is recorded.
+pub(super) fn recorded(id: &PolicyId) -> PolicyName {
+    PolicyName {
+        group: id.group.clone(),
+        kind: id.kind.as_str().to_owned(),
+        namespace: id.namespace.clone(),
+        name: id.name.clone(),
+    }
+}
+
+/// A policy that was recorded.
+pub(super) fn read_recorded(name: &PolicyName) -> Option<PolicyId> {
+    let kind = PolicyKind::ALL.into_iter().find(|kind| kind.as_str() == name.kind)?;
+    let known = GROUPS.contains(&name.group.as_str());
+    known.then(|| PolicyId {
+        kind,
+        group: name.group.clone(),
+        namespace: name.namespace.clone(),
+        name: name.name.clone(),
+    })
+}
+
+impl Policies {
+    /// Takes in a policy of a watch. The manifest, where it is to be read (anew).
+    pub(super) fn put(
+        &mut self,
+        id: &PolicyId,
+        manifest: Value,
+        object: &DynamicObject,
+        status: Value,
+    ) -> Option<Value> {
+        self.listing.insert(id.clone());
+        let known = self.all.entry(id.clone()).or_default();
+        known.generation = object.metadata.generation;
+        known.status = status;
+        (known.manifest != manifest).then(|| {
+            known.manifest = manifest.clone();
+            manifest
+        })
+    }
+
+    pub(super) fn remove(&mut self, id: &PolicyId) -> bool {
+        self.all.remove(id).is_some()
+    }
+
+    pub(super) fn list_begins(&mut self, kind: PolicyKind, group: &str) {
+        self.listing.retain(|id| id.kind != kind || id.group != group);
+    }
+
+    /// Those of a kind and group that weren't listed.
+    pub(super) fn unlisted(&self, kind: PolicyKind, group: &str) -> Vec<PolicyId> {
+        let of = |id: &&PolicyId| id.kind == kind && id.group == group;
+        self.all.keys().filter(of).filter(|id| !self.listing.contains(*id)).cloned().collect()
+    }
+
+    pub(super) fn get(&self, id: &PolicyId) -> Option<&Followed> {
+        self.all.get(id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: &PolicyId) -> Option<&mut Followed> {
+        self.all.get_mut(id)
+    }
+
+    pub(super) fn ids(&self) -> impl Iterator<Item = &PolicyId> {
+        self.all.keys()
+    }
+
+    /// The manifests of all, to be read anew.
+    pub(super) fn manifests(&self) -> Vec<Value> {
+        self.all.values().map(|followed| followed.manifest.clone()).collect()
+    }
+
+    /// Judges the fleet by a policy's rules. The members that it may be about, before and after.
+    pub(super) fn survey(&mut self, policy: &Policy, fleet: &Fleet) -> BTreeSet<String> {
+        let Some(followed) = self.all.get_mut(&policy.id) else { return BTreeSet::new() };
+        let survey = Survey::of(&policy.rules, fleet);
+        let mut problems = Problems::default();
+        let holds = Holds::read(&policy.spec, fleet, &mut problems);
+        problems.extend(survey.problems().iter().cloned());
+        let now: BTreeSet<String> = survey.members(fleet).into_iter().map(str::to_owned).collect();
+        let about = followed.members.union(&now).cloned().collect();
+        followed.members = now;
+        followed.problems = problems.into_vec();
+        followed.survey = Arc::new(survey);
+        followed.holds = Arc::new(holds);
+        about
+    }
+}
+
+/// What this version reads and doesn't act on yet; what can't be meant without it is an error.
+pub(super) fn not_yet(mut policy: Policy) -> Policy {
+    let spec = &policy.spec;
+    let failover = spec.failover.as_ref();
+    let purges = failover.is_some_and(|failover| {
+        let cluster = failover.cluster.as_ref().and_then(|rule| rule.purge_mode);
+        let application = failover.application.as_ref().and_then(|rule| rule.purge_mode);
+        cluster.or(application).is_some()
+    });
+    for (there, path, message) in [
+        (
+            spec.workflow.is_some(),
+            "spec.workflow",
+            "changes don't roll out by a Workflow yet: they go everywhere at once",
+        ),
+        (
+            spec.takes_dependents(),
+            "spec.propagateDeps",
+            "what workloads refer to doesn't go along yet; select it in resourceSelectors",
+        ),
+        (
+            failover.is_some_and(|failover| failover.application.is_some()),
+            "spec.failover.application",
+            "a workload that is unhealthy on a cluster stays there",
+        ),
+        (
+            purges,
+            "spec.failover.*.purgeMode",
+            "a copy that is left goes when another is healthy, whatever it says",
+        ),
+    ] {
+        if there {
+            policy.problems.push(PolicyProblem {
+                severity: Severity::Warning,
+                reason: "NotActedOn".to_owned(),
+                path: path.to_owned(),
+                message: message.to_owned(),
+            });
+        }
+    }
+    if policy.rules.weighs_room() {
+        policy.acts = false;
+        policy.problems.push(PolicyProblem {
+            severity: Severity::Error,
+            reason: "NotActedOn".to_owned(),
+            path: "spec.placement.replicaScheduling".to_owned(),
+            message: "how much room clusters have isn't measured yet, so replicas can't be divided by it; give fixed \
+                      weights (staticWeightList)"
+                .to_owned(),
+        });
+    }
+    policy
+}
+
+/// An override policy with everything that can be told to be wrong with it, whatever the object.
+pub(super) fn checked(mut policy: OverridePolicy) -> OverridePolicy {
+    let found = fleet_render::check_overrides(&policy.spec);
+    if found.iter().any(|problem| problem.severity == Severity::Error) {
+        policy.acts = false;
+    }
+    policy.problems.extend(found);
+    policy
+}

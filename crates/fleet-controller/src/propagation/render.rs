@@ -1,0 +1,102 @@
+//! An object as it is to stand on one cluster: replicas, overrides, our labels.
+
+use std::sync::Arc;
+
+use fleet_api::propagation::ClusterAffinity;
+use fleet_api::{Provenance, Source as Origin, names};
+use fleet_json::ContentHash;
+use fleet_placement::{Affinity, Fleet, Problems};
+use fleet_propagation::{OverridePolicy, Precision};
+use fleet_render::{MatchingOverride, OverriderError, OverriderProblem, apply_overriders};
+use serde_json::{Value, json};
+
+use super::items::Standing;
+use super::sources::Source;
+
+/// An object for one cluster, and which override policies changed it.
+pub(super) struct Rendered {
+    pub(super) object: Arc<Value>,
+    pub(super) content: String,
+    /// The policies that are about it there, as they are told.
+    pub(super) changed_by: Vec<String>,
+    pub(super) warnings: Vec<OverriderProblem>,
+}
+
+/// How overrides name a policy's kind: with its group where it isn't our own.
+pub(super) fn kind_of(policy: &OverridePolicy) -> String {
+    let kind = policy.id.kind.as_str();
+    if fleet_api::propagation::GROUPS.first() == Some(&policy.id.group.as_str()) {
+        return kind.to_owned();
+    }
+    format!("{kind}.{}", policy.id.group)
+}
+
+/// Renders for a cluster. `replicas` replaces what the object asks for.
+///
+/// # Errors
+/// The first override that can't be made.
+pub(super) fn render(
+    source: &Source,
+    replicas: Option<u64>,
+    overrides: &[(Arc<OverridePolicy>, Precision)],
+    cluster: &str,
+    fleet: &Fleet,
+    owner: &str,
+) -> Result<Rendered, OverriderError> {
+    let mut object = (*source.content).clone();
+    if let Some(replicas) = replicas
+        && let Some(place) = object.pointer_mut("/spec/replicas")
+    {
+        *place = json!(replicas);
+    }
+    let (mut changed_by, mut warnings) = (Vec::new(), Vec::new());
+    if !overrides.is_empty() {
+        let kinds: Vec<String> = overrides.iter().map(|(policy, _)| kind_of(policy)).collect();
+        let matching: Vec<MatchingOverride<'_>> = overrides
+            .iter()
+            .zip(&kinds)
+            .map(|((policy, precision), kind)| MatchingOverride {
+                kind,
+                namespace: &policy.id.namespace,
+                name: &policy.id.name,
+                precision: *precision,
+                spec: &policy.spec,
+            })
+            .collect();
+        let at = fleet.resolve(cluster).ok();
+        let here = |affinity: &ClusterAffinity| {
+            let read = Affinity::read(affinity, "", &mut Problems::default());
+            at.is_some_and(|at| read.members(fleet).contains(&at))
+        };
+        let done = apply_overriders(&object, Provenance::new(Origin::Referenced), &matching, here)?;
+        for step in done.steps {
+            if !changed_by.contains(&step.policy) {
+                changed_by.push(step.policy);
+            }
+        }
+        warnings = done.warnings;
+        object = done.object;
+    }
+    let content = ContentHash::of_value(&object).short();
+    label(&mut object, owner, &content);
+    Ok(Rendered { object: Arc::new(object), content, changed_by, warnings })
+}
+
+impl Rendered {
+    pub(super) fn standing(self, takes_over: bool, replicas: Option<u64>) -> Standing {
+        Standing { object: self.object, content: self.content, takes_over, replicas }
+    }
+}
+
+/// Whose it is, and what it says: labels of the object itself, since an annotation would move its generation.
+fn label(object: &mut Value, owner: &str, content: &str) {
+    let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else { return };
+    let labels = metadata.entry("labels").or_insert_with(|| json!({}));
+    if !labels.is_object() {
+        *labels = json!({});
+    }
+    if let Some(labels) = labels.as_object_mut() {
+        labels.insert(names::OWNER.to_owned(), json!(owner));
+        labels.insert(names::CONTENT.to_owned(), json!(content));
+    }
+}

@@ -1,0 +1,379 @@
+//! What policies tell of themselves: what they match and take, where it is, what hinders it, what they lost to.
+//!
+//! A status follows from what is known, is gathered for a moment and written only where it differs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use fleet_api::propagation::{
+    ClaimedObject, KEPT_OBJECTS, ObjectCounts, ObjectPlace, OverriddenObject, OverridePolicyStatus,
+    PlacePhase, PolicyProblem, PropagationPolicyStatus, RivalClaim, Severity,
+};
+use fleet_api::{Condition, ObjectId, conditions};
+use fleet_propagation::PolicyId;
+use kube::api::{Api, DynamicObject, Patch, PatchParams};
+use serde::Serialize;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::dispatch::Done;
+use super::distributor::Distributor;
+use super::items::{Goal, Item, Place};
+
+/// What changes within this time is told at once.
+const GATHERED: Duration = Duration::from_millis(50);
+/// The wait after the hub refused a status.
+const AFTER_REFUSAL: Duration = Duration::from_secs(2);
+/// The longest message of one place, in characters.
+const LONGEST: usize = 1_000;
+
+/// Which policies have something to tell, and when.
+#[derive(Default)]
+pub(super) struct Said {
+    due: BTreeMap<PolicyId, Instant>,
+    writing: BTreeSet<PolicyId>,
+    written: BTreeMap<PolicyId, Instant>,
+    /// How long to wait between two writes of one policy.
+    interval: Duration,
+}
+
+impl Said {
+    pub(super) fn new(interval: Duration) -> Self {
+        Self { interval, ..Self::default() }
+    }
+
+    /// Something about a policy may have changed.
+    pub(super) fn touch(&mut self, id: &PolicyId) {
+        let soon = Instant::now() + GATHERED;
+        let at = self.written.get(id).map_or(soon, |written| soon.max(*written + self.interval));
+        self.due.entry(id.clone()).or_insert(at);
+    }
+
+    pub(super) fn forget(&mut self, id: &PolicyId) {
+        self.due.remove(id);
+        self.written.remove(id);
+    }
+
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.due.iter().filter(|(id, _)| !self.writing.contains(*id)).map(|(_, at)| *at).min()
+    }
+
+    fn take(&mut self, now: Instant) -> Vec<PolicyId> {
+        let due = |(id, at): &(&PolicyId, &Instant)| **at <= now && !self.writing.contains(*id);
+        let ids: Vec<PolicyId> = self.due.iter().filter(due).map(|(id, _)| id.clone()).collect();
+        for id in &ids {
+            self.due.remove(id);
+        }
+        ids
+    }
+}
+
+impl Distributor {
+    /// Something about an object may have changed: those who tell of it look.
+    pub(super) fn tell_of(&mut self, id: &ObjectId) {
+        if let Some(holder) = self.claims.holder(id) {
+            self.said.touch(&holder.clone());
+        }
+        let Some(item) = self.items.get(id).filter(|item| !item.overridden.is_empty()) else { return };
+        let names: BTreeSet<&String> = item.overridden.keys().collect();
+        let overrides = self.policies.ids().filter(|id| id.kind.overrides());
+        let about: Vec<PolicyId> = overrides.filter(|id| names.contains(&id.to_string())).cloned().collect();
+        about.iter().for_each(|id| self.said.touch(id));
+    }
+
+    /// Writes the statuses that are due and differ.
+    pub(super) fn say(&mut self) {
+        if !self.policies_listed() {
+            return;
+        }
+        for id in self.said.take(Instant::now()) {
+            let Some(followed) = self.policies.get(&id) else { continue };
+            let before = followed.status.clone();
+            let status = if id.kind.overrides() { self.override_status(&id) } else { self.status(&id) };
+            let Some(status) = status else { continue };
+            if status == before {
+                continue;
+            }
+            let base = if before.is_null() { json!({}) } else { before };
+            let patch = json!({ "status": fleet_json::patch::merge_patch_between(&base, &status) });
+            let resource = id.kind.resource(&id.group);
+            let client = self.ctx.hub.client.clone();
+            let api: Api<DynamicObject> = if id.kind.namespaced() {
+                Api::namespaced_with(client, &id.namespace, &resource)
+            } else {
+                Api::all_with(client, &resource)
+            };
+            self.said.writing.insert(id.clone());
+            self.jobs.spawn(async move {
+                let written =
+                    api.patch_status(&id.name, &PatchParams::default(), &Patch::Merge(&patch)).await;
+                let outcome = written.map(|object| object.data.get("status").cloned().unwrap_or_default());
+                Done::Said { policy: id, outcome }
+            });
+        }
+    }
+
+    pub(super) fn status_written(&mut self, id: &PolicyId, outcome: Result<Value, kube::Error>) {
+        self.said.writing.remove(id);
+        match outcome {
+            Ok(status) => {
+                self.said.written.insert(id.clone(), Instant::now());
+                if let Some(followed) = self.policies.get_mut(id) {
+                    followed.status = status;
+                }
+            }
+            // It is gone, which the watch tells.
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            Err(error) => {
+                tracing::warn!(policy = %id, %error, "the status of a policy can't be written; tried again");
+                self.said.due.insert(id.clone(), Instant::now() + AFTER_REFUSAL);
+            }
+        }
+    }
+
+    fn status(&self, id: &PolicyId) -> Option<Value> {
+        let (followed, policy) = (self.policies.get(id)?, self.claims.policy(id)?);
+        let mut objects = ObjectCounts::default();
+        let mut claimed: Vec<(u8, ClaimedObject)> = Vec::new();
+        for object in self.claims.claimed(id) {
+            objects.claimed += 1;
+            let item = self.items.get(object);
+            let (weight, told) = told(object, item);
+            match weight {
+                0 => objects.failed += 1,
+                1 => objects.pending += 1,
+                2 => objects.held += 1,
+                _ => objects.delivered += 1,
+            }
+            claimed.push((weight, told));
+        }
+        claimed.sort_by_key(|(weight, _)| *weight);
+        claimed.truncate(KEPT_OBJECTS);
+        let mut lost = Vec::new();
+        for object in self.claims.matched(id) {
+            objects.matched += 1;
+            if self.claims.holder(object) == Some(id) {
+                continue;
+            }
+            objects.lost += 1;
+            if lost.len() < KEPT_OBJECTS
+                && let Some(outcome) = self.claims.outcome(object)
+                && let Some((_, why)) = outcome.lost.iter().find(|(loser, _)| loser == id)
+            {
+                let winner = outcome.winner.as_ref().map(|(winner, _)| winner);
+                lost.push(RivalClaim {
+                    object: object.clone(),
+                    to: winner.map(ToString::to_string).unwrap_or_default(),
+                    reason: why.code().to_owned(),
+                    message: why.message(winner),
+                });
+            }
+        }
+        let mut problems: Vec<PolicyProblem> = policy.problems.clone();
+        problems.extend(followed.problems.iter().cloned());
+        // What matches nothing can't be told before everything is listed.
+        if self.is_listed_for(id) {
+            problems.extend(self.claims.problems(id));
+        }
+        let ready = ready(&objects, &problems);
+        let before = conditions_of(&followed.status);
+        let status = PropagationPolicyStatus {
+            observed_generation: followed.generation,
+            conditions: conditions::settle(&before, vec![ready], self.ctx.now()),
+            objects,
+            claimed: claimed.into_iter().map(|(_, told)| told).collect(),
+            lost,
+            problems,
+        };
+        to_value(&status)
+    }
+
+    /// Whether the kinds that a policy selects are listed, as far as the hub serves them.
+    fn is_listed_for(&self, id: &PolicyId) -> bool {
+        let Some(policy) = self.claims.policy(id) else { return false };
+        policy.selectors.as_slice().iter().all(|selector| {
+            let topic = super::watch::Topic::Objects(selector.group.clone(), selector.kind.clone());
+            self.watches.is_listed(&topic)
+                || self.served.resource(&selector.group, "", &selector.kind).is_none()
+        })
+    }
+
+    fn override_status(&self, id: &PolicyId) -> Option<Value> {
+        let (followed, policy) = (self.policies.get(id)?, self.overrides.get(id)?);
+        let name = id.to_string();
+        let matched = self.claims.selected(&policy.selectors);
+        let mut objects: Vec<(bool, OverriddenObject)> = Vec::new();
+        let (mut broken, mut changed) = (0_usize, 0_usize);
+        for object in &matched {
+            let Some(done) = self.items.get(*object).and_then(|item| item.overridden.get(&name)) else {
+                continue;
+            };
+            changed += 1;
+            let (reason, message) = done.told.clone().unwrap_or_default();
+            broken += usize::from(done.told.is_some());
+            let clusters = done.clusters.iter().cloned().collect();
+            let told = OverriddenObject { object: (*object).clone(), clusters, reason, message };
+            objects.push((done.told.is_none(), told));
+        }
+        objects.sort_by_key(|(quiet, _)| *quiet);
+        objects.truncate(KEPT_OBJECTS);
+        let error = policy.problems.iter().find(|problem| problem.severity == Severity::Error);
+        let ready = match error {
+            Some(problem) => {
+                Condition::new("Ready", false, "Invalid", format!("{}: {}", problem.path, problem.message))
+            }
+            None if matched.is_empty() => Condition::new(
+                "Ready",
+                false,
+                "MatchesNothing",
+                "no object that a policy distributes is selected; see spec.resourceSelectors",
+            ),
+            None if broken > 0 => Condition::new(
+                "Ready",
+                false,
+                "NotAsWritten",
+                format!(
+                    "{broken} of {} objects aren't changed as it says; see status.objects",
+                    matched.len()
+                ),
+            ),
+            None if changed == 0 => Condition::new(
+                "Ready",
+                false,
+                "ChangesNothing",
+                "no rule is about a cluster that the selected objects go to; see spec.overrideRules[*].targetCluster",
+            ),
+            None => Condition::new(
+                "Ready",
+                true,
+                "Applied",
+                format!("{changed} of {} objects are changed", matched.len()),
+            ),
+        };
+        let before = conditions_of(&followed.status);
+        let status = OverridePolicyStatus {
+            observed_generation: followed.generation,
+            conditions: conditions::settle(&before, vec![ready], self.ctx.now()),
+            matched: matched.len() as u64,
+            objects: objects.into_iter().map(|(_, told)| told).collect(),
+            problems: policy.problems.clone(),
+        };
+        to_value(&status)
+    }
+}
+
+fn to_value(status: &impl Serialize) -> Option<Value> {
+    serde_json::to_value(status).ok()
+}
+
+fn conditions_of(status: &Value) -> Vec<Condition> {
+    let before = status.get("conditions").cloned().unwrap_or_else(|| json!([]));
+    serde_json::from_value(before).unwrap_or_default()
+}
+
+/// An object with its places, and how much it weighs: failed, pending, held, delivered.
+fn told(object: &ObjectId, item: Option<&Item>) -> (u8, ClaimedObject) {
+    let mut told = ClaimedObject {
+        object: object.clone(),
+        places: Vec::new(),
+        reason: String::new(),
+        message: String::new(),
+    };
+    let Some(item) = item else { return (1, told) };
+    let mut weight = 3;
+    for (cluster, place) in &item.places {
+        let place = told_of(cluster, place);
+        weight = weight.min(match place.phase {
+            PlacePhase::Failed => 0,
+            PlacePhase::Pending | PlacePhase::Leaving => 1,
+            PlacePhase::Held => 2,
+            PlacePhase::Delivered => 3,
+        });
+        told.places.push(place);
+    }
+    if let Some((reason, message)) = &item.shortfall {
+        told.reason.clone_from(reason);
+        told.message.clone_from(message);
+        weight = weight.min(0);
+    } else if told.places.is_empty() {
+        weight = 1;
+    }
+    (weight, told)
+}
+
+fn told_of(cluster: &str, place: &Place) -> ObjectPlace {
+    let mut told = ObjectPlace {
+        cluster: cluster.to_owned(),
+        phase: PlacePhase::Pending,
+        replicas: None,
+        reason: String::new(),
+        message: String::new(),
+    };
+    let standing = match &place.goal {
+        Goal::Stand(standing) => Some(standing),
+        Goal::Stay | Goal::Leave { .. } => None,
+    };
+    told.replicas = standing.and_then(|standing| standing.replicas).and_then(|n| i64::try_from(n).ok());
+    let leaves = matches!(place.goal, Goal::Leave { .. });
+    if leaves {
+        told.phase = PlacePhase::Leaving;
+    } else if place.met && place.kept.is_none() {
+        told.phase = PlacePhase::Delivered;
+    }
+    let matter = place.kept.as_ref().or(place.matter.as_ref()).filter(|_| !place.met || place.kept.is_some());
+    if let Some(matter) = matter {
+        if matter.lasts && !leaves {
+            told.phase = PlacePhase::Failed;
+        }
+        told.reason.clone_from(&matter.reason);
+        told.message = matter.message.chars().take(LONGEST).collect();
+    } else if let Some(waits) = &place.waits {
+        told.phase = PlacePhase::Leaving;
+        told.reason = "Waits".to_owned();
+        told.message.clone_from(waits);
+    }
+    if let Some(hold) = place.held {
+        told.phase = PlacePhase::Held;
+        if matter.is_none() {
+            told.reason = hold.reason().to_owned();
+            told.message = hold.message(cluster);
+        }
+    }
+    told
+}
+
+/// Whether everything is where it is to be, in one line.
+fn ready(objects: &ObjectCounts, problems: &[PolicyProblem]) -> Condition {
+    let no = |reason: &str, message: String| Condition::new("Ready", false, reason, message);
+    let of = |count: u64| format!("{count} of {}", objects.claimed);
+    if let Some(problem) = problems.iter().find(|problem| problem.severity == Severity::Error) {
+        return no("Invalid", format!("{}: {}; nothing new is delivered", problem.path, problem.message));
+    }
+    if objects.matched == 0 {
+        return no("MatchesNothing", "no object is selected; see status.problems".to_owned());
+    }
+    if objects.claimed == 0 {
+        return no("Lost", "others take every object that is selected; see status.lost".to_owned());
+    }
+    if objects.failed > 0 {
+        return no(
+            "Failed",
+            format!("{} objects are hindered somewhere; see status.claimed", of(objects.failed)),
+        );
+    }
+    if objects.pending > 0 {
+        return no(
+            "Pending",
+            format!("{} objects are on their way; see status.claimed", of(objects.pending)),
+        );
+    }
+    if objects.held > 0 {
+        return no("Held", format!("{} objects are held somewhere; see status.claimed", of(objects.held)));
+    }
+    Condition::new(
+        "Ready",
+        true,
+        "Delivered",
+        format!("{} objects are where they are to be", objects.claimed),
+    )
+}

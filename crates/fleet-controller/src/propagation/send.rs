@@ -1,0 +1,157 @@
+//! One object to one member: one apply, and a read of its metadata before the first.
+
+use std::sync::Arc;
+
+use fleet_api::{ObjectId, Target, names};
+use fleet_json::{ContentHash, FieldPath};
+use fleet_members::{Acting, Conflict, MemberError};
+use serde_json::{Value, json};
+
+use super::items::{Matter, Standing};
+use crate::deliver::Refusal;
+
+/// What is to be sent.
+pub(super) struct Order {
+    pub(super) id: ObjectId,
+    pub(super) standing: Standing,
+    /// What was delivered there last: fields of it that others took are drift and may be taken back.
+    pub(super) last: Option<Arc<Value>>,
+    /// It was seen there as ours: there is no need to ask whose it is.
+    pub(super) ours: bool,
+    pub(super) owner: String,
+}
+
+/// What came of it.
+pub(super) enum Sent {
+    /// It is there. Hash over the fields that are ours now, and who had taken some of them.
+    Applied { fields: Option<u64>, taken_by: Option<String> },
+    /// There is no such namespace.
+    NoNamespace,
+    /// It doesn't answer; it is tried again when it does.
+    Unreachable(Matter),
+    /// Somebody holds the member; it is tried again when the hold ends.
+    Held(Matter),
+    /// It may go another time.
+    Later(Matter),
+    /// Somebody has to do something.
+    Refused(Matter),
+}
+
+/// Sends an object.
+pub(super) async fn send(member: &Acting, order: &Order) -> Sent {
+    match try_to_send(member, order).await {
+        Ok(sent) => sent,
+        Err(error) => failed(&order.id, &error),
+    }
+}
+
+async fn try_to_send(member: &Acting, order: &Order) -> Result<Sent, MemberError> {
+    let id = &order.id;
+    let path = member.path(id).await?;
+    member.watch(id, &path);
+    let manager = names::field_manager(&order.owner);
+    let (mut force, mut was_ours) = (false, order.ours);
+    if !order.ours
+        && let Some(live) = member.metadata(id).await?
+    {
+        if live.deleting {
+            let message =
+                format!("{id} on {} is being deleted; it is made anew once it is gone", member.name());
+            return Ok(Sent::Later(Matter::passing("BeingDeleted", message)));
+        }
+        match live.owner() {
+            Some(owner) if owner == order.owner => was_ours = true,
+            Some(_) => return Ok(Sent::Refused(owned_by_another(member, id, &live.labels))),
+            None if order.standing.takes_over => force = true,
+            None => {
+                let message = format!(
+                    "{id} is on {} already and nobody distributes it; delete it there, or set conflictResolution: Overwrite to take it over in place",
+                    member.name()
+                );
+                return Ok(Sent::Refused(Matter::lasting("ExistsAlready", message)));
+            }
+        }
+    }
+    let mut taken_by = None;
+    loop {
+        match member.apply(id, &order.standing.object, &manager, force).await {
+            Ok(live) => {
+                if was_ours && live.before_first_apply {
+                    member.forget_unnamed(id).await?;
+                }
+                return Ok(Sent::Applied { fields: live.managed, taken_by });
+            }
+            Err(MemberError::Conflicts { conflicts, .. })
+                if !force && is_drift(order.last.as_deref(), &conflicts) =>
+            {
+                taken_by = conflicts.first().map(|conflict| conflict.manager.clone());
+                force = true;
+            }
+            Err(MemberError::Refused { code: 404, message, .. })
+                if !id.namespace.is_empty() && message.contains("namespaces") =>
+            {
+                return Ok(Sent::NoNamespace);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn owned_by_another(
+    member: &Acting,
+    id: &ObjectId,
+    labels: &std::collections::BTreeMap<String, String>,
+) -> Matter {
+    let label = |name: &str| labels.get(name).map(String::as_str);
+    let who = match (label(names::APP_NAMESPACE), label(names::APP_NAME)) {
+        (Some(namespace), Some(name)) => {
+            format!("belongs to the application {namespace}/{name}; deliver it by one of the two only")
+        }
+        _ => format!(
+            "is distributed by policies of another hub; distribute it from one hub only, or, where this hub replaces the other: \
+             kubectl annotate namespace kube-system {}=UID (that of the other's kube-system), and start the controllers anew",
+            names::HUB_ID
+        ),
+    };
+    Matter::lasting("OwnedByAnother", format!("{id} on {} {who}", member.name()))
+}
+
+/// Whether every field in conflict is one that our last delivery there set.
+fn is_drift(last: Option<&Value>, conflicts: &[Conflict]) -> bool {
+    let Some(last) = last else { return false };
+    let ours =
+        |conflict: &Conflict| FieldPath::parse(&conflict.field).is_ok_and(|path| path.get(last).is_some());
+    !conflicts.is_empty() && conflicts.iter().all(ours)
+}
+
+/// What an error means for a place.
+pub(super) fn failed(id: &ObjectId, error: &MemberError) -> Sent {
+    match error {
+        MemberError::Held { hold, cluster } => {
+            Sent::Held(Matter::passing(hold.reason(), hold.message(cluster)))
+        }
+        other => match Refusal::of(id, other) {
+            Refusal::Held => Sent::Held(Matter::passing("Held", other.to_string())),
+            Refusal::Unreachable(problem) => {
+                Sent::Unreachable(Matter::passing(&problem.reason, problem.message))
+            }
+            Refusal::Later(problem) => Sent::Later(Matter::passing(&problem.reason, problem.message)),
+            Refusal::Final(problem) => Sent::Refused(Matter::lasting(&problem.reason, problem.message)),
+        },
+    }
+}
+
+/// Makes a namespace for objects that are to be in it.
+pub(super) async fn make_namespace(member: &Acting, target: &Target, owner: &str) -> Result<(), MemberError> {
+    let id = super::ledger::namespace_id(&target.namespace);
+    let mut object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": target.namespace}});
+    let content = ContentHash::of_value(&object).short();
+    if let Some(metadata) = object.pointer_mut("/metadata").and_then(Value::as_object_mut) {
+        metadata.insert("labels".to_owned(), json!({ names::OWNER: owner, names::CONTENT: content }));
+    }
+    match member.apply(&id, &object, &names::field_manager(owner), false).await {
+        // Somebody else made it meanwhile; it is theirs.
+        Ok(_) | Err(MemberError::Conflicts { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,104 @@
+//! The kinds that the hub serves: built-in ones, and those of its definitions.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fleet_propagation::KindTable;
+use fleet_schema::builtin;
+use kube::core::{ApiResource, GroupVersionKind};
+use serde_json::Value;
+
+/// A kind of a definition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Defined {
+    group: String,
+    kind: String,
+    plural: String,
+    namespaced: bool,
+    /// The versions that are served, the stored one first.
+    versions: Vec<String>,
+}
+
+/// The kinds that the hub serves.
+#[derive(Default)]
+pub(super) struct Served {
+    defined: BTreeMap<String, Defined>,
+    listing: BTreeSet<String>,
+}
+
+impl Served {
+    /// A definition is there, or has changed. True where something is news.
+    pub(super) fn put(&mut self, definition: &Value) -> bool {
+        let Some((name, defined)) = read(definition) else { return false };
+        self.listing.insert(name.clone());
+        self.defined.get(&name) != Some(&defined) && {
+            self.defined.insert(name, defined);
+            true
+        }
+    }
+
+    pub(super) fn remove(&mut self, name: &str) -> bool {
+        self.defined.remove(name).is_some()
+    }
+
+    pub(super) fn list_begins(&mut self) {
+        self.listing.clear();
+    }
+
+    /// What wasn't listed is gone.
+    pub(super) fn list_ends(&mut self) {
+        let listed = std::mem::take(&mut self.listing);
+        self.defined.retain(|name, _| listed.contains(name));
+    }
+
+    /// Whether the hub serves a definition of this name (`plural.group`).
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.defined.contains_key(name)
+    }
+
+    /// All kinds, as policies are judged by.
+    pub(super) fn table(&self) -> KindTable {
+        let mut table = KindTable::builtin();
+        for defined in self.defined.values() {
+            for version in &defined.versions {
+                table.add(&defined.group, version, &defined.kind, defined.namespaced);
+            }
+        }
+        table
+    }
+
+    /// How objects of a kind are asked for: in the version that is asked for where it is served, else in another.
+    pub(super) fn resource(&self, group: &str, version: &str, kind: &str) -> Option<ApiResource> {
+        let of = |version: &str, plural: &str| {
+            ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural)
+        };
+        let defined = self.defined.values().find(|defined| defined.group == group && defined.kind == kind);
+        if let Some(defined) = defined {
+            let asked = defined.versions.iter().find(|served| *served == version);
+            return Some(of(asked.or(defined.versions.first())?, &defined.plural));
+        }
+        let known = || builtin().kinds.iter().filter(|info| info.gvk.group == group && info.gvk.kind == kind);
+        let preferred = builtin().groups.iter().find(|known| known.name == group)?;
+        let in_order = || preferred.versions.iter();
+        let found = known()
+            .find(|info| info.gvk.version == version)
+            .or_else(|| in_order().find_map(|version| known().find(|info| info.gvk.version == *version)))?;
+        Some(of(&found.gvk.version, &found.plural))
+    }
+}
+
+fn read(definition: &Value) -> Option<(String, Defined)> {
+    let text = |at: &str| Some(definition.pointer(at)?.as_str()?.to_owned());
+    let versions = definition.pointer("/spec/versions")?.as_array()?;
+    let flag = |version: &Value, field: &str| version.get(field).and_then(Value::as_bool) == Some(true);
+    let mut served: Vec<&Value> = versions.iter().filter(|version| flag(version, "served")).collect();
+    served.sort_by_key(|version| !flag(version, "storage"));
+    let versions = served.iter().filter_map(|version| Some(version.get("name")?.as_str()?.to_owned()));
+    let defined = Defined {
+        group: text("/spec/group")?,
+        kind: text("/spec/names/kind")?,
+        plural: text("/spec/names/plural")?,
+        namespaced: text("/spec/scope")? == "Namespaced",
+        versions: versions.collect(),
+    };
+    Some((text("/metadata/name")?, defined))
+}

@@ -1,0 +1,333 @@
+//! One object: who has it, where it goes, what each place is to do. No I/O; everything that is looked at is in memory.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use fleet_api::ObjectId;
+use fleet_api::propagation::{ConflictResolution, GROUPS};
+use fleet_placement::moves::{Move, Share, at_once};
+use fleet_placement::{Decision, Demand, Placed, decide, next_step};
+use fleet_propagation::{OverridePolicy, Policy, Precision};
+
+use super::distributor::Distributor;
+use super::items::{Goal, Item, Matter, Place};
+use super::policies::{read_recorded, recorded};
+use super::render::render;
+use super::sources::Source;
+use super::watch::Topic;
+
+/// Why an object isn't to be placed.
+enum Leaves {
+    /// It isn't on the hub any more.
+    Gone,
+    /// No policy has it any more.
+    Unclaimed,
+}
+
+/// What is to become of an object.
+enum Verdict {
+    /// Not everything is listed that decides on it.
+    Unknown,
+    /// It leaves every cluster.
+    Leaves(Leaves),
+    /// Everything stays as it is.
+    Stays(Matter),
+    /// A policy places it.
+    Placed(Arc<Policy>, Source),
+}
+
+impl Distributor {
+    /// Decides what the places of an object are to do.
+    pub(super) fn settle(&mut self, id: &ObjectId) {
+        let verdict = self.verdict(id);
+        let Some(mut item) = self.items.remove(id) else {
+            if let Verdict::Placed(policy, source) = verdict {
+                let mut item = Item::default();
+                self.place(id, &mut item, &policy, &source);
+                self.settled(id, item);
+            }
+            return;
+        };
+        match verdict {
+            Verdict::Unknown => {}
+            Verdict::Stays(matter) => {
+                for place in item.places.values_mut() {
+                    place.kept = Some(matter.clone());
+                    if !matches!(place.goal, Goal::Leave { .. }) {
+                        place.goal = Goal::Stay;
+                    }
+                }
+            }
+            Verdict::Leaves(why) => {
+                let released = match why {
+                    Leaves::Gone => item.remembered.preserved,
+                    Leaves::Unclaimed => item.remembered.kept,
+                };
+                item.shortfall = None;
+                item.wake_at = None;
+                item.overridden.clear();
+                item.remembered.shares.clear();
+                item.remembered.ceilings.clear();
+                item.remembered.group = None;
+                for cluster in item.at.clone() {
+                    let place = item.places.entry(cluster).or_default();
+                    place.kept = None;
+                    place.held = None;
+                    place.waits = None;
+                    leave(place, released);
+                }
+            }
+            Verdict::Placed(policy, source) => self.place(id, &mut item, &policy, &source),
+        }
+        self.settled(id, item);
+    }
+
+    /// Takes an object back that was settled.
+    fn settled(&mut self, id: &ObjectId, mut item: Item) {
+        // What isn't in the fleet any more is nobody's: whoever took the cluster out said what becomes of its objects.
+        let gone: Vec<String> =
+            item.at.iter().filter(|cluster| self.fleet.get(cluster).is_none()).cloned().collect();
+        for cluster in &gone {
+            self.forget_place(&mut item, cluster);
+        }
+        let new = item.at.difference(&item.recorded).next().is_some();
+        if new || !gone.is_empty() || self.remembered_before.get(id) != Some(&item.remembered) {
+            self.remembered_before.insert(id.clone(), item.remembered.clone());
+            self.ledger.touch(id, new);
+        }
+        if let Some(at) = item.wake_at {
+            self.wake_at(at, id);
+        }
+        let clusters: Vec<String> = item.places.keys().cloned().collect();
+        self.items.insert(id.clone(), item);
+        for cluster in clusters {
+            self.look(id, &cluster);
+        }
+        self.part_if_nowhere(id);
+        self.tell_of(id);
+    }
+
+    fn verdict(&self, id: &ObjectId) -> Verdict {
+        if !self.policies_listed() {
+            return Verdict::Unknown;
+        }
+        let holder = self.claims.holder(id).and_then(|holder| self.claims.policy(holder));
+        let topic = Topic::Objects(id.group().to_owned(), id.kind.clone());
+        let watched = self.watches.topics().any(|watched| *watched == topic);
+        if watched && !self.watches.is_listed(&topic) {
+            return Verdict::Unknown;
+        }
+        let Some(source) = self.sources.get(id).filter(|source| !source.deleting) else {
+            // A kind that nobody selects any more isn't watched: its policy let it go.
+            return self.lets_go(id, if watched { Leaves::Gone } else { Leaves::Unclaimed });
+        };
+        match holder {
+            None => self.lets_go(id, Leaves::Unclaimed),
+            Some(policy) if !policy.acts => Verdict::Stays(Matter::lasting(
+                "PolicyInvalid",
+                format!("{} has errors, so what is there stays as it is; see its problems", policy.id),
+            )),
+            Some(policy) => Verdict::Placed(Arc::clone(policy), source.clone()),
+        }
+    }
+
+    /// An object leaves; unless its policy may only seem to be gone, since the hub doesn't serve its kind for now.
+    fn lets_go(&self, id: &ObjectId, why: Leaves) -> Verdict {
+        let recorded = self.items.get(id).and_then(|item| item.remembered.policy.as_ref());
+        let policy = recorded.and_then(read_recorded);
+        let served = policy.as_ref().is_none_or(|policy| {
+            let name = format!("{}.{}", policy.kind.plural(), policy.group);
+            !GROUPS.contains(&policy.group.as_str()) || self.served.has(&name)
+        });
+        if served {
+            return Verdict::Leaves(why);
+        }
+        let policy = policy.map(|policy| policy.to_string()).unwrap_or_default();
+        let message = format!(
+            "{policy} had it, and the hub doesn't serve this kind of policy any more, so what is there stays; install the definition again"
+        );
+        Verdict::Stays(Matter::lasting("PolicyKindMissing", message))
+    }
+
+    /// Places an object by a policy.
+    fn place(&self, id: &ObjectId, item: &mut Item, policy: &Arc<Policy>, source: &Source) {
+        let Some(followed) = self.policies.get(&policy.id) else { return };
+        let (survey, holds) = (Arc::clone(&followed.survey), Arc::clone(&followed.holds));
+        item.remembered.policy = Some(recorded(&policy.id));
+        item.remembered.kept = !policy.spec.prunes();
+        item.remembered.preserved = policy.spec.preserve_resources_on_deletion;
+        let placed = Placed {
+            group: item.remembered.group.clone(),
+            shares: item.remembered.shares.clone(),
+            ceilings: item.remembered.ceilings.clone(),
+        };
+        let seed = id.to_string();
+        let suspended = policy.spec.suspension.as_ref().is_some_and(|suspension| suspension.scheduling);
+        let decision = if suspended {
+            Decision { placed, ..Decision::default() }
+        } else {
+            let demand = Demand {
+                seed: &seed,
+                replicas: source.replicas,
+                placed: &placed,
+                room: &|_| None,
+                trouble: &BTreeMap::new(),
+                fresh: false,
+                now: self.ctx.now(),
+            };
+            decide(&policy.rules, &survey, &self.fleet, &demand)
+        };
+        item.shortfall =
+            decision.shortfall.as_ref().map(|shortfall| (shortfall.code().to_owned(), shortfall.to_string()));
+        item.wake_at = decision.wake_at;
+        item.remembered.group = decision.placed.group;
+        item.remembered.ceilings = decision.placed.ceilings;
+        item.remembered.shares = decision.placed.shares;
+
+        let wanted = item.remembered.shares.clone();
+        let divided = wanted.values().any(Option::is_some);
+        let units = |cluster: &str| wanted.get(cluster).map_or(0, |share| share.unwrap_or(1));
+        let asked = if divided { wanted.values().flatten().sum() } else { wanted.len() as u64 };
+        let clusters: BTreeSet<String> = item.at.iter().chain(wanted.keys()).cloned().collect();
+        let held = |cluster: &str| holds.holds(cluster);
+        let shares: BTreeMap<String, Share> = clusters
+            .iter()
+            .map(|cluster| {
+                let told = item.remembered.told.get(cluster).copied();
+                let there = item.at.contains(cluster);
+                let assigned = match (divided, there) {
+                    (_, false) => 0,
+                    // Where it wasn't divided before, each has all.
+                    (true, true) => told.or(source.replicas).unwrap_or(0),
+                    (false, true) => 1,
+                };
+                let ready = if there && self.is_ready(id, item, cluster) { assigned } else { 0 };
+                let free = held(cluster).is_none() && self.ctx.members.hold(cluster).is_none();
+                (cluster.clone(), Share { assigned, ready, wanted: units(cluster), free })
+            })
+            .collect();
+        let limit = if divided { at_once(policy.rules.failover().max_moving, asked) } else { asked };
+        let step = next_step(&Move { asked, at_once: limit, shares, ..Move::default() });
+        item.remembered.told.clear();
+        item.places.retain(|cluster, _| clusters.contains(cluster));
+        let overrides = self.overrides.about(&source.facts);
+        item.overridden.clear();
+        for cluster in clusters {
+            let assigned = step.assigned.get(&cluster).copied().unwrap_or(0);
+            let there = item.at.contains(&cluster);
+            let stays = wanted.contains_key(&cluster);
+            if divided && assigned > 0 {
+                item.remembered.told.insert(cluster.clone(), assigned);
+            }
+            let hold = held(&cluster);
+            if assigned == 0 && !(stays && asked == 0) {
+                if there {
+                    let place = item.places.entry(cluster.clone()).or_default();
+                    place.kept = None;
+                    place.held = hold;
+                    place.waits = None;
+                    if hold.is_none() {
+                        leave(place, item.remembered.kept);
+                    }
+                } else if stays {
+                    // It is to get it, and may not be written to, or waits for its turn in a move.
+                    let place = item.places.entry(cluster.clone()).or_default();
+                    place.goal = Goal::Stay;
+                    place.held = hold;
+                    let member = self.ctx.members.hold(&cluster);
+                    place.kept = member.map(|hold| Matter::passing(hold.reason(), hold.message(&cluster)));
+                    place.waits = step.waits.first().cloned();
+                }
+                continue;
+            }
+            let waits = (!stays).then(|| step.waits.first().cloned()).flatten();
+            let replicas = divided.then_some(assigned);
+            self.stand(item, &cluster, policy, source, replicas, &overrides, hold);
+            if let Some(place) = item.places.get_mut(&cluster) {
+                place.waits = waits;
+            }
+        }
+    }
+
+    /// What stands on a cluster, unless it is held there.
+    #[expect(clippy::too_many_arguments, reason = "it is a part of one function")]
+    fn stand(
+        &self,
+        item: &mut Item,
+        cluster: &str,
+        policy: &Policy,
+        source: &Source,
+        replicas: Option<u64>,
+        overrides: &[(Arc<OverridePolicy>, Precision)],
+        hold: Option<fleet_placement::Hold>,
+    ) {
+        let place = item.places.entry(cluster.to_owned()).or_default();
+        place.held = hold;
+        place.kept = None;
+        if hold.is_some() {
+            // What it has is mended as far as that is known.
+            place.goal = place.last.clone().map_or(Goal::Stay, Goal::Stand);
+            return;
+        }
+        item.at.insert(cluster.to_owned());
+        let keep = |place: &mut Place, matter: Matter| {
+            place.goal = place.last.clone().map_or(Goal::Stay, Goal::Stand);
+            place.kept = Some(matter);
+        };
+        if let Some((broken, _)) = overrides.iter().find(|(policy, _)| !policy.acts) {
+            let message =
+                format!("{} has errors, so what it would change can't be told; see its problems", broken.id);
+            let told = item.overridden.entry(broken.id.to_string()).or_default();
+            told.clusters.insert(cluster.to_owned());
+            told.told = Some(("InvalidOverride".to_owned(), message.clone()));
+            keep(place, Matter::lasting("InvalidOverride", message));
+            return;
+        }
+        match render(source, replicas, overrides, cluster, &self.fleet, self.owner()) {
+            Ok(rendered) => {
+                for policy in &rendered.changed_by {
+                    item.overridden.entry(policy.clone()).or_default().clusters.insert(cluster.to_owned());
+                }
+                for warning in &rendered.warnings {
+                    let told = item.overridden.entry(warning.policy.clone()).or_default();
+                    told.told =
+                        Some((warning.code.to_owned(), format!("{}: {}", warning.place, warning.message)));
+                }
+                let takes_over = policy.spec.conflict_resolution == Some(ConflictResolution::Overwrite);
+                let standing = rendered.standing(takes_over, replicas);
+                let same = matches!(&place.goal, Goal::Stand(before)
+                    if before.content == standing.content && before.takes_over == takes_over);
+                if !same {
+                    place.begin_anew();
+                }
+                place.goal = Goal::Stand(standing);
+            }
+            Err(error) => {
+                let problem = *error.0;
+                let told = item.overridden.entry(problem.policy.clone()).or_default();
+                told.clusters.insert(cluster.to_owned());
+                told.told =
+                    Some((problem.code.to_owned(), format!("{}: {}", problem.place, problem.message)));
+                keep(place, Matter::lasting(problem.code, problem.to_string()));
+            }
+        }
+    }
+
+    /// Whether what a cluster was told to have is there and healthy.
+    fn is_ready(&self, id: &ObjectId, item: &Item, cluster: &str) -> bool {
+        let Ok(member) = self.ctx.members.get(cluster) else { return false };
+        let Some(seen) = member.observed(id) else { return false };
+        let sent = item.places.get(cluster).and_then(|place| place.last.as_ref());
+        seen.owner == self.owner()
+            && !seen.deleting
+            && seen.health.is_healthy()
+            && sent.is_none_or(|sent| sent.content == seen.content)
+    }
+}
+
+fn leave(place: &mut Place, released: bool) {
+    if !matches!(place.goal, Goal::Leave { released: before } if before == released) {
+        place.begin_anew();
+        place.goal = Goal::Leave { released };
+    }
+}

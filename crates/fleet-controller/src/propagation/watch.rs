@@ -1,0 +1,112 @@
+//! Watches of the hub that begin and end with what policies select.
+
+use std::collections::BTreeMap;
+
+use futures::StreamExt as _;
+use kube::api::{Api, DynamicObject};
+use kube::core::ApiResource;
+use kube::runtime::{WatchStreamExt as _, watcher};
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
+
+/// How many events wait until they are taken up; the watches wait, then.
+const WAITING: usize = 1024;
+
+/// What a watch is about.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Topic {
+    /// The hub's definitions of kinds.
+    Definitions,
+    /// Policies: group and plural.
+    Policies(String, String),
+    /// Objects: group and kind.
+    Objects(String, String),
+}
+
+/// What a watch says.
+pub(super) struct Heard {
+    pub(super) topic: Topic,
+    /// Which of the watches of this topic, one after another.
+    pub(super) round: u64,
+    pub(super) said: Result<watcher::Event<DynamicObject>, String>,
+}
+
+struct Watching {
+    round: u64,
+    api_version: String,
+    listed: bool,
+    _task: AbortOnDropHandle<()>,
+}
+
+/// The watches that are under way.
+pub(super) struct Watches {
+    client: kube::Client,
+    tell: mpsc::Sender<Heard>,
+    rounds: u64,
+    watching: BTreeMap<Topic, Watching>,
+}
+
+impl Watches {
+    pub(super) fn new(client: kube::Client) -> (Self, mpsc::Receiver<Heard>) {
+        let (tell, heard) = mpsc::channel(WAITING);
+        (Self { client, tell, rounds: 0, watching: BTreeMap::new() }, heard)
+    }
+
+    /// Watches from now on, unless it does so already in this version. True where it begins.
+    pub(super) fn begin(&mut self, topic: Topic, resource: &ApiResource) -> bool {
+        let known = self.watching.get(&topic);
+        if known.is_some_and(|watching| watching.api_version == resource.api_version) {
+            return false;
+        }
+        self.rounds += 1;
+        let round = self.rounds;
+        let api: Api<DynamicObject> = Api::all_with(self.client.clone(), resource);
+        let (tell, about) = (self.tell.clone(), topic.clone());
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the handle is kept, and aborts the task when it is dropped"
+        )]
+        let task = AbortOnDropHandle::new(tokio::spawn(async move {
+            let mut events =
+                std::pin::pin!(watcher::watcher(api, watcher::Config::default()).default_backoff());
+            while let Some(event) = events.next().await {
+                let said = event.map_err(|error| fleet_members::innermost(&error));
+                if tell.send(Heard { topic: about.clone(), round, said }).await.is_err() {
+                    return;
+                }
+            }
+        }));
+        let api_version = resource.api_version.clone();
+        self.watching.insert(topic, Watching { round, api_version, listed: false, _task: task });
+        true
+    }
+
+    /// Ends a watch.
+    pub(super) fn end(&mut self, topic: &Topic) {
+        self.watching.remove(topic);
+    }
+
+    /// Whether what was heard comes from a watch that is still under way.
+    pub(super) fn is_current(&self, heard: &Heard) -> bool {
+        self.watching.get(&heard.topic).is_some_and(|watching| watching.round == heard.round)
+    }
+
+    /// The first list has arrived. True where that is news.
+    pub(super) fn listed(&mut self, topic: &Topic) -> bool {
+        self.watching.get_mut(topic).is_some_and(|watching| !std::mem::replace(&mut watching.listed, true))
+    }
+
+    /// Whether it is watched, and the first list has arrived.
+    pub(super) fn is_listed(&self, topic: &Topic) -> bool {
+        self.watching.get(topic).is_some_and(|watching| watching.listed)
+    }
+
+    /// The version in which a kind is watched.
+    pub(super) fn api_version(&self, topic: &Topic) -> Option<String> {
+        Some(self.watching.get(topic)?.api_version.clone())
+    }
+
+    pub(super) fn topics(&self) -> impl Iterator<Item = &Topic> {
+        self.watching.keys()
+    }
+}

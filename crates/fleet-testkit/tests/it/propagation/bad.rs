@@ -1,0 +1,155 @@
+//! Mistakes: told on the policy's status with the way out, and nothing that was delivered is lost by one.
+
+use fleet_testkit::{Engine, Fleet};
+use serde_json::{Value, json};
+
+use super::{
+    CONFIG, DEPLOYMENT, GROUP, app, config, delete, deployment, policy, ready, value, wait_policy, wait_value,
+};
+
+async fn told(fleet: &Fleet, name: &str, reason: &str) -> anyhow::Result<Value> {
+    wait_policy(fleet, "PropagationPolicy", name, |policy| {
+        let problems = policy.pointer("/status/problems").and_then(Value::as_array);
+        problems.into_iter().flatten().any(|problem| problem["reason"] == json!(reason))
+    })
+    .await
+}
+
+/// A policy that says something that can't be meant says so; what can be meant is done.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_wrong_with_a_policy_is_on_its_status() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one"), ("m2", "two")]).await?;
+    let engine = Engine::start(&fleet);
+    fleet.apply("hub", &config("settings", "1")).await?;
+
+    fleet.apply("hub", &policy("typo", CONFIG, "setings", &["one"])).await?;
+    let nothing = ready(&fleet, "typo", "MatchesNothing").await?;
+    let near = told(&fleet, "typo", "SelectorMatchesNothing").await?;
+    assert!(near.to_string().contains("did you mean \\\"settings\\\""), "{nothing:#}");
+
+    fleet.apply("hub", &policy("misspelt", ("v1", "ConfigMapp"), "settings", &["one"])).await?;
+    let kind = told(&fleet, "misspelt", "UnknownKind").await?;
+    assert!(kind.to_string().contains("did you mean \\\"ConfigMap\\\""), "{kind:#}");
+
+    // Twice by name and alias, and one that nobody knows: the others are served.
+    fleet.apply("hub", &policy("clusters", CONFIG, "settings", &["one", "m1", "m3"])).await?;
+    let unknown = told(&fleet, "clusters", "UnknownCluster").await?;
+    assert_eq!(unknown.pointer("/status/claimed/0/places").and_then(Value::as_array).map(Vec::len), Some(1));
+    wait_value(&fleet, "m1", "settings", Some("1")).await?;
+
+    // An error takes nothing away.
+    let mut broken = policy("clusters", CONFIG, "settings", &["two"]);
+    broken["spec"]["placement"]["replicaScheduling"] = json!({"replicaSchedulingType": "Divided",
+        "replicaDivisionPreference": "Weighted",
+        "weightPreference": {"staticWeightList": [{"targetCluster": {}, "weight": 0}]}});
+    fleet.apply("hub", &broken).await?;
+    let weight = ready(&fleet, "clusters", "Invalid").await?;
+    assert!(weight.to_string().contains("WeightInvalid"), "{weight:#}");
+    assert_eq!(value(&fleet, "m1", "settings").await?, Some(json!("1")));
+    assert_eq!(value(&fleet, "m2", "settings").await?, None);
+    engine.stop().await?;
+    Ok(())
+}
+
+/// Two policies of one priority: both say so, and one has it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn equal_priorities_are_told_on_both() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one"), ("m2", "two")]).await?;
+    fleet.apply("hub", &config("settings", "1")).await?;
+    fleet.apply("hub", &policy("b", CONFIG, "settings", &["two"])).await?;
+    fleet.apply("hub", &policy("a", CONFIG, "settings", &["one"])).await?;
+    let engine = Engine::start(&fleet);
+    for name in ["a", "b"] {
+        told(&fleet, name, "EqualPriority").await?;
+    }
+    ready(&fleet, "a", "Delivered").await?;
+    ready(&fleet, "b", "Lost").await?;
+    assert_eq!(value(&fleet, "m2", "settings").await?, None);
+    engine.stop().await?;
+    Ok(())
+}
+
+/// An override that can't be made is told on both policies, and nothing is delivered without it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_override_that_can_not_be_made_delivers_nothing() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one"), ("m2", "two")]).await?;
+    let engine = Engine::start(&fleet);
+    let overriding = |overriders: Value| {
+        json!({"apiVersion": GROUP, "kind": "OverridePolicy", "metadata": {"name": "differs", "namespace": "demo"},
+            "spec": {"overrideRules": [{"targetCluster": {"clusterNames": ["one"]}, "overriders": overriders}]}})
+    };
+    fleet
+        .apply(
+            "hub",
+            &overriding(json!({"plaintext": [
+        {"path": "/spec/nowhere/deep", "operator": "replace", "value": 1}]})),
+        )
+        .await?;
+    fleet.apply("hub", &deployment("web", "web:1")).await?;
+    fleet.apply("hub", &policy("all", DEPLOYMENT, "web", &["one", "two"])).await?;
+    let failed = ready(&fleet, "all", "Failed").await?;
+    assert!(failed.to_string().contains("PathNotFound"), "{failed:#}");
+    let differs = |reason: &'static str| {
+        wait_policy(&fleet, "OverridePolicy", "differs", move |policy| policy.to_string().contains(reason))
+    };
+    differs("PathNotFound").await?;
+    fleet.wait_object("m2", "apps/v1", "Deployment", "web", |object| object.is_some()).await?;
+    assert!(fleet.get("m1", "apps/v1", "Deployment", "web").await?.is_none());
+    fleet
+        .apply(
+            "hub",
+            &overriding(json!({"imageOverrider": [
+        {"component": "Registry", "operator": "replace", "value": "not a host"}]})),
+        )
+        .await?;
+    differs("InvalidImage").await?;
+    fleet
+        .apply(
+            "hub",
+            &overriding(json!({"imageOverrider": [
+        {"component": "Registry", "operator": "replace", "value": "r.io"}]})),
+        )
+        .await?;
+    let mended = |object: Option<&Value>| {
+        object.and_then(|o| o.pointer("/spec/template/spec/containers/0/image")) == Some(&json!("r.io/web:1"))
+    };
+    fleet.wait_object("m1", "apps/v1", "Deployment", "web", mended).await?;
+    engine.stop().await?;
+    Ok(())
+}
+
+/// A policy that is deleted while its cluster is down takes its objects along when the cluster returns.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_policy_deleted_while_its_cluster_is_down_is_remembered() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one"), ("m2", "two")]).await?;
+    let engine = Engine::start(&fleet);
+    fleet.apply("hub", &config("settings", "1")).await?;
+    fleet.apply("hub", &policy("all", CONFIG, "settings", &["one", "two"])).await?;
+    ready(&fleet, "all", "Delivered").await?;
+    fleet.api().set_reachable("m1", false);
+    delete(&fleet, "hub", GROUP, "PropagationPolicy", "all").await?;
+    wait_value(&fleet, "m2", "settings", None).await?;
+    engine.stop().await?;
+    fleet.api().set_reachable("m1", true);
+    let engine = Engine::start(&fleet);
+    wait_value(&fleet, "m1", "settings", None).await?;
+    engine.stop().await?;
+    Ok(())
+}
+
+/// What an Application refers to is the Application's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_applications_objects_are_left_alone() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one"), ("m2", "two")]).await?;
+    let engine = Engine::start(&fleet);
+    fleet.apply("hub", &config("settings", "1")).await?;
+    fleet.apply("hub", &app(&[("v1", "ConfigMap", "settings")], &["m1"])).await?;
+    fleet.wait_phase("web", "running").await?;
+    fleet.apply("hub", &policy("all", CONFIG, "settings", &["one", "two"])).await?;
+    let lost = ready(&fleet, "all", "Lost").await?;
+    assert!(lost.to_string().contains("Application demo/web refers to"), "{lost:#}");
+    told(&fleet, "all", "OwnedByApplication").await?;
+    assert_eq!(value(&fleet, "m2", "settings").await?, None);
+    engine.stop().await?;
+    Ok(())
+}
