@@ -48,7 +48,7 @@ pub(super) enum Done {
     /// A kind is watched on a member.
     Watched { cluster: String, kind: (String, String), outcome: Result<(), MemberError> },
     /// An inventory was written.
-    Written { write: Box<Write>, outcome: Result<Option<ResourceTracker>, RecordError> },
+    Written { write: Box<Write>, outcome: Box<Result<Option<ResourceTracker>, RecordError>> },
     /// A policy's status was written.
     Said { policy: PolicyId, outcome: Result<Value, kube::Error> },
 }
@@ -309,7 +309,7 @@ impl Distributor {
                     self.dispatch.watched.remove(&(cluster, kind));
                 }
             }
-            Done::Written { write, outcome } => self.written(*write, outcome)?,
+            Done::Written { write, outcome } => self.written(*write, *outcome)?,
             Done::Said { policy, outcome } => self.status_written(&policy, outcome),
         }
         Ok(())

@@ -208,7 +208,7 @@ impl Distributor {
             let client = self.ctx.hub.client.clone();
             self.jobs.spawn(async move {
                 let outcome = write.carry_out(client).await;
-                Done::Written { write: Box::new(write), outcome }
+                Done::Written { write: Box::new(write), outcome: Box::new(outcome) }
             });
         }
     }
@@ -559,7 +559,7 @@ impl Distributor {
         for key in noted.applications {
             let application = self.ctx.hub.applications.get(&ObjectRef::new(&key.1).within(&key.0));
             for (of, namespace) in self.applications.set(&key, application.as_deref()) {
-                let sources: Vec<Source> = self.sources.within(&of, &namespace).cloned().collect();
+                let sources: Vec<Arc<Source>> = self.sources.within(&of, &namespace).cloned().collect();
                 for source in sources {
                     self.claim(&source);
                 }

@@ -294,7 +294,7 @@ fn told(object: &ObjectId, item: Option<&Item>) -> (u8, ClaimedObject) {
     if let Some((reason, message)) = &item.shortfall {
         told.reason.clone_from(reason);
         told.message.clone_from(message);
-        weight = weight.min(0);
+        weight = 0;
     } else if told.places.is_empty() {
         weight = 1;
     }

@@ -33,7 +33,7 @@ enum Verdict {
     /// Everything stays as it is.
     Stays(Matter),
     /// A policy places it.
-    Placed(Arc<Policy>, Source),
+    Placed(Arc<Policy>, Arc<Source>),
 }
 
 impl Distributor {
@@ -127,7 +127,7 @@ impl Distributor {
                 "PolicyInvalid",
                 format!("{} has errors, so what is there stays as it is; see its problems", policy.id),
             )),
-            Some(policy) => Verdict::Placed(Arc::clone(policy), source.clone()),
+            Some(policy) => Verdict::Placed(Arc::clone(policy), Arc::clone(source)),
         }
     }
 

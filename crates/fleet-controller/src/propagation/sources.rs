@@ -53,7 +53,7 @@ pub(super) type GroupKind = (String, String);
 
 #[derive(Default)]
 struct KindSources {
-    objects: BTreeMap<(String, String), Source>,
+    objects: BTreeMap<(String, String), Arc<Source>>,
     listing: BTreeSet<(String, String)>,
 }
 
@@ -70,7 +70,7 @@ pub(super) enum Change {
 }
 
 impl Sources {
-    pub(super) fn get(&self, id: &ObjectId) -> Option<&Source> {
+    pub(super) fn get(&self, id: &ObjectId) -> Option<&Arc<Source>> {
         let kind = self.0.get(&(id.group().to_owned(), id.kind.clone()))?;
         kind.objects.get(&(id.namespace.clone(), id.name.clone()))
     }
@@ -80,7 +80,7 @@ impl Sources {
         &'a self,
         kind: &GroupKind,
         namespace: &'a str,
-    ) -> impl Iterator<Item = &'a Source> {
+    ) -> impl Iterator<Item = &'a Arc<Source>> {
         let from = (namespace.to_owned(), String::new());
         let objects = self.0.get(kind).map(|kind| kind.objects.range(from..));
         objects
@@ -101,7 +101,7 @@ impl Sources {
         let key = (source.facts.id.namespace.clone(), source.facts.id.name.clone());
         known.listing.insert(key.clone());
         let id = source.facts.id.clone();
-        let before = known.objects.insert(key, source);
+        let before = known.objects.insert(key, Arc::new(source));
         let now = self.get(&id)?;
         (!before.is_some_and(|before| before.says_as(now))).then_some(Change::Put(id))
     }
@@ -109,7 +109,7 @@ impl Sources {
     pub(super) fn remove(&mut self, kind: &GroupKind, object: &DynamicObject) -> Option<Change> {
         let key = (object.metadata.namespace.clone().unwrap_or_default(), object.metadata.name.clone()?);
         let gone = self.0.get_mut(kind)?.objects.remove(&key)?;
-        Some(Change::Gone(gone.facts.id))
+        Some(Change::Gone(gone.facts.id.clone()))
     }
 
     pub(super) fn list_begins(&mut self, kind: &GroupKind) {
@@ -123,7 +123,7 @@ impl Sources {
         let gone: Vec<(String, String)> =
             known.objects.keys().filter(|key| !listed.contains(*key)).cloned().collect();
         let gone = gone.iter().filter_map(|key| known.objects.remove(key));
-        gone.map(|gone| Change::Gone(gone.facts.id)).collect()
+        gone.map(|gone| Change::Gone(gone.facts.id.clone())).collect()
     }
 
     /// The objects of a kind.
@@ -135,6 +135,6 @@ impl Sources {
     /// No policy selects the kind any more.
     pub(super) fn forget(&mut self, kind: &GroupKind) -> Vec<ObjectId> {
         let gone = self.0.remove(kind).unwrap_or_default();
-        gone.objects.into_values().map(|source| source.facts.id).collect()
+        gone.objects.into_values().map(|source| source.facts.id.clone()).collect()
     }
 }
