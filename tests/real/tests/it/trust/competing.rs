@@ -2,10 +2,10 @@
 
 use anyhow::{Context as _, Result, ensure};
 use fleet_api::{Phase, RunPhase, names};
-use fleet_real::Fleet;
+use fleet_real::Life;
 use serde_json::{Value, json};
 
-use super::people::{NAMESPACE, held, json, must, newest, open, run, says, succeeded};
+use super::people::{NAMESPACE, held, installed, json, must, newest, run, says, succeeded, suffices};
 
 /// A ConfigMap of its own name for one member, by these steps.
 fn application(name: &str, value: &str, member: &str, steps: Value) -> Value {
@@ -40,9 +40,7 @@ fn waits_for_people(phase: Phase, _: &str) -> bool {
 /// over; two runs act on one cluster; or nobody is told who has the object before it is delivered.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_comes_when_more_is_wanted() -> Result<()> {
-    let fleet = Fleet::small(2).await?;
-    open(&fleet).await?;
-    let mut controller = fleet.controller_with(&["--one-run-per-cluster"])?;
+    let (fleet, mut controller) = installed(Life::Bare, 2, "controller.oneRunPerCluster=true").await?;
     for (name, rule) in [("patient", "Queue"), ("pushy", "Supersede")] {
         fleet.apply(&fleet.hub, &asking(name, "1", rule)).await?;
         says(&fleet, name, "waits for people", waits_for_people).await?;
@@ -115,6 +113,7 @@ async fn who_comes_when_more_is_wanted() -> Result<()> {
     .await?;
     ensure!(held(fleet.member("m1")?, "next", "value").await?.as_deref() == Some("1"));
     controller.stop().await?;
+    suffices(&fleet, "")?;
     fleet.end();
     Ok(())
 }

@@ -4,11 +4,11 @@ mod server;
 
 use anyhow::{Result, ensure};
 use fleet_api::Phase;
-use fleet_real::Fleet;
+use fleet_real::Life;
 use serde_json::json;
 
 use self::server::Server;
-use super::people::{NAMESPACE, held, must, open, says, succeeded};
+use super::people::{NAMESPACE, held, installed, must, says, succeeded, suffices};
 
 const TOKEN: &str = "s3cr3t-t0ken";
 
@@ -43,11 +43,10 @@ fn application(server: &Server, value: &str) -> String {
 /// without the Secrets' values or writes them down, asks twice, or delivers though a measurement was bad.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn servers_are_asked_before_the_rest_gets_it() -> Result<()> {
-    let fleet = Fleet::small(2).await?;
-    open(&fleet).await?;
+    let values = "referenced.secrets=true,controller.extraArgs={--allow-local-addresses}";
+    let (fleet, mut controller) = installed(Life::Bare, 2, values).await?;
     let server = Server::start().await?;
     must(&fleet, &format!("kubectl create secret generic hooks --from-literal=token={TOKEN}"))?;
-    let mut controller = fleet.controller_with(&["--allow-local-addresses"])?;
     server.errors(0.01);
     fleet.apply(&fleet.hub, &application(&server, "low")).await?;
     succeeded(&fleet, "oven", 1).await?;
@@ -79,6 +78,7 @@ async fn servers_are_asked_before_the_rest_gets_it() -> Result<()> {
     ensure!(!written.contains(TOKEN), "the Secret's value is written down");
     controller.stop().await?;
     ensure!(!controller.log().contains(TOKEN), "the Secret's value is in the log");
+    suffices(&fleet, "")?;
     fleet.end();
     Ok(())
 }

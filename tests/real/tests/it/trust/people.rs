@@ -4,8 +4,9 @@ use std::process::Output;
 
 use anyhow::{Result, ensure};
 use fleet_api::{Application, Phase, Run, RunPhase};
+use fleet_real::fleet::SYSTEM;
 use fleet_real::kubeconfig::{self, User};
-use fleet_real::{Cluster, Fleet, until};
+use fleet_real::{Cluster, ClusterSpec, Controller, Fleet, Life, until};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use serde_json::Value;
@@ -59,6 +60,29 @@ pub(super) fn run_as(fleet: &Fleet, (who, groups): (&str, &[&str]), line: &str) 
 /// What a line for programs says.
 pub(super) fn json(fleet: &Fleet, line: &str) -> Result<Value> {
     Ok(serde_json::from_str(&must(fleet, line)?)?)
+}
+
+/// A hub, so many members, and the control plane as the chart installs it with these values: the controller has its
+/// account and no other rights.
+pub(super) async fn installed(life: Life, members: usize, values: &str) -> Result<(Fleet, Controller)> {
+    let hub = ClusterSpec::new("hub", life).audited();
+    let members = (1..=members).map(|number| ClusterSpec::new(&format!("m{number}"), Life::Bare));
+    let fleet = Fleet::clusters(hub, members).await?;
+    fleet.helm_install(&format!("--set {values}"))?;
+    fleet.register_all().await?;
+    open(&fleet).await?;
+    let controller = fleet.installed_controller("controller").await?;
+    Ok((fleet, controller))
+}
+
+/// The chart's rights are enough: the controller was refused nothing on the hub, but what is said.
+pub(super) fn suffices(fleet: &Fleet, but: &str) -> Result<()> {
+    let account = format!("system:serviceaccount:{SYSTEM}:fleetctl-controller");
+    let mut asked = fleet.hub.audit()?.into_iter();
+    let refused =
+        asked.find(|request| request.user == account && request.code == 403 && request.resource != but);
+    ensure!(refused.is_none(), "the chart's rights don't suffice: {refused:?}");
+    Ok(())
 }
 
 /// Makes the namespace on all clusters.

@@ -2,10 +2,10 @@
 
 use anyhow::{Context as _, Result, ensure};
 use fleet_api::Phase;
-use fleet_real::Fleet;
+use fleet_real::{Fleet, Life};
 use serde_json::{Value, json};
 
-use super::people::{NAMESPACE, held, json, must, open, says, succeeded};
+use super::people::{NAMESPACE, held, installed, json, must, says, succeeded, suffices};
 use super::waves::refuse_sour;
 
 fn application(taste: &str) -> String {
@@ -36,9 +36,7 @@ async fn tastes(fleet: &Fleet, wanted: &str) -> Result<()> {
 /// the fleet with what failed, or nobody can tell afterwards what ran when.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_ran_before_comes_back() -> Result<()> {
-    let fleet = Fleet::small(2).await?;
-    open(&fleet).await?;
-    let mut controller = fleet.controller()?;
+    let (fleet, mut controller) = installed(Life::Bare, 2, "controller.keptRevisions=5").await?;
     for (number, taste) in [(1, "sweet"), (2, "salty")] {
         fleet.apply(&fleet.hub, &application(taste)).await?;
         succeeded(&fleet, "stew", number).await?;
@@ -93,6 +91,7 @@ async fn what_ran_before_comes_back() -> Result<()> {
     ensure!(had(&at) == [of_run(3), of_run(3)], "{at}");
     ensure!(had(&history) == [of_run(4), of_run(4)] && of_run(4) != of_run(3), "{history}");
     controller.stop().await?;
+    suffices(&fleet, "")?;
     fleet.end();
     Ok(())
 }
