@@ -8,12 +8,12 @@
 //!
 //! The objects are written into the Application: on the hub nothing of them exists, so nothing starts there.
 
-mod found;
+pub(crate) mod found;
 mod manifest;
 mod owners;
-mod said;
+pub(crate) mod said;
 mod show;
-mod trial;
+pub(crate) mod trial;
 
 use fleet_api::{Application, ManagedCluster, names};
 use k8s_openapi::api::core::v1::Namespace;
@@ -40,7 +40,7 @@ const MANAGER: &str = "fleetctl";
 /// # Errors
 /// See the exit codes.
 pub async fn run(environment: &Environment, global: &Global, arguments: &AdoptArgs) -> Outcome {
-    let request = found::request(arguments)?;
+    let request = found::request(&arguments.objects, arguments.selector.as_deref())?;
     let access = Access::load(environment, global)?;
     let cluster = access.hub().await?;
     let place = Place {
@@ -56,7 +56,8 @@ pub async fn run(environment: &Environment, global: &Global, arguments: &AdoptAr
     let inside = arguments.namespace_on_member.as_deref().unwrap_or(&place.namespace);
     let owner = owner(&place).await?;
     let members = Member::reach_all(&hub, &chosen, inside).await?;
-    let Found { objects, notes } = found::read(&members, &request, owner.as_deref()).await?;
+    let Found { objects, notes } =
+        found::read(&members, &request, owner.as_deref(), found::adoptable).await?;
     let manifest = Manifest::of(&place, inside, &members, &objects)?;
     let manager = owner.unwrap_or_else(|| names::owner_hash("", &place.namespace, &place.name));
     let untried = trial::run(&members, &manifest, &place, &manager).await?;
@@ -111,7 +112,7 @@ fn taken(place: &Place) -> Failure {
 }
 
 /// The members, each once, in the order in which they are named.
-fn chosen<'r>(roster: &'r Roster, wanted: &[String]) -> Outcome<Vec<&'r ManagedCluster>> {
+pub(crate) fn chosen<'r>(roster: &'r Roster, wanted: &[String]) -> Outcome<Vec<&'r ManagedCluster>> {
     let mut members: Vec<&ManagedCluster> = Vec::new();
     for word in wanted.iter().map(|word| word.trim()).filter(|word| !word.is_empty()) {
         let found = if word == "all" { roster.all().iter().collect() } else { vec![roster.find(word)?] };

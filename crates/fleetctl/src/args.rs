@@ -12,6 +12,7 @@ mod history;
 mod install;
 mod local;
 mod plan;
+mod promote;
 mod replicas;
 mod simulate;
 mod turns;
@@ -41,6 +42,7 @@ pub use history::{DiffArgs, HistoryArgs, RollbackArgs};
 pub use install::{InstallArgs, UninstallArgs};
 pub use local::{DataArgs, LocalArgs, LocalCommand, MemberArgs, UpArgs};
 pub use plan::{DryRun, PlanArgs, WhyArgs};
+pub use promote::PromoteArgs;
 pub use replicas::ReplicaArgs;
 pub use simulate::{SimulateArgs, SimulateOutput};
 pub use turns::TurnArgs;
@@ -111,6 +113,8 @@ pub enum Command {
     Diagnose(DiagnoseArgs),
     /// Make an Application of what runs on members, without touching a pod
     Adopt(AdoptArgs),
+    /// Bring a running cluster's objects to the hub, from where policies distribute them, without touching a pod
+    Promote(PromoteArgs),
     /// See what was changed on members by hand, and leave it for a time
     Drift(DriftArgs),
     /// Rehearse a rollout on a simulated fleet, with faults, in virtual time

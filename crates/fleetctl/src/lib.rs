@@ -37,6 +37,7 @@ pub mod local;
 pub mod log;
 mod nearest;
 pub mod output;
+pub mod promote;
 pub mod roster;
 mod run;
 mod signals;

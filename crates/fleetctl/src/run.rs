@@ -8,7 +8,7 @@ use crate::exit::{Exit, Failure, Outcome};
 use crate::output::style::{BAD, paint};
 use crate::{
     adopt, application, audit, cluster, controller, demo, diagnose, drift, get, history, install, local,
-    simulate, version, why,
+    promote, simulate, version, why,
 };
 
 /// Runs one command line, the program's name first.
@@ -58,6 +58,7 @@ async fn dispatch(environment: &Environment, cli: &Cli) -> Outcome {
         Command::Diagnose(arguments) => diagnose::run(environment, global, arguments).await,
         Command::Cluster(arguments) => cluster::run(environment, global, arguments).await,
         Command::Adopt(arguments) => adopt::run(environment, global, arguments).await,
+        Command::Promote(arguments) => Box::pin(promote::run(environment, global, arguments)).await,
         Command::Audit(arguments) => audit::run(environment, global, arguments).await,
         Command::Drift(arguments) => drift::run(environment, global, arguments).await,
         Command::Simulate(arguments) => simulate::run(environment, global, arguments).await,

@@ -10,7 +10,6 @@ use serde_json::Value;
 use super::owners::{self, Whose};
 use super::said::{Said, agree, said};
 use crate::access::Cluster;
-use crate::args::AdoptArgs;
 use crate::cluster::{Admin, Hub};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::get::catalogue::Type;
@@ -22,45 +21,43 @@ use crate::roster::label;
 const AT_ONCE: usize = 16;
 
 /// A member that is asked.
-pub(super) struct Member {
+pub(crate) struct Member {
     /// Its name.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// With its alias, for people.
-    pub(super) label: String,
+    pub(crate) label: String,
     /// The way to it.
-    pub(super) cluster: Cluster,
+    pub(crate) cluster: Cluster,
     /// The namespace there.
-    pub(super) namespace: String,
+    pub(crate) namespace: String,
     /// Why nothing is delivered to it for now.
     cordoned: Option<String>,
 }
 
 /// One object, as it is on every member.
-pub(super) struct Object {
+pub(crate) struct Object {
     /// Which, in the members' namespace.
-    pub(super) id: ObjectId,
+    pub(crate) id: ObjectId,
     /// In the order of the members.
-    pub(super) said: Vec<Said>,
+    pub(crate) said: Vec<Said>,
 }
 
 /// Everything that was asked for.
-pub(super) struct Found {
+pub(crate) struct Found {
     /// In the order in which it was asked for.
-    pub(super) objects: Vec<Object>,
+    pub(crate) objects: Vec<Object>,
     /// What is worth saying about it.
-    pub(super) notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
 }
 
 /// What the words of the command line ask for.
-pub(super) fn request(arguments: &AdoptArgs) -> Outcome<Request> {
-    let request = Request::objects(&arguments.objects, arguments.selector.as_deref())?;
+pub(crate) fn request(objects: &[String], selector: Option<&str>) -> Outcome<Request> {
+    let request = Request::objects(objects, selector)?;
     let named = request.wanted.iter().any(|wanted| !wanted.names.is_empty());
-    if named && arguments.selector.is_some() {
+    if named && selector.is_some() {
         return Err(Failure::usage("names and -l exclude each other; give one of them"));
     }
-    if let Some(bare) =
-        request.wanted.iter().find(|wanted| wanted.names.is_empty() && arguments.selector.is_none())
-    {
+    if let Some(bare) = request.wanted.iter().find(|wanted| wanted.names.is_empty() && selector.is_none()) {
         return Err(Failure::usage(format!(
             "{:?} names no object; write {}/NAME, or choose by labels with -l",
             bare.type_, bare.type_
@@ -74,7 +71,7 @@ impl Member {
     ///
     /// # Errors
     /// Where there is none to one of them.
-    pub(super) async fn reach_all(
+    pub(crate) async fn reach_all(
         hub: &Hub,
         members: &[&ManagedCluster],
         namespace: &str,
@@ -110,14 +107,24 @@ impl Member {
     }
 }
 
+/// Refuses kinds that can't be taken.
+pub(crate) type Takes = fn(&Type) -> Outcome;
+
 /// Reads everything, and refuses what can't be adopted.
 ///
 /// `owner` is whose the objects will be, where that is known.
 ///
 /// # Errors
 /// Where a member doesn't have an object, or it is somebody's.
-pub(super) async fn read(members: &[Member], request: &Request, owner: Option<&str>) -> Outcome<Found> {
-    let asked = futures::stream::iter(members).map(|member| here(member, request, owner));
+///
+/// `takes` refuses kinds that can't be taken.
+pub(crate) async fn read(
+    members: &[Member],
+    request: &Request,
+    owner: Option<&str>,
+    takes: Takes,
+) -> Outcome<Found> {
+    let asked = futures::stream::iter(members).map(|member| here(member, request, owner, takes));
     let all: Vec<Here> = asked.buffered(AT_ONCE).try_collect().await?;
     let mut ids: Vec<ObjectId> = Vec::new();
     for (id, _) in all.iter().flat_map(|here| &here.objects) {
@@ -207,7 +214,7 @@ fn names_any(missing: &str, ids: &[ObjectId]) -> bool {
     ids.iter().any(|id| missing.ends_with(&format!("{:?}", id.name)))
 }
 
-async fn here(member: &Member, request: &Request, owner: Option<&str>) -> Outcome<Here> {
+async fn here(member: &Member, request: &Request, owner: Option<&str>, takes: Takes) -> Outcome<Here> {
     let answer = fetch(&member.cluster, request, &member.namespace).await;
     let answer = answer.map_err(|failure| on(&member.label, failure))?;
     let named = request.labels.is_none();
@@ -222,7 +229,7 @@ async fn here(member: &Member, request: &Request, owner: Option<&str>) -> Outcom
         passed_over: Vec::new(),
     };
     for found in &answer.found {
-        adoptable(&found.type_)?;
+        takes(&found.type_)?;
         for live in &found.parts {
             let Some(id) = ObjectId::of(live) else { continue };
             match owners::whose(live, owner) {
@@ -252,7 +259,7 @@ async fn here(member: &Member, request: &Request, owner: Option<&str>) -> Outcom
 }
 
 /// Refuses kinds that no Application takes from a member.
-fn adoptable(type_: &Type) -> Outcome {
+pub(crate) fn adoptable(type_: &Type) -> Outcome {
     let kind = &type_.kind;
     if !type_.namespaced {
         return Err(Failure::usage(format!(
@@ -268,7 +275,7 @@ fn adoptable(type_: &Type) -> Outcome {
 }
 
 /// The same, and where it was.
-pub(super) fn on(label: &str, failure: Failure) -> Failure {
+pub(crate) fn on(label: &str, failure: Failure) -> Failure {
     let advice = match failure.message.contains("forbidden") {
         true => "; ask that cluster's administrator for the right, or leave this out",
         false => "",

@@ -11,17 +11,17 @@ const OURS: [&str; 5] =
 
 /// What an object says.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Said {
+pub(crate) struct Said {
     /// As it stands in the Application: without its namespace, which the target decides.
-    pub(super) object: Value,
+    pub(crate) object: Value,
     /// Fields that are left to the controllers that write them.
-    pub(super) left: Vec<String>,
+    pub(crate) left: Vec<String>,
 }
 
 /// Reads a live object as a referenced object of the hub is read: less what its cluster wrote, less defaults that
 /// nobody decided. Where that isn't what stands there now (an autoscaler has overruled the manifest), the field is left
 /// to whoever wrote it.
-pub(super) fn said(id: &ObjectId, live: &Value) -> Said {
+pub(crate) fn said(id: &ObjectId, live: &Value) -> Said {
     let mut object = referenced_content(live);
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.remove("namespace");
@@ -42,7 +42,7 @@ pub(super) fn said(id: &ObjectId, live: &Value) -> Said {
 
 /// Makes a default that somebody decided on one member a decision on every member that has the same there: what is alike
 /// everywhere isn't to look different because one manifest was more explicit. `lives` are in the order of `said`.
-pub(super) fn agree(said: &mut [Said], lives: &[&Value]) {
+pub(crate) fn agree(said: &mut [Said], lives: &[&Value]) {
     let Some(first) = said.first() else { return };
     let mut decided = first.object.clone();
     for other in said.iter().skip(1) {
@@ -65,7 +65,7 @@ pub(super) fn agree(said: &mut [Said], lives: &[&Value]) {
 }
 
 /// Takes away the labels that delivery sets.
-pub(super) fn forget_labels(object: &mut Value) {
+pub(crate) fn forget_labels(object: &mut Value) {
     let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else { return };
     let Some(labels) = metadata.get_mut("labels").and_then(Value::as_object_mut) else { return };
     labels.retain(|name, _| !OURS.contains(&name.as_str()));
@@ -75,7 +75,7 @@ pub(super) fn forget_labels(object: &mut Value) {
 }
 
 /// The live object without what every write changes, and without what delivery sets.
-pub(super) fn untouched(object: &Value) -> Value {
+pub(crate) fn untouched(object: &Value) -> Value {
     let mut object = object.clone();
     forget_labels(&mut object);
     if let Some(map) = object.as_object_mut() {

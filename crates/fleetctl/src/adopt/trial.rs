@@ -1,8 +1,10 @@
 //! Taking over, tried: the same apply as the engine's, as a dry run, changes labels and nothing else.
 
+use std::sync::Arc;
+
 use fleet_api::{ObjectId, Target, names};
 use fleet_json::diff_by_name;
-use fleet_plan::{Delivery, Desired};
+use fleet_plan::Delivery;
 use futures::{StreamExt as _, TryStreamExt as _};
 use http::Request;
 use serde_json::Value;
@@ -38,6 +40,7 @@ pub(super) async fn run(
             let desired = fleet_plan::prepare(&group.objects, &target, &delivery, &|_| false, &|_, _| {
                 fleet_plan::Claim::Own
             });
+            let desired = desired.into_iter().map(|desired| (desired.id, desired.object)).collect();
             trials.push(on_member(member, desired, owner));
         }
     }
@@ -45,17 +48,24 @@ pub(super) async fn run(
     Ok(notes.into_iter().flatten().collect())
 }
 
-async fn on_member(member: &Member, desired: Vec<Desired>, owner: &str) -> Outcome<Vec<String>> {
+/// Tries objects on one member. Answers what couldn't be tried, in words.
+///
+/// # Errors
+/// Where something would change, or is refused.
+pub(crate) async fn on_member(
+    member: &Member,
+    desired: Vec<(ObjectId, Arc<Value>)>,
+    owner: &str,
+) -> Outcome<Vec<String>> {
     let catalogue = Catalogue::load(&member.cluster).await.map_err(|failure| on(&member.label, failure))?;
     let mut untried = Vec::new();
-    for object in &desired {
-        let id = &object.id;
+    for (id, object) in &desired {
         let kind = format!("{}.{}.{}", id.kind.to_lowercase(), id.version(), id.group());
         let types =
             catalogue.find(kind.trim_end_matches('.')).map_err(|failure| on(&member.label, failure))?;
         let Some(type_) = types.first() else { continue };
         let path = type_.path(Some(&member.namespace), Some(&id.name));
-        match on_object(member, object, &path, owner).await {
+        match on_object(member, id, object, &path, owner).await {
             Ok(()) => {}
             // A webhook that has side effects refuses dry runs; that says nothing about the apply itself.
             Err(failure) if failure.message.contains("dry run") || failure.message.contains("dryRun") => {
@@ -68,13 +78,12 @@ async fn on_member(member: &Member, desired: Vec<Desired>, owner: &str) -> Outco
     Ok(untried)
 }
 
-async fn on_object(member: &Member, object: &Desired, path: &str, owner: &str) -> Outcome {
-    let id = &object.id;
+async fn on_object(member: &Member, id: &ObjectId, object: &Value, path: &str, owner: &str) -> Outcome {
     let manager = names::field_manager(owner);
     let mut changed = Vec::new();
     for _ in 0..TRIES {
         let before: Value = send(member, id, Request::get(path).body(Vec::new())).await?;
-        let try_ = Try { path, object: &object.object, manager: &manager, force: true };
+        let try_ = Try { path, object, manager: &manager, force: true };
         let after =
             attempt::apply(&member.cluster, &id.to_string(), &try_).await.map_err(|f| went(id, f))?.object;
         let changes = diff_by_name(&untouched(&before), &untouched(&after));

@@ -79,6 +79,13 @@ pub(crate) async fn workloads_on_hub(
     super::findings::of_workloads(&gathering.snapshot)
 }
 
+/// Whether workloads that stand on the hub would start there.
+pub(crate) async fn workloads_start(hub: &Cluster, now: Timestamp) -> bool {
+    let mut gathering = Gathering { hub, snapshot: Snapshot { now, ..Snapshot::default() } };
+    gathering.controller_manager().await;
+    gathering.snapshot.controller_manager
+}
+
 struct Gathering<'a> {
     hub: &'a Cluster,
     snapshot: Snapshot,

@@ -127,10 +127,15 @@ pub const WORKLOADS: [(&str, &str); 6] = [
     ("batch/v1", "CronJob"),
 ];
 
+/// Whether objects of a kind start pods where a controller for them runs.
+pub(crate) fn starts_pods(api_version: &str, kind: &str) -> bool {
+    WORKLOADS.contains(&(api_version, kind))
+}
+
 impl Reference {
     /// Whether it is one that starts pods.
     pub fn is_workload(&self) -> bool {
-        WORKLOADS.contains(&(self.api_version.as_str(), self.kind.as_str()))
+        starts_pods(&self.api_version, &self.kind)
     }
 }
 

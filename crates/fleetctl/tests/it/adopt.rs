@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::support::{CommandLine, eventually, fleet_with, in_phase};
 
 /// Makes an object as `kubectl create` does.
-async fn make<K>(member: &kube::Client, object: Value)
+pub(crate) async fn make<K>(member: &kube::Client, object: Value)
 where
     K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
         + serde::Serialize
@@ -26,14 +26,14 @@ where
     api.create(&params, &serde_json::from_value(object).unwrap()).await.unwrap();
 }
 
-async fn namespace(cluster: &kube::Client) {
+pub(crate) async fn namespace(cluster: &kube::Client) {
     let api: Api<Namespace> = Api::all(cluster.clone());
     let demo = serde_json::from_value(json!({ "metadata": { "name": "demo" } })).unwrap();
     api.create(&PostParams::default(), &demo).await.unwrap();
 }
 
 /// A workload with its Service and its configuration, as it runs for years.
-async fn running(fleet: &Embedded, member: &str, replicas: i32, address: &str) -> kube::Client {
+pub(crate) async fn running(fleet: &Embedded, member: &str, replicas: i32, address: &str) -> kube::Client {
     let client = fleet.client(member);
     namespace(&client).await;
     let labels = json!({ "app": "web" });
@@ -71,14 +71,14 @@ async fn running(fleet: &Embedded, member: &str, replicas: i32, address: &str) -
 
 /// What a touch would change: who the pods are, and what the objects say.
 #[derive(Debug, PartialEq)]
-struct Fingerprint {
+pub(crate) struct Fingerprint {
     pods: BTreeSet<Option<String>>,
     replica_sets: BTreeMap<String, Option<String>>,
     generations: Vec<Option<i64>>,
     said: Vec<Value>,
 }
 
-async fn fingerprint(member: &kube::Client) -> Fingerprint {
+pub(crate) async fn fingerprint(member: &kube::Client) -> Fingerprint {
     let all = ListParams::default();
     let pods: Api<Pod> = Api::namespaced(member.clone(), "demo");
     let sets: Api<ReplicaSet> = Api::namespaced(member.clone(), "demo");
@@ -104,7 +104,7 @@ async fn fingerprint(member: &kube::Client) -> Fingerprint {
     }
 }
 
-async fn owner(member: &kube::Client) -> Option<String> {
+pub(crate) async fn owner(member: &kube::Client) -> Option<String> {
     let deployment = Api::<Deployment>::namespaced(member.clone(), "demo").get("web").await.unwrap();
     deployment.labels().get(names::OWNER).cloned()
 }

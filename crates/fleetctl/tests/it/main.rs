@@ -19,6 +19,7 @@ mod gates;
 mod local;
 mod operators;
 mod plans;
+mod promote;
 mod remote;
 mod rollback;
 mod simulate;
