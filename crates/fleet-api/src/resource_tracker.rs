@@ -125,12 +125,16 @@ pub struct TargetInventory {
     /// only its own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub layers: Vec<Layer>,
+    /// What earlier runs began to send there and didn't end, the newest last. Of each object, what its content label names
+    /// may stand there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub begun: Vec<Layer>,
     /// The objects, possibly some that were never created: what may be there.
     #[serde(with = "pairs")]
     pub objects: BTreeMap<ObjectId, Owned>,
 }
 
-/// A step of a revision whose objects were all done on a target.
+/// What a step of a revision delivers to a target.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Layer {
@@ -163,6 +167,7 @@ impl Inventory {
             self.targets.push(TargetInventory {
                 target: target.clone(),
                 layers: Vec::new(),
+                begun: Vec::new(),
                 objects: BTreeMap::new(),
             });
             self.targets.len() - 1

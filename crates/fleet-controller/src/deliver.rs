@@ -36,6 +36,8 @@ pub(crate) struct Job {
     pub(crate) desired: Arc<Vec<Desired>>,
     /// What we delivered here before: fields of it that others took are drift and may be taken back.
     pub(crate) previous: BTreeMap<ObjectId, Arc<Value>>,
+    /// What was begun to be sent here and not ended: the same holds of those objects that arrived.
+    pub(crate) begun: Vec<Desired>,
     pub(crate) plan: TargetPlan,
     pub(crate) parallelism: usize,
 }
@@ -196,6 +198,7 @@ pub(crate) async fn send(member: &Acting, job: &Job, object: &Desired) -> Result
     }
     let take_over = action.is_some_and(|action| action.take_over);
     let seen_ours = seen.is_some();
+    let shown = seen.as_ref().map(|seen| seen.content.clone());
     let live = match (seen, object.claim) {
         (Some(_), _) => None,
         (None, Claim::Share) => match sharing::enter(member, job, object, take_over).await? {
@@ -210,6 +213,10 @@ pub(crate) async fn send(member: &Acting, job: &Job, object: &Desired) -> Result
     if action.is_some_and(|action| action.recreate) {
         recreate(member, id).await?;
     }
+    let shown = match &live {
+        Some(live) if live.owner() == Some(&job.owner) => live.labels.get(names::CONTENT).cloned(),
+        _ => shown,
+    };
     let was_ours = live.as_ref().map_or(seen_ours, |live| live.owner() == Some(&job.owner));
     let mut force = live.as_ref().is_some_and(|live| live.owner().is_none());
     let mut made_namespace = false;
@@ -224,7 +231,7 @@ pub(crate) async fn send(member: &Acting, job: &Job, object: &Desired) -> Result
                 job.board.expect(member.name(), id, left.managed);
                 return Ok(());
             }
-            Err(MemberError::Conflicts { conflicts, .. }) if !force && job.is_drift(object, &conflicts) => {
+            Err(MemberError::Conflicts { conflicts, .. }) if !force && job.is_drift(object, shown.as_deref(), &conflicts) => {
                 force = true;
             }
             // Who shares it was faster.
@@ -258,12 +265,16 @@ impl Job {
         }
     }
 
-    /// Whether every field in conflict is one that our last delivery here set.
-    fn is_drift(&self, object: &Desired, conflicts: &[Conflict]) -> bool {
-        let Some(previous) = self.previous.get(&object.id) else { return false };
+    /// Whether every field in conflict is one that our last delivery here set; what arrived of deliveries that didn't end
+    /// is told by the content that the object shows.
+    fn is_drift(&self, object: &Desired, shown: Option<&str>, conflicts: &[Conflict]) -> bool {
+        let arrived = |begun: &&Desired| begun.id == object.id && Some(begun.content.short().as_str()) == shown;
+        let arrived = self.begun.iter().filter(arrived).map(|begun| &begun.object);
+        let ours: Vec<&Arc<Value>> = self.previous.get(&object.id).into_iter().chain(arrived).collect();
         !conflicts.is_empty()
             && conflicts.iter().all(|conflict| {
-                FieldPath::parse(&conflict.field).is_ok_and(|path| path.get(previous).is_some())
+                let path = FieldPath::parse(&conflict.field);
+                path.is_ok_and(|path| ours.iter().any(|object| path.get(object).is_some()))
             })
     }
 }

@@ -90,22 +90,15 @@ fn in_flight(walk: &Walk, target: &Target) -> bool {
         .any(|state| state.target == *target && state.phase == TargetPhase::Delivering)
 }
 
-/// What is to stand on a target now: what was delivered there last. That is what was done there, overlaid by what
-/// was sent whole and isn't done yet, overlaid by those objects of a delivery that didn't end which arrived.
+/// What is to stand on a target now: what was delivered there last.
 fn wanted(walk: &Walk, member: &Member, target: &Target) -> Vec<Desired> {
-    let mut layers = walk.layers(target);
-    layers.extend(walk.sent(target));
-    let mut wanted = walk.overlay(&layers, target);
     // What another application owns may have the same content, and is none of what arrived from us.
     let shows = |desired: &Desired| {
         let ours = |seen: &Observed| desired.claim == Claim::Share || seen.owner == walk.owner;
         let seen = member.observed(&desired.id);
         seen.is_some_and(|seen| seen.content == desired.content.short() && ours(&seen))
     };
-    for begun in walk.overlay(&walk.begun(target), target).into_iter().filter(shows) {
-        wanted.retain(|older| older.id.versionless() != begun.id.versionless());
-        wanted.push(begun);
-    }
+    let mut wanted = walk.delivered_last(target, shows);
     wanted.retain(|desired| desired.claim != Claim::Observe);
     wanted
 }

@@ -40,6 +40,17 @@ impl Written {
     }
 }
 
+/// So many steps of runs that were begun on a target and not ended are remembered: each holds a revision.
+const BEGUN_KEPT: usize = 8;
+
+/// How far a run is on a target.
+struct Progress {
+    /// What it finished there.
+    done: Vec<Layer>,
+    /// Nothing of what was there before counts any more.
+    whole: bool,
+}
+
 /// The state of one Application.
 pub(crate) struct Walk {
     pub(crate) key: AppKey,
@@ -189,9 +200,13 @@ impl Walk {
     pub(crate) fn needed_revisions(&self) -> BTreeSet<String> {
         let entries = self.inventory.targets.iter();
         let layers: Vec<Layer> = if self.is_running() {
-            entries.flat_map(|entry| entry.layers.iter().cloned()).collect()
+            entries.flat_map(|entry| entry.layers.iter().chain(&entry.begun).cloned()).collect()
         } else {
-            entries.flat_map(|entry| self.layers(&entry.target)).collect()
+            entries
+                .flat_map(|entry| {
+                    self.layers(&entry.target).into_iter().chain(self.left(&entry.target).iter().cloned())
+                })
+                .collect()
         };
         let left = self.run.iter().filter_map(|run| run.spec.rollback.as_ref());
         let left = left.map(|rollback| rollback.from.clone());
@@ -223,8 +238,20 @@ impl Walk {
     /// What was delivered to a target and is done: what this run finished there, over what was there before as
     /// long as the run isn't through there.
     pub(crate) fn layers(&self, target: &Target) -> Vec<Layer> {
-        let before = self.inventory.target(target).map(|entry| entry.layers.clone()).unwrap_or_default();
-        let Some((revision, status)) = self.revision.as_ref().zip(self.run_status()) else { return before };
+        let Progress { done, whole } = self.progress(target);
+        if whole {
+            return done;
+        }
+        let mut layers = self.inventory.target(target).map(|entry| entry.layers.clone()).unwrap_or_default();
+        layers.retain(|layer| !done.contains(layer));
+        layers.extend(done);
+        layers
+    }
+
+    /// How far this run is on a target.
+    fn progress(&self, target: &Target) -> Progress {
+        let nothing = Progress { done: Vec::new(), whole: false };
+        let Some((revision, status)) = self.revision.as_ref().zip(self.run_status()) else { return nothing };
         let mut steps = 0;
         let mut done = Vec::new();
         for step in &status.steps {
@@ -234,21 +261,42 @@ impl Walk {
             let stays = state.cleared && step.bars(state);
             let is_done = matches!(state.phase, TargetPhase::Succeeded | TargetPhase::Pruning) && !stays;
             match (state.cleared, is_done) {
-                (true, true) => return Vec::new(),
-                (true, false) => return before,
+                (true, true) => return Progress { done: Vec::new(), whole: true },
+                (true, false) => return nothing,
                 (false, _) => steps += 1,
             }
             if is_done {
                 done.push(Layer { revision: revision.name.clone(), step: step.name.clone() });
             }
         }
-        if done.len() == steps && steps > 0 {
-            return done;
+        let whole = done.len() == steps && steps > 0;
+        Progress { done, whole }
+    }
+
+    /// What earlier runs began to send to a target and didn't end, as long as this one isn't through there.
+    pub(crate) fn left(&self, target: &Target) -> &[Layer] {
+        let entry = self.inventory.target(target).filter(|_| !self.progress(target).whole);
+        entry.map(|entry| entry.begun.as_slice()).unwrap_or_default()
+    }
+
+    /// What was delivered last to a target, of each object: that of what is done there, of what was sent whole, and of
+    /// deliveries that didn't end what arrived, which `shows` tells.
+    pub(crate) fn delivered_last(&self, target: &Target, shows: impl Fn(&Desired) -> bool) -> Vec<Desired> {
+        let Progress { mut done, whole } = self.progress(target);
+        done.extend(self.sent(target));
+        let before = self.inventory.target(target).filter(|_| !whole);
+        let mut objects =
+            before.map(|entry| self.overlay(&entry.layers, target)).unwrap_or_default();
+        let arrived = |layers: &[Layer]| {
+            layers.iter().flat_map(|layer| self.overlay(std::slice::from_ref(layer), target)).filter(&shows).collect()
+        };
+        let parts: [Vec<Desired>; 3] =
+            [arrived(self.left(target)), self.overlay(&done, target), arrived(&self.begun(target))];
+        for newer in parts.into_iter().flatten() {
+            objects.retain(|older| older.id.versionless() != newer.id.versionless());
+            objects.push(newer);
         }
-        let mut layers = before;
-        layers.retain(|layer| !done.contains(layer));
-        layers.extend(done);
-        layers
+        objects
     }
 
     /// The objects that layers overlay to, the newest of each.
@@ -296,7 +344,13 @@ impl Walk {
             let sent = self.sent(&target);
             layers.retain(|layer| !sent.contains(layer));
             layers.extend(sent);
-            self.inventory.target_mut(&target).layers = layers;
+            let mut begun = self.left(&target).to_vec();
+            let newer = self.begun(&target);
+            begun.retain(|layer| !newer.contains(layer) && !layers.contains(layer));
+            begun.extend(newer);
+            begun.drain(..begun.len().saturating_sub(BEGUN_KEPT));
+            let entry = self.inventory.target_mut(&target);
+            (entry.layers, entry.begun) = (layers, begun);
         }
         // A target on which everything is only looked at has layers and no objects.
         self.inventory.targets.retain(|entry| !entry.objects.is_empty() || !entry.layers.is_empty());

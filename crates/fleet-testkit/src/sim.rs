@@ -36,6 +36,8 @@ pub struct Outcome {
     pub requests: usize,
     /// Virtual seconds that it took.
     pub seconds: u64,
+    /// Of everything that was written, in its order: what a change that is to change nothing leaves as it is.
+    pub digest: u64,
 }
 
 /// Plays a script in a runtime of its own, and judges it.
@@ -52,8 +54,9 @@ pub fn run(base: &Base, script: &Script) -> anyhow::Result<Outcome> {
     let played = played?;
     let seconds = played.seconds;
     let (events, requests) = (played.record.events.len(), played.record.sent.len());
+    let digest = played.record.digest();
     let violation = judge::judge(&played);
-    Ok(Outcome { violation, events, requests, seconds })
+    Ok(Outcome { violation, events, requests, seconds, digest })
 }
 
 /// Plays a seed; where it fails, as often as needed to be sure that it fails the same way.

@@ -40,17 +40,12 @@ fn send(ctx: &Arc<Context>, walk: &Walk, step: String, target: Target) {
     let plans = walk.plans.get(&step).map(|(_, plans)| plans.plans.as_slice()).unwrap_or_default();
     let plan = plans.iter().find(|plan| plan.step == step).and_then(|plan| plan.target(&target));
     let Some(plan) = plan.cloned() else { return };
-    let mut previous: BTreeMap<_, _> =
+    let previous: BTreeMap<_, _> =
         walk.overlay(&walk.layers(&target), &target).into_iter().map(|d| (d.id, d.object)).collect();
-    if let Ok(member) = ctx.members.get(&target.cluster) {
-        // What an earlier try of this step left there is ours as well.
-        for object in desired.iter() {
-            let left = member.observed(&object.id).is_some_and(|seen| seen.content == object.content.short());
-            if left {
-                previous.insert(object.id.clone(), object.object.clone());
-            }
-        }
-    }
+    // What was begun to be sent counts object by object, where it arrived: an earlier try of this step, other steps of
+    // this run, and runs that were superseded or failed.
+    let begun = [walk.left(&target), &walk.sent(&target), &walk.begun(&target)].concat();
+    let begun = begun.iter().flat_map(|layer| walk.overlay(std::slice::from_ref(layer), &target)).collect();
     let parallelism = match revision.graph.node(&step).map(|node| &node.kind) {
         Some(StepKind::Deploy(deploy)) => deploy.parallelism.map_or(usize::MAX, |n| n as usize),
         _ => usize::MAX,
@@ -67,6 +62,7 @@ fn send(ctx: &Arc<Context>, walk: &Walk, step: String, target: Target) {
         account,
         desired,
         previous,
+        begun,
         plan,
         parallelism: parallelism.min(64),
     };

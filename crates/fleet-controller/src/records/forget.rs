@@ -48,7 +48,7 @@ async fn forget(ctx: &Context, walk: &Walk, runs: usize, revisions: usize) -> Re
     }
     let mut needed: BTreeSet<String> = found.into_iter().map(|run| run.spec.revision).collect();
     needed.extend(walk.needed_revisions());
-    let layers = walk.inventory.targets.iter().flat_map(|target| &target.layers);
+    let layers = walk.inventory.targets.iter().flat_map(|target| target.layers.iter().chain(&target.begun));
     needed.extend(layers.map(|layer| layer.revision.clone()));
     needed.extend(walk.revisions.keys().cloned());
     needed.extend(walk.revision.iter().map(|revision| revision.name.clone()));

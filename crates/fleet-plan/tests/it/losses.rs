@@ -63,7 +63,7 @@ fn what_is_never_collected_is_no_loss() {
 #[test]
 fn what_is_kept_is_released() {
     let owned = BTreeMap::from([(app("Deployment", "web"), Owned::default())]);
-    let inventory = TargetInventory { target: here(), layers: Vec::new(), objects: owned };
+    let inventory = TargetInventory { target: here(), layers: Vec::new(), begun: Vec::new(), objects: owned };
     let made = |keeps_deleted: bool| {
         let input = TargetInput {
             target: here(),

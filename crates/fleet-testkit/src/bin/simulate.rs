@@ -1,13 +1,18 @@
 //! Plays seeds of the simulation: what `cargo xtask simulate` runs. Progress goes to stderr, what was found to stdout.
 
+use std::convert::Infallible;
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use fleet_testkit::sim::{self, Base, Script, Violation};
+
+/// How often it is said how far it is.
+const TOLD_EVERY: Duration = Duration::from_secs(10);
 
 struct Arguments {
     from: u64,
@@ -53,6 +58,8 @@ struct Tally {
     ended: AtomicBool,
     events: AtomicU64,
     seconds: AtomicU64,
+    /// The sum of all digests.
+    digest: AtomicU64,
     found: Mutex<Vec<(u64, Found)>>,
 }
 
@@ -63,6 +70,7 @@ impl Tally {
             Ok(outcome) => {
                 self.events.fetch_add(outcome.events as u64, Ordering::Relaxed);
                 self.seconds.fetch_add(outcome.seconds, Ordering::Relaxed);
+                self.digest.fetch_add(outcome.digest, Ordering::Relaxed);
                 outcome.violation.map(|violation| Found::Broken(script, violation))
             }
             Err(error) => {
@@ -96,26 +104,26 @@ fn main() -> anyhow::Result<ExitCode> {
     let tally = Tally::default();
     let began = Instant::now();
     std::thread::scope(|threads| -> anyhow::Result<()> {
-        let mut jobs = Vec::new();
+        // Nothing is ever sent: the channel closes when the last job is over.
+        let (working, over) = mpsc::channel::<Infallible>();
         for _ in 0..arguments.jobs {
-            jobs.push(threads.spawn(|| {
+            let working = working.clone();
+            let (tally, next, base, keeps_going) = (&tally, &next, &base, arguments.keeps_going);
+            threads.spawn(move || {
+                let _working = working;
                 while !tally.ended.load(Ordering::Relaxed) {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
                     if seed >= end {
                         return;
                     }
-                    tally.play(&base, seed, arguments.keeps_going);
+                    tally.play(base, seed, keeps_going);
                 }
-            }));
+            });
         }
-        let mut told = Instant::now();
-        while jobs.iter().any(|job| !job.is_finished()) {
-            std::thread::sleep(Duration::from_millis(50));
-            if told.elapsed() >= Duration::from_secs(10) {
-                told = Instant::now();
-                let (count, rate) = (tally.done.load(Ordering::Relaxed), tally.rate(began.elapsed()));
-                writeln!(std::io::stderr(), "{count} of {} seeds, {rate:.1} a second", arguments.seeds)?;
-            }
+        drop(working);
+        while let Err(RecvTimeoutError::Timeout) = over.recv_timeout(TOLD_EVERY) {
+            let (count, rate) = (tally.done.load(Ordering::Relaxed), tally.rate(began.elapsed()));
+            writeln!(std::io::stderr(), "{count} of {} seeds, {rate:.1} a second", arguments.seeds)?;
         }
         Ok(())
     })?;
@@ -123,13 +131,14 @@ fn main() -> anyhow::Result<ExitCode> {
     let mut out = std::io::stdout();
     writeln!(
         out,
-        "{} seeds from {} in {:.1} s: {:.1} seeds a second, {} writes judged, {} hours of virtual time",
+        "{} seeds from {} in {:.1} s: {:.1} seeds a second, {} writes judged, {} hours of virtual time, digest {:016x}",
         tally.done.load(Ordering::Relaxed),
         arguments.from,
         took.as_secs_f64(),
         tally.rate(took),
         tally.events.load(Ordering::Relaxed),
         tally.seconds.load(Ordering::Relaxed) / 3600,
+        tally.digest.load(Ordering::Relaxed),
     )?;
     let mut found = tally.found.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     found.sort_by_key(|(seed, _)| *seed);

@@ -1,6 +1,7 @@
 //! What is written down of a play: every write of the store in order, and every request of a replica.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::{future::Future, pin::Pin};
@@ -40,6 +41,16 @@ pub(crate) struct Record {
     pub(crate) asked_of_targets: BTreeSet<String>,
     /// What users did at members themselves: store revisions.
     pub(crate) by_users: BTreeSet<u64>,
+}
+
+impl Record {
+    pub(crate) fn digest(&self) -> u64 {
+        let mut digest = DefaultHasher::new();
+        for event in &self.events {
+            (event.revision, &event.key.cluster, &event.key.resource, &event.value).hash(&mut digest);
+        }
+        digest.finish()
+    }
 }
 
 /// Where replicas write down what they send. Clones share it.

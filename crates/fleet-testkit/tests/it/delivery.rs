@@ -99,6 +99,33 @@ async fn a_field_that_we_delivered_is_taken_back() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What a delivery sent before it failed is ours as well: the next revision takes a field of it back. Broken: no later
+/// revision ever gets there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_field_that_a_delivery_sent_before_it_failed_is_taken_back() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one")]).await?;
+    let engine = Engine::start(&fleet);
+    fleet.apply("m1", &namespace("demo")).await?;
+    fleet.apply("m1", &config("other", "theirs")).await?;
+    for name in ["settings", "other"] {
+        fleet.apply("hub", &config(name, "1")).await?;
+    }
+    let mut manifest = app(&[CONFIG, ("v1", "ConfigMap", "other")], &["m1"]);
+    manifest["spec"]["policies"].as_array_mut().expect("a list").push(json!(
+        {"name": "once", "type": "apply-once", "properties": {"enable": true}}));
+    fleet.apply("hub", &manifest).await?;
+    fleet.wait_phase("web", "workflowFailed").await?;
+    fleet.wait_object("m1", "v1", "ConfigMap", "settings", |there| there.is_some()).await?;
+    fleet.apply("m1", &config("settings", "theirs")).await?;
+    let other = fleet.resource("m1", &config("other", "")).await?;
+    other.delete("other", &DeleteParams::default()).await?;
+    fleet.apply("hub", &config("settings", "2")).await?;
+    fleet.wait_run("web", 2, "running").await?;
+    assert_eq!(value(&fleet, "m1", "settings").await?, Some(json!("2")));
+    engine.stop().await?;
+    Ok(())
+}
+
 /// A namespace that was there before us, and one that others use by now, stay.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_a_namespace_that_is_ours_and_empty_goes() -> anyhow::Result<()> {

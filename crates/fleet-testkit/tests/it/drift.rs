@@ -172,6 +172,32 @@ async fn what_a_superseded_run_sent_is_what_drift_is_judged_by() -> anyhow::Resu
     Ok(())
 }
 
+/// The same holds of what a delivery sent before it failed, object by object. Broken: the repair brings back what was there
+/// before it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_failed_delivery_sent_is_what_drift_is_judged_by() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one")]).await?;
+    let engine = Engine::start(&fleet);
+    fleet.apply("hub", &config("settings", "1")).await?;
+    fleet.apply("hub", &config("other", "1")).await?;
+    fleet.apply("hub", &app(&[CONFIG], &["m1"])).await?;
+    fleet.wait_phase("web", "running").await?;
+    engine.stop().await?;
+    fleet.apply("m1", &config("other", "theirs")).await?;
+    fleet.apply("hub", &config("settings", "2")).await?;
+    let objects = [CONFIG, ("v1", "ConfigMap", "other")];
+    fleet.apply("hub", &app(&objects, &["m1"])).await?;
+    let engine = Engine::start(&fleet);
+    fleet.wait_run("web", 2, "workflowFailed").await?;
+    wait_value(&fleet, "m1", "settings", "2").await?;
+    fleet.apply("hub", &gated(&objects, &["m1"])).await?;
+    fleet.wait_run("web", 3, "workflowSuspending").await?;
+    fleet.merge("m1", "v1", "ConfigMap", "settings", &json!({"data": {"key": "by hand"}})).await?;
+    wait_value(&fleet, "m1", "settings", "2").await?;
+    engine.stop().await?;
+    Ok(())
+}
+
 /// A repair that waits because somebody fights back brings nothing back after the Application was deleted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_repaired_after_a_deletion() -> anyhow::Result<()> {

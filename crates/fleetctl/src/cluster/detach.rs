@@ -336,6 +336,7 @@ mod tests {
         let entry = TargetInventory {
             target: Target { cluster: "mb".to_owned(), namespace: "web".to_owned() },
             layers: Vec::new(),
+            begun: Vec::new(),
             objects: namespaces
                 .iter()
                 .map(|namespace| {
