@@ -50,6 +50,7 @@ impl Repair {
             account: self.member.account().cloned(),
             desired: std::sync::Arc::default(),
             previous: std::collections::BTreeMap::new(),
+            begun: Vec::new(),
             plan: TargetPlan { target: target.clone(), actions: Vec::new(), loses: String::new() },
             target,
             parallelism: 1,
