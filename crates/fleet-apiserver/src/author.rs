@@ -62,32 +62,34 @@ impl AuthorStamp {
 
     /// Whether two states of an object say the same.
     fn same(&self, authored: Authored, old: &Value, new: &Value) -> bool {
-        let content = |object: &'_ Value| -> Map<String, Value> {
-            let fields = object.as_object().cloned().unwrap_or_default();
-            fields.into_iter().filter(|(name, _)| !matches!(name.as_str(), "metadata" | "status")).collect()
-        };
-        if content(old) != content(new) {
+        if !same_but(old.as_object(), new.as_object(), &["metadata", "status"]) {
             return false;
         }
-        let annotation =
-            |object: &Value, name: &str| object.meta("annotations").and_then(|all| all.get(name)).cloned();
+        fn annotation<'v>(object: &'v Value, name: &str) -> Option<&'v Value> {
+            object.meta("annotations").and_then(|all| all.get(name))
+        }
         match authored {
             Authored::Nothing => true,
             Authored::Content(names) => {
                 names.iter().all(|name| annotation(old, name) == annotation(new, name))
             }
             Authored::Everything => {
-                let annotations = |object: &Value| {
-                    let mut all =
-                        object.meta("annotations").and_then(Value::as_object).cloned().unwrap_or_default();
-                    all.remove(&self.annotation);
-                    all.remove(&self.history);
-                    all
-                };
-                old.meta("labels") == new.meta("labels") && annotations(old) == annotations(new)
+                let [before, after] =
+                    [old, new].map(|object| object.meta("annotations").and_then(Value::as_object));
+                old.meta("labels") == new.meta("labels")
+                    && same_but(before, after, &[&self.annotation, &self.history])
             }
         }
     }
+}
+
+/// Whether two maps hold the same but for these names. Nothing is copied: it is asked at every write.
+fn same_but(one: Option<&Map<String, Value>>, two: Option<&Map<String, Value>>, but: &[&str]) -> bool {
+    let counted = |map: Option<&'_ Map<String, Value>>| {
+        map.map_or(0, |map| map.keys().filter(|name| !but.contains(&name.as_str())).count())
+    };
+    let mut kept = one.into_iter().flatten().filter(|(name, _)| !but.contains(&name.as_str()));
+    counted(one) == counted(two) && kept.all(|(name, value)| two.and_then(|two| two.get(name)) == Some(value))
 }
 
 /// Takes back what the client wrote as the author.

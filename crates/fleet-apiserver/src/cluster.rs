@@ -53,6 +53,13 @@ impl Cluster {
         }
     }
 
+    /// The same cluster in a server over a fork of the store: nothing is read or compiled again.
+    pub(crate) fn fork(&self) -> Self {
+        let fork = Self::new(&self.name, self.profile, self.registry());
+        *fork.definitions.lock() = self.definitions.lock().clone();
+        fork
+    }
+
     pub(crate) fn registry(&self) -> Arc<Registry> {
         Arc::clone(&self.registry.read())
     }

@@ -231,7 +231,9 @@ pub(crate) async fn send(member: &Acting, job: &Job, object: &Desired) -> Result
                 job.board.expect(member.name(), id, left.managed);
                 return Ok(());
             }
-            Err(MemberError::Conflicts { conflicts, .. }) if !force && job.is_drift(object, shown.as_deref(), &conflicts) => {
+            Err(MemberError::Conflicts { conflicts, .. })
+                if !force && job.is_drift(object, shown.as_deref(), &conflicts) =>
+            {
                 force = true;
             }
             // Who shares it was faster.
@@ -268,7 +270,8 @@ impl Job {
     /// Whether every field in conflict is one that our last delivery here set; what arrived of deliveries that didn't end
     /// is told by the content that the object shows.
     fn is_drift(&self, object: &Desired, shown: Option<&str>, conflicts: &[Conflict]) -> bool {
-        let arrived = |begun: &&Desired| begun.id == object.id && Some(begun.content.short().as_str()) == shown;
+        let arrived =
+            |begun: &&Desired| begun.id == object.id && Some(begun.content.short().as_str()) == shown;
         let arrived = self.begun.iter().filter(arrived).map(|begun| &begun.object);
         let ours: Vec<&Arc<Value>> = self.previous.get(&object.id).into_iter().chain(arrived).collect();
         !conflicts.is_empty()

@@ -285,10 +285,13 @@ impl Walk {
         let Progress { mut done, whole } = self.progress(target);
         done.extend(self.sent(target));
         let before = self.inventory.target(target).filter(|_| !whole);
-        let mut objects =
-            before.map(|entry| self.overlay(&entry.layers, target)).unwrap_or_default();
+        let mut objects = before.map(|entry| self.overlay(&entry.layers, target)).unwrap_or_default();
         let arrived = |layers: &[Layer]| {
-            layers.iter().flat_map(|layer| self.overlay(std::slice::from_ref(layer), target)).filter(&shows).collect()
+            layers
+                .iter()
+                .flat_map(|layer| self.overlay(std::slice::from_ref(layer), target))
+                .filter(&shows)
+                .collect()
         };
         let parts: [Vec<Desired>; 3] =
             [arrived(self.left(target)), self.overlay(&done, target), arrived(&self.begun(target))];

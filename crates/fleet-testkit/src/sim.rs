@@ -36,7 +36,8 @@ pub struct Outcome {
     pub requests: usize,
     /// Virtual seconds that it took.
     pub seconds: u64,
-    /// Of everything that was written, in its order: what a change that is to change nothing leaves as it is.
+    /// Of everything that was written, whatever the order in which it was: a change that is to change nothing leaves it as
+    /// it is.
     pub digest: u64,
 }
 

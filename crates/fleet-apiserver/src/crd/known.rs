@@ -16,10 +16,10 @@ use crate::object::ObjectExt;
 use crate::registry::Registry;
 
 /// The definitions of one cluster, as they were last read.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct KnownDefinitions(BTreeMap<Arc<str>, Known>);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Known {
     revision: u64,
     terminating: bool,

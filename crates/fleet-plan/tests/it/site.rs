@@ -106,7 +106,12 @@ pub(crate) fn with_input<T>(
             Parts {
                 desired: prepared_with(&site.rendered, target, policies),
                 previous: prepared(&site.delivered, target),
-                inventory: TargetInventory { target: target.clone(), layers: Vec::new(), begun: Vec::new(), objects },
+                inventory: TargetInventory {
+                    target: target.clone(),
+                    layers: Vec::new(),
+                    begun: Vec::new(),
+                    objects,
+                },
                 kept: site.kept.iter().cloned().collect(),
             }
         })

@@ -11,6 +11,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use fleet_testkit::sim::{self, Base, Script, Violation};
 
+/// A third of the time goes into memory otherwise.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// How often it is said how far it is.
 const TOLD_EVERY: Duration = Duration::from_secs(10);
 

@@ -57,7 +57,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub(super) async fn play(base: &Base, script: &Script) -> anyhow::Result<Played> {
     panics::begin();
     let began = Instant::now();
-    let world = Arc::new(World::start(base, script).await?);
+    let world = Arc::new(World::start(base, script));
     let store = world.api.store().clone();
     let from = store.revision();
     let mut watchers: Vec<Watcher> = Vec::new();

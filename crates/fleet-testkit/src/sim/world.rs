@@ -5,12 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_api::ManagedCluster;
-use fleet_apiserver::{ApiServer, ClusterProfile, Identity};
+use fleet_apiserver::{ApiServer, Identity};
 use fleet_controller::replicas::{LeaseOptions, Timing};
 use fleet_controller::{Controller, ControllerError};
 use fleet_members::{Transport, TransportError};
 use fleet_sim::{Faults, Pods, Simulator, Unwell};
-use fleet_store::Store;
 use fleetctl::embedded::{Embedded, EmbeddedOptions, MemberSpec};
 use fleetctl::simulate::VirtualTime;
 use kube::ResourceExt as _;
@@ -28,7 +27,7 @@ const MEMBERS: usize = 3;
 
 /// Hub and members as every play finds them: made once, shared by all.
 pub struct Base {
-    store: Store,
+    api: ApiServer,
 }
 
 impl Base {
@@ -38,7 +37,7 @@ impl Base {
     /// Where the fleet doesn't start.
     pub fn new() -> anyhow::Result<Self> {
         let runtime = fleetctl::simulate::runtime()?;
-        let store = runtime.block_on(async {
+        let api = runtime.block_on(async {
             let mut options = EmbeddedOptions::in_memory(VirtualTime::begin().clock(), 7);
             options.members =
                 (0..MEMBERS).map(|member| MemberSpec { name: member_name(member), alias: None }).collect();
@@ -59,9 +58,11 @@ impl Base {
             }
             // Until the simulator has nothing more to do.
             tokio::time::sleep(Duration::from_secs(30)).await;
-            anyhow::Ok(fleet.api().store().fork(fleet_store::Options::default()))
+            // A fork without the past, and without anybody who watches.
+            let options = server_options(&VirtualTime::begin(), 7);
+            anyhow::Ok(fleet.api().fork(fleet_store::Options::default(), options))
         })?;
-        Ok(Self { store })
+        Ok(Self { api })
     }
 }
 
@@ -75,6 +76,17 @@ pub(crate) struct World {
     seed: u64,
     alone: bool,
     _parts: Vec<JoinHandle<()>>,
+}
+
+fn server_options(time: &VirtualTime, seed: u64) -> fleet_apiserver::Options {
+    fleet_apiserver::Options {
+        clock: time.clock(),
+        seed,
+        version: String::new(),
+        token_key: None,
+        author: Some(fleetctl::embedded::author_stamp()),
+        certificate_authority: String::new(),
+    }
 }
 
 struct Workloads(ApiServer);
@@ -94,27 +106,14 @@ fn client(api: &ApiServer, cluster: &str) -> kube::Client {
 }
 
 impl World {
-    pub(crate) async fn start(base: &Base, script: &Script) -> anyhow::Result<Self> {
+    pub(crate) fn start(base: &Base, script: &Script) -> Self {
         let time = VirtualTime::begin();
         let keeps = fleet_store::Options { history_bytes: 1 << 30, watch_queue: usize::MAX };
-        let api = ApiServer::new(
-            base.store.fork(keeps),
-            fleet_apiserver::Options {
-                clock: time.clock(),
-                seed: script.seed,
-                version: String::new(),
-                token_key: None,
-                author: Some(fleetctl::embedded::author_stamp()),
-                certificate_authority: String::new(),
-            },
-        );
-        api.create_cluster(ApiServer::HUB, ClusterProfile { workloads: false }).await?;
+        let api = base.api.fork(keeps, server_options(&time, script.seed));
         let mut faults = BTreeMap::new();
         faults.insert(ApiServer::HUB.to_owned(), Faults::new());
         for member in 0..MEMBERS {
-            let name = member_name(member);
-            api.create_cluster(&name, ClusterProfile { workloads: true }).await?;
-            faults.insert(name, Faults::new());
+            faults.insert(member_name(member), Faults::new());
         }
         for (name, faults) in &faults {
             faults.set_weather(if name == ApiServer::HUB { script.hub_weather } else { script.weather });
@@ -133,7 +132,7 @@ impl World {
             tokio::spawn(simulator.run(std::future::pending())),
         ];
         let alone = script.replicas == 1;
-        Ok(Self { api, faults, unwell, log: Log::default(), time, seed: script.seed, alone, _parts: parts })
+        Self { api, faults, unwell, log: Log::default(), time, seed: script.seed, alone, _parts: parts }
     }
 
     /// A user's client.
