@@ -33,7 +33,7 @@ pub fn run(root: &Path, cargo: Option<OsString>, arguments: &[String]) -> Result
         return Ok(());
     }
     let status = Command::new(cargo.unwrap_or_else(|| "cargo".into()))
-        .args(["run", "--release", "--quiet", "-p", "fleet-testkit", "--bin", "simulate", "--"])
+        .args(["run", "--profile", "simulate", "--quiet", "-p", "fleet-testkit", "--bin", "simulate", "--"])
         .args(arguments)
         .current_dir(root)
         .status()
