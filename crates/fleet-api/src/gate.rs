@@ -46,6 +46,9 @@ pub struct Gate {
     /// Decisions that don't count, the newest ten.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<Refusal>,
+    /// Approvals that opened earlier gates of the same step: none opens a second one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub spent: Vec<String>,
 }
 
 impl Gate {

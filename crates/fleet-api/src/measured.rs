@@ -65,6 +65,9 @@ pub struct Measured {
     /// How many said neither.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub inconclusive: u32,
+    /// How many of these a person let count as good.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub accepted: u32,
     /// How many couldn't be taken.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub errors: u32,

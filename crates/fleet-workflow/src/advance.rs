@@ -253,7 +253,7 @@ impl Turn<'_> {
         step.phase = StepPhase::Running;
         step.reason.clear();
         step.message.clear();
-        step.started_at = Some(self.now);
+        step.started_at = step.started_at.or(Some(self.now));
         if matches!(node.kind, StepKind::Deploy(_) | StepKind::Measure(_)) {
             step.deadline = self.now.checked_add(Rules::of(node, step).whole).ok();
         }

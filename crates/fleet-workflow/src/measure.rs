@@ -35,7 +35,7 @@ pub struct Sampling {
     pub initial_delay: SignedDuration,
     /// So many may fail.
     pub failure_limit: u32,
-    /// So many may say nothing; with one more a person decides.
+    /// So many may say nothing; with one more a person decides. Those that a person let count aren't among them.
     pub inconclusive_limit: u32,
     /// So many one after another may fail to be taken.
     pub error_limit: u32,
@@ -191,7 +191,7 @@ pub fn judge(sampling: &Sampling, measured: &Measured, began: Timestamp) -> Verd
         }
         None => {}
     }
-    if measured.inconclusive > sampling.inconclusive_limit {
+    if measured.inconclusive.saturating_sub(measured.accepted) > sampling.inconclusive_limit {
         let message = format!(
             "{} of {} measurements said neither yes nor no ({} may); last: {said}",
             measured.inconclusive,

@@ -6,7 +6,7 @@ use fleet_api::{
     ApprovalRecord, Gate, GateBefore, GateOutcome, RunStatus, StepPhase, StepState, TargetPhase, TargetState,
 };
 
-use super::measure::inconclusive;
+use super::measure::{accept, inconclusive};
 use super::verdict::{self, Verdict, record};
 use super::window::is_shut;
 use super::{Turn, close};
@@ -111,6 +111,7 @@ impl Turn<'_> {
         }
         step.gate = Some(gate);
         if judged == Judged::Opens {
+            accept(step);
             self.start(node, step);
         }
     }

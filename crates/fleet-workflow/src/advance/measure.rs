@@ -1,6 +1,6 @@
 //! A step that measures: one measurement after the other, each asked for once the one before is on record.
 
-use fleet_api::{GateBefore, Measured, Outcome, StepPhase, StepState};
+use fleet_api::{Gate, GateBefore, Measured, Outcome, StepPhase, StepState};
 use jiff::Timestamp;
 
 use super::{Turn, close};
@@ -9,12 +9,6 @@ use crate::{Check, Command, MeasureProperties, Node};
 
 impl Turn<'_> {
     pub(super) fn measure(&mut self, node: &Node, properties: &MeasureProperties, step: &mut StepState) {
-        if let Some(gate) = step.gate.as_ref().filter(|gate| gate.is_open()) {
-            let by = gate.approval.iter().chain(&gate.approvals);
-            let by: Vec<String> = by.map(|one| format!("{}: {}", one.approver, one.reason)).collect();
-            let message = format!("inconclusive, and accepted by {}", by.join("; "));
-            return close(step, StepPhase::Succeeded, "InconclusiveAccepted", &message, self.now);
-        }
         let began = step.started_at.unwrap_or(self.now);
         let mut measured = step.measured.take().unwrap_or_default();
         if let Some(Check::Taken(reading)) = self.check(node, step, &measured).cloned() {
@@ -26,6 +20,10 @@ impl Turn<'_> {
         let verdict = judge(&properties.sampling, &measured, began);
         step.measured = Some(measured.clone());
         match verdict {
+            Verdict::Succeeded if measured.accepted > 0 => {
+                let message = accepted(&measured, step);
+                close(step, StepPhase::Succeeded, "InconclusiveAccepted", &message, self.now);
+            }
             Verdict::Succeeded => close(step, StepPhase::Succeeded, "", "", self.now),
             Verdict::Failed { reason, message } if properties.ignore_failure => {
                 let message = format!("{message} ({reason}; the step says ignoreFailure)");
@@ -88,14 +86,45 @@ impl Turn<'_> {
         self.now.checked_add(wait).unwrap_or(Timestamp::MAX)
     }
 
-    /// Nobody can say: a person decides. Going on means that it counts as well, rejecting that it fails.
+    /// Nobody can say: a person decides. Going on means that what said nothing so far counts as good and the rest is
+    /// measured, rejecting that it fails.
     fn ask(&mut self, node: &Node, step: &mut StepState, message: String) {
         step.phase = StepPhase::Suspending;
         step.deadline = None;
         step.message = message;
-        step.gate = Some(self.new_gate(node, GateBefore::Step, &step.plan_hash));
+        let before = step.gate.take().unwrap_or_default();
+        let opened = before.approval.iter().chain(&before.approvals).map(|one| one.approval.clone());
+        let mut spent: Vec<String> = before.spent.iter().cloned().chain(opened).collect();
+        spent.retain(|name| !name.is_empty());
+        spent.dedup();
+        step.gate = Some(Gate { spent, ..self.new_gate(node, GateBefore::Step, &step.plan_hash) });
         self.gate(node, step);
     }
+}
+
+/// A person let count what said nothing so far.
+pub(super) fn accept(step: &mut StepState) {
+    if let Some(measured) = &mut step.measured {
+        measured.accepted = measured.inconclusive;
+    }
+}
+
+fn accepted(measured: &Measured, step: &StepState) -> String {
+    let gate = step.gate.iter();
+    // Who opened it is one of those who agreed, where several had to.
+    let by = gate.flat_map(|gate| {
+        gate.approvals.iter().chain(gate.approval.iter().filter(|_| gate.approvals.is_empty()))
+    });
+    let said = |by: &fleet_api::ApprovalRecord| {
+        if by.reason.is_empty() { by.approver.clone() } else { format!("{}: {}", by.approver, by.reason) }
+    };
+    let by: Vec<String> = by.map(said).collect();
+    format!(
+        "{} of {} measurements were inconclusive, the last accepted by {}",
+        measured.accepted,
+        measured.judged(),
+        by.join("; ")
+    )
 }
 
 /// What the gate of an inconclusive step says before it says how to go on.
@@ -104,7 +133,7 @@ pub(super) fn inconclusive(step: &StepState) -> Option<String> {
     let last = measured.recent.iter().rfind(|one| one.outcome == Outcome::Inconclusive)?;
     let said = if last.message.is_empty() { &last.value } else { &last.message };
     Some(format!(
-        "{} of {} measurements said neither yes nor no, last: {}; going on counts it as well, rejecting fails it; ",
+        "{} of {} measurements said neither yes nor no, last: {}; going on counts it as good and measures what is left, rejecting fails it; ",
         measured.inconclusive,
         measured.judged(),
         shortened(said)

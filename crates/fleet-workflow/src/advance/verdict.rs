@@ -32,7 +32,8 @@ impl<'a> Verdict<'a> {
         let mut verdict = Self { counted: Vec::new(), rejection: None, refused: Vec::new() };
         let mut approvers = BTreeSet::new();
         for fact in &turn.facts.approvals {
-            if fact.step != node.name {
+            // Another question of the same step has used it up.
+            if fact.step != node.name || gate.spent.contains(&fact.name) {
                 continue;
             }
             let objection = stale(fact, gate).or_else(|| rule.and_then(|rule| objection(turn, rule, fact)));

@@ -452,6 +452,38 @@ fn a_person_decides_what_is_inconclusive() {
     assert!(world.status.steps[0].message.contains("accepted by ada"), "{}", world.status.steps[0].message);
 }
 
+// Broken: one measurement that a person let count stands for all five, or the first yes answers every later question.
+#[test]
+fn who_accepts_one_measurement_accepts_no_other() {
+    let mut world = measuring(metrics(json!({"count": 5, "interval": "30s"})));
+    world.settle();
+    taken(&mut world, 1, Outcome::Inconclusive);
+    world.settle();
+    let approve = |world: &mut World| {
+        world.status = read_again(&world.status);
+        let hash = world.status.steps[0].gate.clone().unwrap().plan_hash;
+        world.approve("check", &hash);
+        world.pass(600);
+        world.settle()
+    };
+    assert!(asked(&approve(&mut world).commands), "the rest is measured: {}", world.status.message);
+    assert_eq!(world.phases()[0], StepPhase::Running);
+    for number in 2..=3 {
+        taken(&mut world, number, Outcome::Successful);
+        world.settle();
+        world.pass(30);
+    }
+    taken(&mut world, 4, Outcome::Inconclusive);
+    world.settle();
+    assert_eq!(world.phases()[0], StepPhase::Suspending, "{}", world.status.message);
+    assert!(asked(&approve(&mut world).commands));
+    taken(&mut world, 5, Outcome::Successful);
+    world.settle();
+    assert_eq!(world.phases()[0], StepPhase::Succeeded);
+    let said = &world.status.steps[0].message;
+    assert!(said.contains("2 of 5 measurements") && said.contains("accepted by ada"), "{said}");
+}
+
 // Broken: a no at a question of a measurement is taken for a no to nothing, and the run goes on or waits for ever.
 #[test]
 fn who_rejects_what_is_inconclusive_fails_it() {

@@ -54,7 +54,7 @@ pub(super) async fn run(environment: &Environment, place: &Place, arguments: &Ap
     }
     if let Some((step, hash)) = approved {
         let asker = place.hub.asker().await;
-        let request = Request { step: &step.name, hash: &hash, asker: &asker, reason: &arguments.reason };
+        let request = Request { step: &step.name, hash: &hash, asker: &asker, reason: &arguments.reason, spent: spent(step) };
         let heard = decide(environment, place, &run, &request, Decision::Approve).await?;
         environment.streams.note(&format!("approved plan {hash} (step {})", step.name));
         if let Heard::Counted { had, wanted } = heard {
@@ -84,7 +84,7 @@ pub(super) async fn reject(environment: &Environment, place: &Place, arguments: 
     let step = gate(place, &app, &run, (arguments.step.step.as_deref(), arguments.plan.as_deref()))?;
     let hash = agreed_plan(place, &app, &run, step, arguments.plan.as_deref()).await?;
     let asker = place.hub.asker().await;
-    let request = Request { step: &step.name, hash: &hash, asker: &asker, reason: &arguments.reason };
+    let request = Request { step: &step.name, hash: &hash, asker: &asker, reason: &arguments.reason, spent: spent(step) };
     decide(environment, place, &run, &request, Decision::Reject).await?;
     environment.streams.note(&format!("rejected plan {hash} (step {})", step.name));
     environment.streams.line(&format!("Successfully reject workflow: {}", place.name))
@@ -182,6 +182,8 @@ pub(crate) struct Request<'a> {
     pub(crate) hash: &'a str,
     pub(crate) asker: &'a Asker,
     pub(crate) reason: &'a str,
+    /// How many decisions earlier gates of the step have used up.
+    pub(crate) spent: usize,
 }
 
 /// What became of an approval.
@@ -243,6 +245,10 @@ async fn is_unproved(place: &Place, run: &Run, step: &str, approval: &str) -> Ou
     Ok(refused.any(|refusal| refusal.approval == approval && refusal.reason == "NotProven"))
 }
 
+fn spent(step: &StepState) -> usize {
+    step.gate.as_ref().map_or(0, |gate| gate.spent.len())
+}
+
 /// Makes the Approval, and says when by the hub's clock; nothing where it is there already.
 async fn record(
     place: &Place,
@@ -281,7 +287,7 @@ async fn record(
 /// One name for one decision: who decides the same about the same plan twice at once has decided once. `instead_of` is
 /// the one that wasn't proved.
 fn approval_name(run: &str, request: &Request<'_>, decision: Decision, instead_of: &str) -> String {
-    let decided = json!([run, request.step, request.hash, request.asker.user, decision, instead_of]);
+    let decided = json!([run, request.step, request.hash, request.asker.user, decision, instead_of, request.spent]);
     let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
     let step: String = request.step.chars().map(plain).collect();
     names::derived_name(
@@ -435,7 +441,7 @@ mod tests {
     fn approvals_have_names_of_their_own() {
         let asker = Asker { user: "ann".into(), groups: Vec::new() };
         let name = |step: &str, hash: &str| {
-            approval_name("web-1", &Request { step, hash, asker: &asker, reason: "" }, Decision::Approve, "")
+            approval_name("web-1", &Request { step, hash, asker: &asker, reason: "", spent: 0 }, Decision::Approve, "")
         };
         assert!(name("Deploy To_BJ", "abc").starts_with("web-1-deploy-to-bj-"));
         assert_ne!(name("a", "abc"), name("a", "abd"));
@@ -444,7 +450,7 @@ mod tests {
         let other = |decision: Decision, again: &str| {
             approval_name(
                 "web-1",
-                &Request { step: "a", hash: "abc", asker: &asker, reason: "" },
+                &Request { step: "a", hash: "abc", asker: &asker, reason: "", spent: 0 },
                 decision,
                 again,
             )
@@ -462,7 +468,7 @@ mod tests {
         let hub = crate::access::Cluster::in_process(kube::Client::new(service, "default"), "hub");
         let place = Place { hub, namespace: "demo".into(), name: "web".into(), called: "fleetctl" };
         let asker = Asker { user: "ann".into(), groups: Vec::new() };
-        let request = Request { step: "a", hash: "abc", asker: &asker, reason: "" };
+        let request = Request { step: "a", hash: "abc", asker: &asker, reason: "", spent: 0 };
         let at = |second: i64| Timestamp::from_second(second).unwrap();
         let verdict = |counts_from: Option<Timestamp>, made: Option<Timestamp>| {
             let refusal = fleet_api::Refusal {
