@@ -53,6 +53,8 @@ pub(crate) fn gather(ctx: &Context, app: &Application, walk: &Walk, superseded: 
         if let Proof::Weak(message) = proof {
             facts.unproved = Some(Problem { reason: "ApprovalsNotProved".to_owned(), message });
         }
+        facts.settled_at =
+            walk.taken_up.as_ref().filter(|(taken_up, _)| *taken_up == run_name).map(|(_, at)| *at);
         facts.cleared_by_hand = cleared_by_hand(app, walk);
         facts.targets = targets(ctx, walk);
         facts.held = held::targets(ctx, walk);

@@ -35,6 +35,7 @@ mod hub;
 mod joining;
 mod kinds;
 mod late;
+mod leavers;
 mod line;
 mod looks;
 mod measure;

@@ -36,7 +36,7 @@ use crate::context::{AppKey, Context, Noted};
 use crate::records::{self, RecordError};
 use crate::replicas::{Duty, Hold};
 use crate::walk::Walk;
-use crate::{audit, deletion, drift, held, late, looks, queue, refusal};
+use crate::{audit, deletion, drift, held, late, leavers, looks, queue, refusal};
 
 /// One turn, where the Application is this replica's.
 pub(crate) async fn reconcile(app: Arc<Application>, ctx: Arc<Context>) -> Result<Action, RecordError> {
@@ -83,6 +83,7 @@ async fn held(
             if let Some(before) = stale {
                 // Jobs under way report to the board that they were given.
                 walk.board = before.board;
+                walk.taken_up = before.taken_up;
                 walk.unchecked = before.unchecked;
                 walk.postponed = before.postponed;
                 walk.held = before.held;
@@ -183,6 +184,9 @@ async fn turn(
     if !walk.joiners_served {
         let later = serve_joiners(ctx, app, walk).await?;
         walk.joiners_served = !later && !walk.is_running();
+    }
+    if noted.inputs || walk.left.is_none() {
+        walk.left = Some(leavers::said(ctx, walk));
     }
     drift::check(ctx, walk, noted);
     let fights = walk.board.end_fights().and_then(|left| jiff::SignedDuration::try_from(left).ok());

@@ -18,6 +18,10 @@ mod revisions;
 pub(crate) use forget::forget_old;
 pub(crate) use revisions::{create_revision, read_revision};
 
+/// How long members may take to show what they have to whoever has just taken a run up. So long nothing that isn't seen
+/// runs out of time.
+const FIRST_LOOK: jiff::SignedDuration = jiff::SignedDuration::from_secs(30);
+
 /// Why a record couldn't be read or written.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RecordError {
@@ -52,7 +56,10 @@ impl From<Problem> for RecordError {
 
 /// Reads what is on record about an Application.
 pub(crate) async fn load(ctx: &Context, app: &Application, hold: Hold) -> Result<Walk, RecordError> {
-    load_from(&ctx.hub.client, Walk::new(app, &ctx.hub.uid, hold)).await
+    let mut walk = load_from(&ctx.hub.client, Walk::new(app, &ctx.hub.uid, hold)).await?;
+    let settled = ctx.now().checked_add(FIRST_LOOK).ok().filter(|_| walk.is_running());
+    walk.taken_up = settled.map(|settled| (walk.run_name().to_owned(), settled));
+    Ok(walk)
 }
 
 /// The same for whoever has no controller around: fills a new walk.

@@ -31,6 +31,8 @@ pub(crate) struct Seen<'a> {
     pub(crate) problem: Option<&'a Problem>,
     /// The spec differs from what runs, and waits.
     pub(crate) behind: Option<Behind>,
+    /// What is said of clusters that its placement no longer selects.
+    pub(crate) left: Option<&'a str>,
     /// Why what somebody asked for isn't gone back to.
     pub(crate) refused: Option<&'a Problem>,
     /// What waits until the run is over.
@@ -136,6 +138,7 @@ fn message(seen: &Seen<'_>, state: Option<&RunStatus>, unhealthy: Option<&Servic
     }
     said.extend(behind(seen).filter(|_| seen.problem.is_none()).map(|(_, message)| message));
     said.extend(queued(seen, state));
+    said.extend(seen.left.map(str::to_owned));
     said.extend(seen.refused.map(|problem| format!("not rolled back: {}", problem.message)));
     if let Some(service) = unhealthy.filter(|_| state.is_some_and(|state| state.phase == RunPhase::Succeeded))
     {
@@ -207,6 +210,8 @@ fn conditions_of(
         Condition::new("Current", false, reason, message)
     } else if let Some(message) = queued(seen, state) {
         Condition::new("Current", false, "Queued", message)
+    } else if let Some(message) = seen.left {
+        Condition::new("Current", false, "ClusterNotSelected", message)
     } else {
         let current = seen.problem.is_none() && seen.run.is_some();
         Condition::new("Current", current, if current { "Current" } else { "NotRendered" }, "")

@@ -80,12 +80,16 @@ pub(crate) struct Walk {
     pub(crate) plans: BTreeMap<String, (BTreeSet<String>, StepPlans)>,
     /// Whether clusters that joined have what runs, as far as known.
     pub(crate) joiners_served: bool,
+    /// What is said of clusters that its placement no longer selects; nothing while it isn't known.
+    pub(crate) left: Option<Option<String>>,
     /// When progress was last written to status.
     pub(crate) progress_at: Option<Timestamp>,
     /// Our last write of status, until the cache shows it.
     pub(crate) written: Option<Written>,
     /// What was last said about its deletion.
     pub(crate) told: Option<String>,
+    /// The run that was under way when it was read, and until when its targets may not have been looked at yet.
+    pub(crate) taken_up: Option<(String, Timestamp)>,
     /// Whether everything on the members is to be compared once.
     pub(crate) unchecked: bool,
     /// What changed on targets while something was sent there; looked at afterwards.
@@ -144,9 +148,11 @@ impl Walk {
             refused: None,
             plans: BTreeMap::new(),
             joiners_served: false,
+            left: None,
             progress_at: None,
             written: None,
             told: None,
+            taken_up: None,
             unchecked: true,
             postponed: Postponed::default(),
             looks: Looks::default(),

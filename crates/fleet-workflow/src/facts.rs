@@ -52,6 +52,9 @@ pub struct Facts {
     pub suspend: bool,
     /// A person asks to end the run.
     pub terminate: bool,
+    /// Until then whoever tells has only just taken the run up, and may not have looked at everything yet: nothing that
+    /// isn't seen runs out of time.
+    pub settled_at: Option<jiff::Timestamp>,
     /// A newer revision waits to take over.
     pub superseded: bool,
 }

@@ -49,6 +49,7 @@ pub(crate) async fn write_status(
             revision: walk.revision.as_deref(),
             problem: waiting.problem,
             behind: waiting.behind,
+            left: walk.left.as_ref().and_then(Option::as_deref),
             refused: walk.refused.as_ref(),
             queued: queue::next(shown.queued.as_ref(), waiting.queued, now),
             services: services(ctx, walk, shown),
@@ -131,7 +132,12 @@ fn services(ctx: &Context, walk: &Walk, shown: &ApplicationStatus) -> Vec<Servic
     let mut targets: Vec<Target> = walk.inventory.targets.iter().map(|entry| entry.target.clone()).collect();
     targets.sort();
     for target in targets {
-        let wanted = walk.overlay(&walk.layers(&target), &target);
+        let mut layers = walk.layers(&target);
+        if !walk.is_running() {
+            // A run that was ended in between leaves what it sent.
+            layers.extend(walk.sent(&target));
+        }
+        let wanted = walk.overlay(&layers, &target);
         let mut by_component: BTreeMap<&str, Vec<_>> = BTreeMap::new();
         for desired in &wanted {
             by_component.entry(&desired.component).or_default().push(desired);

@@ -117,6 +117,7 @@ async fn begin(
     records::write_tracker(ctx, walk).await?;
     walk.revision = Some(revision);
     walk.plans.clear();
+    walk.left = None;
     proof::powers::ask(ctx, walk).await;
     // The first turn of the state machine goes into the same write.
     let mut run = fleet_api::Run::new("", spec);

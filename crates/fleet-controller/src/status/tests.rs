@@ -52,6 +52,7 @@ fn status_is_compact_at_a_thousand_targets() {
         revision: None,
         problem: None,
         behind: None,
+        left: None,
         refused: None,
         queued: None,
         services: Vec::new(),

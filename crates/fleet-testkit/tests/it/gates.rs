@@ -119,6 +119,48 @@ async fn an_approval_given_while_the_controller_is_down_counts() -> anyhow::Resu
     Ok(())
 }
 
+/// Broken: a cluster whose label is taken away stays in the plan of a gate, and keeps what it has for ever, and nobody says
+/// so or how to take it out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_that_is_no_longer_selected_is_named_until_a_run_leaves_it_out() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one"), ("m2", "two")]).await?;
+    let engine = Engine::start(&fleet);
+    fleet.apply("hub", &config("settings", "1")).await?;
+    let (api_version, kind) = ("cluster.open-cluster-management.io/v1", "ManagedCluster");
+    let north = json!({"metadata": {"labels": {"region": "north"}}});
+    for cluster in ["m1", "m2"] {
+        fleet.merge("hub", api_version, kind, cluster, &north).await?;
+    }
+    let mut manifest = gated(&[CONFIG], &[]);
+    manifest["spec"]["policies"][0]["properties"] = json!({"clusterLabelSelector": {"region": "north"}});
+    fleet.apply("hub", &manifest).await?;
+    fleet.wait_phase("web", "workflowSuspending").await?;
+    let south = json!({"metadata": {"labels": {"region": "south"}}});
+    fleet.merge("hub", api_version, kind, "m2", &south).await?;
+    let current = |app: &fleet_api::Application| {
+        let conditions = app.status.iter().flat_map(|status| &status.conditions);
+        conditions.filter(|c| c.type_ == "Current").map(|c| (c.reason.clone(), c.message.clone())).next()
+    };
+    let named = |app: &fleet_api::Application| {
+        current(app).is_some_and(|(reason, said)| reason == "ClusterNotSelected" && said.contains("m2"))
+    };
+    let waiting = fleet.wait("web", named).await?;
+    assert!(message(&waiting).contains("fleetctl workflow restart web -n demo"), "{}", message(&waiting));
+    fleet.approve(&waiting).await?;
+    let done = fleet.wait_phase("web", "running").await?;
+    assert!(named(&done), "{:?}", current(&done));
+    assert_eq!(value(&fleet, "m2", "settings").await?, Some(json!("1")), "membership is frozen");
+    annotate(&fleet, json!({ fleet_api::names::RESTART: "again" })).await?;
+    let again = fleet.wait_run("web", 2, "workflowSuspending").await?;
+    assert!(!named(&again), "{:?}", current(&again));
+    fleet.approve(&again).await?;
+    let again = fleet.wait_phase("web", "running").await?;
+    assert!(!named(&again), "{:?}", current(&again));
+    assert_eq!(value(&fleet, "m2", "settings").await?, None);
+    engine.stop().await?;
+    Ok(())
+}
+
 /// A cluster that starts to match in the middle of a run isn't added to it; it gets its own run afterwards.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn membership_is_frozen_when_a_run_starts() -> anyhow::Result<()> {

@@ -332,3 +332,24 @@ async fn rules_that_dont_fit_the_targets_are_refused_at_apply_time() -> anyhow::
     assert_eq!(value(&fleet, "m1", "settings").await?, None);
     engine.stop().await
 }
+
+/// Broken: a controller that was down past a step's time comes back and fails a target that has been well all along,
+/// before it has seen anything of the member.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_controller_that_was_down_past_the_time_looks_first() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one")]).await?;
+    let engine = Engine::start(&fleet);
+    fleet.apply("hub", &config("settings", "1")).await?;
+    fleet.apply("hub", &shipped(&["m1"], json!({"soak": "10m"}))).await?;
+    fleet.wait("web", |app| target(app, "m1").1 == "Soaking").await?;
+    engine.kill().await;
+    let mut options = fleet.options();
+    let right = std::sync::Arc::clone(&options.clock);
+    options.clock = std::sync::Arc::new(move || right() + jiff::SignedDuration::from_hours(10));
+    let engine = Engine::with(&fleet, Meter::new(), Meter::new(), options);
+    let over = |app: &Application| !matches!(reason(app).as_str(), "" | "Soaking" | "NotListed");
+    let done = fleet.wait("web", over).await?;
+    assert_eq!((reason(&done).as_str(), target(&done, "m1").0.as_str()), ("Succeeded", "succeeded"));
+    engine.stop().await?;
+    Ok(())
+}

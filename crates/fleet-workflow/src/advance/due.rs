@@ -99,6 +99,15 @@ impl Turn<'_> {
         json!({ "name": self.facts.application, "namespace": self.facts.namespace, "stepName": node.name })
     }
 
+    /// Whether what isn't seen may only not have been looked at yet, and another turn comes when it has.
+    pub(super) fn settles(&mut self) -> bool {
+        let at = self.facts.settled_at.filter(|at| *at > self.now);
+        if let Some(at) = at {
+            self.wake(at);
+        }
+        at.is_some()
+    }
+
     /// Whether a step's time is up. While a person has suspended the run, nobody's is.
     pub(super) fn is_late(&self, step: &StepState) -> bool {
         !self.facts.suspend && step.deadline.is_some_and(|deadline| deadline <= self.now)

@@ -56,7 +56,7 @@ impl Turn<'_> {
             Some(Check::Running(Some(problem), _)) => problem.message.clone(),
             _ => progress(&properties.sampling, measured),
         };
-        if self.is_late(step) {
+        if self.is_late(step) && !self.settles() {
             let message = format!("not done within the step's timeout of {:#}; last: {waits}", node.timeout);
             return close(step, StepPhase::Failed, "Timeout", &message, self.now);
         }

@@ -66,6 +66,14 @@ impl Turn<'_> {
         let commands = self.commands.len();
         // Between two tries it keeps its place, and is as begun as before.
         let begun = state.phase != TargetPhase::Pending || state.retry_at.is_some();
+        let is_late = |state: &TargetState| {
+            !self.facts.suspend && state.deadline.is_some_and(|deadline| deadline <= self.now)
+        };
+        let unnoted = state.phase == TargetPhase::Delivering && fact.delivery == Delivery::Idle && fact.done;
+        if unnoted && (out_of_time || is_late(state)) {
+            // Everything was sent, and nobody was there to note it.
+            state.phase = TargetPhase::Waiting;
+        }
         if begun {
             self.note_silence(state, fact.is_silent());
             self.under_way(node, rules, state, &fact);
@@ -78,7 +86,14 @@ impl Turn<'_> {
         let own = state.deadline.filter(|_| !asks);
         let late = !self.facts.suspend && own.is_some_and(|deadline| deadline <= self.now);
         // Facts come first: what was done while nobody looked is done, however late it is seen.
-        if (out_of_time && !asks || late) && !state.phase.is_over() {
+        let up = (out_of_time && !asks || late) && !state.phase.is_over();
+        let unseen = fact.sight == Sight::NotListed || state.phase == TargetPhase::Pruning;
+        if up && unseen && self.settles() {
+            // Nothing further is sent in its place meanwhile; what was agreed to be deleted goes.
+            if state.phase != TargetPhase::Pruning {
+                self.commands.truncate(commands);
+            }
+        } else if up {
             self.out_of_time(rules, state, if out_of_time { None } else { rules.of_target(state.late) });
         } else if let Some(deadline) = own.filter(|_| !state.phase.is_over()) {
             self.wake(deadline);

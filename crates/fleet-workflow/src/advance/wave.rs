@@ -115,9 +115,13 @@ impl Turn<'_> {
         let free = self.begin_targets(node, &rules, step, owed);
         let commands = self.commands.len();
         self.clear_targets(node, &rules, step, free);
+        let open = step.targets.iter().any(|state| !state.cleared && !state.phase.is_over());
         if out_of_time {
             self.commands.truncate(commands);
-            self.end_clearing(&rules, step);
+            // Others may yet be seen to be done.
+            if !(open && self.settles()) {
+                self.end_clearing(&rules, step);
+            }
         }
         if self.asks && step.gate.is_none() && self.deletes_gate(node, step, true) {
             self.barred = false;

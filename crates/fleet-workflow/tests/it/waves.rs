@@ -567,3 +567,42 @@ fn a_retry_is_tried_though_others_failed() {
     assert_eq!(world.status.phase, RunPhase::Failed, "m1 still hasn't got it");
     assert_eq!(phases(&world), [TargetPhase::Failed, TargetPhase::Succeeded]);
 }
+
+// Broken: a controller that was down past a target's time fails it on its return, though everything is well there.
+#[test]
+fn what_was_done_while_nobody_looked_is_done() {
+    for (found, ends) in [(true, TargetPhase::Succeeded), (false, TargetPhase::Failed)] {
+        for sent in [true, false] {
+            let mut world = world(json!({"targetTimeout": "5m"}), &["m1"]);
+            world.settle();
+            if sent {
+                world.deliver("ship", "m1", Delivery::Applied);
+                world.turn();
+            }
+            world.crash();
+            world.pass(600);
+            world.facts.settled_at = world.now.checked_add(jiff::SignedDuration::from_secs(30)).ok();
+            see(&mut world, &["m1"], Sight::NotListed);
+            let turned = world.turn();
+            assert!(!world.state("ship", "m1").phase.is_over(), "judged before anybody looked");
+            assert!(self::sent(&turned.commands).is_empty(), "nothing is sent in its place meanwhile");
+            assert_eq!(turned.wake_at, world.facts.settled_at, "it ends though nobody ever looks");
+            see(&mut world, &["m1"], Sight::Seen);
+            world.fact("ship", &target("m1")).done = found;
+            world.turn();
+            assert_eq!(world.state("ship", "m1").phase, ends, "found {found}, sent {sent}");
+        }
+    }
+    let mut world = world(json!({"targetTimeout": "5m"}), &["m1"]);
+    world.settle();
+    world.crash();
+    world.facts.settled_at = world.now.checked_add(jiff::SignedDuration::from_secs(30)).ok();
+    see(&mut world, &["m1"], Sight::NotListed);
+    world.pass(600);
+    world.turn();
+    assert_eq!(
+        world.state("ship", "m1").reason,
+        "Timeout",
+        "somebody who never shows anything has had its time"
+    );
+}
