@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
-use fleet_api::{Application, RolloutWindow, WindowRequest, names};
+use fleet_api::{Application, RolloutWindow, Selection, WindowRequest, names};
 use fleet_workflow::FleetWindow;
-use fleet_workflow::windows::Windows;
+use fleet_workflow::windows::{Windows, is_unreadable};
 use kube::ResourceExt as _;
 use kube::runtime::reflector::ObjectRef;
 use serde_json::{Value, json};
@@ -27,7 +27,7 @@ impl ReadWindows {
         if let Some((_, read)) = known.get(&name).filter(|(at, _)| version.is_some() && *at == version) {
             return read.clone();
         }
-        let read = Windows::read(&window.spec.windows());
+        let read = Windows::of_fleet(&window.spec);
         known.insert(name, (version, read.clone()));
         read
     }
@@ -45,8 +45,8 @@ pub(crate) fn facts(ctx: &Context, app: &Application, walk: &Walk) -> Vec<FleetW
     let namespace = ctx.hub.namespaces.get(&ObjectRef::new(&walk.key.0));
     let labels = namespace.map_or_else(|| json!({}), |namespace| json!(namespace.labels()));
     let mine = all.into_iter().filter(|window| {
-        selects(&window.spec.namespaces, &[walk.key.0.as_str()], &labels)
-            && selects(&window.spec.applications, &[walk.key.1.as_str()], &json!(app.labels()))
+        may_select(&window.spec.namespaces, &[walk.key.0.as_str()], &labels)
+            && may_select(&window.spec.applications, &[walk.key.1.as_str()], &json!(app.labels()))
     });
     mine.map(|window| FleetWindow {
         name: window.name_any(),
@@ -57,9 +57,14 @@ pub(crate) fn facts(ctx: &Context, app: &Application, walk: &Walk) -> Vec<FleetW
     .collect()
 }
 
+/// A freeze that can't be read must not count as none: what nobody can say whom it is about may be about everybody.
+fn may_select(selection: &Selection, names: &[&str], labels: &Value) -> bool {
+    is_unreadable(selection) || selects(selection, names, labels)
+}
+
 /// The clusters of a run that a window is about; nothing where it is about every step.
 fn clusters(ctx: &Context, walk: &Walk, window: &Arc<RolloutWindow>) -> Option<BTreeSet<String>> {
-    if window.spec.clusters.is_everything() {
+    if window.spec.clusters.is_everything() || is_unreadable(&window.spec.clusters) {
         return None;
     }
     let concerned = |name: &String| match ctx.hub.clusters.get(&ObjectRef::new(name)) {
@@ -78,6 +83,19 @@ pub(crate) fn overridden(app: &Application, run: &str) -> Option<WindowRequest> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    // Broken: a freeze with a slip in its selector freezes nothing, and nobody is told.
+    #[test]
+    fn who_may_be_meant_by_a_window_that_cant_be_read_is_meant() {
+        let selection = |selector: Value| Selection { selector: Some(selector), ..Selection::default() };
+        let slip = selection(json!({"matchExpressions": [{"key": "tier", "operator": "Is", "values": ["prod"]}]}));
+        let labels = json!({"tier": "test"});
+        assert!(may_select(&slip, &["web"], &labels));
+        assert!(!may_select(&selection(json!({"matchLabels": {"tier": "prod"}})), &["web"], &labels));
+        let spec = fleet_api::RolloutWindowSpec { applications: slip, ..Default::default() };
+        let said = Windows::of_fleet(&spec).unwrap_err();
+        assert!(said.starts_with("applications.selector: "), "{said}");
+    }
 
     // Broken: a word about another run, or without a reason, opens a window.
     #[test]

@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
-use fleet_api::{TimeWindow, TimeWindows};
+use fleet_api::{RolloutWindowSpec, Selection, TimeWindow, TimeWindows};
+use fleet_json::LabelSelector;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
@@ -70,7 +71,29 @@ pub enum Opening {
     Never,
 }
 
+/// Whether a selection is one that can be read.
+fn selection(place: &str, selection: &Selection) -> Result<(), String> {
+    let Some(selector) = &selection.selector else { return Ok(()) };
+    LabelSelector::from_json(selector).map(drop).map_err(|error| format!("{place}.selector: {error}"))
+}
+
+/// Whether nobody can say what a selection of a `RolloutWindow` is about: it may be about anything.
+pub fn is_unreadable(of: &Selection) -> bool {
+    selection("", of).is_err()
+}
+
 impl Windows {
+    /// Reads what a `RolloutWindow` says.
+    ///
+    /// # Errors
+    /// As [`Self::read`]; also where it can't be told what it is about.
+    pub fn of_fleet(window: &RolloutWindowSpec) -> Result<Self, String> {
+        selection("namespaces", &window.namespaces)?;
+        selection("applications", &window.applications)?;
+        selection("clusters", &window.clusters)?;
+        Self::read(&window.windows())
+    }
+
     /// Reads what is written.
     ///
     /// # Errors

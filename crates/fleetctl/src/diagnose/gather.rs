@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fleet_api::{Application, AuditLog, ManagedCluster, ResourceTracker, crds, names};
+use fleet_api::{Application, AuditLog, ManagedCluster, ResourceTracker, RolloutWindow, crds, names};
 use fleet_controller::read_health_rules;
 use fleet_controller::resolve::{ObjectReference, Selection, references};
 use fleet_members::Credentials;
@@ -53,6 +53,7 @@ pub(crate) async fn gather(hub: &Cluster, called: &str, now: Timestamp, scope: &
     gathering.definitions().await;
     gathering.controllers().await;
     gathering.members().await;
+    gathering.windows().await;
     gathering.applications(scope).await?;
     gathering.references().await;
     gathering.inventories(scope).await;
@@ -187,6 +188,11 @@ impl Gathering<'_> {
                 problem: Credentials::read(secret).err().map(|error| error.to_string()),
             })
             .collect();
+    }
+
+    async fn windows(&mut self) {
+        let windows: Api<RolloutWindow> = Api::all(self.hub.client.clone());
+        self.snapshot.windows = self.all("rolloutwindows", &windows, &ListParams::default()).await;
     }
 
     async fn applications(&mut self, scope: &Scope) -> Outcome {

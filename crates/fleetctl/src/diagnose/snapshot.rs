@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use fleet_api::{Application, ManagedCluster};
+use fleet_api::{Application, ManagedCluster, RolloutWindow};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -39,6 +39,8 @@ pub struct Snapshot {
     pub broken_records: Vec<(String, String)>,
     /// Health rules that can't be used: where they stand, and why.
     pub broken_rules: Vec<(String, String)>,
+    /// When something may begin on the fleet.
+    pub windows: Vec<RolloutWindow>,
     /// What couldn't be looked at, and why.
     pub unread: Vec<(String, String)>,
 }

@@ -1,6 +1,7 @@
 //! The hub itself: definitions, controller, clocks, whether it is inert.
 
-use fleet_api::ManagedCluster;
+use fleet_api::{ManagedCluster, RolloutWindow};
+use fleet_workflow::windows::Windows;
 use kube::{CustomResourceExt as _, ResourceExt as _};
 use serde_json::Value;
 
@@ -31,6 +32,7 @@ pub(super) fn findings(snapshot: &Snapshot) -> Vec<Finding> {
             "let one of them go; docs/moving-over.md has the way to move over",
         ));
     }
+    all.extend(snapshot.windows.iter().filter_map(of_window));
     for (tracker, application) in &snapshot.lost_inventories {
         all.push(Finding::new(
             Warning,
@@ -52,6 +54,15 @@ fn of_rules(source: &str, why: &str) -> Finding {
     let message = format!("these health rules aren't used: {why}");
     let mend = "mend the entry; until then objects of its kind are Unknown, and steps wait for them (docs/health.md)";
     Finding::new(Error, "HealthRulesUnusable", source.to_owned(), message, mend.to_owned())
+}
+
+/// One that can't be read holds everything that it may be about.
+fn of_window(window: &RolloutWindow) -> Option<Finding> {
+    let why = Windows::of_fleet(&window.spec).err()?;
+    let name = window.name_any();
+    let message = format!("it can't be read, and until it can nothing begins that it may be about: {why}");
+    let mend = format!("kubectl edit rolloutwindow {name}");
+    Some(Finding::new(Error, "InvalidRolloutWindow", format!("rolloutwindow {name}"), message, mend))
 }
 
 fn of_definition(snapshot: &Snapshot, definition: &Definition) -> Option<Finding> {

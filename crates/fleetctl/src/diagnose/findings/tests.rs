@@ -188,6 +188,23 @@ fn a_hub_that_is_not_inert() {
     one(reference("ConfigMap", None), Error, "ReferenceMissing", "create it");
 }
 
+// Broken: a slip in a freeze stops the whole fleet, and whoever looks for the reason isn't told.
+#[test]
+fn windows_that_cant_be_read() {
+    let window = |spec: serde_json::Value| {
+        move |s: &mut Snapshot| {
+            s.windows.push(fleet_api::RolloutWindow::new("freeze", serde_json::from_value(spec).unwrap()));
+        }
+    };
+    let mend = "kubectl edit rolloutwindow freeze";
+    let never = json!({"deny": [{"cron": "0 0 30 2 *", "duration": "1d"}]});
+    one(window(never), Error, "InvalidRolloutWindow", mend);
+    let selector = json!({"clusters": {"selector": {"matchExpressions": [{"key": "a", "operator": "Is"}]}},
+        "deny": [{"cron": "0 0 1 1 *", "duration": "1d"}]});
+    one(window(selector), Error, "InvalidRolloutWindow", mend);
+    assert_eq!(found(window(json!({"deny": [{"cron": "0 0 1 1 *", "duration": "1d"}]}))), []);
+}
+
 #[test]
 fn members() {
     one(|s| s.secrets.clear(), Error, "NoCredentials", "fleetctl cluster rejoin m1");
