@@ -88,7 +88,8 @@ mod tests {
     #[test]
     fn who_may_be_meant_by_a_window_that_cant_be_read_is_meant() {
         let selection = |selector: Value| Selection { selector: Some(selector), ..Selection::default() };
-        let slip = selection(json!({"matchExpressions": [{"key": "tier", "operator": "Is", "values": ["prod"]}]}));
+        let slip =
+            selection(json!({"matchExpressions": [{"key": "tier", "operator": "Is", "values": ["prod"]}]}));
         let labels = json!({"tier": "test"});
         assert!(may_select(&slip, &["web"], &labels));
         assert!(!may_select(&selection(json!({"matchLabels": {"tier": "prod"}})), &["web"], &labels));

@@ -412,6 +412,9 @@ impl Turn<'_> {
                 gate.outcome = outcome;
             }
             let end = if fails { StepPhase::Failed } else { StepPhase::Skipped };
+            for state in step.targets.iter_mut().filter(|state| !state.phase.is_over()) {
+                cut_short(state, reason);
+            }
             close(step, end, reason, &message, self.now);
         }
         status.phase = phase;
@@ -434,6 +437,18 @@ impl Turn<'_> {
     fn address(&self) -> String {
         format!("{} -n {}", self.facts.application, self.facts.namespace)
     }
+}
+
+/// What is waited for on a target isn't any more; how far it came stays on record.
+fn cut_short(state: &mut TargetState, reason: &str) {
+    let message = match state.phase {
+        TargetPhase::Delivering => "the run ended while objects were being sent",
+        TargetPhase::Waiting if state.cleared => "the run ended before what is owned here was deleted",
+        TargetPhase::Waiting => "everything was sent; the run ended before it was done here",
+        TargetPhase::Pruning => "everything is well; the run ended before what is left over was deleted",
+        _ => return target::put(state, "NotBegun", "not begun: the run ended before"),
+    };
+    target::put(state, reason, message);
 }
 
 fn close(step: &mut StepState, phase: StepPhase, reason: &str, message: &str, now: Timestamp) {

@@ -8,7 +8,7 @@ use fleet_testkit::{Engine, Fleet, Meter};
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
-use crate::small::{annotate, app, condition, config, message, value};
+use crate::small::{annotate, app, condition, config, deployment, message, value};
 
 const CONFIG: (&str, &str, &str) = ("v1", "ConfigMap", "settings");
 
@@ -350,6 +350,34 @@ async fn a_controller_that_was_down_past_the_time_looks_first() -> anyhow::Resul
     let over = |app: &Application| !matches!(reason(app).as_str(), "" | "Soaking" | "NotListed");
     let done = fleet.wait("web", over).await?;
     assert_eq!((reason(&done).as_str(), target(&done, "m1").0.as_str()), ("Succeeded", "succeeded"));
+    engine.stop().await?;
+    Ok(())
+}
+
+/// Broken: a run is ended in the middle of a soak, and what it sent passes for healthy (or for soaking) whatever becomes
+/// of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_run_that_was_ended_left_behind_is_judged_as_it_is() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one")]).await?;
+    let engine = Engine::start(&fleet);
+    fleet.apply("hub", &deployment("shop", "shop:1")).await?;
+    let mut manifest = shipped(&["m1"], json!({"soak": "10m"}));
+    manifest["spec"]["components"][0]["properties"]["objects"] =
+        json!([{"apiVersion": "apps/v1", "kind": "Deployment", "name": "shop"}]);
+    fleet.apply("hub", &manifest).await?;
+    let soaking = fleet.wait("web", |app| target(app, "m1").1 == "Soaking").await?;
+    annotate(&fleet, json!({ names::TERMINATE: fleet.run_of(&soaking).await?.name_any() })).await?;
+    let ended = fleet.wait_phase("web", "workflowTerminated").await?;
+    assert_eq!(target(&ended, "m1").1, "Terminated");
+    let healthy = |app: &Application| {
+        let conditions = app.status.iter().flat_map(|status| &status.conditions);
+        conditions.into_iter().any(|condition| condition.type_ == "Healthy" && condition.is_true())
+    };
+    assert!(healthy(&ended));
+    let stuck =
+        json!({"spec": {"template": {"metadata": {"annotations": {"sim.fleetctl.dev/hold": "true"}}}}});
+    fleet.merge("m1", "apps/v1", "Deployment", "shop", &stuck).await?;
+    fleet.wait("web", |app| !healthy(app)).await?;
     engine.stop().await?;
     Ok(())
 }
