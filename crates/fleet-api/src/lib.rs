@@ -83,8 +83,8 @@ pub use rollout_window::{
     RolloutWindow, RolloutWindowSpec, TimeWindow, TimeWindows, WindowOverride, WindowRequest,
 };
 pub use run::{
-    RetryRecord, Run, RunPhase, RunSpec, RunStatus, SkipRecord, StepPhase, StepState, TargetPhase,
-    TargetState,
+    Deed, Intervention, RetryRecord, Run, RunPhase, RunSpec, RunStatus, SkipRecord, StepPhase, StepState,
+    TargetPhase, TargetState,
 };
 pub use target::{ObjectId, Target};
 pub use workflow::{Step, StepInput, StepOutput, StepRetry, Workflow, WorkflowMode};

@@ -39,6 +39,9 @@ pub const ON_NEW_REVISION: &str = "fleetctl.dev/on-new-revision";
 pub const SUSPEND: &str = "fleetctl.dev/suspend";
 /// On an Application: a person's request to end its Run; the value names the Run.
 pub const TERMINATE: &str = "fleetctl.dev/terminate";
+/// Behind the name of an annotation by which a person asks for something ([`SUSPEND`], [`TERMINATE`], [`RESTART`]): who
+/// did, as they say; the value is `<value of the annotation> <who>`. What is lifted keeps its word about the run.
+pub const ASKED_BY: &str = "-by";
 /// On an Application: a person's request to let a step begin outside its time windows; the value is a
 /// [`crate::WindowRequest`], or `<run>/<step> <reason>`.
 pub const OVERRIDE_WINDOW: &str = "fleetctl.dev/override-window";
@@ -121,6 +124,18 @@ pub fn owner_hash(hub_uid: &str, namespace: &str, name: &str) -> String {
 /// Identifies one hub on every member: a hash of its kube-system UID.
 pub fn hub_hash(hub_uid: &str) -> String {
     ContentHash::of_value(&serde_json::json!([hub_uid])).short()
+}
+
+/// The annotation that says who asked by another one, see [`ASKED_BY`].
+pub fn asked_by(annotation: &str) -> String {
+    format!("{annotation}{ASKED_BY}")
+}
+
+/// Who asked for something by an annotation of an Application, as they say; nothing where that is about another request.
+pub fn who_asked(app: &crate::Application, annotation: &str, value: &str) -> Option<String> {
+    let said = app.metadata.annotations.as_ref()?.get(&asked_by(annotation))?;
+    let who = said.strip_prefix(value)?.strip_prefix(' ')?.trim();
+    (!who.is_empty()).then(|| who.chars().take(256).collect())
 }
 
 /// The field manager under which an Application's objects are applied.

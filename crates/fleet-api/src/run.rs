@@ -35,6 +35,9 @@ pub struct RunSpec {
     /// The restart request that this run answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restart: Option<String>,
+    /// Who asked for that restart, as they say.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub restart_by: String,
     /// Why it was started: `Created`, `RevisionChanged`, `PublishVersion`, `Restart`, `ClusterJoined`, `Rollback` or
     /// `AutomaticRollback`.
     pub cause: String,
@@ -151,9 +154,41 @@ pub struct RunStatus {
     /// A step failed that asks for the revision before (`onFailure: Rollback`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub rollback_wanted: bool,
+    /// What people did to the run as a whole, the last of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub interventions: Vec<Intervention>,
     /// The steps, in the revision's order.
     #[serde(default)]
     pub steps: Vec<StepState>,
+}
+
+/// What a person did to a run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Deed {
+    /// Nothing further begins.
+    #[default]
+    Suspended,
+    /// It goes on.
+    Resumed,
+    /// It ends.
+    Terminated,
+}
+
+/// A person did something to a run as a whole.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Intervention {
+    /// What.
+    #[serde(default)]
+    pub deed: Deed,
+    /// Who, as they say; empty where nobody said.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub by: String,
+    /// When it was seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schemas::optional_time")]
+    pub at: Option<Timestamp>,
 }
 
 /// Where a step stands.

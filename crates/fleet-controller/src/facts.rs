@@ -24,6 +24,8 @@ pub(crate) fn gather(ctx: &Context, app: &Application, walk: &Walk, superseded: 
     let mut facts = Facts {
         application: walk.key.1.clone(),
         namespace: walk.key.0.clone(),
+        suspended_by: names::who_asked(app, names::SUSPEND, &run_name).unwrap_or_default(),
+        terminated_by: names::who_asked(app, names::TERMINATE, &run_name).unwrap_or_default(),
         suspend: asks(names::SUSPEND),
         terminate: asks(names::TERMINATE),
         superseded,
@@ -41,6 +43,7 @@ pub(crate) fn gather(ctx: &Context, app: &Application, walk: &Walk, superseded: 
     }
     if let Some(run) = &walk.run {
         facts.context = context(run);
+        facts.lost_revision = walk.revision.is_none().then(|| run.spec.revision.clone());
         // A restart would take up again what was left.
         facts.again = run.spec.rollback.as_ref().map(|_| {
             let (namespace, app) = &walk.key;

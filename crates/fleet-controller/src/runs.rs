@@ -354,6 +354,12 @@ fn last_number(app: &Application, before: Option<&Run>) -> i64 {
     before.map_or(0, |run| run.spec.number).max(shown)
 }
 
+/// Who asked for a restart, as they say.
+fn restart_by(app: &Application, cause: &str) -> String {
+    let asked = app.annotations().get(names::RESTART).filter(|_| cause == "Restart");
+    asked.and_then(|value| names::who_asked(app, names::RESTART, value)).unwrap_or_default()
+}
+
 /// The spec of the next run.
 pub(crate) fn next_spec(
     app: &Application,
@@ -368,6 +374,7 @@ pub(crate) fn next_spec(
         number: last_number(app, before) + 1,
         publish_version: app.annotations().get(names::PUBLISH_VERSION).cloned(),
         restart: app.annotations().get(names::RESTART).cloned(),
+        restart_by: restart_by(app, cause),
         cause: cause.to_owned(),
         generation: app.metadata.generation.unwrap_or_default(),
         labels: app.labels().clone(),

@@ -15,7 +15,10 @@ mod window;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fleet_api::{GateOutcome, RunPhase, RunStatus, StepPhase, StepState, Target, TargetPhase, TargetState};
+use fleet_api::{
+    Deed, GateOutcome, Intervention, RunPhase, RunStatus, StepPhase, StepState, Target, TargetPhase,
+    TargetState,
+};
 use jiff::Timestamp;
 
 use self::due::{Due, Spoiled, went_well};
@@ -25,6 +28,8 @@ use crate::{Command, Delivery, Facts, Graph, Node, OnDelete, Problem, Prune, Ste
 
 pub use self::due::CONDITION_FALSE;
 
+/// How many deeds of people are kept.
+const KEPT: usize = 50;
 /// How many steps that act at once are named beside the first.
 const NAMED: usize = 2;
 
@@ -133,6 +138,7 @@ impl Turn<'_> {
             return;
         }
         status.started_at = status.started_at.or(Some(self.now));
+        self.note_suspension(status);
         if status.steps.len() == graph.nodes.len() {
             self.rejected |=
                 graph.nodes.iter().zip(&status.steps).any(|(node, step)| self.is_refused(node, step));
@@ -383,10 +389,15 @@ impl Turn<'_> {
     /// A record that doesn't list the workflow's steps can't be walked, and must not pass for one that is done.
     fn refuse(&self, status: &mut RunStatus) {
         status.phase = RunPhase::Failed;
-        status.reason = "RunNotRecorded".to_owned();
-        let again = self.again();
-        status.message =
-            format!("the run's record doesn't list the steps of its workflow; start again with: {again}");
+        let (reason, why) = match &self.facts.lost_revision {
+            Some(name) => (
+                "RevisionLost",
+                format!("ApplicationRevision {name} was deleted, so nobody knows what is left to deliver"),
+            ),
+            None => ("RunNotRecorded", "the run's record doesn't list the steps of its workflow".to_owned()),
+        };
+        reason.clone_into(&mut status.reason);
+        status.message = format!("{why}; start again with: {}", self.again());
         status.ended_at = Some(self.now);
     }
 
@@ -399,7 +410,9 @@ impl Turn<'_> {
             // Nobody said no at the other gates: they end with the run.
             (RunPhase::Terminated, "Rejected", GateOutcome::Terminated, message)
         } else if self.facts.terminate {
-            let message = format!("ended by a person; {again}");
+            let by = self.facts.terminated_by.clone();
+            self.note(status, Deed::Terminated, &by);
+            let message = format!("ended by a person{}; {again}", said_by(&by));
             (RunPhase::Terminated, "Terminated", GateOutcome::Terminated, message)
         } else {
             let message = "a newer revision took over".to_owned();
@@ -423,8 +436,27 @@ impl Turn<'_> {
         status.ended_at = Some(self.now);
     }
 
+    /// Notes that a person stopped the run, or let it go on.
+    fn note_suspension(&self, status: &mut RunStatus) {
+        let last = status.interventions.iter().rfind(|one| one.deed != Deed::Terminated);
+        let stopped = last.is_some_and(|last| last.deed == Deed::Suspended);
+        let deed = match (self.facts.suspend, stopped) {
+            (true, false) => Deed::Suspended,
+            (false, true) => Deed::Resumed,
+            (true, true) | (false, false) => return,
+        };
+        self.note(status, deed, &self.facts.suspended_by);
+    }
+
+    fn note(&self, status: &mut RunStatus, deed: Deed, by: &str) {
+        status.interventions.push(Intervention { deed, by: by.to_owned(), at: Some(self.now) });
+        let surplus = status.interventions.len().saturating_sub(KEPT);
+        status.interventions.drain(..surplus);
+    }
+
     fn suspended(&self) -> String {
-        format!("suspended by a person; go on with: fleetctl workflow resume {}", self.address())
+        let by = said_by(&self.facts.suspended_by);
+        format!("suspended by a person{by}; go on with: fleetctl workflow resume {}", self.address())
     }
 
     /// The command that begins anew.
@@ -449,6 +481,11 @@ fn cut_short(state: &mut TargetState, reason: &str) {
         _ => return target::put(state, "NotBegun", "not begun: the run ended before"),
     };
     target::put(state, reason, message);
+}
+
+/// Who, in brackets.
+fn said_by(who: &str) -> String {
+    if who.is_empty() { String::new() } else { format!(" ({who})") }
 }
 
 fn close(step: &mut StepState, phase: StepPhase, reason: &str, message: &str, now: Timestamp) {

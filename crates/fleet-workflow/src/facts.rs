@@ -35,6 +35,8 @@ pub struct Facts {
     pub targets: BTreeMap<(String, Target), TargetFact>,
     /// What people ask about single targets of this run, the newest last.
     pub requests: Vec<TargetRequest>,
+    /// The revision that the run is about, where it isn't on record any more.
+    pub lost_revision: Option<String>,
     /// Members that left the fleet.
     pub removed: BTreeSet<String>,
     /// Targets to which nothing may be sent for now, by step, and why: what is on its way ends, nothing new begins,
@@ -55,6 +57,10 @@ pub struct Facts {
     /// Until then whoever tells has only just taken the run up, and may not have looked at everything yet: nothing that
     /// isn't seen runs out of time.
     pub settled_at: Option<jiff::Timestamp>,
+    /// Who asked for either, or that it goes on again, as they say.
+    pub suspended_by: String,
+    /// Who asks to end the run, as they say.
+    pub terminated_by: String,
     /// A newer revision waits to take over.
     pub superseded: bool,
 }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use fleet_api::run::RunSpec;
 use fleet_api::{
-    ApprovalRecord, AuditEntry, GateBefore, Run, RunPhase, StepPhase, StepState, TargetPhase, TargetState,
+    ApprovalRecord, AuditEntry, Deed, GateBefore, Run, RunPhase, StepPhase, StepState, TargetPhase,
+    TargetState,
 };
 use jiff::Timestamp;
 use kube::ResourceExt as _;
@@ -14,7 +15,9 @@ use kube::ResourceExt as _;
 pub(crate) const RUN_ENDED: &str = "RunEnded";
 /// Events after which the record is written at once: somebody decides, decided, or everything is over. What else
 /// happened goes along with them.
-const AT_ONCE: [&str; 10] = [
+const AT_ONCE: [&str; 12] = [
+    "RunSuspended",
+    "RunResumed",
     "GateShut",
     "Approved",
     "Rejected",
@@ -82,6 +85,14 @@ pub(crate) fn in_run(run: &Run) -> Vec<AuditEntry> {
             });
         }
     }
+    for one in &status.interventions {
+        let event = match one.deed {
+            Deed::Suspended => "RunSuspended",
+            Deed::Resumed => "RunResumed",
+            Deed::Terminated => "RunTerminated",
+        };
+        all.push(AuditEntry { actor: one.by.clone(), ..entry(one.at.unwrap_or(started), event) });
+    }
     // Steps run side by side; what happened at one instant stays in the order of the steps.
     all.sort_by_key(|entry| entry.at);
     if status.phase.is_over() {
@@ -124,6 +135,7 @@ fn asked(spec: &RunSpec) -> String {
         return said.join("; ");
     }
     said.extend(spec.publish_version.as_ref().map(|version| format!("publishVersion {version}")));
+    said.extend((!spec.restart_by.is_empty()).then(|| format!("restart asked for by {}", spec.restart_by)));
     said.extend(spec.queued_since.map(|since| format!("waited for the run before since {since}")));
     let skipped = &spec.skipped_revisions;
     said.extend((!skipped.is_empty()).then(|| format!("never run before it: {}", skipped.join(", "))));
@@ -221,7 +233,7 @@ fn outcome(targets: &[TargetState]) -> BTreeMap<String, Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fleet_api::{Gate, RetryRecord, RunStatus, SkipRecord, Target, WindowOverride};
+    use fleet_api::{Gate, Intervention, RetryRecord, RunStatus, SkipRecord, Target, WindowOverride};
 
     /// Who broke a freeze, left a target out or took it back is what an auditor asks first.
     #[test]
@@ -240,8 +252,12 @@ mod tests {
             ..StepState::default()
         };
         let mut run = Run::new("web-1", RunSpec::default());
-        run.status = Some(RunStatus { started_at: at(1), steps: vec![step], ..RunStatus::default() });
+        run.spec.restart_by = by("dan");
+        let interventions = vec![Intervention { deed: Deed::Suspended, by: by("eve"), at: at(60) }];
+        let steps = vec![step];
+        run.status = Some(RunStatus { started_at: at(1), interventions, steps, ..RunStatus::default() });
         let told = in_run(&run);
+        assert_eq!(told[0].message, "restart asked for by dan");
         let told: Vec<(&str, &str)> =
             told.iter().skip(1).map(|entry| (entry.event.as_str(), entry.actor.as_str())).collect();
         assert_eq!(
@@ -253,6 +269,7 @@ mod tests {
                 ("TargetCaughtUp", "ann"),
                 // It answered again: nobody asked.
                 ("TargetCaughtUp", ""),
+                ("RunSuspended", "eve"),
             ]
         );
     }

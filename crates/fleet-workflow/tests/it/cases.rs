@@ -4,7 +4,7 @@ use fleet_api::{RunPhase, StepPhase, TargetPhase};
 use fleet_workflow::{Command, Delivery, Graph, Prune};
 use serde_json::json;
 
-use crate::world::{World, deploy, problem, step, target};
+use crate::world::{World, deploy, problem, read_again, step, target};
 
 fn run(steps: &[fleet_api::Step], targets: &[Vec<&str>]) -> World {
     World::new(Graph::read(steps, false).unwrap(), targets)
@@ -385,4 +385,23 @@ fn a_hold_in_the_middle_of_a_delivery_lets_requests_end() {
     assert!(world.turn().commands.is_empty(), "what the revision no longer has stays too");
     world.let_go("mc-bj2");
     assert_eq!(world.turn().commands, [Command::Prune { step: "ship".into(), target: target("mc-bj2") }]);
+}
+
+// Broken: who stopped a run, let it go on or ended it isn't known afterwards.
+#[test]
+fn who_stops_and_ends_a_run_is_noted_once() {
+    use fleet_api::Deed::{Resumed, Suspended, Terminated};
+    let mut world = World::new(Graph::read(&[deploy("ship", false)], false).unwrap(), &[vec!["m1"]]);
+    world.settle();
+    (world.facts.suspend, world.facts.suspended_by) = (true, "ann".to_owned());
+    world.turn();
+    world.status = read_again(&world.status);
+    world.turn();
+    (world.facts.suspend, world.facts.suspended_by) = (false, "ben".to_owned());
+    world.turn();
+    world.turn();
+    (world.facts.terminate, world.facts.terminated_by) = (true, String::new());
+    world.turn();
+    let noted: Vec<_> = world.status.interventions.iter().map(|one| (one.deed, one.by.as_str())).collect();
+    assert_eq!(noted, [(Suspended, "ann"), (Resumed, "ben"), (Terminated, "")]);
 }

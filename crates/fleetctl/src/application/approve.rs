@@ -11,7 +11,7 @@ use kube::api::{Api, PostParams};
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::watch_object;
 use kube::{Resource as _, ResourceExt as _};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{Place, is_suspended_by_person, outdated, phase_of, steer, waiting, window};
 use crate::access::Asker;
@@ -49,7 +49,7 @@ pub(super) async fn run(environment: &Environment, place: &Place, arguments: &Ap
         Some((step, agreed_plan(place, &app, &run, step, arguments.plan.as_deref()).await?))
     };
     if by_person {
-        steer::annotate(place, &app, names::SUSPEND, Value::Null).await?;
+        steer::lift(place, &app, names::SUSPEND, &run.name_any()).await?;
         environment.streams.note(&format!("run {} goes on where it was suspended by hand", run.name_any()));
     }
     if let Some((step, hash)) = approved {

@@ -32,7 +32,7 @@ pub(super) async fn mark_run(
             if verb == "suspend" { place.command("workflow resume") } else { place.command("status") };
         return Err(Failure::refused(format!("run {name} was asked to {verb} already; next: {again}")));
     }
-    annotate(place, &app, annotation, json!(name)).await?;
+    ask(place, &app, annotation, &name).await?;
     environment.streams.line(&format!("Successfully {verb} workflow: {}", place.name))
 }
 
@@ -46,14 +46,32 @@ pub(super) async fn restart(environment: &Environment, place: &Place) -> Outcome
             place.command("status")
         )));
     }
-    annotate(place, &app, names::RESTART, json!(environment.now().to_string())).await?;
+    ask(place, &app, names::RESTART, &environment.now().to_string()).await?;
     environment.streams.line(&format!("Successfully restart workflow: {}", place.name))
+}
+
+/// Asks by an annotation, and says who.
+async fn ask(place: &Place, app: &Application, annotation: &str, value: &str) -> Outcome {
+    let by = place.hub.asker().await.user;
+    let said = format!("{value} {by}");
+    annotate_all(place, app, json!({ annotation: value, names::asked_by(annotation): said })).await
+}
+
+/// Lifts what a person asked for about a run, and says who did.
+pub(super) async fn lift(place: &Place, app: &Application, annotation: &str, run: &str) -> Outcome {
+    let by = place.hub.asker().await.user;
+    let said = format!("{run} {by}");
+    annotate_all(place, app, json!({ annotation: Value::Null, names::asked_by(annotation): said })).await
 }
 
 /// Sets an annotation, or takes it away with null.
 pub(super) async fn annotate(place: &Place, app: &Application, annotation: &str, value: Value) -> Outcome {
+    annotate_all(place, app, json!({ annotation: value })).await
+}
+
+async fn annotate_all(place: &Place, app: &Application, annotations: Value) -> Outcome {
     // The UID holds it to the Application that was looked at.
-    let patch = json!({ "metadata": { "uid": app.uid(), "annotations": { annotation: value } } });
+    let patch = json!({ "metadata": { "uid": app.uid(), "annotations": annotations } });
     let params = PatchParams { field_manager: Some("fleetctl".to_owned()), ..PatchParams::default() };
     let api = place.applications();
     let patch = Patch::Merge(&patch);
