@@ -17,7 +17,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use fleet_api::{
-    Application, Layer, ObjectId, Provenance, ResourceTracker, Run, RunPhase, RunStatus, Target, names,
+    Application, Layer, ObjectId, Provenance, ResourceTracker, Run, RunPhase, RunStatus, Target, TargetPhase,
+    names,
 };
 use fleet_plan::{ActionKind, Delivery, Desired, Facts, Hint};
 use kube::ResourceExt as _;
@@ -148,6 +149,9 @@ pub struct Step {
     pub type_: String,
     /// Whether it stops and asks before it acts.
     pub gate: bool,
+    /// Targets that are over: what the plan says of them was done, or won't be.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub over: Vec<Target>,
     /// What it would do; of a suspend step, what comes behind it.
     #[serde(flatten)]
     pub plan: GatePlan,
@@ -179,7 +183,13 @@ impl Planner {
         }
         walk.run = Some(run.clone());
         if walk.revision.is_none() {
-            let message = format!("revision {} of run {} isn't there", run.spec.revision, run.name_any());
+            let message = format!(
+                "ApplicationRevision {} of run {} was deleted; what the hub holds now starts with: fleetctl workflow restart {} -n {}",
+                run.spec.revision,
+                run.name_any(),
+                walk.key.1,
+                walk.key.0
+            );
             return Err(PreviewError::Record(message));
         }
         let clusters: Api<fleet_api::ManagedCluster> = Api::all(client.clone());
@@ -359,9 +369,20 @@ impl Planner {
             let node = revision.graph.node(&state.name)?;
             let plan = self.gate(&state.name)?;
             let gate = node.kind.is_gated() || state.ask;
-            Some(Step { type_: state.type_.clone(), gate, plan })
+            let over = self.over(&state.name).into_keys().collect();
+            Some(Step { type_: state.type_.clone(), gate, over, plan })
         });
         plans.collect()
+    }
+
+    /// The targets of a step under way that are over, and how they ended.
+    pub fn over(&self, step: &str) -> BTreeMap<Target, TargetPhase> {
+        let open = self.status.steps.iter().filter(|state| state.name == step && !state.phase.is_over());
+        let states = open.flat_map(|step| &step.targets);
+        states
+            .filter(|state| state.phase.is_over())
+            .map(|state| (state.target.clone(), state.phase))
+            .collect()
     }
 
     /// Where the plan of a step's gate is dangerous.

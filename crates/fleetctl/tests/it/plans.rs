@@ -494,3 +494,38 @@ async fn rivals_and_powerless_groups_are_told_before_anything_is_delivered() {
     }
     fleet.shutdown().await;
 }
+
+/// Broken: half of a run is done, and its plan shows that half as still to come.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_done_already_is_shown_as_done() {
+    let fleet = fleet_with(true).await;
+    let hub = fleet.client("hub");
+    let line = CommandLine::of(&fleet);
+    line.done("fleetctl cluster cordon mc-bj2 --reason upgrade").await;
+    apply(&hub, &json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demo"}})).await;
+    apply(
+        &hub,
+        &json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings", "namespace": "demo"},
+            "data": {"key": "1"}}),
+    )
+    .await;
+    let objects = json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "settings"}]);
+    let web = json!({"apiVersion": "core.oam.dev/v1beta1", "kind": "Application",
+        "metadata": {"name": "web-demo", "namespace": "demo"},
+        "spec": {"components": [{"name": "main", "type": "ref-objects", "properties": {"objects": objects}}],
+            "policies": [{"name": "where", "type": "topology", "properties": {"clusters": ["mc-bj1", "mc-bj2"]}}]}});
+    apply(&hub, &web).await;
+    let apps: Api<Application> = Api::namespaced(hub.clone(), "demo");
+    crate::support::eventually("the first target is done", async || {
+        let app = apps.get("web-demo").await.unwrap();
+        let steps = app.status.and_then(|status| status.workflow).map(|workflow| workflow.steps);
+        steps.is_some_and(|steps| steps.iter().any(|step| step.targets_succeeded == 1))
+    })
+    .await;
+    let shown = line.done("fleetctl plan web-demo -n demo").await;
+    let (done, left) = shown.split_once("succeeded already").expect(&shown);
+    assert!(done.contains("mc-bj1") && !done.contains("ConfigMap"), "{shown}");
+    assert!(left.contains("mc-bj2") && left.contains("ConfigMap settings"), "{shown}");
+    let told = json_of(&line.done("fleetctl plan web-demo -n demo -o json").await);
+    assert_eq!(told["applications"][0]["steps"][0]["over"][0]["cluster"], "mc-bj1");
+}

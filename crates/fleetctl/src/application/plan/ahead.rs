@@ -205,7 +205,16 @@ fn show(
     for one in all {
         refused(&one.trials)?;
     }
-    Ok(all.iter().flat_map(|one| &one.steps).any(|step| changes(&step.plan)))
+    Ok(all.iter().flat_map(|one| &one.steps).any(changes_left))
+}
+
+/// Whether a step changes anything where it isn't over.
+fn changes_left(step: &Step) -> bool {
+    let mut plan = step.plan.clone();
+    for plan in plan.plans.iter_mut().filter(|plan| plan.step == step.plan.step) {
+        plan.targets.retain(|target| !step.over.contains(&target.target));
+    }
+    changes(&plan)
 }
 
 fn value(one: &Ahead, arguments: &PlanArgs) -> Value {

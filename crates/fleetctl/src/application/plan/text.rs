@@ -56,7 +56,11 @@ impl Remarks {
 pub(super) fn body(planner: &Planner, gate: &GatePlan, roster: &Roster, remarks: &Remarks) -> String {
     let mut out = String::new();
     for plan in &gate.plans {
-        for group in alike(&plan.targets, remarks) {
+        let over = planner.over(&plan.step);
+        let (over, left): (Vec<&TargetPlan>, Vec<&TargetPlan>) =
+            plan.targets.iter().partition(|target| over.contains_key(&target.target));
+        out.push_str(&ended(planner, &plan.step, &over, roster));
+        for group in alike(&left, remarks) {
             let Some(first) = group.first() else { continue };
             out.push_str(&heading(&group, roster));
             for action in &first.actions {
@@ -82,6 +86,20 @@ pub(super) fn body(planner: &Planner, gate: &GatePlan, roster: &Roster, remarks:
     out
 }
 
+/// Targets for which nothing is left to do, by how they ended.
+fn ended(planner: &Planner, step: &str, over: &[&TargetPlan], roster: &Roster) -> String {
+    let known = planner.over(step);
+    let mut groups: BTreeMap<(&str, &str), Vec<&TargetPlan>> = BTreeMap::new();
+    for plan in over {
+        let phase = known.get(&plan.target).map_or("", |phase| phase.as_str());
+        groups.entry((phase, plan.target.namespace.as_str())).or_default().push(plan);
+    }
+    let lines = groups
+        .into_iter()
+        .map(|((phase, _), group)| format!("{} {phase} already\n", heading(&group, roster).trim_end()));
+    lines.collect()
+}
+
 fn created(planner: &Planner, step: &str, target: &Target, action: &Action) -> Vec<String> {
     let desired = planner.desired(step, target);
     let Some(found) = desired.iter().find(|desired| desired.id == action.id) else { return Vec::new() };
@@ -89,7 +107,7 @@ fn created(planner: &Planner, step: &str, target: &Target, action: &Action) -> V
 }
 
 /// Targets whose plans say the same, in the order of the first of each group.
-fn alike<'p>(targets: &'p [TargetPlan], remarks: &Remarks) -> Vec<Vec<&'p TargetPlan>> {
+fn alike<'p>(targets: &[&'p TargetPlan], remarks: &Remarks) -> Vec<Vec<&'p TargetPlan>> {
     let mut groups: Vec<(String, Vec<&TargetPlan>)> = Vec::new();
     let mut known: BTreeMap<String, usize> = BTreeMap::new();
     for target in targets {
