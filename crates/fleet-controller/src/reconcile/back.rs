@@ -13,8 +13,8 @@ use super::start::place_again;
 use crate::Problem;
 use crate::context::{Context, Noted};
 use crate::records::{self, RecordError};
-use crate::rollback;
 use crate::walk::Walk;
+use crate::{queue, rollback};
 
 /// How much of what failed is kept as the reason, in characters.
 const LONGEST: usize = 512;
@@ -78,18 +78,24 @@ pub(crate) async fn instead(
         }
         Some(Ok(ask)) => ask,
     };
-    if let Intent::Start(beginning) = &forward
-        && came_later(app, beginning.cause, &ask)
-    {
-        return Ok(forward);
-    }
+    let later = match &forward {
+        Intent::Start(beginning) if came_later(app, beginning.cause, &ask) => {
+            // What only waits for the run to end keeps nobody from going back meanwhile.
+            let waits = queue::waits(beginning.rule, beginning.cause, walk.run_status());
+            if !waits {
+                return Ok(forward);
+            }
+            true
+        }
+        _ => false,
+    };
     let run = walk.run_name().to_owned();
     let known = walk.found.take().filter(|found| found.ask == ask && found.run == run && !noted.inputs);
     let found = match known {
         Some(found) => found,
         None => Found { chosen: choose(ctx, walk, &ask).await?, ask, run },
     };
-    let begins = found.chosen.clone().and_then(|chosen| beginning(ctx, walk, &found.ask, chosen));
+    let begins = found.chosen.clone().and_then(|chosen| beginning(ctx, walk, &found.ask, chosen, later));
     walk.found = Some(found);
     match begins {
         Ok(beginning) => Ok(Intent::Start(Box::new(beginning))),
@@ -193,8 +199,15 @@ async fn choose(ctx: &Context, walk: &Walk, ask: &Ask) -> Result<Result<Chosen, 
     }))
 }
 
-/// The run that begins; members are those that there are now.
-fn beginning(ctx: &Context, walk: &Walk, ask: &Ask, chosen: Chosen) -> Result<Beginning, Problem> {
+/// The run that begins; members are those that there are now. What was said `later` than that isn't what is left for it:
+/// it has its turn afterwards.
+fn beginning(
+    ctx: &Context,
+    walk: &Walk,
+    ask: &Ask,
+    chosen: Chosen,
+    later: bool,
+) -> Result<Beginning, Problem> {
     let Some(current) = &walk.run else {
         return Err(Problem::wrong("NothingToGoBackTo", "nothing has run yet"));
     };
@@ -230,7 +243,7 @@ fn beginning(ctx: &Context, walk: &Walk, ask: &Ask, chosen: Chosen) -> Result<Be
         made.authors.sort();
     }
     let rollback = Rollback {
-        from: said_by(walk).unwrap_or_else(|| current.spec.revision.clone()),
+        from: said_by(walk).filter(|_| !later).unwrap_or_else(|| current.spec.revision.clone()),
         replaced: current.spec.revision.clone(),
         back_to: chosen.back_to,
         automatic,

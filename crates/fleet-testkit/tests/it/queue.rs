@@ -114,6 +114,52 @@ async fn people_end_the_wait_by_ending_the_run_or_by_a_restart() -> anyhow::Resu
     Ok(())
 }
 
+/// Broken: somebody asks to go back, somebody else edits, the edit waits for the run, and the way back waits with it: what
+/// is wrong stays. Or the edit is taken for what was left, and never runs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edit_that_waits_keeps_nobody_from_going_back() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one")]).await?;
+    let engine = Engine::start(&fleet);
+    for name in ["settings", "other"] {
+        fleet.apply("hub", &config(name, "1")).await?;
+    }
+    fleet.apply("hub", &queueing()).await?;
+    let first = fleet.wait_phase("web", "workflowSuspending").await?;
+    fleet.approve(&first).await?;
+    fleet.wait_phase("web", "running").await?;
+    fleet.apply("hub", &config("settings", "2")).await?;
+    let second = fleet.wait_run("web", 2, "workflowSuspending").await?;
+    let run = fleet.run_of(&second).await?.name_any();
+    let mut edited = queueing();
+    let objects = &mut edited["spec"]["components"][0]["properties"]["objects"];
+    objects
+        .as_array_mut()
+        .expect("a list")
+        .push(json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "other"}));
+    fleet.apply("hub", &edited).await?;
+    let waiting = fleet.wait("web", |app| queued(app).is_some()).await?;
+    assert!(waiting.metadata.generation > second.metadata.generation);
+    // Asked before the edit, seen after it.
+    let request = fleet_api::RollbackRequest {
+        run,
+        by: "ada".to_owned(),
+        generation: second.metadata.generation,
+        ..Default::default()
+    };
+    annotate(&fleet, json!({names::ROLLBACK: request.write().map_err(anyhow::Error::msg)?})).await?;
+    let back = fleet.wait_run("web", 3, "workflowSuspending").await?;
+    let all = runs(&fleet).await?;
+    assert_eq!(all[2].spec.revision, all[0].spec.revision);
+    fleet.wait("web", |app| queued(app).is_some_and(|queued| queued.behind == all[2].name_any())).await?;
+    fleet.approve(&back).await?;
+    let next = fleet.wait_run("web", 4, "workflowSuspending").await?;
+    fleet.approve(&next).await?;
+    fleet.wait_run("web", 4, "running").await?;
+    assert_eq!(value(&fleet, "m1", "other").await?, Some(json!("1")));
+    engine.stop().await?;
+    Ok(())
+}
+
 /// Broken: a word that nobody knows is taken for the default, and the run that it was to protect is cut off.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_no_such_word_is_said_and_ends_no_run() -> anyhow::Result<()> {
