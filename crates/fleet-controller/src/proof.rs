@@ -90,7 +90,7 @@ pub fn judge(
 ) -> Proof {
     let weak = |kind: &str, what: &str| {
         Proof::Weak(format!(
-            "who approves can't be proved: the {kind} {APPROVALS_POLICY} {what}; restore it: fleetctl install"
+            "who approves can't be proved: the {kind} {APPROVALS_POLICY} {what}; restore it: fleetctl install (an embedded hub restores it when it starts: fleetctl local up)"
         ))
     };
     let (policy_kind, binding_kind) = ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding");

@@ -143,7 +143,7 @@ async fn turn(
         // What it waited for in this very turn was the last but debts.
         wake = walk_on(ctx, app, walk, true).await?;
     }
-    let mut queued = None;
+    let (mut queued, mut taking_over) = (None, None);
     let (problem, behind) = match intent {
         Intent::Start(beginning) if !walk.is_running() => {
             let takes_up = beginning.back.is_none().then(|| beginning.revision.hash.clone());
@@ -162,6 +162,8 @@ async fn turn(
             // Else the run before ends at a target boundary; that end asks for another turn.
             if queue::waits(rule, cause, walk.run_status()) {
                 queued = Some(queue::wanted(app, walk, &revision.hash));
+            } else {
+                taking_over = Some(revision.name.clone());
             }
             (None, None)
         }
@@ -194,7 +196,7 @@ async fn turn(
     late::take_back(ctx, walk, noted);
     // Before the status, which names the end of the record.
     let audited = audit::keep(ctx, app, walk).await;
-    let waiting = Waiting { problem: problem.as_ref(), behind, queued };
+    let waiting = Waiting { problem: problem.as_ref(), behind, queued, taking_over };
     let written = write_status(ctx, app, walk, waiting, None).await?;
     Ok(Some(wake.min(written).min(audited).min(hold_ends).min(fights)))
 }

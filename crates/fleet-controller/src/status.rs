@@ -35,6 +35,8 @@ pub(crate) struct Seen<'a> {
     pub(crate) left: Option<&'a str>,
     /// Why what somebody asked for isn't gone back to.
     pub(crate) refused: Option<&'a Problem>,
+    /// The revision that takes over as soon as what is under way has ended.
+    pub(crate) taking_over: Option<String>,
     /// What waits until the run is over.
     pub(crate) queued: Option<QueuedRevision>,
     /// Health of each component on each target.
@@ -138,6 +140,7 @@ fn message(seen: &Seen<'_>, state: Option<&RunStatus>, unhealthy: Option<&Servic
     }
     said.extend(behind(seen).filter(|_| seen.problem.is_none()).map(|(_, message)| message));
     said.extend(queued(seen, state));
+    said.extend(taking_over(seen));
     said.extend(seen.left.map(str::to_owned));
     said.extend(seen.refused.map(|problem| format!("not rolled back: {}", problem.message)));
     if let Some(service) = unhealthy.filter(|_| state.is_some_and(|state| state.phase == RunPhase::Succeeded))
@@ -188,6 +191,15 @@ fn queued(seen: &Seen<'_>, state: Option<&RunStatus>) -> Option<String> {
     Some(queue::message(queued, seen.app, state.map(|state| state.phase)))
 }
 
+/// What the run that goes on ends for.
+fn taking_over(seen: &Seen<'_>) -> Option<String> {
+    let (next, run) = (seen.taking_over.as_ref()?, seen.run?);
+    Some(format!(
+        "run {} ends as soon as what is being sent to targets is sent; revision {next} takes over then",
+        run.name_any()
+    ))
+}
+
 fn waiting_gate(state: &RunStatus) -> Option<&StepState> {
     if state.phase != RunPhase::Suspending {
         return None;
@@ -210,6 +222,8 @@ fn conditions_of(
         Condition::new("Current", false, reason, message)
     } else if let Some(message) = queued(seen, state) {
         Condition::new("Current", false, "Queued", message)
+    } else if let Some(message) = taking_over(seen) {
+        Condition::new("Current", false, "Superseding", message)
     } else if let Some(message) = seen.left {
         Condition::new("Current", false, "ClusterNotSelected", message)
     } else {

@@ -27,6 +27,8 @@ pub(crate) struct Waiting<'a> {
     pub(crate) behind: Option<Behind>,
     /// It waits until the run is over.
     pub(crate) queued: Option<QueuedRevision>,
+    /// It takes over as soon as what is under way has ended.
+    pub(crate) taking_over: Option<String>,
 }
 
 /// Writes status where it differs: transitions at once, progress no more often than the interval.
@@ -51,6 +53,7 @@ pub(crate) async fn write_status(
             behind: waiting.behind,
             left: walk.left.as_ref().and_then(Option::as_deref),
             refused: walk.refused.as_ref(),
+            taking_over: waiting.taking_over,
             queued: queue::next(shown.queued.as_ref(), waiting.queued, now),
             services: services(ctx, walk, shown),
             drift: drift(walk),

@@ -55,6 +55,7 @@ fn status_is_compact_at_a_thousand_targets() {
         left: None,
         refused: None,
         queued: None,
+        taking_over: None,
         services: Vec::new(),
         drift: Vec::new(),
         held: Vec::new(),

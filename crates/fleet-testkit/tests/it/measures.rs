@@ -108,7 +108,7 @@ async fn a_person_decides_where_there_is_no_data() -> anyhow::Result<()> {
     secret(&fleet).await?;
     let engine = Engine::start(&fleet);
     fleet.apply("hub", &config("settings", "1")).await?;
-    fleet.apply("hub", &before_delivery(metrics(&server, &json!({})))).await?;
+    fleet.apply("hub", &before_delivery(metrics(&server, &json!({"count": 1})))).await?;
     let app = fleet.wait_phase("web", "workflowSuspending").await?;
     assert!(message_of(&app, "check").contains("the query found no data"), "{}", message_of(&app, "check"));
     fleet.approve(&app).await?;

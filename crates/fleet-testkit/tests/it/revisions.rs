@@ -216,7 +216,11 @@ async fn a_lost_revision_is_said_and_blocks_no_deletion() -> anyhow::Result<()> 
     revisions.delete(&revision, &DeleteParams::default()).await?;
     let engine = Engine::start(&fleet);
     let failed = fleet.wait_phase("web", "workflowFailed").await?;
-    assert!(message(&failed).contains("workflow restart"), "{}", message(&failed));
+    let said = message(&failed);
+    assert!(
+        said.contains("workflow restart") && said.contains(&format!("ApplicationRevision {revision} was")),
+        "{said}"
+    );
     let api: Api<Application> = Api::namespaced(fleet.client("hub"), "demo");
     api.delete("web", &DeleteParams::default()).await?;
     fleet.wait_object("hub", APPLICATION, "Application", "web", |app| app.is_none()).await?;

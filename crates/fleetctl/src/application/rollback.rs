@@ -19,8 +19,14 @@ pub(super) async fn ask(environment: &Environment, place: &Place, arguments: &Ro
     let kept = Kept::of(place, app.uid().as_deref()).await?;
     // The status may not show the newest yet.
     let Some(current) = kept.newest() else {
-        // It says what the Application waits for.
-        return place.run(&app).await.map(|_| ());
+        // That says what the Application waits for.
+        let run = place.run(&app).await?;
+        return Err(Failure::refused(format!(
+            "run {} of {} isn't on record (yet), so nothing was asked for; look at it: {}, then ask again",
+            run.name_any(),
+            place.name,
+            place.command("status")
+        )));
     };
     let to = revision(place, &kept, current, arguments)?;
     refuse_twice(place, &app, current)?;
