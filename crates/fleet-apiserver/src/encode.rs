@@ -139,7 +139,7 @@ pub(crate) fn with_warnings(mut answer: Response<Body>, warnings: &[String]) -> 
                 _ => vec![c],
             })
             .collect();
-        if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{text}\"")) {
+        if let Ok(value) = HeaderValue::from_bytes(format!("299 - \"{text}\"").as_bytes()) {
             answer.headers_mut().append(header::WARNING, value);
         }
     }

@@ -24,6 +24,7 @@
 //! - [`ApiError`]: refusals, as `kind: Status`
 
 mod admission;
+mod advice;
 mod authentication;
 mod author;
 mod authorization;
@@ -57,6 +58,7 @@ pub mod upkeep;
 mod verbs;
 mod view;
 
+pub use advice::{Advice, Advisor};
 pub use authentication::{KeyError, TokenKey};
 pub use author::{AuthorHistory, AuthorStamp, Authored, AuthoredKinds};
 pub use cluster::ClusterProfile;

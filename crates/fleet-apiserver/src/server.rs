@@ -12,6 +12,7 @@ use http::{Request, Response};
 use jiff::Timestamp;
 use parking_lot::RwLock;
 
+use crate::advice::Advisor;
 use crate::authentication::{KeyError, TokenKey};
 use crate::author::AuthorStamp;
 use crate::authorization::Rights;
@@ -44,6 +45,8 @@ pub struct Options {
     pub certificate_authority: String,
     /// How who changes what is recorded; `None` where it isn't.
     pub author: Option<AuthorStamp>,
+    /// Who has advice about what is written; `None` where nobody has.
+    pub advisor: Option<Advisor>,
 }
 
 /// Why a cluster can't be made or removed.

@@ -16,6 +16,7 @@
 //! [`Controller`] wires it; `reconcile` is one turn for one Application: snapshot, decide, record, carry
 //! out, patch status if it changed.
 
+mod advice;
 pub mod audit;
 mod authors;
 mod board;
@@ -68,6 +69,7 @@ mod walk;
 mod watches;
 mod windows;
 
+pub use advice::advise;
 pub use authors::webhook::{AUTHORS_WEBHOOK, judge as judge_authors_webhook};
 pub use authors::{AuthorRecord, AuthorSource};
 pub use context::{Clock, OnDrift, Options};

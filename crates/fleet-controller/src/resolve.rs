@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use fleet_api::{
     Application, ApplicationSpec, ObjectId, Policy, Provenance, RevisionContent, Step, StepContent, Workflow,
-    names,
+    WorkflowMode, names,
 };
 use fleet_json::{ContentHash, LabelSelector};
 use fleet_placement::Topology;
@@ -201,7 +201,7 @@ pub(crate) fn service_account(app: &Application) -> Result<Option<String>, Probl
     Err(Problem::wrong("InvalidServiceAccount", message))
 }
 
-fn components(spec: &ApplicationSpec) -> Result<Vec<Component>, Problem> {
+pub(crate) fn components(spec: &ApplicationSpec) -> Result<Vec<Component>, Problem> {
     let mut components: Vec<Component> = Vec::with_capacity(spec.components.len());
     for written in &spec.components {
         let place = format!("spec.components[{}]", written.name);
@@ -237,9 +237,10 @@ fn components(spec: &ApplicationSpec) -> Result<Vec<Component>, Problem> {
     Ok(components)
 }
 
-type Policies = BTreeMap<String, (String, Value)>;
+/// Policies by name: type and properties.
+pub(crate) type Policies = BTreeMap<String, (String, Value)>;
 
-fn inline_policies(spec: &ApplicationSpec) -> Result<Policies, Problem> {
+pub(crate) fn inline_policies(spec: &ApplicationSpec) -> Result<Policies, Problem> {
     let mut policies = Policies::new();
     for (index, policy) in spec.policies.iter().enumerate() {
         let name = match policy.name.as_str() {
@@ -263,31 +264,45 @@ fn steps(
     snapshot: &dyn Snapshot,
     inline: &Policies,
 ) -> Result<(Vec<Step>, bool), Problem> {
-    let Some(source) = &spec.workflow else { return Ok((default_steps(inline)?, true)) };
-    let (steps, mode) = match &source.reference {
-        Some(name) if !source.steps.is_empty() => {
-            let message = format!("spec.workflow: both ref ({name:?}) and steps are given; keep one");
-            return Err(Problem::wrong("AmbiguousWorkflow", message));
-        }
-        Some(name) => {
-            let workflow = snapshot.workflow(name).ok_or_else(|| {
-                let near = suggestion(name, &snapshot.workflow_names());
-                let message =
-                    format!("spec.workflow.ref: there is no Workflow {name:?} in this namespace{near}");
-                Problem::awaited("WorkflowNotFound", message)
-            })?;
-            (workflow.spec.steps, workflow.spec.mode.or_else(|| source.mode.clone()))
-        }
-        None => (source.steps.clone(), source.mode.clone()),
+    let external = spec.workflow.as_ref().filter(|source| source.steps.is_empty());
+    let Some((name, source)) = external.and_then(|source| Some((source.reference.as_ref()?, source))) else {
+        return own_steps(spec, inline);
     };
-    if steps.is_empty() {
-        return Ok((default_steps(inline)?, true));
+    let workflow = snapshot.workflow(name).ok_or_else(|| {
+        let near = suggestion(name, &snapshot.workflow_names());
+        let message = format!("spec.workflow.ref: there is no Workflow {name:?} in this namespace{near}");
+        Problem::awaited("WorkflowNotFound", message)
+    })?;
+    arranged(workflow.spec.steps, workflow.spec.mode.or_else(|| source.mode.clone()), inline)
+}
+
+/// The steps that stand in the Application itself, or follow from its policies.
+pub(crate) fn own_steps(spec: &ApplicationSpec, inline: &Policies) -> Result<(Vec<Step>, bool), Problem> {
+    let Some(source) = &spec.workflow else { return Ok((default_steps(inline)?, true)) };
+    if let Some(name) = &source.reference {
+        let message = format!("spec.workflow: both ref ({name:?}) and steps are given; keep one");
+        return Err(Problem::wrong("AmbiguousWorkflow", message));
     }
+    arranged(source.steps.clone(), source.mode.clone(), inline)
+}
+
+fn arranged(
+    steps: Vec<Step>,
+    mode: Option<WorkflowMode>,
+    inline: &Policies,
+) -> Result<(Vec<Step>, bool), Problem> {
+    if steps.is_empty() { Ok((default_steps(inline)?, true)) } else { in_mode(steps, mode) }
+}
+
+/// Steps as their mode has them, and whether they are a DAG.
+pub(crate) fn in_mode(
+    mut steps: Vec<Step>,
+    mode: Option<WorkflowMode>,
+) -> Result<(Vec<Step>, bool), Problem> {
     let dag = is_dag(mode.as_ref().and_then(|mode| mode.steps.as_deref()), false)?;
     // What the mode says of sub-steps holds for every group that doesn't say it itself.
     let within = mode.and_then(|mode| mode.sub_steps).filter(|mode| !mode.is_empty());
     is_dag(within.as_deref(), true)?;
-    let mut steps = steps;
     for group in steps.iter_mut().filter(|step| !step.sub_steps.is_empty() && step.mode.is_none()) {
         group.mode.clone_from(&within);
     }

@@ -32,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::environment::Clock;
 
-pub use authors::stamp as author_stamp;
+pub use authors::{advisor, stamp as author_stamp};
 pub(crate) use fleet::EMBEDDED;
 pub use fleet::{Fleet, MemberState};
 pub use handler::ADMIN_PREFIX;
@@ -232,6 +232,7 @@ impl Embedded {
                     .as_ref()
                     .map_or_else(String::new, |a| a.certificate_pem().to_owned()),
                 author: Some(author_stamp()),
+                advisor: Some(advisor()),
             },
         );
         let mut parts = Parts::default();

@@ -363,6 +363,7 @@ async fn the_api_server_answers_behind_the_listener() {
         token_key: None,
         certificate_authority: String::new(),
         author: None,
+        advisor: None,
     };
     let api = ApiServer::new(fleet_store::Store::memory(fleet_store::Options::default()), options);
     for cluster in ["hub", "m1"] {

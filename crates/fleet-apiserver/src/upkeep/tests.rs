@@ -36,6 +36,7 @@ impl World {
             token_key: None,
             certificate_authority: "the authority".into(),
             author: None,
+            advisor: None,
         };
         let server = ApiServer::new(Store::memory(limits), options);
         for cluster in ["hub", "m1"] {

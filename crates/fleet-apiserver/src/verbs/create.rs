@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::get::key;
 use super::write::{self, check_place, own, prepare_new, read_object, stored_kind};
 use crate::admission;
+use crate::advice;
 use crate::author;
 use crate::dispatch::Call;
 use crate::encode::{Body, json_bytes};
@@ -60,6 +61,7 @@ pub(crate) async fn create_object(
     }
     author::stamp(call, None, &mut object);
     policy::admit(call, &Review::create(&object))?;
+    advice::advise(call, None, &object);
     let view = View::of(call);
     let cluster = Arc::clone(&call.one_cluster()?.name);
     if call.query.dry_run()? {

@@ -9,6 +9,7 @@ use serde_json::Value;
 use std::sync::Arc;
 
 use crate::admission;
+use crate::advice;
 use crate::author;
 use crate::convert;
 use crate::dispatch::Call;
@@ -284,6 +285,9 @@ pub(crate) async fn commit_change(
     author::stamp(call, Some(old), &mut new);
     if !judged {
         policy::admit(call, &Review::update(old, &new))?;
+    }
+    if subresource.is_empty() {
+        advice::advise(call, Some(old), &new);
     }
     if same(old, &new) {
         return Ok(old_entry.value.clone());

@@ -50,6 +50,7 @@ pub(crate) async fn server_with(store: Store, author: Option<AuthorStamp>) -> Ap
         token_key: None,
         certificate_authority: String::new(),
         author,
+        advisor: None,
     };
     let server = ApiServer::new(store, options);
     server.create_cluster(HUB, ClusterProfile { workloads: false }).await.unwrap();

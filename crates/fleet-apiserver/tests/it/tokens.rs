@@ -35,6 +35,7 @@ impl World {
                 token_key: None,
                 certificate_authority: String::new(),
                 author: None,
+                advisor: None,
             },
         );
         for cluster in [HUB, MEMBER] {
@@ -263,6 +264,7 @@ async fn a_kept_key_keeps_tokens() {
             token_key: Some(key),
             certificate_authority: String::new(),
             author: None,
+            advisor: None,
         };
         ApiServer::new(store, options)
     };

@@ -213,6 +213,7 @@ pub(crate) fn api_server() -> ApiServer {
         token_key: None,
         certificate_authority: String::new(),
         author: None,
+        advisor: None,
     };
     ApiServer::new(Store::memory(fleet_store::Options::default()), options)
 }

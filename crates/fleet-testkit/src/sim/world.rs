@@ -85,6 +85,7 @@ fn server_options(time: &VirtualTime, seed: u64) -> fleet_apiserver::Options {
         version: String::new(),
         token_key: None,
         author: Some(fleetctl::embedded::author_stamp()),
+        advisor: None,
         certificate_authority: String::new(),
     }
 }

@@ -212,3 +212,25 @@ async fn an_immutable_field_is_refused_until_recreation_is_allowed() -> anyhow::
     engine.stop().await?;
     Ok(())
 }
+
+/// Broken: somebody applies a workflow that can never run, and learns so only where they think of looking. Or an
+/// Application that is applied before what it refers to is refused.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_can_never_run_is_warned_of_when_it_is_applied() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one")]).await?;
+    let warnings = async |manifest: &Value| -> anyhow::Result<Vec<String>> {
+        let path = "/apis/core.oam.dev/v1beta1/namespaces/demo/applications/web?fieldManager=ann";
+        let request = http::Request::patch(path).header("content-type", "application/apply-patch+yaml");
+        let answer = fleet.client("hub").send(request.body(serde_json::to_vec(manifest)?.into())?).await?;
+        assert!(answer.status().is_success(), "{}", answer.status());
+        let all = answer.headers().get_all("warning").iter();
+        Ok(all.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect())
+    };
+    let mut manifest = app(&[("v1", "ConfigMap", "not-there-yet")], &["m1"]);
+    assert_eq!(warnings(&manifest).await?, Vec::<String>::new());
+    manifest["spec"]["workflow"] = json!({"steps": [{"name": "go", "type": "deploy", "if": "status ===",
+        "properties": {"policies": ["where"]}}]});
+    let said = warnings(&manifest).await?;
+    assert!(matches!(said.as_slice(), [one] if one.starts_with("299 - ") && one.contains("go")), "{said:?}");
+    Ok(())
+}

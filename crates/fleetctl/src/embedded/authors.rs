@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fleet_api::{authorship, names};
-use fleet_apiserver::{ApiServer, AuthorStamp, Authored};
+use fleet_apiserver::{Advisor, ApiServer, AuthorStamp, Authored};
 
 /// What the hub records of authors: who last changed the content of what Applications are made of.
 pub fn stamp() -> AuthorStamp {
@@ -14,6 +14,11 @@ pub fn stamp() -> AuthorStamp {
         remember: Arc::new(authorship::after),
         kinds: Arc::new(authored),
     }
+}
+
+/// What the hub warns of when it is written: what the controller would say of it anyway.
+pub fn advisor() -> Advisor {
+    Advisor { cluster: ApiServer::HUB.to_owned(), advice: Arc::new(fleet_controller::advise) }
 }
 
 /// What of a kind somebody has said. Everything that an Application may refer to is somebody's; what the control plane

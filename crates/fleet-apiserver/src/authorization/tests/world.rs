@@ -79,6 +79,7 @@ impl World {
             token_key: None,
             certificate_authority: String::new(),
             author: None,
+            advisor: None,
         };
         let server = ApiServer::new(Store::memory(limits), options);
         for cluster in ["hub", "member"] {

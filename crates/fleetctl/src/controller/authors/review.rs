@@ -31,6 +31,10 @@ pub fn answer(review: &Value, now: Timestamp) -> Option<Value> {
         }
     };
     let mut response = json!({"uid": text("/uid")?, "allowed": true});
+    let warning = fleet_controller::advise(object);
+    if let (Some(warning), Some(response)) = (warning, response.as_object_mut()) {
+        response.insert("warnings".to_owned(), json!([warning]));
+    }
     let patch = patch(object, &wanted);
     if let (false, Some(response)) = (patch.is_empty(), response.as_object_mut()) {
         response.insert("patchType".to_owned(), "JSONPatch".into());
@@ -132,6 +136,20 @@ mod tests {
         labelled["metadata"]["labels"] = json!({"a": "b"});
         labelled["status"]["x"] = json!(9);
         assert_eq!(asked("UPDATE", &object(1, &bob), &labelled), bob);
+    }
+
+    /// Broken: what can never run is applied, and the API server that asked isn't told to warn.
+    #[test]
+    fn what_can_never_run_is_warned_of() {
+        let app = json!({"apiVersion": "core.oam.dev/v1beta1", "kind": "Application",
+            "metadata": {"name": "web", "namespace": "demo"},
+            "spec": {"components": [], "workflow": {"steps": [{"name": "go", "type": "suspend", "if": "status ==="}]}}});
+        let review = json!({"request": {
+            "uid": "u", "operation": "CREATE", "userInfo": {"username": "mia"}, "object": app}});
+        let answer = answer(&review, at(9)).unwrap();
+        assert_eq!(answer["response"]["allowed"], json!(true));
+        let said = answer["response"]["warnings"][0].as_str().unwrap();
+        assert!(said.contains("go") && said.len() < 600, "{said}");
     }
 
     /// Whatever is sent, nothing panics.
