@@ -148,7 +148,7 @@ async fn an_edit_that_waits_keeps_nobody_from_going_back() -> anyhow::Result<()>
     };
     annotate(&fleet, json!({names::ROLLBACK: request.write().map_err(anyhow::Error::msg)?})).await?;
     let back = fleet.wait_run("web", 3, "workflowSuspending").await?;
-    let all = runs(&fleet).await?;
+    let all = runs(&fleet, "web").await?;
     assert_eq!(all[2].spec.revision, all[0].spec.revision);
     fleet.wait("web", |app| queued(app).is_some_and(|queued| queued.behind == all[2].name_any())).await?;
     fleet.approve(&back).await?;
