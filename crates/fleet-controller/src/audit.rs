@@ -130,8 +130,7 @@ fn is_raced(error: &kube::Error) -> bool {
 }
 
 fn put_off(ctx: &Context, walk: &mut Walk, error: &kube::Error) -> Timestamp {
-    walk.audit.end = None;
-    walk.audit.continues = true;
+    walk.audit.look_again();
     let raced = is_raced(error);
     if !raced {
         let (namespace, application) = (&walk.key.0, &walk.key.1);

@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
 use fleet_workflow::line::{ANYWHERE, View};
-use fleet_workflow::{Claimant, Limits, Line, Permits};
+use fleet_workflow::{Claim, Claimant, Limits, Line, Permits};
 use kube::ResourceExt as _;
 use tokio::sync::Notify;
 
@@ -155,12 +155,14 @@ impl InLine {
             }
         }
         let views = known.views(self.limits);
+        let name = |claim: &Claim| (claim.who.namespace.clone(), claim.who.application.clone());
+        let standing: BTreeSet<AppKey> = known.claims.iter().map(name).collect();
         let mut told = Vec::new();
         for (key, entry) in asked.iter_mut().filter(|(_, entry)| entry.landed == entry.number) {
             let view = views.get(&entry.who);
             let all = view.map(|view| view.holds.iter().chain(view.waits.keys()).cloned().collect());
             if all.unwrap_or_else(BTreeSet::new) != entry.clusters
-                || entry.clusters.is_empty() && stands(known, key)
+                || entry.clusters.is_empty() && standing.contains(key)
             {
                 // Somebody took it out, or an earlier process left it there.
                 entry.granted.clear();

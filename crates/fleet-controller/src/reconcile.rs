@@ -138,8 +138,9 @@ async fn turn(
     let app = &*ensure_finalizer(ctx, app).await?;
     let intent = intent(ctx, app, walk, noted).await?;
     looks::settle(ctx, walk);
-    let mut wake = walk_on(ctx, app, walk, intent.takes_over(walk)).await?;
-    if walk.is_running() && intent.takes_over(walk) {
+    let takes_over = intent.takes_over(walk);
+    let mut wake = walk_on(ctx, app, walk, takes_over).await?;
+    if !takes_over && walk.is_running() && intent.takes_over(walk) {
         // What it waited for in this very turn was the last but debts.
         wake = walk_on(ctx, app, walk, true).await?;
     }

@@ -69,11 +69,7 @@ pub(crate) async fn load_from(client: &kube::Client, mut walk: Walk) -> Result<W
     if let Some(tracker) = &walk.tracker {
         walk.inventory = tracker.spec.inventory.unpack()?;
     }
-    let runs: Api<Run> = Api::namespaced(client.clone(), &walk.key.0);
-    let selector = format!("{}={}", names::APPLICATION, names::short_label(&walk.key.1));
-    let mut found = runs.list(&ListParams::default().labels(&selector)).await?.items;
-    found.retain(|run| run.spec.application_uid == walk.uid);
-    found.sort_by_key(|run| run.spec.number);
+    let mut found = runs_of(client, &walk).await?;
     // What an earlier process left is looked at soon.
     walk.begun = found.len();
     walk.run = found.pop().map(light);
@@ -92,7 +88,11 @@ pub(crate) async fn load_from(client: &kube::Client, mut walk: Walk) -> Result<W
 
 /// Every run of the Application that is kept, the oldest first.
 pub(crate) async fn runs(ctx: &Context, walk: &Walk) -> Result<Vec<Run>, RecordError> {
-    let runs: Api<Run> = Api::namespaced(ctx.hub.client.clone(), &walk.key.0);
+    Ok(runs_of(&ctx.hub.client, walk).await?)
+}
+
+async fn runs_of(client: &kube::Client, walk: &Walk) -> Result<Vec<Run>, kube::Error> {
+    let runs: Api<Run> = Api::namespaced(client.clone(), &walk.key.0);
     let selector = format!("{}={}", names::APPLICATION, names::short_label(&walk.key.1));
     let mut found = runs.list(&ListParams::default().labels(&selector)).await?.items;
     found.retain(|run| run.spec.application_uid == walk.uid);

@@ -164,11 +164,12 @@ fn place(ctx: &Context, line: &mut Line, pending: &[(AppKey, Asked)]) -> Vec<(Ap
     let now = ctx.now();
     let mut placed = Vec::new();
     for (key, asked) in pending {
-        let before = line.clone();
+        let before = line.claims.len();
         line.ask(&asked.who, &asked.clusters, now);
-        let grows = line.claims.len() > before.claims.len();
+        // Where it grew, nothing but this run came.
+        let grows = line.claims.len() > before;
         if grows && serde_json::to_string(&line).map_or(usize::MAX, |text| text.len()) > MOST_BYTES {
-            *line = before;
+            line.forget(&asked.who.uid);
             continue;
         }
         placed.push((key.clone(), asked.clone()));
@@ -185,6 +186,9 @@ fn tell(ctx: &Context, line: &Line, placed: &[(AppKey, Asked)]) {
 /// Runs that stand in somebody's way and are over, or not there any more, and that nobody will take out: their
 /// Applications are gone.
 async fn gone(ctx: &Context, line: &Line) -> Vec<String> {
+    if line.claims.iter().all(|claim| claim.waits.is_empty()) {
+        return Vec::new();
+    }
     let limits = ctx.line.limits;
     let blockers: BTreeSet<Claimant> = line
         .views(limits)

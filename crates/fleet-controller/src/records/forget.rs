@@ -32,9 +32,7 @@ async fn forget(ctx: &Context, walk: &Walk, runs: usize, revisions: usize) -> Re
     let mine =
         ListParams::default().labels(&format!("{}={}", names::APPLICATION, names::short_label(&walk.key.1)));
     let api: Api<Run> = Api::namespaced(ctx.hub.client.clone(), &walk.key.0);
-    let mut found = api.list(&mine).await?.items;
-    found.retain(|run| run.spec.application_uid == walk.uid);
-    found.sort_by_key(|run| run.spec.number);
+    let mut found = super::runs_of(&ctx.hub.client, walk).await?;
     let kept = rollback::kept(&found);
     let old: Vec<Run> = found.drain(..found.len().saturating_sub(runs)).collect();
     let (kept, old): (Vec<Run>, Vec<Run>) = old.into_iter().partition(|run| kept.contains(&run.spec.number));
