@@ -113,6 +113,22 @@ fn an_author_who_is_not_on_record_keeps_the_gate_shut() {
     assert_eq!(world.phases(), [StepPhase::Running], "what was approved counts once the author is known");
 }
 
+// Broken: once a cluster that joined is added to the step, the plan is another one, and who wrote it may approve that.
+#[test]
+fn who_changed_the_spec_approves_no_plan_that_was_made_anew_either() {
+    let mut world = demanding(&json!({ "excludeAuthor": true }));
+    world.facts.authors = Authors::Known(BTreeSet::from(["ada".to_owned()]));
+    world.turn();
+    world.replan("ship", "with-the-joiner");
+    world.decide("ada", &[], Approve, "ship", "with-the-joiner");
+    world.turn();
+    assert_eq!(world.phases(), [StepPhase::Suspending]);
+    assert_eq!(refusals(&world)[0].0, "Author");
+    world.decide("bob", &[], Approve, "ship", "with-the-joiner");
+    world.turn();
+    assert_eq!(world.phases(), [StepPhase::Running]);
+}
+
 #[test]
 fn what_hinders_everybody_is_said_when_the_gate_shuts() {
     let approval = json!({ "groups": ["release"] });
