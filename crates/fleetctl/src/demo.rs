@@ -169,8 +169,13 @@ impl<'a> Story<'a> {
             ));
         }
         let asker = self.place.hub.asker().await;
-        let request =
-            Request { step: &step, hash: &planned.plan.plan_hash, asker: &asker, reason: "fleetctl demo", spent: 0 };
+        let request = Request {
+            step: &step,
+            hash: &planned.plan.plan_hash,
+            asker: &asker,
+            reason: "fleetctl demo",
+            spent: 0,
+        };
         decide(self.environment, &self.place, &run, &request, Decision::Approve).await?;
         streams.line(&format!("approved plan {} as {}\n", planned.plan.plan_hash, asker.user))?;
         self.moves_on(app, &run).await

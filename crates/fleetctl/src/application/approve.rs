@@ -54,7 +54,13 @@ pub(super) async fn run(environment: &Environment, place: &Place, arguments: &Ap
     }
     if let Some((step, hash)) = approved {
         let asker = place.hub.asker().await;
-        let request = Request { step: &step.name, hash: &hash, asker: &asker, reason: &arguments.reason, spent: spent(step) };
+        let request = Request {
+            step: &step.name,
+            hash: &hash,
+            asker: &asker,
+            reason: &arguments.reason,
+            spent: spent(step),
+        };
         let heard = decide(environment, place, &run, &request, Decision::Approve).await?;
         environment.streams.note(&format!("approved plan {hash} (step {})", step.name));
         if let Heard::Counted { had, wanted } = heard {
@@ -84,7 +90,13 @@ pub(super) async fn reject(environment: &Environment, place: &Place, arguments: 
     let step = gate(place, &app, &run, (arguments.step.step.as_deref(), arguments.plan.as_deref()))?;
     let hash = agreed_plan(place, &app, &run, step, arguments.plan.as_deref()).await?;
     let asker = place.hub.asker().await;
-    let request = Request { step: &step.name, hash: &hash, asker: &asker, reason: &arguments.reason, spent: spent(step) };
+    let request = Request {
+        step: &step.name,
+        hash: &hash,
+        asker: &asker,
+        reason: &arguments.reason,
+        spent: spent(step),
+    };
     decide(environment, place, &run, &request, Decision::Reject).await?;
     environment.streams.note(&format!("rejected plan {hash} (step {})", step.name));
     environment.streams.line(&format!("Successfully reject workflow: {}", place.name))
@@ -287,7 +299,8 @@ async fn record(
 /// One name for one decision: who decides the same about the same plan twice at once has decided once. `instead_of` is
 /// the one that wasn't proved.
 fn approval_name(run: &str, request: &Request<'_>, decision: Decision, instead_of: &str) -> String {
-    let decided = json!([run, request.step, request.hash, request.asker.user, decision, instead_of, request.spent]);
+    let decided =
+        json!([run, request.step, request.hash, request.asker.user, decision, instead_of, request.spent]);
     let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
     let step: String = request.step.chars().map(plain).collect();
     names::derived_name(
@@ -441,7 +454,12 @@ mod tests {
     fn approvals_have_names_of_their_own() {
         let asker = Asker { user: "ann".into(), groups: Vec::new() };
         let name = |step: &str, hash: &str| {
-            approval_name("web-1", &Request { step, hash, asker: &asker, reason: "", spent: 0 }, Decision::Approve, "")
+            approval_name(
+                "web-1",
+                &Request { step, hash, asker: &asker, reason: "", spent: 0 },
+                Decision::Approve,
+                "",
+            )
         };
         assert!(name("Deploy To_BJ", "abc").starts_with("web-1-deploy-to-bj-"));
         assert_ne!(name("a", "abc"), name("a", "abd"));
