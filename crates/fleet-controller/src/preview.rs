@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use fleet_api::{
     Application, Layer, ObjectId, Provenance, ResourceTracker, Run, RunPhase, RunStatus, Target, TargetPhase,
-    names,
+    TargetState, names,
 };
 use fleet_plan::{ActionKind, Delivery, Desired, Facts, Hint};
 use kube::ResourceExt as _;
@@ -375,14 +375,28 @@ impl Planner {
         plans.collect()
     }
 
-    /// The targets of a step under way that are over, and how they ended.
+    /// The targets of a step under way that are over, and how they ended. Which are done meanwhile the Application shows
+    /// before the run's record does.
     pub fn over(&self, step: &str) -> BTreeMap<Target, TargetPhase> {
-        let open = self.status.steps.iter().filter(|state| state.name == step && !state.phase.is_over());
-        let states = open.flat_map(|step| &step.targets);
-        states
-            .filter(|state| state.phase.is_over())
-            .map(|state| (state.target.clone(), state.phase))
-            .collect()
+        let Some(state) = self.status.steps.iter().find(|state| state.name == step && !state.phase.is_over())
+        else {
+            return BTreeMap::new();
+        };
+        let shown = self.app.status.as_ref().and_then(|status| status.workflow.as_ref());
+        let shown = shown.filter(|workflow| workflow.run == self.walk.run_name() && self.walk.run.is_some());
+        let shown = shown.into_iter().flat_map(|workflow| &workflow.steps);
+        let shown = shown.flat_map(|step| std::iter::once(step).chain(&step.sub_steps));
+        let done: BTreeSet<Target> = shown
+            .filter(|shown| shown.name == step)
+            .flat_map(|shown| &shown.targets)
+            .filter(|target| target.phase == TargetPhase::Succeeded.as_str())
+            .map(|target| Target::new(target.cluster.as_str(), target.namespace.as_str()))
+            .collect();
+        let phase = |state: &TargetState| {
+            if done.contains(&state.target) { TargetPhase::Succeeded } else { state.phase }
+        };
+        let all = state.targets.iter().map(|state| (state.target.clone(), phase(state)));
+        all.filter(|(_, phase)| phase.is_over()).collect()
     }
 
     /// Where the plan of a step's gate is dangerous.
