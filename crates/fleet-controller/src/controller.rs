@@ -104,6 +104,7 @@ impl Controller {
         let distribution = Arc::new(Inbox::new(&uid));
         let members = {
             let (due, distribution) = (Arc::clone(&due), Arc::clone(&distribution));
+            let distribution_owner = distribution.owner().to_owned();
             let told = move |event: &MemberEvent| distribution.member(event);
             let notify = Box::new(move |event| {
                 told(&event);
@@ -120,6 +121,7 @@ impl Controller {
             });
             let mut options = self.options.members.clone();
             options.hub = Some(uid.clone());
+            options.shown_of = distribution_owner;
             Members::new(self.transport, crate::known_kinds(), options, stop.clone(), notify)
         };
         let referenced = {

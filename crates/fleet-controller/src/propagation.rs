@@ -9,6 +9,7 @@
 //!                               ledger: what may be where, before it is   one write at a time for each shard
 //!                               dispatch: one request at a time for each place ─► members
 //!                               said: status of policies, gathered
+//!                               report: what members show, on the object of the hub
 //! ```
 //!
 //! The unit of work is one object of the hub. Whatever happens (a change of it, of a policy, an override, a cluster, or what
@@ -32,6 +33,7 @@ mod items;
 mod ledger;
 mod policies;
 mod render;
+mod report;
 mod said;
 mod send;
 mod served;

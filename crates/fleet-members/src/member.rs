@@ -150,6 +150,11 @@ impl Member {
         }
     }
 
+    /// Whose objects' status is kept; empty: nobody's.
+    pub(crate) fn shown_of(&self) -> &str {
+        &self.shared.options.shown_of
+    }
+
     /// What the observer last saw of an object.
     pub fn observed(&self, id: &ObjectId) -> Option<Arc<Observed>> {
         self.observations.get(id)
@@ -217,7 +222,7 @@ impl Member {
     pub(crate) fn applied<K: Sight>(self: &Arc<Self>, id: &ObjectId, era: u64, answer: K) -> Live {
         let mut live = Live::of(answer.meta());
         let kind = (id.api_version.clone(), id.kind.clone());
-        if let Some((_, seen)) = sight(&kind, answer, &self.shared.judges.now()) {
+        if let Some((_, seen)) = sight(&kind, answer, &self.shared.judges.now(), self.shown_of()) {
             live.managed = seen.managed;
             self.note(id, seen, era, None);
         }

@@ -21,6 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fleet_api::ObjectId;
 use fleet_health::Health;
+use serde_json::Value;
 
 use crate::Member;
 use crate::registry::MemberEvent;
@@ -50,6 +51,9 @@ pub struct Observed {
     pub deleting: bool,
     /// Its health, with the controller's observation of this generation included.
     pub health: Health,
+    /// Its status, with its type, its generation and what it asks for but for templates; of objects whose owner is
+    /// [`crate::Options::shown_of`], where they have one.
+    pub shown: Option<Arc<Value>>,
 }
 
 /// A kind, by apiVersion and name.
@@ -104,10 +108,12 @@ impl Observed {
     /// Whether it says the same, at whichever version.
     fn says_as(&self, other: &Self) -> bool {
         // Whoever adds a field decides whether it counts.
-        let Self { uid, resource_version: _, owner, content, managed, deleting, health, sharers } = self;
+        let Self { uid, resource_version: _, owner, content, managed, deleting, health, sharers, shown } =
+            self;
         (managed, deleting) == (&other.managed, &other.deleting)
             && (uid, owner, content) == (&other.uid, &other.owner, &other.content)
             && (health, sharers) == (&other.health, &other.sharers)
+            && *shown == other.shown
     }
 }
 

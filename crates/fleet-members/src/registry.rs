@@ -79,6 +79,8 @@ pub struct Options {
     pub silence: Duration,
     /// The UID of the hub's `kube-system` namespace, which no member may have.
     pub hub: Option<String>,
+    /// The owner of whose objects the status is kept, since it is shown on the hub; empty: nobody's.
+    pub shown_of: String,
     /// Told of requests and watches.
     pub telemetry: Arc<dyn Telemetry>,
 }
@@ -91,6 +93,7 @@ impl Default for Options {
             longest_wait: Duration::from_secs(30),
             silence: Duration::from_secs(120),
             hub: None,
+            shown_of: String::new(),
             telemetry: Arc::new(Silent),
         }
     }

@@ -49,6 +49,8 @@ pub(super) enum Done {
     Watched { cluster: String, kind: (String, String), outcome: Result<(), MemberError> },
     /// An inventory was written.
     Written { write: Box<Write>, outcome: Box<Result<Option<ResourceTracker>, RecordError>> },
+    /// The status of an object of the hub was written.
+    Reported { id: ObjectId, wanted: Value, outcome: Result<Value, kube::Error> },
     /// A policy's status was written.
     Said { policy: PolicyId, outcome: Result<Value, kube::Error> },
 }
@@ -90,6 +92,7 @@ impl Distributor {
             return;
         }
         place.met = false;
+        let unknown = place.last.is_none();
         let now = Instant::now();
         let early = place.not_before.filter(|at| *at > now);
         match &place.goal {
@@ -127,6 +130,10 @@ impl Distributor {
                             place.matter = None;
                             place.tries = 0;
                             place.not_before = None;
+                            if unknown {
+                                // A move may have waited to hear that it is as it was told to be.
+                                self.touch(id);
+                            }
                             return;
                         }
                     }
@@ -310,6 +317,7 @@ impl Distributor {
                 }
             }
             Done::Written { write, outcome } => self.written(*write, *outcome)?,
+            Done::Reported { id, wanted, outcome } => self.reported(&id, wanted, outcome),
             Done::Said { policy, outcome } => self.status_written(&policy, outcome),
         }
         Ok(())
@@ -353,19 +361,14 @@ impl Distributor {
                 self.needs_namespace((cluster.to_owned(), id.namespace.clone()), id);
                 return;
             }
-            // An event tells when it is worth another try.
-            Sent::Unreachable(matter) | Sent::Held(matter) => (matter, None),
-            Sent::Later(matter) => (matter, Some(backoff(PASSING, LONGEST, place.tries))),
-            Sent::Refused(matter) => (matter, Some(backoff(LASTING, LONGEST_LASTING, place.tries))),
+            // An event tells when it is worth another try; not at once, whatever it says.
+            Sent::Unreachable(matter) | Sent::Held(matter) => (matter, PASSING),
+            Sent::Later(matter) => (matter, backoff(PASSING, LONGEST, place.tries)),
+            Sent::Refused(matter) => (matter, backoff(LASTING, LONGEST_LASTING, place.tries)),
         };
         place.matter = Some(matter);
         place.tries = place.tries.saturating_add(1);
-        place.not_before = wait.map(|wait| now + wait);
-        match wait {
-            Some(wait) => self.wake_in(wait, id),
-            // Settling it now would only send it again.
-            None => self.untouch(id),
-        }
+        place.not_before = Some(now + wait);
         self.tell_of(id);
     }
 
@@ -383,22 +386,20 @@ impl Distributor {
             }
             Err(error) => {
                 let sent = send::failed(id, &error);
-                let (matter, wait) = match sent {
-                    Sent::Later(matter) => (matter, Some(PASSING)),
-                    Sent::Refused(matter) => (matter, Some(LASTING)),
-                    Sent::Unreachable(matter) | Sent::Held(matter) => (matter, None),
-                    Sent::Applied { .. } | Sent::NoNamespace => return,
+                let (matter, first) = match sent {
+                    Sent::Later(matter) => (Some(matter), PASSING),
+                    Sent::Refused(matter) => (Some(matter), LASTING),
+                    Sent::Unreachable(matter) | Sent::Held(matter) => (Some(matter), PASSING),
+                    Sent::Applied { .. } | Sent::NoNamespace => (None, PASSING),
                 };
                 if let Some(place) = item.places.get_mut(cluster) {
-                    let wait = wait.map(|first| backoff(first, LONGEST_LASTING, place.tries));
+                    place.not_before = Some(Instant::now() + backoff(first, LONGEST_LASTING, place.tries));
                     place.tries = place.tries.saturating_add(1);
-                    place.matter = Some(matter);
-                    place.not_before = wait.map(|wait| Instant::now() + wait);
-                    if let Some(wait) = wait {
-                        self.wake_in(wait, id);
-                    }
+                    place.matter = matter;
                 }
                 self.items.insert(id.clone(), item);
+                // What it is to do may have changed meanwhile.
+                self.touch(id);
             }
         }
         self.tell_of(id);
@@ -425,7 +426,6 @@ impl Distributor {
     }
 
     fn needs_namespace(&mut self, key: MadeNamespace, id: &ObjectId) {
-        self.untouch(id);
         // A namespace that is distributed itself is on its way.
         let own = self.items.get(&namespace_id(&key.1));
         let coming = own.and_then(|item| item.places.get(&key.0));
@@ -434,7 +434,6 @@ impl Distributor {
                 let wait = backoff(PASSING / 8, LONGEST, place.tries);
                 place.tries = place.tries.saturating_add(1);
                 place.not_before = Some(Instant::now() + wait);
-                self.wake_in(wait, id);
             }
             return;
         }

@@ -24,6 +24,7 @@ use super::inbox::Inbox;
 use super::items::{Item, Items, Place};
 use super::ledger::{Ledger, Recorded};
 use super::policies::{self, Policies, read_recorded};
+use super::report::Reports;
 use super::said::Said;
 use super::served::Served;
 use super::sources::{Change, GroupKind, Source, Sources};
@@ -57,6 +58,7 @@ pub(super) struct Distributor {
     pub(super) ledger: Ledger,
     pub(super) dispatch: Dispatch,
     pub(super) said: Said,
+    pub(super) reports: Reports,
     pub(super) jobs: JoinSet<Done>,
     /// Objects that are to be settled.
     dirty: BTreeSet<ObjectId>,
@@ -104,6 +106,7 @@ impl Distributor {
             ledger,
             dispatch: Dispatch::default(),
             said: Said::new(ctx.options.progress_interval.unsigned_abs()),
+            reports: Reports::new(ctx.options.progress_interval.unsigned_abs()),
             jobs: JoinSet::new(),
             dirty: BTreeSet::new(),
             timers: BTreeSet::new(),
@@ -195,12 +198,13 @@ impl Distributor {
         self.write();
         self.pump();
         self.say();
+        self.report();
         !self.dirty.is_empty()
     }
 
     fn next(&self) -> Option<Instant> {
         let timer = self.timers.first().map(|(at, _)| *at);
-        [timer, self.ledger.next(), self.said.next()].into_iter().flatten().min()
+        [timer, self.ledger.next(), self.said.next(), self.reports.next()].into_iter().flatten().min()
     }
 
     fn write(&mut self) {
@@ -243,11 +247,6 @@ impl Distributor {
         self.dirty.insert(id.clone());
     }
 
-    /// An object waits for something that is told.
-    pub(super) fn untouch(&mut self, id: &ObjectId) {
-        self.dirty.remove(id);
-    }
-
     /// An object is to be settled at a time.
     pub(super) fn wake_at(&mut self, at: Timestamp, id: &ObjectId) {
         let wait = at.duration_since(self.ctx.now()).unsigned_abs();
@@ -269,6 +268,11 @@ impl Distributor {
     fn hear(&mut self, heard: Heard) {
         if !self.watches.is_current(&heard) {
             return;
+        }
+        let failure = heard.said.as_ref().err().cloned();
+        if self.watches.hears(&heard.topic, failure.as_deref()) {
+            let ids: Vec<PolicyId> = self.policies.ids().cloned().collect();
+            ids.iter().for_each(|id| self.said.touch(id));
         }
         let event = match heard.said {
             Ok(event) => event,
@@ -390,6 +394,10 @@ impl Distributor {
                 self.policies.survey(&policy, &self.fleet);
                 let changes = self.claims.set_policy(policy);
                 self.dirty.extend(self.claims.claimed(&id).cloned());
+                // What it had and has no more may be held by its mask.
+                let recorded = Some(policies::recorded(&id));
+                let had = self.items.iter().filter(|(_, item)| item.remembered.policy == recorded);
+                self.dirty.extend(had.map(|(id, _)| id.clone()));
                 self.changed(changes);
             }
             Err(problem) => tracing::warn!(message = problem.message, "a policy can't be read"),
@@ -520,7 +528,9 @@ impl Distributor {
                 }
                 self.dirty.insert(id);
             }
+            Some(Change::Reported(id)) => self.status_seen(&id),
             Some(Change::Gone(id)) => {
+                self.reports.forget(&id);
                 let changes = self.claims.remove_object(&id);
                 self.changed(changes);
                 self.dirty.insert(id);

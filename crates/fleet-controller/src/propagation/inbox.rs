@@ -43,7 +43,7 @@ impl Inbox {
         Self { owner, noted: Mutex::default(), woken: Notify::new(), listed: CancellationToken::new() }
     }
 
-    pub(super) fn owner(&self) -> &str {
+    pub(crate) fn owner(&self) -> &str {
         &self.owner
     }
 

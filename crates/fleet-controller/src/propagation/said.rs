@@ -175,6 +175,8 @@ impl Distributor {
         if self.is_listed_for(id) {
             problems.extend(self.claims.problems(id));
         }
+        problems.extend(self.not_listed(id));
+        problems.extend(self.not_reported(id));
         let ready = ready(&objects, &problems);
         let before = conditions_of(&followed.status);
         let status = PropagationPolicyStatus {
@@ -186,6 +188,26 @@ impl Distributor {
             problems,
         };
         to_value(&status)
+    }
+
+    /// Kinds that a policy selects and that the hub doesn't list.
+    fn not_listed(&self, id: &PolicyId) -> Vec<PolicyProblem> {
+        let Some(policy) = self.claims.policy(id) else { return Vec::new() };
+        let selectors = policy.selectors.as_slice().iter();
+        let failing = selectors.filter_map(|selector| {
+            let topic = super::watch::Topic::Objects(selector.group.clone(), selector.kind.clone());
+            let why = self.watches.failing(&topic)?;
+            Some(PolicyProblem {
+                severity: Severity::Warning,
+                reason: "CannotList".to_owned(),
+                path: selector.path.clone(),
+                message: format!(
+                    "the hub doesn't list {}: {why}; may the controller's account list and watch them? (referenced.resources and referenced.secrets of the chart)",
+                    selector.kind
+                ),
+            })
+        });
+        failing.collect()
     }
 
     /// Whether the kinds that a policy selects are listed, as far as the hub serves them.
@@ -348,6 +370,9 @@ fn ready(objects: &ObjectCounts, problems: &[PolicyProblem]) -> Condition {
     let of = |count: u64| format!("{count} of {}", objects.claimed);
     if let Some(problem) = problems.iter().find(|problem| problem.severity == Severity::Error) {
         return no("Invalid", format!("{}: {}; nothing new is delivered", problem.path, problem.message));
+    }
+    if let Some(problem) = problems.iter().find(|problem| problem.reason == "CannotList") {
+        return no("CannotList", format!("{}: {}", problem.path, problem.message));
     }
     if objects.matched == 0 {
         return no("MatchesNothing", "no object is selected; see status.problems".to_owned());

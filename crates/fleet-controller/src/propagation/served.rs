@@ -16,6 +16,8 @@ struct Defined {
     namespaced: bool,
     /// The versions that are served, the stored one first.
     versions: Vec<String>,
+    /// Its objects have a status of its own.
+    has_status: bool,
 }
 
 /// The kinds that the hub serves.
@@ -53,6 +55,17 @@ impl Served {
     /// Whether the hub serves a definition of this name (`plural.group`).
     pub(super) fn has(&self, name: &str) -> bool {
         self.defined.contains_key(name)
+    }
+
+    /// Whether objects of a kind have a status that is written by itself.
+    pub(super) fn has_status(&self, group: &str, kind: &str) -> bool {
+        let defined = self.defined.values().find(|defined| defined.group == group && defined.kind == kind);
+        if let Some(defined) = defined {
+            return defined.has_status;
+        }
+        let mut known =
+            builtin().kinds.iter().filter(|info| info.gvk.group == group && info.gvk.kind == kind);
+        known.any(|info| info.subresources.iter().any(|subresource| subresource.name == "status"))
     }
 
     /// All kinds, as policies are judged by.
@@ -98,6 +111,7 @@ fn read(definition: &Value) -> Option<(String, Defined)> {
         kind: text("/spec/names/kind")?,
         plural: text("/spec/names/plural")?,
         namespaced: text("/spec/scope")? == "Namespaced",
+        has_status: served.iter().any(|version| version.pointer("/subresources/status").is_some()),
         versions: versions.collect(),
     };
     Some((text("/metadata/name")?, defined))

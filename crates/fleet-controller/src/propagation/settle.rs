@@ -69,12 +69,21 @@ impl Distributor {
                 item.remembered.shares.clear();
                 item.remembered.ceilings.clear();
                 item.remembered.group = None;
+                // A mask holds what is there, whatever happens to the object; without its policy there is no mask.
+                let policy = item.remembered.policy.as_ref().and_then(read_recorded);
+                let holds =
+                    policy.and_then(|id| self.policies.get(&id)).map(|followed| Arc::clone(&followed.holds));
                 for cluster in item.at.clone() {
+                    let hold = holds.as_ref().and_then(|holds| holds.holds(&cluster));
                     let place = item.places.entry(cluster).or_default();
                     place.kept = None;
-                    place.held = None;
+                    place.held = hold;
                     place.waits = None;
-                    leave(place, released);
+                    if hold.is_some() {
+                        place.goal = place.last.clone().map_or(Goal::Stay, Goal::Stand);
+                    } else {
+                        leave(place, released);
+                    }
                 }
             }
             Verdict::Placed(policy, source) => self.place(id, &mut item, &policy, &source),
@@ -104,6 +113,7 @@ impl Distributor {
             self.look(id, &cluster);
         }
         self.part_if_nowhere(id);
+        self.reports.touch(id);
         self.tell_of(id);
     }
 
@@ -321,7 +331,8 @@ impl Distributor {
         seen.owner == self.owner()
             && !seen.deleting
             && seen.health.is_healthy()
-            && sent.is_none_or(|sent| sent.content == seen.content)
+            // After a restart, what was told is known once it has been looked at.
+            && sent.is_some_and(|sent| sent.content == seen.content)
     }
 }
 

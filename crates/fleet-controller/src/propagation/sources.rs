@@ -21,17 +21,23 @@ pub(super) struct Source {
     pub(super) replicas: Option<u64>,
     /// It is being deleted.
     pub(super) deleting: bool,
+    /// Its generation on the hub.
+    pub(super) generation: Option<i64>,
+    /// Its status on the hub.
+    pub(super) status: Value,
 }
 
 impl Source {
     /// Reads an object of a watch; lists don't say what their objects are.
     fn read(api_version: &str, kind: &str, object: DynamicObject) -> Option<Self> {
         let deleting = object.metadata.deletion_timestamp.is_some();
+        let generation = object.metadata.generation;
         let mut value = serde_json::to_value(object).ok()?;
         let map = value.as_object_mut()?;
         map.insert("apiVersion".to_owned(), Value::String(api_version.to_owned()));
         map.insert("kind".to_owned(), Value::String(kind.to_owned()));
         let facts = ObjectFacts::of(&value)?;
+        let status = value.get("status").cloned().unwrap_or_default();
         let mut content = referenced_content(&value);
         if let Some(metadata) = content.get_mut("metadata").and_then(Value::as_object_mut)
             && !facts.id.namespace.is_empty()
@@ -40,7 +46,7 @@ impl Source {
         }
         KeyRules::builtin().leave(&mut content);
         let replicas = content.pointer("/spec/replicas").and_then(Value::as_u64);
-        Some(Self { facts, content: Arc::new(content), replicas, deleting })
+        Some(Self { facts, content: Arc::new(content), replicas, deleting, generation, status })
     }
 
     fn says_as(&self, other: &Self) -> bool {
@@ -65,6 +71,8 @@ pub(super) struct Sources(BTreeMap<GroupKind, KindSources>);
 pub(super) enum Change {
     /// It is there, or says something else.
     Put(ObjectId),
+    /// Only its status, or its generation, is another.
+    Reported(ObjectId),
     /// It is gone.
     Gone(ObjectId),
 }
@@ -103,7 +111,13 @@ impl Sources {
         let id = source.facts.id.clone();
         let before = known.objects.insert(key, Arc::new(source));
         let now = self.get(&id)?;
-        (!before.is_some_and(|before| before.says_as(now))).then_some(Change::Put(id))
+        match before {
+            Some(before) if before.says_as(now) => {
+                let shows = |source: &Source| (source.generation, source.status.clone());
+                (shows(&before) != shows(now)).then_some(Change::Reported(id))
+            }
+            _ => Some(Change::Put(id)),
+        }
     }
 
     pub(super) fn remove(&mut self, kind: &GroupKind, object: &DynamicObject) -> Option<Change> {

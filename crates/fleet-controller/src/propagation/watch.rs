@@ -35,6 +35,8 @@ struct Watching {
     round: u64,
     api_version: String,
     listed: bool,
+    /// Why it isn't listed, as it was said last.
+    failing: Option<String>,
     _task: AbortOnDropHandle<()>,
 }
 
@@ -77,7 +79,8 @@ impl Watches {
             }
         }));
         let api_version = resource.api_version.clone();
-        self.watching.insert(topic, Watching { round, api_version, listed: false, _task: task });
+        self.watching
+            .insert(topic, Watching { round, api_version, listed: false, failing: None, _task: task });
         true
     }
 
@@ -94,6 +97,19 @@ impl Watches {
     /// The first list has arrived. True where that is news.
     pub(super) fn listed(&mut self, topic: &Topic) -> bool {
         self.watching.get_mut(topic).is_some_and(|watching| !std::mem::replace(&mut watching.listed, true))
+    }
+
+    /// A watch says this. True where it is news that it fails, or that it doesn't any more.
+    pub(super) fn hears(&mut self, topic: &Topic, failure: Option<&str>) -> bool {
+        let Some(watching) = self.watching.get_mut(topic) else { return false };
+        let news = watching.failing.is_some() != failure.is_some();
+        watching.failing = failure.map(str::to_owned);
+        news
+    }
+
+    /// Why what it is about isn't listed.
+    pub(super) fn failing(&self, topic: &Topic) -> Option<&str> {
+        self.watching.get(topic).filter(|watching| !watching.listed)?.failing.as_deref()
     }
 
     /// Whether it is watched, and the first list has arrived.

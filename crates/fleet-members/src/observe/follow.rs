@@ -149,7 +149,7 @@ impl Member {
                 (listing, version)
             });
             for object in page.items {
-                if let Some((id, seen)) = sight(&place.kind, object, rules) {
+                if let Some((id, seen)) = sight(&place.kind, object, rules, self.shown_of()) {
                     self.note_at(place, &id, seen, listing.era, Some(*listing));
                 }
             }
@@ -258,7 +258,7 @@ impl Member {
                 WatchEvent::Added(object) | WatchEvent::Modified(object) => {
                     let now = object.meta().resource_version.clone().unwrap_or_default();
                     if !is_backwards(version, &now)
-                        && let Some((id, seen)) = sight(&place.kind, object, rules)
+                        && let Some((id, seen)) = sight(&place.kind, object, rules, self.shown_of())
                     {
                         self.note_at(place, &id, seen, listing.era, None);
                     }
@@ -267,7 +267,7 @@ impl Member {
                 WatchEvent::Deleted(object) => {
                     let now = object.meta().resource_version.clone().unwrap_or_default();
                     if !is_backwards(version, &now)
-                        && let Some((id, seen)) = sight(&place.kind, object, rules)
+                        && let Some((id, seen)) = sight(&place.kind, object, rules, self.shown_of())
                         && let Some(owner) = self.seen_at(place).remove(&id, &seen.uid)
                     {
                         self.tell_of(place, owner, &id);

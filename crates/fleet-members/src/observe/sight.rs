@@ -1,6 +1,7 @@
 //! From an object, or its metadata, to what is kept of it.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::Arc;
 
 use fleet_api::{ObjectId, names};
 use fleet_health::{Health, HealthRules};
@@ -37,7 +38,12 @@ impl Sight for PartialObjectMeta<DynamicObject> {
 }
 
 /// What is kept of an object.
-pub(crate) fn sight(kind: &Kind, object: impl Sight, rules: &HealthRules) -> Option<(ObjectId, Observed)> {
+pub(crate) fn sight(
+    kind: &Kind,
+    object: impl Sight,
+    rules: &HealthRules,
+    shown_of: &str,
+) -> Option<(ObjectId, Observed)> {
     let (metadata, rest) = object.parts();
     let label = |name: &str| metadata.labels.as_ref().and_then(|l| l.get(name)).cloned().unwrap_or_default();
     let owner = label(names::OWNER);
@@ -47,7 +53,9 @@ pub(crate) fn sight(kind: &Kind, object: impl Sight, rules: &HealthRules) -> Opt
         namespace: metadata.namespace.clone().unwrap_or_default(),
         name: metadata.name.clone()?,
     };
+    let is_shown = !shown_of.is_empty() && owner == shown_of;
     let seen = Observed {
+        shown: is_shown.then(|| shown(kind, &metadata, &rest)).flatten(),
         uid: metadata.uid.clone().unwrap_or_default(),
         resource_version: metadata.resource_version.clone().unwrap_or_default(),
         content: label(names::CONTENT),
@@ -63,6 +71,28 @@ pub(crate) fn sight(kind: &Kind, object: impl Sight, rules: &HealthRules) -> Opt
         owner,
     };
     Some((id, seen))
+}
+
+/// What the hub shows of an object: its status, and what that is read by.
+fn shown(kind: &Kind, metadata: &ObjectMeta, rest: &Value) -> Option<Arc<Value>> {
+    let status = rest.get("status").filter(|status| status.is_object())?;
+    let mut spec = rest.get("spec").cloned().unwrap_or_default();
+    for template in ["template", "jobTemplate", "volumeClaimTemplates"] {
+        spec.as_object_mut().map(|spec| spec.remove(template));
+    }
+    Some(Arc::new(json!({
+        "apiVersion": kind.0,
+        "kind": kind.1,
+        "metadata": {
+            "name": metadata.name,
+            "namespace": metadata.namespace,
+            "generation": metadata.generation,
+            "deletionTimestamp": metadata.deletion_timestamp,
+            "finalizers": metadata.finalizers,
+        },
+        "spec": spec,
+        "status": status,
+    })))
 }
 
 /// Judges an object. Items of a list don't say their kind, and of the metadata only this is looked at; rules that people

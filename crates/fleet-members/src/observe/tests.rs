@@ -413,6 +413,7 @@ async fn another_cluster_is_not_looked_at() {
 
 fn seen(uid: &str, version: &str, content: &str) -> Observed {
     Observed {
+        shown: None,
         uid: uid.to_owned(),
         resource_version: version.to_owned(),
         owner: "us".to_owned(),

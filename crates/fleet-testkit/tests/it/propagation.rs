@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 use crate::small::{app, config, deployment, value};
 
 mod bad;
+mod shown;
+mod timing;
 
 const GROUP: &str = "one.alibabacloud.com/v1alpha1";
 const DEPLOYMENT: (&str, &str) = ("apps/v1", "Deployment");
@@ -457,6 +459,28 @@ async fn replicas_are_divided_and_moved() -> anyhow::Result<()> {
     for (cluster, replicas) in [("m1", 2), ("m3", 1)] {
         fleet.wait_object(cluster, "apps/v1", "Deployment", "web", has(replicas)).await?;
     }
+    engine.stop().await?;
+    Ok(())
+}
+
+/// What is deleted on the hub stays on a masked cluster until it is unmasked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_deleted_on_a_masked_cluster() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one"), ("m2", "two")]).await?;
+    let engine = Engine::start(&fleet);
+    fleet.apply("hub", &config("settings", "1")).await?;
+    let mut all = policy("all", CONFIG, "settings", &["one", "two"]);
+    fleet.apply("hub", &all).await?;
+    ready(&fleet, "all", "Delivered").await?;
+    all["spec"]["mask"] = json!(["m1"]);
+    fleet.apply("hub", &all).await?;
+    ready(&fleet, "all", "Held").await?;
+    delete(&fleet, "hub", "v1", "ConfigMap", "settings").await?;
+    wait_value(&fleet, "m1", "settings", None).await?;
+    assert_eq!(value(&fleet, "m2", "settings").await?, Some(json!("1")));
+    all["spec"].as_object_mut().expect("a map").remove("mask");
+    fleet.apply("hub", &all).await?;
+    wait_value(&fleet, "m2", "settings", None).await?;
     engine.stop().await?;
     Ok(())
 }

@@ -136,6 +136,9 @@ fn outstanding(run: &Run, cluster: &str) -> BTreeMap<String, Option<String>> {
 impl Holding {
     /// `namespace/name`.
     pub(crate) fn shown(&self) -> String {
+        if self.namespace.is_empty() && self.application == fleet_api::DISTRIBUTION {
+            return "policies".to_owned();
+        }
         format!("{}/{}", self.namespace, self.application)
     }
 

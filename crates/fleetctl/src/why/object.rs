@@ -102,6 +102,11 @@ pub(super) async fn application(
     let namespaces: Api<Namespace> = Api::all(hub.cluster.client.clone());
     let system = hub.cluster.ask("the hub's identity", namespaces.get_metadata("kube-system")).await?;
     let uid = names::hub_identity(&system.metadata).unwrap_or_default();
+    if owner == names::owner_hash(uid, "", fleet_api::DISTRIBUTION) {
+        return Err(Failure::refused(format!(
+            "{id} on {place} is distributed by policies, not by an Application: kubectl get propagation -A lists them; status.claimed of a propagation policy and status.objects of an override policy say what each does to it"
+        )));
+    }
     let listed = hub.cluster.ask("Applications", api.list(&ListParams::default())).await?;
     // The label holds the name only as far as labels allow; the hash tells.
     let found = listed.items.into_iter().find(|app| names::owner_hash(uid, inside, &app.name_any()) == owner);

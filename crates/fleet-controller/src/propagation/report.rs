@@ -1,0 +1,228 @@
+//! What members show of an object comes to the status of the object on the hub.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use fleet_api::ObjectId;
+use fleet_api::propagation::{PolicyProblem, Severity};
+use fleet_health::{HealthRules, Report, aggregate};
+use fleet_placement::Standing;
+use fleet_propagation::PolicyId;
+use kube::api::{Api, DynamicObject, Patch, PatchParams};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::dispatch::Done;
+use super::distributor::Distributor;
+use super::items::Goal;
+use super::sources::{GroupKind, Source};
+
+/// What changes within this time is shown at once.
+const GATHERED: Duration = Duration::from_millis(50);
+/// The wait after the hub refused a status.
+const AFTER_REFUSAL: Duration = Duration::from_secs(30);
+/// Who is overruled so often shows the status of the kind no more.
+const OVERRULED: u32 = 5;
+
+/// The last write of an object's status.
+struct Written {
+    at: Instant,
+    wanted: Value,
+    /// What the hub made of it.
+    answered: Value,
+    /// How often somebody else wrote something different afterwards.
+    overruled: u32,
+}
+
+/// Which objects have something to show, and when.
+#[derive(Default)]
+pub(super) struct Reports {
+    due: BTreeMap<ObjectId, Instant>,
+    writing: BTreeSet<ObjectId>,
+    written: BTreeMap<ObjectId, Written>,
+    /// Kinds of which nothing is shown, and why.
+    refused: BTreeMap<GroupKind, String>,
+    interval: Duration,
+}
+
+fn kind_of(id: &ObjectId) -> GroupKind {
+    (id.group().to_owned(), id.kind.clone())
+}
+
+impl Reports {
+    pub(super) fn new(interval: Duration) -> Self {
+        Self { interval, ..Self::default() }
+    }
+
+    /// Something that members show of an object may have changed.
+    pub(super) fn touch(&mut self, id: &ObjectId) {
+        if self.refused.contains_key(&kind_of(id)) {
+            return;
+        }
+        let soon = Instant::now() + GATHERED;
+        let at = self.written.get(id).map_or(soon, |written| soon.max(written.at + self.interval));
+        self.due.entry(id.clone()).or_insert(at);
+    }
+
+    pub(super) fn forget(&mut self, id: &ObjectId) {
+        self.due.remove(id);
+        self.written.remove(id);
+    }
+
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.due.iter().filter(|(id, _)| !self.writing.contains(*id)).map(|(_, at)| *at).min()
+    }
+
+    fn take(&mut self, now: Instant) -> Vec<ObjectId> {
+        let due = |(id, at): &(&ObjectId, &Instant)| **at <= now && !self.writing.contains(*id);
+        let ids: Vec<ObjectId> = self.due.iter().filter(due).map(|(id, _)| id.clone()).collect();
+        for id in &ids {
+            self.due.remove(id);
+        }
+        ids
+    }
+}
+
+impl Distributor {
+    /// Writes the statuses that are due and differ.
+    pub(super) fn report(&mut self) {
+        for id in self.reports.take(Instant::now()) {
+            if self.reports.refused.contains_key(&kind_of(&id))
+                || !self.served.has_status(id.group(), &id.kind)
+            {
+                continue;
+            }
+            let Some(source) = self.sources.get(&id) else { continue };
+            let Some(wanted) = self.shown(&id, source) else { continue };
+            if wanted == source.status {
+                continue;
+            }
+            let settled = |written: &Written| written.wanted == wanted && written.answered == source.status;
+            if self.reports.written.get(&id).is_some_and(settled) {
+                continue;
+            }
+            let Some(resource) = self.served.resource(id.group(), id.version(), &id.kind) else { continue };
+            let base = if source.status.is_null() { json!({}) } else { source.status.clone() };
+            let patch = json!({ "status": fleet_json::patch::merge_patch_between(&base, &wanted) });
+            let client = self.ctx.hub.client.clone();
+            let api: Api<DynamicObject> = if id.namespace.is_empty() {
+                Api::all_with(client, &resource)
+            } else {
+                Api::namespaced_with(client, &id.namespace, &resource)
+            };
+            self.reports.writing.insert(id.clone());
+            self.jobs.spawn(async move {
+                let written =
+                    api.patch_status(&id.name, &PatchParams::default(), &Patch::Merge(&patch)).await;
+                let outcome = written.map(|object| object.data.get("status").cloned().unwrap_or_default());
+                Done::Reported { id, wanted, outcome }
+            });
+        }
+    }
+
+    /// The status that an object is to show on the hub; nothing where no member has one.
+    fn shown(&self, id: &ObjectId, source: &Source) -> Option<Value> {
+        let item = self.items.get(id).filter(|_| self.claims.holder(id).is_some())?;
+        let there = item.places.iter().filter(|(cluster, place)| {
+            item.at.contains(*cluster) && !matches!(place.goal, Goal::Leave { .. })
+        });
+        let mut seen = Vec::new();
+        for (cluster, place) in there {
+            let member = self.ctx.members.get(cluster).ok();
+            let observed = member.and_then(|member| member.observed(id));
+            let shown =
+                observed.filter(|seen| seen.owner == self.owner()).and_then(|seen| seen.shown.clone());
+            let silent = match self.fleet.get(cluster).map(|member| &member.standing) {
+                Some(Standing::Unreachable(Some(since))) => Some(since.to_string()),
+                _ => None,
+            };
+            seen.push((cluster, place.met && place.held.is_none(), shown, silent));
+        }
+        let reports: Vec<Report<'_>> = seen
+            .iter()
+            .map(|(cluster, current, shown, silent)| Report {
+                cluster,
+                object: shown.as_deref(),
+                current: *current,
+                silent_since: silent.as_deref(),
+            })
+            .collect();
+        let mut spec = source.content.get("spec").cloned().unwrap_or_default();
+        spec.as_object_mut().map(|spec| spec.remove("template"));
+        let hub = json!({
+            "apiVersion": id.api_version,
+            "kind": id.kind,
+            "metadata": {"name": id.name, "namespace": id.namespace, "generation": source.generation},
+            "spec": spec,
+            "status": source.status,
+        });
+        let status = aggregate(&hub, &reports, &HealthRules::default()).status;
+        (!status.is_null()).then_some(status)
+    }
+
+    pub(super) fn reported(&mut self, id: &ObjectId, wanted: Value, outcome: Result<Value, kube::Error>) {
+        self.reports.writing.remove(id);
+        match outcome {
+            Ok(answered) => {
+                let overruled = self.reports.written.get(id).map_or(0, |written| written.overruled);
+                let written = Written { at: Instant::now(), wanted, answered, overruled };
+                self.reports.written.insert(id.clone(), written);
+            }
+            // It is gone, which the watch tells.
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            Err(kube::Error::Api(status)) if status.code == 403 => {
+                let message = format!(
+                    "what members show of {} isn't shown on the hub: {}; give the controller the right to patch its status",
+                    id.kind, status.message
+                );
+                self.stop_reporting(id, message);
+            }
+            Err(error) => {
+                tracing::warn!(object = %id, %error, "the status of an object can't be written; tried again");
+                self.reports.due.insert(id.clone(), Instant::now() + AFTER_REFUSAL);
+            }
+        }
+    }
+
+    /// The hub shows a status. Who else writes it again and again has it: two writers would never end.
+    pub(super) fn status_seen(&mut self, id: &ObjectId) {
+        let Some(source) = self.sources.get(id) else { return };
+        // While a write is under way, what is seen may be its own.
+        let writing = self.reports.writing.contains(id);
+        if let Some(written) = self.reports.written.get_mut(id).filter(|_| !writing) {
+            written.overruled = if written.answered == source.status { 0 } else { written.overruled + 1 };
+            if written.overruled >= OVERRULED {
+                let message = format!(
+                    "controllers of the hub write the status of {} too, so what members show of it isn't shown there; it is in status.claimed of the policy",
+                    id.kind
+                );
+                self.stop_reporting(id, message);
+                return;
+            }
+        }
+        self.reports.touch(id);
+    }
+
+    fn stop_reporting(&mut self, id: &ObjectId, message: String) {
+        tracing::warn!(kind = id.kind, "{message}");
+        self.reports.refused.insert(kind_of(id), message);
+        let ids: Vec<PolicyId> = self.policies.ids().cloned().collect();
+        ids.iter().for_each(|id| self.said.touch(id));
+    }
+
+    /// Kinds that a policy selects and whose status isn't shown on the hub.
+    pub(super) fn not_reported(&self, id: &PolicyId) -> Vec<PolicyProblem> {
+        let Some(policy) = self.claims.policy(id) else { return Vec::new() };
+        let selectors = policy.selectors.as_slice().iter();
+        let refused = selectors.filter_map(|selector| {
+            let message = self.reports.refused.get(&(selector.group.clone(), selector.kind.clone()))?;
+            Some(PolicyProblem {
+                severity: Severity::Warning,
+                reason: "StatusNotShown".to_owned(),
+                path: selector.path.clone(),
+                message: message.clone(),
+            })
+        });
+        refused.collect()
+    }
+}
