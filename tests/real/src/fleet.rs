@@ -20,7 +20,8 @@ use tokio::sync::{Mutex, MutexGuard};
 use crate::kubeconfig::User;
 use crate::pki::Pki;
 use crate::{
-    Cluster, ClusterSpec, Controller, Etcd, Life, Room, controller, given, kubeconfig, tools, until,
+    Cluster, ClusterSpec, Controller, Etcd, Life, Room, controller, eventually, given, kubeconfig, tools,
+    until,
 };
 
 /// The hub's namespace with the members' credentials.
@@ -163,7 +164,8 @@ impl Fleet {
     /// Where the hub refuses one.
     pub async fn register_all(&self) -> Result<()> {
         for (order, member) in self.members.iter().enumerate() {
-            self.register(member, order + 1).await?;
+            // An API server that got our kinds a moment ago may not serve them yet.
+            eventually("a member is registered", || self.register(member, order + 1)).await?;
         }
         Ok(())
     }
