@@ -484,3 +484,27 @@ async fn nothing_is_deleted_on_a_masked_cluster() -> anyhow::Result<()> {
     engine.stop().await?;
     Ok(())
 }
+
+/// As long as the hub hasn't taken the record, nothing is sent (design invariant 8).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_sent_before_it_is_on_record() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one")]).await?;
+    let engine = Engine::start(&fleet);
+    fleet.apply("hub", &config("first", "1")).await?;
+    fleet.apply("hub", &policy("all", CONFIG, "", &["one"])).await?;
+    ready(&fleet, "all", "Delivered").await?;
+    engine.members.reset();
+    engine.hub.stall_writes();
+    fleet.apply("hub", &config("second", "1")).await?;
+    // What is on record goes on meanwhile: both were heard of by the time that this arrives.
+    fleet.merge("hub", "v1", "ConfigMap", "first", &json!({"data": {"key": "2"}})).await?;
+    wait_value(&fleet, "m1", "first", Some("2")).await?;
+    for _ in 0..100 {
+        assert_eq!(value(&fleet, "m1", "second").await?, None);
+    }
+    assert_eq!(engine.members.count().sum(|kind| kind == "PATCH configmaps"), 1);
+    engine.hub.wake();
+    wait_value(&fleet, "m1", "second", Some("1")).await?;
+    engine.stop().await?;
+    Ok(())
+}
