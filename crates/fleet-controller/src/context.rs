@@ -20,7 +20,7 @@ use crate::events::Events;
 use crate::health::Health;
 use crate::hub::Hub;
 use crate::line::InLine;
-use crate::measure::{Addresses, Outbound};
+use crate::measure::{Addresses, Dial, Outbound};
 use crate::metrics::Metrics;
 use crate::proof::powers::Powers;
 use crate::proof::{self, Proof};
@@ -78,6 +78,8 @@ pub struct Options {
     pub author: AuthorSource,
     /// Which addresses steps may send to.
     pub addresses: Addresses,
+    /// What steps send goes through these connections, where it doesn't go through the network. Mail always does.
+    pub dial: Option<Arc<dyn Dial>>,
     /// Signs the end of records, where it is given.
     pub audit_signer: Option<Arc<crate::audit::Signer>>,
     /// What is counted.
@@ -109,6 +111,7 @@ impl Options {
             cache_sync_timeout: Duration::from_secs(120),
             author: AuthorSource::default(),
             addresses: Addresses::default(),
+            dial: None,
             audit_signer: None,
             metrics,
             health: Health::default(),
@@ -160,7 +163,7 @@ impl Context {
     ) -> Self {
         let walks = Mutex::new(BTreeMap::new());
         let line = InLine::new(options.limits);
-        let outbound = Outbound::new(options.addresses);
+        let outbound = Outbound::new(options.addresses, options.dial.clone());
         let author_webhook = Mutex::new(authors::unknown());
         let proof = Mutex::new(proof::follow::unknown());
         let powers = Powers::default();

@@ -79,7 +79,7 @@ pub use fleet_workflow::Limits;
 pub use health::Health;
 pub use health_rules::read_health_rules;
 pub use kinds::known_kinds;
-pub use measure::Addresses;
+pub use measure::{Addresses, Connection, Dial};
 pub use metrics::Metrics;
 pub use plans::{GatePlan, gate_plan, read_revision};
 pub use preview::{Delivered, Planner, PreviewError, Standing, Step, World, claims, delivered};

@@ -10,6 +10,7 @@
 
 mod address;
 mod depends;
+mod dial;
 mod email;
 mod metrics;
 mod notify;
@@ -28,6 +29,7 @@ use fleet_workflow::{Check, CheckFact, Graph, MeasureProperties, StepKind};
 use serde_json::{Value, json};
 use tracing::Instrument as _;
 
+pub use dial::{Connection, Dial};
 pub use outbound::Addresses;
 pub(crate) use outbound::Outbound;
 

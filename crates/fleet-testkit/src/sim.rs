@@ -11,10 +11,12 @@
 //! order in which hash maps are walked (the standard library's and kube's), which may order what happens at one instant
 //! otherwise; [`replay`] tries a seed several times for that reason.
 
+mod asked;
 mod chance;
 mod judge;
 mod play;
 mod record;
+mod rewind;
 mod script;
 mod shrink;
 mod wanted;

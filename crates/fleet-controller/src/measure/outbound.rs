@@ -18,6 +18,7 @@ use tokio_rustls::TlsConnector;
 
 pub use super::address::Addresses;
 use super::address::{refused_as_written, resolve};
+use super::dial::{Connection, Dial};
 
 /// So many requests are under way at once, for all Applications together.
 const AT_ONCE: usize = 32;
@@ -31,6 +32,7 @@ const AGENT: &str = concat!("fleetctl/", env!("CARGO_PKG_VERSION"));
 /// Sends what steps say.
 pub(crate) struct Outbound {
     addresses: Addresses,
+    dial: Option<Arc<dyn Dial>>,
     permits: Semaphore,
 }
 
@@ -53,8 +55,8 @@ pub(super) struct Answer {
 }
 
 impl Outbound {
-    pub(crate) fn new(addresses: Addresses) -> Self {
-        Self { addresses, permits: Semaphore::new(AT_ONCE) }
+    pub(crate) fn new(addresses: Addresses, dial: Option<Arc<dyn Dial>>) -> Self {
+        Self { addresses, dial, permits: Semaphore::new(AT_ONCE) }
     }
 
     /// Sends a request and reads the whole answer.
@@ -78,7 +80,10 @@ impl Outbound {
     }
 
     async fn exchange(&self, place: &Place, sent: Sent) -> Result<Answer, String> {
-        let stream = self.connect(&place.host, place.port).await?;
+        let stream: Box<dyn Connection> = match &self.dial {
+            Some(dial) => dial.dial(&place.host, place.port).await?,
+            None => Box::new(self.connect(&place.host, place.port).await?),
+        };
         if place.tls {
             let config = tls(sent.ca_bundle.as_deref())?;
             let host = place.host.trim_start_matches('[').trim_end_matches(']').to_owned();

@@ -1,12 +1,14 @@
 //! Judges a play from outside: every write in its order, against what was known at that moment.
 
 mod audit;
+mod beginnings;
+mod measures;
 mod members;
 mod order;
 mod replicas;
 mod waves;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fleet_api::{Approval, Inventory, ResourceTracker, Run};
 use fleet_apiserver::ApiServer;
@@ -16,7 +18,7 @@ use serde_json::Value;
 
 use super::play::Played;
 use super::record::Record;
-use super::wanted::SECRET;
+use super::wanted::{SECRET, Wanted};
 
 /// What was broken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +48,10 @@ struct Known<'a> {
     /// By Application.
     inventories: BTreeMap<String, Inventory>,
     records: audit::Records,
+    /// What revisions of Applications say, by UID.
+    revisions: BTreeMap<(String, String), Wanted>,
+    /// Applications that ran everything that they say, at some time.
+    ran: BTreeSet<String>,
 }
 
 /// Finds the first thing that is wrong.
@@ -68,6 +74,8 @@ fn writes(record: &Record) -> Option<Violation> {
         approvals: Vec::new(),
         inventories: BTreeMap::new(),
         records: audit::Records::new(),
+        revisions: BTreeMap::new(),
+        ran: BTreeSet::new(),
     };
     for event in &record.events {
         let broken = known.see(event);
@@ -75,7 +83,7 @@ fn writes(record: &Record) -> Option<Violation> {
             return Some(Violation { check, revision: event.revision, said });
         }
     }
-    known.record_is_whole()
+    known.record_is_whole().or_else(|| known.measured_what_it_says())
 }
 
 type Verdict = Result<(), (&'static str, String)>;

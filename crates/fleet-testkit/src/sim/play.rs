@@ -123,6 +123,7 @@ pub(super) async fn play(base: &Base, script: &Script) -> anyhow::Result<Played>
     let unfinished = users.heal().await?;
     let mut record = users.record();
     record.sent = world.log.take();
+    record.told_good = world.asked.good();
     for watcher in &mut watchers {
         while let Some(event) = watcher.try_recv() {
             record.events.push(event.map_err(|end| anyhow::anyhow!("the journal broke off: {end:?}"))?);

@@ -39,6 +39,10 @@ pub(crate) struct Record {
     pub(crate) by_hand: BTreeSet<(String, String)>,
     /// Runs of which users asked to go on without a target, or to try one again.
     pub(crate) asked_of_targets: BTreeSet<String>,
+    /// Applications of which users asked for another run, by name.
+    pub(crate) asked_anew: BTreeSet<String>,
+    /// How often steps of runs were told that all is well.
+    pub(crate) told_good: BTreeMap<(String, String), u32>,
     /// What users did at members themselves: store revisions.
     pub(crate) by_users: BTreeSet<u64>,
 }

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use fleet_sim::{Fault, Weather};
 
+use super::asked::Says;
 use super::chance::Chance;
-use super::wanted::{Wanted, WantedStep, What, app_name, member_name};
+use super::wanted::{OnFailure, Wanted, WantedStep, What, app_name, member_name};
 
 /// Something that somebody does or that happens.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,8 +65,11 @@ pub enum Action {
     Door(usize, bool),
     /// Somebody holds the drift of an application for a time.
     HoldDrift(usize, Duration),
-    /// A member becomes what it was some actions ago: restored from an older copy.
-    Restore(usize),
+    /// A member becomes what it was some actions ago: restored from an older copy. With it its resource versions may go
+    /// back.
+    Restore(usize, bool),
+    /// From now on the servers that steps of an application ask say this.
+    Says(usize, Says),
 }
 
 /// What a user says at a gate.
@@ -90,6 +94,8 @@ pub enum Request {
     Terminate,
     /// `workflow restart`
     Restart,
+    /// `workflow rollback`
+    Rollback,
     /// `delete`
     Delete,
 }
@@ -132,7 +138,7 @@ impl Script {
         for _ in 0..chance.between(2, 12) {
             let pause = pause(&mut chance);
             let app = chance.below(apps);
-            let action = match chance.below(32) {
+            let action = match chance.below(36) {
                 0..=5 => {
                     version += 1;
                     let Some(now) = wanted.get_mut(app) else { continue };
@@ -186,7 +192,18 @@ impl Script {
                 25..=27 => Action::Target { app, member: chance.below(members), again: chance.percent(50) },
                 28 | 29 => Action::Door(app, chance.percent(50)),
                 30 => Action::HoldDrift(app, Duration::from_secs(chance.between(5, 300))),
-                _ => Action::Restore(chance.below(members)),
+                31 => Action::Restore(chance.below(members), chance.percent(50)),
+                32 | 33 => Action::Ask(app, Request::Rollback),
+                _ => {
+                    let says = match chance.below(6) {
+                        0 | 1 => Says::Good,
+                        2 => Says::Bad,
+                        3 => Says::Nothing,
+                        4 => Says::Broken,
+                        _ => Says::Silent,
+                    };
+                    Action::Says(app, says)
+                }
             };
             actions.push((pause, action));
         }
@@ -254,6 +271,9 @@ fn write_step(f: &mut fmt::Formatter<'_>, at: usize, step: &WantedStep) -> fmt::
         What::Pause(None) => f.write_str("stops")?,
         What::Pause(Some(seconds)) => write!(f, "stops for {seconds}s")?,
         What::Door => f.write_str("waits for its door")?,
+        What::Metrics(count) => write!(f, "asks for metrics {count} times")?,
+        What::Ask => f.write_str("asks a server")?,
+        What::Depends(other) => write!(f, "waits for {}", app_name(other))?,
     }
     if step.grouped {
         f.write_str(", grouped")?;
@@ -288,8 +308,16 @@ fn write_step(f: &mut fmt::Formatter<'_>, at: usize, step: &WantedStep) -> fmt::
     if step.may_fail > 0 {
         write!(f, ", {} may fail", step.may_fail)?;
     }
-    if step.continues {
-        f.write_str(", all have a turn")?;
+    match step.on_failure {
+        OnFailure::Stop => {}
+        OnFailure::Continue => f.write_str(", all have a turn")?,
+        OnFailure::Rollback => f.write_str(", goes back when it fails")?,
+    }
+    if !step.order.is_empty() {
+        write!(f, ", in the order {:?}", step.order)?;
+    }
+    if let Some(maker) = step.takes {
+        write!(f, ", takes what {maker} makes")?;
     }
     if let Some(on_join) = step.on_join {
         write!(f, ", onJoin {on_join}")?;
@@ -319,6 +347,12 @@ impl fmt::Display for Action {
                 }
                 if wanted.dag {
                     f.write_str(", as a DAG")?;
+                }
+                if wanted.queues {
+                    f.write_str(", newer ones wait")?;
+                }
+                if let Some(version) = wanted.publish {
+                    write!(f, ", published as v{version}")?;
                 }
                 wanted.steps.iter().enumerate().try_for_each(|(at, step)| write_step(f, at, step))
             }
@@ -356,7 +390,11 @@ impl fmt::Display for Action {
                 write!(f, "what {} waits for is {what}", app_name(*app))
             }
             Self::HoldDrift(app, lasts) => write!(f, "drift of {} is held for {lasts:?}", app_name(*app)),
-            Self::Restore(member) => write!(f, "{} is restored from an older copy", member_name(*member)),
+            Self::Restore(member, rewinds) => {
+                let versions = if *rewinds { ", and its resource versions go back" } else { "" };
+                write!(f, "{} is restored from an older copy{versions}", member_name(*member))
+            }
+            Self::Says(app, says) => write!(f, "servers say of {}: {says:?}", app_name(*app)),
         }
     }
 }

@@ -4,11 +4,13 @@ mod steps;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use fleet_api::names;
 use serde_json::{Value, json};
 
+use super::asked::HOST;
 use super::chance::Chance;
 use steps::workflow;
-pub(crate) use steps::{Clause, Deletes, Rule, WantedStep, What};
+pub(crate) use steps::{Clause, Deletes, OnFailure, Rule, WantedStep, What};
 
 /// The namespace of everything.
 pub(crate) const NAMESPACE: &str = "demo";
@@ -34,6 +36,10 @@ pub struct Wanted {
     pub(crate) steps: Vec<WantedStep>,
     /// Steps go as they depend on each other, not one by one.
     pub(crate) dag: bool,
+    /// Newer revisions wait until its run is over.
+    pub(crate) queues: bool,
+    /// Its `publishVersion`: edits that leave it as it is are held back.
+    pub(crate) publish: Option<u64>,
 }
 
 pub(crate) fn app_name(app: usize) -> String {
@@ -60,8 +66,10 @@ impl Wanted {
         let configs = (0..=chance.below(2)).map(|config| (config, version)).collect();
         let image = chance.percent(40).then_some(version);
         let secret = chance.percent(20);
-        let (steps, dag) = workflow(chance, members);
-        Self { app, configs, image, secret, steps, dag }
+        let (steps, dag) = workflow(chance, app, members);
+        let queues = chance.percent(20);
+        let publish = chance.percent(15).then_some(version);
+        Self { app, configs, image, secret, steps, dag, queues, publish }
     }
 
     /// The next version: one or two things are different.
@@ -80,9 +88,12 @@ impl Wanted {
                 3 => {
                     next.image = if next.image.is_some() && chance.percent(40) { None } else { Some(version) }
                 }
-                4 => (next.steps, next.dag) = workflow(chance, members),
+                4 => (next.steps, next.dag) = workflow(chance, self.app, members),
                 _ => next.secret = !next.secret,
             }
+        }
+        if next.publish.is_some() && chance.percent(60) {
+            next.publish = Some(version);
         }
         if next.configs.is_empty() {
             next.configs.insert(0, version);
@@ -163,9 +174,16 @@ impl Wanted {
                 steps.push(written);
             }
         }
+        let mut annotations = serde_json::Map::new();
+        if self.queues {
+            annotations.insert(names::ON_NEW_REVISION.to_owned(), json!("Queue"));
+        }
+        if let Some(version) = self.publish {
+            annotations.insert(names::PUBLISH_VERSION.to_owned(), json!(format!("v{version}")));
+        }
         let mode = if self.dag { "DAG" } else { "StepByStep" };
         json!({"apiVersion": "core.oam.dev/v1beta1", "kind": "Application",
-            "metadata": {"name": app, "namespace": NAMESPACE},
+            "metadata": {"name": app, "namespace": NAMESPACE, "annotations": annotations},
             "spec": {"components": components, "policies": policies,
                 "workflow": {"mode": {"steps": mode}, "steps": steps}}})
     }
@@ -191,6 +209,17 @@ impl Wanted {
                     "condition": "object.data.open == 'yes'"});
                 ("wait-for", object)
             }
+            What::Metrics(count) => {
+                let query = json!({"metricServer": format!("http://{HOST}"),
+                    "query": "${context.run}/${context.stepName}", "successCondition": "result[0] > 0.5",
+                    "count": count, "interval": "20s"});
+                ("check-metrics", query)
+            }
+            What::Ask => {
+                let url = format!("http://{HOST}/ask/${{context.run}}/${{context.stepName}}");
+                ("request", json!({"url": url}))
+            }
+            What::Depends(other) => ("depends-on-app", json!({"name": app_name(other)})),
         };
         say("type", json!(type_));
         say("properties", properties);
@@ -207,6 +236,18 @@ impl Wanted {
         }
         if let Some((limit, interval)) = step.retry {
             say("retry", json!({"limit": limit, "interval": format!("{interval}s")}));
+        }
+        if self.steps.iter().any(|other| other.takes == Some(index)) {
+            say("outputs", json!([{"name": made(index), "valueFrom": "context.stepName"}]));
+        }
+        if let Some(maker) = step.takes {
+            // What a run delivers takes no values.
+            let key = if matches!(step.what, What::Pause(_)) { "message" } else { "" };
+            let mut input = json!({"from": made(maker)});
+            if !key.is_empty() {
+                input = json!({"from": made(maker), "parameterKey": key});
+            }
+            say("inputs", json!([input]));
         }
         if !step.after.is_empty() {
             let names: Vec<String> = step.after.iter().map(|at| Self::step_name(*at)).collect();
@@ -250,8 +291,14 @@ impl Wanted {
         if step.may_fail > 0 {
             say("maxFailures", json!(step.may_fail));
         }
-        if step.continues {
-            say("onFailure", json!("Continue"));
+        match step.on_failure {
+            OnFailure::Stop => {}
+            OnFailure::Continue => say("onFailure", json!("Continue")),
+            OnFailure::Rollback => say("onFailure", json!("Rollback")),
+        }
+        if !step.order.is_empty() {
+            let members: Vec<String> = step.order.iter().map(|member| member_name(*member)).collect();
+            say("order", json!(members));
         }
         if let Some(on_join) = step.on_join {
             say("onJoin", json!(on_join));
@@ -280,11 +327,23 @@ impl Wanted {
         }
     }
 
+    /// The applications that its steps wait for.
+    pub(crate) fn depends_on(&self) -> impl Iterator<Item = usize> {
+        self.steps.iter().filter_map(|step| match step.what {
+            What::Depends(other) => Some(other),
+            _ => None,
+        })
+    }
+
     /// Whether something that it no longer has may stay where it was.
     pub(crate) fn may_leave(&self) -> bool {
         (0..self.steps.len()).any(|at| self.depends_on_run(at))
             || self.steps.iter().any(|step| step.deletes == Deletes::Keeps)
     }
+}
+
+fn made(step: usize) -> String {
+    format!("made{step}")
 }
 
 /// The ConfigMap on the hub that steps of an application wait for.

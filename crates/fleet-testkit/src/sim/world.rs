@@ -17,7 +17,9 @@ use serde_json::json;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::asked::Asked;
 use super::record::{Life, Log, Mortal};
+use super::rewind::Rewound;
 use super::script::Script;
 use super::wanted::{NAMESPACE, SECRET, USER, app_name, door, member_name};
 use crate::Fleet;
@@ -71,6 +73,10 @@ pub(crate) struct World {
     pub(crate) api: ApiServer,
     pub(crate) faults: BTreeMap<String, Faults>,
     pub(crate) unwell: Unwell,
+    /// What servers say that steps ask.
+    pub(crate) asked: Asked,
+    /// How far members' resource versions went back.
+    pub(crate) rewound: BTreeMap<String, Rewound>,
     pub(crate) log: Log,
     time: VirtualTime,
     seed: u64,
@@ -133,7 +139,19 @@ impl World {
             tokio::spawn(simulator.run(std::future::pending())),
         ];
         let alone = script.replicas == 1;
-        Self { api, faults, unwell, log: Log::default(), time, seed: script.seed, alone, _parts: parts }
+        let rewound = faults.keys().map(|name| (name.clone(), Rewound::default())).collect();
+        Self {
+            api,
+            faults,
+            unwell,
+            asked: Asked::default(),
+            rewound,
+            log: Log::default(),
+            time,
+            seed: script.seed,
+            alone,
+            _parts: parts,
+        }
     }
 
     /// A user's client.
@@ -162,12 +180,14 @@ impl World {
         let ways = Ways {
             api: self.api.clone(),
             faults: self.faults.clone(),
+            rewound: self.rewound.clone(),
             life: life.clone(),
             log: self.log.clone(),
             replica,
         };
         let mut options = fleet_controller::Options::new(self.time.clock());
         options.author = fleet_controller::AuthorSource::BuiltIn;
+        options.dial = Some(Arc::new(self.asked.clone()));
         if !self.alone {
             let seed = self.seed.wrapping_mul(31).wrapping_add(incarnation * 8 + replica as u64);
             let timing =
@@ -188,6 +208,7 @@ impl World {
 struct Ways {
     api: ApiServer,
     faults: BTreeMap<String, Faults>,
+    rewound: BTreeMap<String, Rewound>,
     life: Life,
     log: Log,
     replica: usize,
@@ -196,6 +217,7 @@ struct Ways {
 impl Ways {
     fn client(&self, cluster: &str) -> kube::Client {
         let service = self.api.service(cluster, Identity::admin("fleetctl-controller"));
+        let service = self.rewound.get(cluster).cloned().unwrap_or_default().before(service);
         let faults = self.faults.get(cluster).cloned().unwrap_or_default();
         let mortal = Mortal {
             service: faults.before(service),

@@ -46,10 +46,6 @@ impl Known<'_> {
         self.let_through(app, cluster, &thing, value)
     }
 
-    pub(super) fn wanted_by(&self, run: &Run) -> Option<&Wanted> {
-        self.record.wanted.get(&(run.spec.application_uid.clone(), run.spec.generation))
-    }
-
     /// Some run that wants this there had its gates opened for it.
     fn let_through(&self, app: &str, cluster: &str, thing: &Thing, value: Option<u64>) -> Verdict {
         let Some(member) = member_of(cluster) else { return Ok(()) };
@@ -121,6 +117,11 @@ impl Known<'_> {
                 return Err(format!("the condition of {} is false", own.name));
             }
             _ => {}
+        }
+        if let Some(maker) = step.takes.filter(|_| !reopened)
+            && state(maker)?.phase != StepPhase::Succeeded
+        {
+            return Err(format!("{} takes what was never made", own.name));
         }
         for (index, step) in asking {
             let gate = state(index)?;

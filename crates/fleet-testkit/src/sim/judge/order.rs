@@ -27,6 +27,9 @@ impl Known<'_> {
                 }
             }
         }
+        if now.pointer("/status/status") == Some(&Value::from("running")) {
+            self.ran.insert(name.clone());
+        }
         self.apps.insert(name, now);
         Ok(())
     }
@@ -40,6 +43,13 @@ impl Known<'_> {
             return Err(("a Run can be read", event.key.to_string()));
         };
         let before = self.runs.get(&now.name_any()).filter(|before| before.uid() == now.uid());
+        if before.is_none() {
+            self.begins(&now)?;
+            self.learn(&now);
+        }
+        let before = self.runs.get(&now.name_any()).filter(|before| before.uid() == now.uid());
+        self.is_superseded(before, &now)?;
+        self.waited_for_others(&now)?;
         self.keeps_its_waves(before, &now)?;
         names_what_it_waits_for(&now)?;
         if let Some(before) = before {

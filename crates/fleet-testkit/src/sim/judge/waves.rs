@@ -4,7 +4,7 @@ use fleet_api::{Run, StepPhase, StepState, TargetPhase, TargetState};
 use kube::ResourceExt as _;
 
 use super::{Known, Verdict};
-use crate::sim::wanted::{WantedStep, member_name};
+use crate::sim::wanted::{OnFailure, WantedStep, member_name};
 
 impl Known<'_> {
     pub(super) fn keeps_its_waves(&self, before: Option<&Run>, now: &Run) -> Verdict {
@@ -79,11 +79,37 @@ fn began(wanted: &WantedStep, before: &StepState, now: &StepState) -> Verdict {
                 return Err(("nobody begins before the first are well", said));
             }
         }
+        if let Some(earlier) = earlier_in_order(wanted, before, now, new) {
+            let said = format!("{}: {} began before {}", now.name, new.target, earlier.target);
+            return Err(("targets begin in the order that the step says", said));
+        }
         let failed = before.targets.iter().filter(|state| state.phase == TargetPhase::Failed).count();
-        if failed > wanted.may_fail && !wanted.continues {
+        if failed > wanted.may_fail && wanted.on_failure != OnFailure::Continue {
             let said = format!("{}: {} began after {failed} had failed", now.name, new.target);
             return Err(("nobody begins once too many failed", said));
         }
     }
     Ok(())
+}
+
+/// Who still waits for its turn and nothing else, and stands before a target that begins.
+fn earlier_in_order<'a>(
+    wanted: &WantedStep,
+    before: &StepState,
+    now: &'a StepState,
+    begins: &TargetState,
+) -> Option<&'a TargetState> {
+    if wanted.order.is_empty() {
+        return None;
+    }
+    let waits = |state: &TargetState| state.phase == TargetPhase::Pending && state.reason == "WaitingForTurn";
+    let first = wanted.canary.map(member_name);
+    let rank = |state: &TargetState| {
+        let cluster = &state.target.cluster;
+        let said = wanted.order.iter().position(|member| member_name(*member) == *cluster);
+        (Some(cluster) != first.as_ref(), said.unwrap_or(usize::MAX), cluster.clone())
+    };
+    let both = before.targets.iter().zip(&now.targets);
+    let mut waiting = both.filter(|(old, new)| waits(old) && waits(new)).map(|(_, new)| new);
+    waiting.find(|state| !state.retried && !state.late && rank(state) < rank(begins))
 }

@@ -7,8 +7,9 @@ use fleet_api::{Application, Phase, StepState, TargetPhase, TargetState, names};
 use serde_json::{Value, json};
 
 use super::users::Users;
+use crate::sim::asked::Says;
 use crate::sim::script::Answer;
-use crate::sim::wanted::{Thing, WantedStep, app_name, member_name, member_of};
+use crate::sim::wanted::{Thing, Wanted, WantedStep, app_name, member_name, member_of};
 
 /// How often it is looked, and for how long at most.
 const LOOK: Duration = Duration::from_secs(20);
@@ -30,6 +31,13 @@ impl Users {
         for app in &apps {
             self.annotate(*app, names::SUSPEND, Value::Null).await?;
             self.door(*app, true).await?;
+            self.world.asked.say(*app, Says::Good);
+            // What was held back is wanted now.
+            let held_back = self.wanted.get(app).cloned().flatten().filter(|wanted| wanted.publish.is_some());
+            if let Some(wanted) = held_back {
+                self.counter += 1;
+                self.apply(&Wanted { publish: Some(1_000_000 + self.counter), ..wanted }).await?;
+            }
         }
         let mut restarts: BTreeMap<usize, usize> = BTreeMap::new();
         let mut unfinished = Vec::new();
@@ -49,19 +57,23 @@ impl Users {
                     continue;
                 }
                 let Some(found) = self.applications().get_opt(&app_name(*app)).await? else { continue };
-                let phase = found.status.map(|status| status.status).unwrap_or_default();
+                let status = found.status.unwrap_or_default();
+                let phase = status.status;
+                let current = fleet_api::conditions::find(&status.conditions, "Current");
+                let back = current.is_some_and(|current| current.reason == "RolledBack");
                 let lenient = self
                     .wanted
                     .get(app)
                     .and_then(Option::as_ref)
                     .is_some_and(|wanted| wanted.steps.iter().any(WantedStep::is_lenient));
-                let ended = matches!(phase, Phase::WorkflowFailed | Phase::WorkflowTerminated)
+                let ended = back && matches!(phase, Phase::Running | Phase::Unhealthy)
+                    || matches!(phase, Phase::WorkflowFailed | Phase::WorkflowTerminated)
                     || lenient && look > A_FEW && matches!(phase, Phase::Running | Phase::Unhealthy);
                 let tried = restarts.entry(*app).or_default();
-                if ended && *tried < 4 {
+                if ended && *tried < 6 {
                     *tried += 1;
                     self.counter += 1;
-                    self.annotate(*app, names::RESTART, json!(format!("healed-{}", self.counter))).await?;
+                    self.ask_anew(*app, &format!("healed-{}", self.counter)).await?;
                 }
             }
         }
@@ -94,6 +106,13 @@ impl Users {
         for (app, wanted) in &self.wanted {
             let name = app_name(*app);
             let found = self.applications().get_opt(&name).await?;
+            // It waits for an application that is gone.
+            let waits_in_vain = |wanted: &Wanted| {
+                wanted.depends_on().any(|other| !matches!(self.wanted.get(&other), Some(Some(_))))
+            };
+            if wanted.as_ref().is_some_and(waits_in_vain) {
+                continue;
+            }
             if self.may_leave.contains(app) && found.as_ref().is_some_and(meets_what_was_left) {
                 continue;
             }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use fleet_api::requests::with_request;
 use fleet_api::{
-    Application, Approval, ApprovalSpec, Decision, DriftHold, DriftHoldSpec, ManagedCluster, Phase, Run,
-    TargetAction, TargetRequest, names,
+    Application, Approval, ApprovalSpec, Decision, DriftHold, DriftHoldSpec, ManagedCluster, Phase,
+    RollbackRequest, Run, TargetAction, TargetRequest, names,
 };
 use fleet_apiserver::ApiServer;
 use fleet_sim::Fault;
@@ -121,7 +121,11 @@ impl Users {
             Action::Drift { app, member, which, deletes } => {
                 self.drift(*app, *member, *which, *deletes).await
             }
-            Action::Restore(member) => self.restore(*member).await,
+            Action::Restore(member, rewinds) => self.restore(*member, *rewinds).await,
+            Action::Says(app, says) => {
+                self.world.asked.say(*app, *says);
+                Ok(())
+            }
             Action::Target { app, member, again } => self.ask_of_target(*app, *member, *again).await,
             Action::Door(app, open) => self.door(*app, *open).await,
             Action::HoldDrift(app, lasts) => self.hold_drift(*app, *lasts).await,
@@ -129,7 +133,7 @@ impl Users {
         }
     }
 
-    async fn apply(&mut self, wanted: &Wanted) -> anyhow::Result<()> {
+    pub(super) async fn apply(&mut self, wanted: &Wanted) -> anyhow::Result<()> {
         let params = PatchParams::apply("user").force();
         let manifest = Patch::Apply(wanted.manifest());
         let app = self.applications().patch(&app_name(wanted.app), &params, &manifest).await?;
@@ -277,14 +281,36 @@ impl Users {
                 }
                 Ok(())
             }
-            (Request::Restart, _) => {
-                self.annotate(app, names::RESTART, json!(format!("again-{}", self.counter))).await
-            }
+            (Request::Rollback, Some(run)) => self.roll_back(app, run).await,
+            (Request::Restart, _) => self.ask_anew(app, &format!("again-{}", self.counter)).await,
             (Request::Resume, _) => self.annotate(app, names::SUSPEND, Value::Null).await,
             (Request::Suspend, Some(run)) => self.annotate(app, names::SUSPEND, json!(run)).await,
             (Request::Terminate, Some(run)) => self.annotate(app, names::TERMINATE, json!(run)).await,
-            (Request::Suspend | Request::Terminate, None) => Ok(()),
+            (Request::Suspend | Request::Terminate | Request::Rollback, None) => Ok(()),
         }
+    }
+
+    /// Asks for another run.
+    pub(super) async fn ask_anew(&mut self, app: usize, why: &str) -> anyhow::Result<()> {
+        self.record.asked_anew.insert(app_name(app));
+        self.annotate(app, names::RESTART, json!(why)).await
+    }
+
+    async fn roll_back(&mut self, app: usize, run: String) -> anyhow::Result<()> {
+        let Some(found) = self.applications().get_opt(&app_name(app)).await? else { return Ok(()) };
+        let said = |name: &str| found.annotations().get(name).cloned();
+        let request = RollbackRequest {
+            run,
+            by: USER.to_owned(),
+            reason: "it was better before".to_owned(),
+            generation: found.metadata.generation,
+            restart: said(names::RESTART),
+            publish_version: said(names::PUBLISH_VERSION),
+            ..RollbackRequest::default()
+        };
+        self.record.asked_anew.insert(app_name(app));
+        let text = request.write().map_err(anyhow::Error::msg)?;
+        self.annotate(app, names::ROLLBACK, json!(text)).await
     }
 
     pub(super) async fn membership(&mut self, member: usize, joins: bool) -> anyhow::Result<()> {
@@ -353,7 +379,7 @@ impl Users {
 
     /// Content only: its resource versions go on. What was deleted since doesn't come back, which would be somebody
     /// else's object by then.
-    async fn restore(&mut self, member: usize) -> anyhow::Result<()> {
+    async fn restore(&mut self, member: usize, rewinds: bool) -> anyhow::Result<()> {
         let Some(copy) = self.copies.get(&member).and_then(|copies| copies.front()).cloned() else {
             return Ok(());
         };
@@ -380,6 +406,9 @@ impl Users {
             if let Ok(entry) = store.commit(key, Expect::Revision(now.revision), write).await {
                 self.record.by_users.insert(entry.revision);
             }
+        }
+        if rewinds && let Some(rewound) = self.world.rewound.get(&member_name(member)) {
+            rewound.further(store.revision());
         }
         if let Some(faults) = self.world.faults.get(&member_name(member)) {
             faults.break_watches();

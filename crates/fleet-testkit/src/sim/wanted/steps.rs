@@ -13,6 +13,22 @@ pub(crate) enum What {
     Pause(Option<u64>),
     /// It waits until the hub's ConfigMap of this application is open.
     Door,
+    /// It asks a server for metrics, so many times.
+    Metrics(u32),
+    /// It sends a request.
+    Ask,
+    /// It waits for another application.
+    Depends(usize),
+}
+
+/// What becomes of a step when too many of its targets failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnFailure {
+    Stop,
+    /// Everybody has a turn, whoever fails.
+    Continue,
+    /// What was completed before comes back.
+    Rollback,
 }
 
 /// Who has to approve.
@@ -67,8 +83,9 @@ pub(crate) struct WantedStep {
     pub(crate) deletes: Deletes,
     /// How many targets may fail.
     pub(crate) may_fail: usize,
-    /// Everybody has a turn, whoever fails.
-    pub(crate) continues: bool,
+    pub(crate) on_failure: OnFailure,
+    /// Which members go first, in this order.
+    pub(crate) order: Vec<usize>,
     /// `onJoin`, where it isn't `CatchUp`.
     pub(crate) on_join: Option<&'static str>,
     pub(crate) clause: Option<Clause>,
@@ -80,6 +97,8 @@ pub(crate) struct WantedStep {
     pub(crate) after: BTreeSet<usize>,
     /// It is one of the group's.
     pub(crate) grouped: bool,
+    /// The step whose output it takes.
+    pub(crate) takes: Option<usize>,
 }
 
 impl WantedStep {
@@ -96,13 +115,15 @@ impl WantedStep {
             holds: false,
             deletes: Deletes::Asks,
             may_fail: 0,
-            continues: false,
+            on_failure: OnFailure::Stop,
+            order: Vec::new(),
             on_join: None,
             clause: None,
             timeout: None,
             retry: None,
             after: BTreeSet::new(),
             grouped: false,
+            takes: None,
         }
     }
 
@@ -126,6 +147,18 @@ fn rule(chance: &mut Chance) -> Rule {
     }
 }
 
+/// Some of the members, in any order.
+fn order(chance: &mut Chance, members: &BTreeSet<usize>) -> Vec<usize> {
+    let mut left: Vec<usize> = members.iter().copied().collect();
+    let mut order = Vec::new();
+    if left.len() > 1 && chance.percent(30) {
+        for _ in 0..=chance.below(left.len()) {
+            order.push(left.remove(chance.below(left.len())));
+        }
+    }
+    order
+}
+
 fn deploy(chance: &mut Chance, members: BTreeSet<usize>) -> WantedStep {
     let many = members.len() > 1;
     let silent =
@@ -144,7 +177,12 @@ fn deploy(chance: &mut Chance, members: BTreeSet<usize>) -> WantedStep {
             _ => Deletes::Asks,
         },
         may_fail: usize::from(many && chance.percent(20)),
-        continues: many && chance.percent(20),
+        on_failure: match chance.below(10) {
+            0 | 1 if many => OnFailure::Continue,
+            2 | 3 => OnFailure::Rollback,
+            _ => OnFailure::Stop,
+        },
+        order: order(chance, &members),
         on_join: match chance.below(10) {
             0 => Some("Append"),
             1 => Some("Ignore"),
@@ -158,8 +196,8 @@ fn deploy(chance: &mut Chance, members: BTreeSet<usize>) -> WantedStep {
     }
 }
 
-/// A workflow, and whether it is a DAG.
-pub(crate) fn workflow(chance: &mut Chance, members: usize) -> (Vec<WantedStep>, bool) {
+/// A workflow, and whether it is a DAG. That of the second application may wait for the first.
+pub(crate) fn workflow(chance: &mut Chance, app: usize, members: usize) -> (Vec<WantedStep>, bool) {
     let mut steps: Vec<WantedStep> = Vec::new();
     let mut all: Vec<usize> = (0..members).collect();
     // Sometimes not everywhere.
@@ -176,6 +214,16 @@ pub(crate) fn workflow(chance: &mut Chance, members: usize) -> (Vec<WantedStep>,
         if chance.percent(10) {
             let timeout = Some(chance.between(60, 1_800));
             steps.push(WantedStep { timeout, ..WantedStep::of(What::Door) });
+        }
+        let asks = match chance.below(24) {
+            0 | 1 => Some(What::Metrics(u32::try_from(chance.between(1, 3)).unwrap_or(1))),
+            2 => Some(What::Ask),
+            3..=8 if app > 0 => Some(What::Depends(0)),
+            _ => None,
+        };
+        if let Some(what) = asks {
+            let timeout = Some(chance.between(60, 1_800));
+            steps.push(WantedStep { timeout, ..WantedStep::of(what) });
         }
         let take = 1 + chance.below(all.len());
         let members: BTreeSet<usize> = all.drain(..take).collect();
@@ -198,6 +246,13 @@ pub(crate) fn workflow(chance: &mut Chance, members: usize) -> (Vec<WantedStep>,
             step.after.extend(after.and_then(|after| beside.get(after)));
             step.retry = retry.filter(|_| !matches!(step.what, What::Pause(_)));
         }
+        // Who takes an output waits for whoever makes it; one that may be passed over makes none.
+        let makers: Vec<usize> =
+            before(&steps, dag, at).into_iter().filter(|maker| always_acts(&steps, *maker)).collect();
+        let takes = chance.percent(15).then(|| chance.below(makers.len()));
+        if let Some(step) = steps.get_mut(at) {
+            step.takes = takes.and_then(|takes| makers.get(takes).copied());
+        }
         let earlier: Vec<usize> = before(&steps, dag, at).into_iter().collect();
         if let Some(step) = steps.get_mut(at) {
             step.clause = match (clause, earlier.last()) {
@@ -209,6 +264,10 @@ pub(crate) fn workflow(chance: &mut Chance, members: usize) -> (Vec<WantedStep>,
         }
     }
     (steps, dag)
+}
+
+fn always_acts(steps: &[WantedStep], at: usize) -> bool {
+    steps.get(at).is_some_and(|step| matches!(step.clause, None | Some(Clause::Always)))
 }
 
 fn same_group(steps: &[WantedStep], one: usize, two: usize) -> bool {
