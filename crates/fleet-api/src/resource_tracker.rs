@@ -125,8 +125,8 @@ pub struct TargetInventory {
     /// only its own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub layers: Vec<Layer>,
-    /// What earlier runs began to send there and didn't end, the newest last. Of each object, what its content label names
-    /// may stand there.
+    /// What earlier runs sent there beside that, the newest last: what they began and didn't end, and what waited to be
+    /// deleted. Of each object, what its content label names may stand there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub begun: Vec<Layer>,
     /// The objects, possibly some that were never created: what may be there.

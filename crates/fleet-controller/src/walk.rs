@@ -209,9 +209,7 @@ impl Walk {
             entries.flat_map(|entry| entry.layers.iter().chain(&entry.begun).cloned()).collect()
         } else {
             entries
-                .flat_map(|entry| {
-                    self.layers(&entry.target).into_iter().chain(self.left(&entry.target).iter().cloned())
-                })
+                .flat_map(|entry| self.layers(&entry.target).into_iter().chain(self.left(&entry.target)))
                 .collect()
         };
         let left = self.run.iter().filter_map(|run| run.spec.rollback.as_ref());
@@ -279,10 +277,35 @@ impl Walk {
         Progress { done, whole }
     }
 
-    /// What earlier runs began to send to a target and didn't end, as long as this one isn't through there.
-    pub(crate) fn left(&self, target: &Target) -> &[Layer] {
-        let entry = self.inventory.target(target).filter(|_| !self.progress(target).whole);
-        entry.map(|entry| entry.begun.as_slice()).unwrap_or_default()
+    /// What earlier runs sent to a target that may stand there beside what is done: what they began and didn't end, as long
+    /// as this one isn't through there; then what still waits to be deleted.
+    pub(crate) fn left(&self, target: &Target) -> Vec<Layer> {
+        let Some(entry) = self.inventory.target(target) else { return Vec::new() };
+        let Progress { done, whole } = self.progress(target);
+        if !whole {
+            return entry.begun.clone();
+        }
+        let sent = |layer: &Layer| {
+            let revision = self.loaded(&layer.revision);
+            revision.map(|revision| revision.desired(&layer.step, &target.namespace, &self.delivery()))
+        };
+        let newest: Vec<_> = done.iter().filter_map(sent).collect();
+        let owned = entry.objects.iter().filter(|(_, owned)| !owned.made_namespace);
+        // At rest nothing is left: seen without comparing names.
+        if owned.clone().count() <= newest.iter().map(|objects| objects.len()).sum() {
+            return Vec::new();
+        }
+        let newest: BTreeSet<_> =
+            newest.iter().flat_map(|all| all.iter().map(|d| d.id.versionless())).collect();
+        let waiting: BTreeSet<_> =
+            owned.map(|(id, _)| id.versionless()).filter(|id| !newest.contains(id)).collect();
+        let stands = |layer: &&Layer| {
+            let layer: &Layer = layer;
+            let objects = sent(layer);
+            !done.contains(layer)
+                && objects.is_some_and(|all| all.iter().any(|d| waiting.contains(&d.id.versionless())))
+        };
+        entry.layers.iter().chain(&entry.begun).filter(stands).cloned().collect()
     }
 
     /// What was delivered last to a target, of each object: that of what is done there, of what was sent whole, and of
@@ -291,6 +314,7 @@ impl Walk {
         let Progress { mut done, whole } = self.progress(target);
         done.extend(self.sent(target));
         let before = self.inventory.target(target).filter(|_| !whole);
+        let earlier = before.map(|entry| entry.begun.clone()).unwrap_or_default();
         let mut objects = before.map(|entry| self.overlay(&entry.layers, target)).unwrap_or_default();
         let arrived = |layers: &[Layer]| {
             layers
@@ -300,7 +324,7 @@ impl Walk {
                 .collect()
         };
         let parts: [Vec<Desired>; 3] =
-            [arrived(self.left(target)), self.overlay(&done, target), arrived(&self.begun(target))];
+            [arrived(&earlier), self.overlay(&done, target), arrived(&self.begun(target))];
         for newer in parts.into_iter().flatten() {
             objects.retain(|older| older.id.versionless() != newer.id.versionless());
             objects.push(newer);
@@ -353,7 +377,7 @@ impl Walk {
             let sent = self.sent(&target);
             layers.retain(|layer| !sent.contains(layer));
             layers.extend(sent);
-            let mut begun = self.left(&target).to_vec();
+            let mut begun = self.left(&target);
             let newer = self.begun(&target);
             begun.retain(|layer| !newer.contains(layer) && !layers.contains(layer));
             begun.extend(newer);

@@ -44,7 +44,7 @@ fn send(ctx: &Arc<Context>, walk: &Walk, step: String, target: Target) {
         walk.overlay(&walk.layers(&target), &target).into_iter().map(|d| (d.id, d.object)).collect();
     // What was begun to be sent counts object by object, where it arrived: an earlier try of this step, other steps of
     // this run, and runs that were superseded or failed.
-    let begun = [walk.left(&target), &walk.sent(&target), &walk.begun(&target)].concat();
+    let begun = [walk.left(&target), walk.sent(&target), walk.begun(&target)].concat();
     let begun = begun.iter().flat_map(|layer| walk.overlay(std::slice::from_ref(layer), &target)).collect();
     let parallelism = match revision.graph.node(&step).map(|node| &node.kind) {
         Some(StepKind::Deploy(deploy)) => deploy.parallelism.map_or(usize::MAX, |n| n as usize),

@@ -183,6 +183,7 @@ async fn take_pruned_off_inventory(ctx: &Context, walk: &mut Walk) -> Result<(),
         }
         if cleared {
             entry.layers.clear();
+            entry.begun.clear();
             cleared_whole.push(target);
         }
     }

@@ -48,6 +48,8 @@ struct Known<'a> {
     /// By Application.
     inventories: BTreeMap<String, Inventory>,
     records: audit::Records,
+    /// Runs and the clusters where all their objects were done at some time.
+    completed: BTreeSet<(String, String)>,
     /// What revisions of Applications say, by UID.
     revisions: BTreeMap<(String, String), Wanted>,
     /// Applications that ran everything that they say, at some time.
@@ -74,6 +76,7 @@ fn writes(record: &Record) -> Option<Violation> {
         approvals: Vec::new(),
         inventories: BTreeMap::new(),
         records: audit::Records::new(),
+        completed: BTreeSet::new(),
         revisions: BTreeMap::new(),
         ran: BTreeSet::new(),
     };

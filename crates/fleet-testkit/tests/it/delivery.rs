@@ -126,6 +126,35 @@ async fn a_field_that_a_delivery_sent_before_it_failed_is_taken_back() -> anyhow
     Ok(())
 }
 
+/// So is what waits to be deleted: a later revision that wants it again takes a field of it back. Broken: no later revision
+/// ever gets there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_field_of_what_waits_to_be_deleted_is_taken_back() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one")]).await?;
+    let engine = Engine::start(&fleet);
+    for name in ["settings", "other"] {
+        fleet.apply("hub", &config(name, "1")).await?;
+    }
+    let asking = |objects: &[(&str, &str, &str)]| {
+        let mut manifest = app(objects, &["m1"]);
+        manifest["spec"]["workflow"] = json!({"steps": [{"name": "go", "type": "deploy",
+            "properties": {"policies": ["where"], "onDelete": "Approve"}}]});
+        manifest
+    };
+    let both = [CONFIG, ("v1", "ConfigMap", "other")];
+    fleet.apply("hub", &asking(&both)).await?;
+    fleet.wait_phase("web", "running").await?;
+    fleet.apply("hub", &asking(&[CONFIG])).await?;
+    fleet.wait_run("web", 2, "workflowSuspending").await?;
+    fleet.apply("m1", &config("other", "theirs")).await?;
+    fleet.apply("hub", &config("other", "3")).await?;
+    fleet.apply("hub", &asking(&both)).await?;
+    fleet.wait_run("web", 3, "running").await?;
+    assert_eq!(value(&fleet, "m1", "other").await?, Some(json!("3")));
+    engine.stop().await?;
+    Ok(())
+}
+
 /// A namespace that was there before us, and one that others use by now, stay.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_a_namespace_that_is_ours_and_empty_goes() -> anyhow::Result<()> {

@@ -204,12 +204,8 @@ impl Known<'_> {
         }
         let Some(member) = member_of(cluster) else { return Ok(()) };
         // The newest run whose objects are all done there: its own deletes come after that.
-        let completed = self.runs_of(app).find(|run| {
-            let steps = run.status.iter().flat_map(|status| &status.steps);
-            let here = steps.flat_map(|step| &step.targets).filter(|target| target.target.cluster == cluster);
-            here.into_iter()
-                .any(|target| matches!(target.phase, TargetPhase::Pruning | TargetPhase::Succeeded))
-        });
+        let completed =
+            self.runs_of(app).find(|run| self.completed.contains(&(run.name_any(), cluster.to_owned())));
         let Some(completed) = completed else {
             return Err((DELETES, format!("{} on {cluster}: nothing was ever completed there", thing.name)));
         };

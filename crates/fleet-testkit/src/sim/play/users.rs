@@ -386,6 +386,10 @@ impl Users {
         let store = self.world.api.store().clone();
         for now in self.things(member) {
             let old = copy.iter().find(|entry| entry.key == now.key);
+            // What was made anew since is another object, and stays.
+            if old.is_some_and(|old| uid(old) != uid(&now)) {
+                continue;
+            }
             let write = match old {
                 Some(old) if old.value == now.value => continue,
                 Some(old) => {
@@ -437,4 +441,8 @@ impl Users {
         }
         Ok(found)
     }
+}
+
+fn uid(entry: &Entry) -> Option<Value> {
+    serde_json::from_slice::<Value>(&entry.value).ok()?.pointer("/metadata/uid").cloned()
 }
