@@ -132,25 +132,20 @@ async fn a_field_that_a_delivery_sent_before_it_failed_is_taken_back() -> anyhow
 async fn a_field_of_what_waits_to_be_deleted_is_taken_back() -> anyhow::Result<()> {
     let fleet = Fleet::start(&[("m1", "one")]).await?;
     let engine = Engine::start(&fleet);
-    for name in ["settings", "other"] {
-        fleet.apply("hub", &config(name, "1")).await?;
-    }
-    let asking = |objects: &[(&str, &str, &str)]| {
-        let mut manifest = app(objects, &["m1"]);
-        manifest["spec"]["workflow"] = json!({"steps": [{"name": "go", "type": "deploy",
-            "properties": {"policies": ["where"], "onDelete": "Approve"}}]});
-        manifest
-    };
-    let both = [CONFIG, ("v1", "ConfigMap", "other")];
-    fleet.apply("hub", &asking(&both)).await?;
+    fleet.apply("hub", &config("settings", "1")).await?;
+    fleet.apply("hub", &deployment("web", "web:1")).await?;
+    let both = [CONFIG, ("apps/v1", "Deployment", "web")];
+    fleet.apply("hub", &app(&both, &["m1"])).await?;
     fleet.wait_phase("web", "running").await?;
-    fleet.apply("hub", &asking(&[CONFIG])).await?;
+    // The last workload isn't deleted unasked.
+    fleet.apply("hub", &app(&[CONFIG], &["m1"])).await?;
     fleet.wait_run("web", 2, "workflowSuspending").await?;
-    fleet.apply("m1", &config("other", "theirs")).await?;
-    fleet.apply("hub", &config("other", "3")).await?;
-    fleet.apply("hub", &asking(&both)).await?;
+    fleet.apply("m1", &deployment("web", "web:theirs")).await?;
+    fleet.apply("hub", &deployment("web", "web:3")).await?;
+    fleet.apply("hub", &app(&both, &["m1"])).await?;
     fleet.wait_run("web", 3, "running").await?;
-    assert_eq!(value(&fleet, "m1", "other").await?, Some(json!("3")));
+    let there = fleet.get("m1", "apps/v1", "Deployment", "web").await?.expect("there");
+    assert_eq!(there.pointer("/spec/template/spec/containers/0/image"), Some(&json!("web:3")));
     engine.stop().await?;
     Ok(())
 }
