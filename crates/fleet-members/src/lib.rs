@@ -29,7 +29,7 @@ pub mod telemetry;
 pub use acting::{Account, Acting};
 pub use breaker::Reachability;
 pub use error::{Conflict, MemberError, innermost};
-pub use facts::Capacity;
+pub use facts::{Capacity, Occupancy};
 pub use hold::Hold;
 pub use member::{Live, Member};
 pub use observe::Observed;

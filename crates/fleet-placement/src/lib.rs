@@ -14,6 +14,7 @@
 //! - [`rules`], [`affinity`], [`survey`]: what a policy says, and about whom
 //! - [`decide`](fn@decide), [`left_out`]: where one object goes, and why nowhere else
 //! - [`divide`](mod@divide), [`shares`]: replicas, exactly
+//! - [`room`]: how many more replicas a cluster has room for
 //! - [`moves`]: from what is to what is wanted, without ever having too few
 //! - [`holds`]: the mask, and what is suspended
 
@@ -29,6 +30,7 @@ pub mod moves;
 mod nearest;
 mod place;
 pub mod problems;
+pub mod room;
 pub mod rules;
 pub mod shares;
 mod spread;
@@ -48,6 +50,7 @@ pub use moves::next_step;
 pub use nearest::nearest;
 pub use place::place;
 pub use problems::Problems;
+pub use room::{Resources, Room, pod_requests};
 pub use rules::PlacementRules;
 pub use spread::{SpreadOut, TooFewGroups};
 pub use survey::Survey;
