@@ -34,6 +34,7 @@ mod ledger;
 mod policies;
 mod render;
 mod report;
+mod rooms;
 mod said;
 mod send;
 mod served;

@@ -93,12 +93,15 @@ fn kept(seat: &Seat<'_>) -> u64 {
     seat.ceiling.map_or(seat.current, |ceiling| seat.current.min(ceiling))
 }
 
-/// How many more each takes, at most `total`. Where nobody's room is known, all have enough; where some is known, a
+/// More than any cluster has room for; products of such numbers can be reckoned with.
+const ROOMIEST: u64 = 1 << 32;
+
+/// How many more each takes, which is its weight, too. Where nobody's room is known, all have enough; where some is known, a
 /// cluster whose room isn't takes nothing more.
 fn rooms(seats: &[Seat<'_>], current: &[u64], total: u64) -> Vec<u64> {
     let blind = seats.iter().all(|seat| seat.room.is_none());
     let each = seats.iter().zip(current).map(|(seat, have)| {
-        let room = seat.room.unwrap_or(if blind { total } else { 0 }).min(total);
+        let room = seat.room.unwrap_or(if blind { total } else { 0 }).min(ROOMIEST);
         seat.ceiling.map_or(room, |ceiling| room.min(ceiling.saturating_sub(*have)))
     });
     each.collect()

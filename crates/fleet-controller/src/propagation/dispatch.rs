@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use fleet_api::{ObjectId, ResourceTracker, Target};
 use fleet_members::{Account, Acting, Member, MemberError, Reachability};
+use fleet_placement::Room;
 use fleet_plan::{Wave, wave};
 use fleet_propagation::PolicyId;
 use serde_json::Value;
@@ -51,6 +52,8 @@ pub(super) enum Done {
     Written { write: Box<Write>, outcome: Box<Result<Option<ResourceTracker>, RecordError>> },
     /// The status of an object of the hub was written.
     Reported { id: ObjectId, wanted: Value, outcome: Result<Value, kube::Error> },
+    /// A member said how much room it has, or didn't.
+    Measured { cluster: String, room: Option<Box<Room>> },
     /// A policy's status was written.
     Said { policy: PolicyId, outcome: Result<Value, kube::Error> },
 }
@@ -318,6 +321,7 @@ impl Distributor {
             }
             Done::Written { write, outcome } => self.written(*write, *outcome)?,
             Done::Reported { id, wanted, outcome } => self.reported(&id, wanted, outcome),
+            Done::Measured { cluster, room } => self.measured(&cluster, room.map(|room| *room)),
             Done::Said { policy, outcome } => self.status_written(&policy, outcome),
         }
         Ok(())

@@ -25,6 +25,7 @@ use super::items::{Item, Items, Place};
 use super::ledger::{Ledger, Recorded};
 use super::policies::{self, Policies, read_recorded};
 use super::report::Reports;
+use super::rooms::Rooms;
 use super::said::Said;
 use super::served::Served;
 use super::sources::{Change, GroupKind, Source, Sources};
@@ -57,6 +58,7 @@ pub(super) struct Distributor {
     pub(super) remembered_before: BTreeMap<ObjectId, Remembered>,
     pub(super) ledger: Ledger,
     pub(super) dispatch: Dispatch,
+    pub(super) rooms: Rooms,
     pub(super) said: Said,
     pub(super) reports: Reports,
     pub(super) jobs: JoinSet<Done>,
@@ -105,6 +107,7 @@ impl Distributor {
             remembered_before: BTreeMap::new(),
             ledger,
             dispatch: Dispatch::default(),
+            rooms: Rooms::default(),
             said: Said::new(ctx.options.progress_interval.unsigned_abs()),
             reports: Reports::new(ctx.options.progress_interval.unsigned_abs()),
             jobs: JoinSet::new(),

@@ -147,7 +147,7 @@ impl Policies {
     }
 }
 
-/// What this version reads and doesn't act on yet; what can't be meant without it is an error.
+/// What this version reads and doesn't act on yet.
 pub(super) fn not_yet(mut policy: Policy) -> Policy {
     let spec = &policy.spec;
     let failover = spec.failover.as_ref();
@@ -186,17 +186,6 @@ pub(super) fn not_yet(mut policy: Policy) -> Policy {
                 message: message.to_owned(),
             });
         }
-    }
-    if policy.rules.weighs_room() {
-        policy.acts = false;
-        policy.problems.push(PolicyProblem {
-            severity: Severity::Error,
-            reason: "NotActedOn".to_owned(),
-            path: "spec.placement.replicaScheduling".to_owned(),
-            message: "how much room clusters have isn't measured yet, so replicas can't be divided by it; give fixed \
-                      weights (staticWeightList)"
-                .to_owned(),
-        });
     }
     policy
 }

@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use super::dispatch::Done;
 use super::distributor::Distributor;
 use super::items::{Goal, Item, Place};
+use super::rooms::MEASURING;
 
 /// What changes within this time is told at once.
 const GATHERED: Duration = Duration::from_millis(50);
@@ -316,7 +317,8 @@ fn told(object: &ObjectId, item: Option<&Item>) -> (u8, ClaimedObject) {
     if let Some((reason, message)) = &item.shortfall {
         told.reason.clone_from(reason);
         told.message.clone_from(message);
-        weight = 0;
+        // What is being asked is on its way.
+        weight = weight.min(u8::from(reason == MEASURING));
     } else if told.places.is_empty() {
         weight = 1;
     }

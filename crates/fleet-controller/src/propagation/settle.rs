@@ -6,13 +6,15 @@ use std::sync::Arc;
 use fleet_api::ObjectId;
 use fleet_api::propagation::{ConflictResolution, GROUPS};
 use fleet_placement::moves::{Move, Share, at_once};
-use fleet_placement::{Decision, Demand, Placed, decide, next_step};
+use fleet_placement::{Decision, Demand, Placed, Shortfall, decide, next_step, pod_requests};
 use fleet_propagation::{OverridePolicy, Policy, Precision};
+use tokio::time::Instant;
 
 use super::distributor::Distributor;
 use super::items::{Goal, Item, Matter, Place};
 use super::policies::{read_recorded, recorded};
 use super::render::render;
+use super::rooms::{ASK_AGAIN, MEASURING};
 use super::sources::Source;
 use super::watch::Topic;
 
@@ -159,8 +161,8 @@ impl Distributor {
         Verdict::Stays(Matter::lasting("PolicyKindMissing", message))
     }
 
-    /// Places an object by a policy.
-    fn place(&self, id: &ObjectId, item: &mut Item, policy: &Arc<Policy>, source: &Source) {
+    /// Places an object by a policy, or asks first how much room there is.
+    fn place(&mut self, id: &ObjectId, item: &mut Item, policy: &Arc<Policy>, source: &Source) {
         let Some(followed) = self.policies.get(&policy.id) else { return };
         let (survey, holds) = (Arc::clone(&followed.survey), Arc::clone(&followed.holds));
         item.remembered.policy = Some(recorded(&policy.id));
@@ -173,6 +175,10 @@ impl Distributor {
         };
         let seed = id.to_string();
         let suspended = policy.spec.suspension.as_ref().is_some_and(|suspension| suspension.scheduling);
+        let request = source
+            .replicas
+            .filter(|_| policy.rules.weighs_room())
+            .and_then(|_| pod_requests(&source.content));
         let decision = if suspended {
             Decision { placed, ..Decision::default() }
         } else {
@@ -180,16 +186,43 @@ impl Distributor {
                 seed: &seed,
                 replicas: source.replicas,
                 placed: &placed,
-                room: &|_| None,
+                room: &|cluster| self.rooms.fits(cluster, request.as_ref()?),
                 trouble: &BTreeMap::new(),
                 fresh: false,
                 now: self.ctx.now(),
             };
             decide(&policy.rules, &survey, &self.fleet, &demand)
         };
+        let mut again = None;
+        if let Some(request) = &request {
+            let short = matches!(decision.shortfall, Some(Shortfall::NoRoom { .. }));
+            // What stays as it is needs no more room.
+            if short || decision.placed.shares != item.remembered.shares {
+                let now = Instant::now();
+                let outdated = |name: &&str| self.rooms.is_outdated(name, now);
+                let outdated: Vec<String> =
+                    survey.members(&self.fleet).into_iter().filter(outdated).map(str::to_owned).collect();
+                if !outdated.is_empty() {
+                    let message =
+                        format!("{} of its clusters are asked how much room they have", outdated.len());
+                    item.shortfall = Some((MEASURING.to_owned(), message));
+                    self.ask_for_room(id, &outdated);
+                    return;
+                }
+            }
+            for (cluster, replicas) in &decision.placed.shares {
+                let before = item.remembered.shares.get(cluster).copied().flatten().unwrap_or(0);
+                self.rooms.take(cluster, request, replicas.unwrap_or(0).saturating_sub(before));
+            }
+            if short {
+                let now = self.ctx.now();
+                let known = item.wake_at.filter(|at| *at > now);
+                again = known.or_else(|| now.checked_add(ASK_AGAIN).ok());
+            }
+        }
         item.shortfall =
             decision.shortfall.as_ref().map(|shortfall| (shortfall.code().to_owned(), shortfall.to_string()));
-        item.wake_at = decision.wake_at;
+        item.wake_at = decision.wake_at.into_iter().chain(again).min();
         item.remembered.group = decision.placed.group;
         item.remembered.ceilings = decision.placed.ceilings;
         item.remembered.shares = decision.placed.shares;
