@@ -12,7 +12,7 @@ use kube::api::ListParams;
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 
-const RUNNING: &str = r#"
+pub(crate) const RUNNING: &str = r#"
 apiVersion: v1
 kind: ConfigMap
 metadata: {name: web, namespace: demo, labels: {app: web}}
@@ -158,7 +158,7 @@ const KINDS: &str = "sts,ds,job,cronjob,svc,ing,netpol,pdb,hpa,pvc,sa,role,roleb
 
 /// What a touch would change.
 #[derive(Debug, PartialEq)]
-struct Fingerprint {
+pub(crate) struct Fingerprint {
     /// By name: the hash of the template is a part of it.
     pods: BTreeMap<String, Option<String>>,
     replica_sets: BTreeMap<String, Option<String>>,
@@ -166,7 +166,7 @@ struct Fingerprint {
     said: Vec<Value>,
 }
 
-async fn fingerprint(member: &Cluster) -> Result<Fingerprint> {
+pub(crate) async fn fingerprint(member: &Cluster) -> Result<Fingerprint> {
     let (client, all) = (member.client().await?, ListParams::default());
     let pods: Api<Pod> = Api::namespaced(client.clone(), "demo");
     let sets: Api<ReplicaSet> = Api::namespaced(client.clone(), "demo");
@@ -185,7 +185,7 @@ async fn fingerprint(member: &Cluster) -> Result<Fingerprint> {
     })
 }
 
-async fn ready(member: &Cluster, replicas: i32) -> Result<()> {
+pub(crate) async fn ready(member: &Cluster, replicas: i32) -> Result<()> {
     let api: Api<Deployment> = Api::namespaced(member.client().await?, "demo");
     until(api, "web", "ready", |object| {
         object.is_some_and(|object| {
@@ -200,7 +200,7 @@ async fn ready(member: &Cluster, replicas: i32) -> Result<()> {
     Ok(())
 }
 
-async fn owner(member: &Cluster) -> Result<Option<String>> {
+pub(crate) async fn owner(member: &Cluster) -> Result<Option<String>> {
     let api: Api<Deployment> = Api::namespaced(member.client().await?, "demo");
     Ok(api.get("web").await?.labels().get(names::OWNER).cloned())
 }

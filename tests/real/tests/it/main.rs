@@ -9,6 +9,7 @@ mod faults;
 mod install;
 mod join;
 mod noise;
+mod propagation;
 mod release;
 mod scenario;
 mod sharing;

@@ -3,7 +3,7 @@
 mod approvals;
 mod competing;
 mod gates;
-mod people;
+pub(crate) mod people;
 mod rehearsal;
 mod rollback;
 mod steps;

@@ -76,7 +76,7 @@ pub(super) async fn installed(life: Life, members: usize, values: &str) -> Resul
 }
 
 /// The chart's rights are enough: the controller was refused nothing on the hub, but what is said.
-pub(super) fn suffices(fleet: &Fleet, but: &str) -> Result<()> {
+pub(crate) fn suffices(fleet: &Fleet, but: &str) -> Result<()> {
     let account = format!("system:serviceaccount:{SYSTEM}:fleetctl-controller");
     let mut asked = fleet.hub.audit()?.into_iter();
     let refused =
