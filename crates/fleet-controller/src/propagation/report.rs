@@ -30,7 +30,7 @@ struct Written {
     wanted: Value,
     /// What the hub made of it.
     answered: Value,
-    /// How often somebody else wrote something different afterwards.
+    /// How many writes in a row were overruled by somebody else, up to the one before this.
     overruled: u32,
 }
 
@@ -40,6 +40,8 @@ pub(super) struct Reports {
     due: BTreeMap<ObjectId, Instant>,
     writing: BTreeSet<ObjectId>,
     written: BTreeMap<ObjectId, Written>,
+    /// Of which the hub has shown a status since the last write began.
+    echoed: BTreeSet<ObjectId>,
     /// Kinds of which nothing is shown, and why.
     refused: BTreeMap<GroupKind, String>,
     interval: Duration,
@@ -67,10 +69,23 @@ impl Reports {
     pub(super) fn forget(&mut self, id: &ObjectId) {
         self.due.remove(id);
         self.written.remove(id);
+        self.echoed.remove(id);
     }
 
     pub(super) fn next(&self) -> Option<Instant> {
         self.due.iter().filter(|(id, _)| !self.writing.contains(*id)).map(|(_, at)| *at).min()
+    }
+
+    /// How many writes in a row were overruled, as the next one is about to be made. Looked at here, and not as each status
+    /// is seen: a write's own echo and who overrules it may both come before its answer does.
+    fn fought(&mut self, id: &ObjectId, seen: &Value) -> u32 {
+        let Some(written) = self.written.get_mut(id) else { return 0 };
+        if written.answered == *seen {
+            written.overruled = 0;
+        } else if self.echoed.contains(id) {
+            written.overruled += 1;
+        }
+        written.overruled
     }
 
     fn take(&mut self, now: Instant) -> Vec<ObjectId> {
@@ -102,6 +117,14 @@ impl Distributor {
                 continue;
             }
             let Some(resource) = self.served.resource(id.group(), id.version(), &id.kind) else { continue };
+            if self.reports.fought(&id, &source.status) >= OVERRULED {
+                let message = format!(
+                    "controllers of the hub write the status of {} too, so what members show of it isn't shown there; it is in status.claimed of the policy",
+                    id.kind
+                );
+                self.stop_reporting(&id, message);
+                continue;
+            }
             let base = if source.status.is_null() { json!({}) } else { source.status.clone() };
             let patch = json!({ "status": fleet_json::patch::merge_patch_between(&base, &wanted) });
             let client = self.ctx.hub.client.clone();
@@ -110,6 +133,7 @@ impl Distributor {
             } else {
                 Api::namespaced_with(client, &id.namespace, &resource)
             };
+            self.reports.echoed.remove(&id);
             self.reports.writing.insert(id.clone());
             self.jobs.spawn(async move {
                 let written =
@@ -165,7 +189,12 @@ impl Distributor {
         match outcome {
             Ok(answered) => {
                 let overruled = self.reports.written.get(id).map_or(0, |written| written.overruled);
-                let written = Written { at: Instant::now(), wanted, answered, overruled };
+                let at = Instant::now();
+                // What was asked for meanwhile keeps the interval, too.
+                if let Some(due) = self.reports.due.get_mut(id) {
+                    *due = (*due).max(at + self.reports.interval);
+                }
+                let written = Written { at, wanted, answered, overruled };
                 self.reports.written.insert(id.clone(), written);
             }
             // It is gone, which the watch tells.
@@ -186,19 +215,8 @@ impl Distributor {
 
     /// The hub shows a status. Who else writes it again and again has it: two writers would never end.
     pub(super) fn status_seen(&mut self, id: &ObjectId) {
-        let Some(source) = self.sources.get(id) else { return };
-        // While a write is under way, what is seen may be its own.
-        let writing = self.reports.writing.contains(id);
-        if let Some(written) = self.reports.written.get_mut(id).filter(|_| !writing) {
-            written.overruled = if written.answered == source.status { 0 } else { written.overruled + 1 };
-            if written.overruled >= OVERRULED {
-                let message = format!(
-                    "controllers of the hub write the status of {} too, so what members show of it isn't shown there; it is in status.claimed of the policy",
-                    id.kind
-                );
-                self.stop_reporting(id, message);
-                return;
-            }
+        if self.reports.writing.contains(id) || self.reports.written.contains_key(id) {
+            self.reports.echoed.insert(id.clone());
         }
         self.reports.touch(id);
     }

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use fleet_api::names;
-use fleet_real::fleet::three_centres;
+use fleet_real::fleet::{SYSTEM, three_centres};
 use fleet_real::{Cluster, ClusterSpec, Fleet, Life, eventually, until};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Service};
@@ -39,14 +39,14 @@ async fn policies_take_over_deliver_and_take_away() -> Result<()> {
     from_one_to_two(&fleet).await?;
 
     fleet.kubectl("apply -f examples/propagation")?;
-    arrived(&fleet, "nginx", ["mc-bj1", "mc-bj2", "mc-hz1"]).await?;
+    arrived(&fleet, "nginx", &["mc-bj1", "mc-bj2", "mc-hz1"]).await?;
     shown(&fleet, "nginx", 7).await?;
     let listed = fleet.kubectl("get cpp example --no-headers")?;
     ensure!(listed.split_whitespace().take(4).eq(["example", "1", "1", "True"]), "{listed}");
 
     // An edit is everywhere, each cluster with its own override.
     fleet.kubectl("set image deployment/nginx nginx=nginx:1.27 -n demo")?;
-    arrived(&fleet, "nginx:1.27", ["mc-bj1", "mc-bj2", "mc-hz1"]).await?;
+    arrived(&fleet, "nginx:1.27", &["mc-bj1", "mc-bj2", "mc-hz1"]).await?;
     shown(&fleet, "nginx", 7).await?;
 
     // A cluster that is named no more, and is named again.
@@ -56,7 +56,7 @@ async fn policies_take_over_deliver_and_take_away() -> Result<()> {
     until(namespaces, "demo", "gone with what was in it", |found| found.is_none()).await?;
     shown(&fleet, "nginx", 4).await?;
     placed(&fleet, &["cluster1-beijing", "cluster2-beijing", "cluster1-hangzhou"])?;
-    arrived(&fleet, "nginx:1.27", ["mc-bj1", "mc-bj2", "mc-hz1"]).await?;
+    arrived(&fleet, "nginx:1.27", &["mc-bj1", "mc-bj2", "mc-hz1"]).await?;
 
     // A label comes and goes.
     fleet.kubectl("label managedcluster mc-bj2 mc-hz1 tier=edge")?;
@@ -134,8 +134,8 @@ async fn from_one_to_two(fleet: &Fleet) -> Result<()> {
 }
 
 /// Waits until members run the example's Deployment of this image; the first with its override.
-async fn arrived(fleet: &Fleet, image: &str, members: [&str; 3]) -> Result<()> {
-    for member in members {
+async fn arrived(fleet: &Fleet, image: &str, members: &[&str]) -> Result<()> {
+    for &member in members {
         let wanted = match member {
             "mc-bj1" => (format!("registry.cn-hangzhou.aliyuncs.com/{image}"), 1),
             _ => (image.to_owned(), 3),
@@ -190,4 +190,53 @@ async fn gone(fleet: &Fleet, member: &str) -> Result<()> {
 
 async fn maps(member: &Cluster) -> Result<Api<ConfigMap>> {
     Ok(Api::namespaced(member.client().await?, "demo"))
+}
+
+/// Broken: on a hub whose own controllers run what it holds, two writers of a status never end, what the hub's
+/// controllers write is delivered, or nobody is told why the members' status isn't there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hub_that_runs_them_itself_keeps_its_status() -> Result<()> {
+    let hub = ClusterSpec::new("hub", Life::Nodeless).audited();
+    let fleet =
+        Fleet::clusters(hub, [ClusterSpec::new("mc-bj1", Life::Living).alias("cluster1-beijing")]).await?;
+    fleet.helm_install("")?;
+    fleet.register_all().await?;
+    let mut controller = fleet.installed_controller("controller").await?;
+    fleet.kubectl("create namespace demo")?;
+    fleet.kubectl("apply -f examples/propagation")?;
+    placed(&fleet, &["cluster1-beijing"])?;
+    arrived(&fleet, "nginx", &["mc-bj1"]).await?;
+    eventually("it is told", || async {
+        let told = fleet.kubectl("get cpp example -o jsonpath={.status.problems}")?;
+        ensure!(told.contains("StatusNotShown") && told.contains("controllers of the hub"), "{told}");
+        Ok(())
+    })
+    .await?;
+    let written = || -> Result<usize> {
+        let account = format!("system:serviceaccount:{SYSTEM}:fleetctl-controller");
+        let asked = fleet.hub.audit()?.into_iter();
+        Ok(asked.filter(|asked| asked.user == account && asked.resource == "deployments/status").count())
+    };
+    let before = written()?;
+    ensure!((1..=10).contains(&before), "written {before} times");
+
+    // It is the hub's from now on, and deliveries go on.
+    fleet.kubectl("set image deployment/nginx nginx=nginx:1.27 -n demo")?;
+    arrived(&fleet, "nginx:1.27", &["mc-bj1"]).await?;
+    let api: Api<Deployment> = Api::namespaced(fleet.hub.client().await?, "demo");
+    until(api, "nginx", "as the hub's controllers see it", |found| {
+        let status = found.and_then(|found| found.status.clone()).unwrap_or_default();
+        status.observed_generation == found.and_then(|found| found.metadata.generation)
+            && status.ready_replicas.is_none()
+            && status.unavailable_replicas.is_some()
+    })
+    .await?;
+    ensure!(written()? == before, "it writes on");
+    let member: Api<Deployment> = Api::namespaced(fleet.member("mc-bj1")?.client().await?, "demo");
+    let generation = member.get("nginx").await?.metadata.generation;
+    ensure!(generation == Some(2), "what the hub's controllers wrote was delivered: {generation:?}");
+    ensure!(controller.stop().await?.is_some_and(|status| status.success()), "{}", controller.log());
+    suffices(&fleet, "")?;
+    fleet.end();
+    Ok(())
 }
