@@ -346,8 +346,8 @@ impl Walk {
     pub(crate) fn begun(&self, target: &Target) -> Vec<Layer> {
         self.layers_in(target, |state| match state.phase {
             TargetPhase::Delivering | TargetPhase::Failed => true,
-            // It is tried again later, or was stopped by a hold.
-            TargetPhase::Pending | TargetPhase::Skipped => state.started_at.is_some(),
+            // It is tried again later, was stopped by a hold, or its cluster left.
+            TargetPhase::Pending | TargetPhase::Skipped | TargetPhase::Removed => state.started_at.is_some(),
             _ => false,
         })
     }

@@ -1,6 +1,7 @@
 //! Manifests of policies, read strictly: from the hub, or from a file before it gets there.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use fleet_api::propagation::{
     OverridePolicySpec, PolicyKind, PolicyProblem, PropagationPolicySpec,
@@ -20,8 +21,31 @@ use crate::policy::{Policy, PolicyId};
 /// Reads policies of every kind and group. Make one and keep it: it holds their schemas.
 #[derive(Debug)]
 pub struct Reader {
-    schemas: BTreeMap<PolicyKind, (Value, CustomKinds)>,
+    schemas: &'static BTreeMap<PolicyKind, (Value, CustomKinds)>,
     kinds: KindTable,
+}
+
+/// The schemas of all kinds: made once in a process, which takes milliseconds.
+static SCHEMAS: LazyLock<BTreeMap<PolicyKind, (Value, CustomKinds)>> = LazyLock::new(schemas);
+
+fn schemas() -> BTreeMap<PolicyKind, (Value, CustomKinds)> {
+    let mut schemas = BTreeMap::new();
+    // A definition that can't be read is ruled out by a test; without it nothing is known to be wrong.
+    for mut definition in definitions().unwrap_or_default() {
+        fleet_schema::crd::set_defaults(&mut definition);
+        let text = |at: &str| definition.pointer(at).and_then(Value::as_str).unwrap_or_default();
+        if GROUPS.first() != Some(&text("/spec/group")) {
+            continue;
+        }
+        let api_version = format!("{}/{}", text("/spec/group"), text("/spec/versions/0/name"));
+        if let Some(kind) = PolicyKind::of(&api_version, text("/spec/names/kind"))
+            && let Ok(parsed) = fleet_schema::crd::parse(&definition)
+        {
+            let schema = definition.pointer("/spec/versions/0/schema/openAPIV3Schema");
+            schemas.insert(kind, (schema.cloned().unwrap_or_default(), parsed));
+        }
+    }
+    schemas
 }
 
 /// Why a manifest is no policy.
@@ -31,23 +55,7 @@ impl Reader {
     /// A reader for a hub with these kinds.
     #[must_use]
     pub fn new(kinds: KindTable) -> Self {
-        let mut schemas = BTreeMap::new();
-        // A definition that can't be read is ruled out by a test; without it nothing is known to be wrong.
-        for mut definition in definitions().unwrap_or_default() {
-            fleet_schema::crd::set_defaults(&mut definition);
-            let text = |at: &str| definition.pointer(at).and_then(Value::as_str).unwrap_or_default();
-            if GROUPS.first() != Some(&text("/spec/group")) {
-                continue;
-            }
-            let api_version = format!("{}/{}", text("/spec/group"), text("/spec/versions/0/name"));
-            if let Some(kind) = PolicyKind::of(&api_version, text("/spec/names/kind"))
-                && let Ok(parsed) = fleet_schema::crd::parse(&definition)
-            {
-                let schema = definition.pointer("/spec/versions/0/schema/openAPIV3Schema");
-                schemas.insert(kind, (schema.cloned().unwrap_or_default(), parsed));
-            }
-        }
-        Self { schemas, kinds }
+        Self { schemas: &SCHEMAS, kinds }
     }
 
     /// The kinds that it knows.

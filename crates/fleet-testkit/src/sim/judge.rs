@@ -50,6 +50,8 @@ struct Known<'a> {
     records: audit::Records,
     /// Runs and the clusters where all their objects were done at some time.
     completed: BTreeSet<(String, String)>,
+    /// Revisions that were delivered, by the UID of their Application.
+    delivered: BTreeSet<(String, String)>,
     /// What revisions of Applications say, by UID.
     revisions: BTreeMap<(String, String), Wanted>,
     /// Applications that ran everything that they say, at some time.
@@ -77,6 +79,7 @@ fn writes(record: &Record) -> Option<Violation> {
         inventories: BTreeMap::new(),
         records: audit::Records::new(),
         completed: BTreeSet::new(),
+        delivered: BTreeSet::new(),
         revisions: BTreeMap::new(),
         ran: BTreeSet::new(),
     };

@@ -28,12 +28,8 @@ impl Known<'_> {
         if run.spec.cause == "ClusterJoined" {
             return Ok(());
         }
-        let succeeded =
-            |run: &Run| run.status.as_ref().is_some_and(|status| status.phase == RunPhase::Succeeded);
-        let delivered = |run: &Run| {
-            succeeded(run) || run.status.as_ref().is_some_and(|status| status.reason == "CatchUpPending")
-        };
-        if !earlier().any(|other| other.spec.revision == run.spec.revision && delivered(other)) {
+        let back_to = (run.spec.application_uid.clone(), run.spec.revision.clone());
+        if !self.delivered.contains(&back_to) {
             return Err((BACK, format!("{name} goes back to {}", run.spec.revision)));
         }
         if rollback.automatic {
@@ -54,6 +50,16 @@ impl Known<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Takes note of what a run has delivered, if only what it owes to targets that it passed over is left.
+    pub(super) fn note_delivered(&mut self, run: &Run) {
+        let done = |status: &fleet_api::RunStatus| {
+            status.phase == RunPhase::Succeeded || status.reason == "CatchUpPending"
+        };
+        if run.status.as_ref().is_some_and(done) {
+            self.delivered.insert((run.spec.application_uid.clone(), run.spec.revision.clone()));
+        }
     }
 
     /// What a run's revision says.

@@ -55,6 +55,7 @@ impl Known<'_> {
         if let Some(before) = before {
             order(before, &now, self.record.asked_of_targets.contains(&now.name_any()))?;
         }
+        self.note_delivered(&now);
         // A cluster that leaves takes its state along, and a delete may be on its way.
         for state in now.status.iter().flat_map(|status| &status.steps).flat_map(|step| &step.targets) {
             if matches!(state.phase, TargetPhase::Pruning | TargetPhase::Succeeded) {

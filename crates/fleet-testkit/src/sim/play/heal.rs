@@ -185,7 +185,10 @@ impl Users {
 /// Whether it waits for somebody to say what becomes of objects that an earlier revision left as nobody's.
 fn meets_what_was_left(app: &Application) -> bool {
     let workflow = app.status.as_ref().and_then(|status| status.workflow.as_ref());
-    workflow.is_some_and(|workflow| workflow.message.contains("no application owns it"))
+    let says = workflow.is_some_and(|workflow| workflow.message.contains("no application owns it"));
+    // A step that couldn't take it may have gone back.
+    let conditions = app.status.iter().flat_map(|status| &status.conditions);
+    says || conditions.into_iter().any(|one| one.type_ == "Current" && one.reason == "RolledBack")
 }
 
 /// Whether what somebody changed on the member is still so.
