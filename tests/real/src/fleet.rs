@@ -250,7 +250,8 @@ impl Fleet {
     pub async fn apply(&self, cluster: &Cluster, yaml: &str) -> Result<()> {
         let client = cluster.client().await?;
         for object in documents(yaml)? {
-            let api = api_of(&client, &object).await?;
+            // As in [`Fleet::register_all`]: the kind may be a moment old.
+            let api = eventually("a kind is served", || api_of(&client, &object)).await?;
             let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
             api.patch(name, &PatchParams::apply("kubectl").force(), &Patch::Apply(&object))
                 .await

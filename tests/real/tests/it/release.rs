@@ -45,7 +45,7 @@ pub(crate) fn helm(fleet: &Fleet, arguments: &str) -> Result<String> {
 
 /// Makes `m1` a member.
 pub(crate) async fn join(fleet: &Fleet) -> Result<()> {
-    fleet.register(fleet.member("m1")?, 1).await
+    fleet.register_all().await
 }
 
 /// What was delivered, with its resource version.

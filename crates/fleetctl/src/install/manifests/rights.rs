@@ -55,6 +55,14 @@ impl House<'_> {
                 "resources": readable.resources,
                 "verbs": ["get", "list", "watch"],
             }));
+            // What members show of an object that policies distribute comes to its status.
+            let statuses: Vec<String> =
+                readable.resources.iter().map(|resource| format!("{resource}/status")).collect();
+            rules.push(json!({
+                "apiGroups": readable.api_groups,
+                "resources": statuses,
+                "verbs": ["patch"],
+            }));
         }
         if self.values.webhook.enabled {
             rules.extend(self::rules(file!("files/webhook-rules.yaml"))?);
