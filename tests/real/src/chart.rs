@@ -23,7 +23,23 @@ impl Fleet {
     /// # Errors
     /// Where helm refuses, with what it said.
     pub fn helm_install(&self, arguments: &str) -> Result<String> {
-        self.shell(&format!("helm install fleetctl {CHART} -n {SYSTEM} --create-namespace {arguments}"))
+        let said =
+            self.shell(&format!("helm install fleetctl {CHART} -n {SYSTEM} --create-namespace {arguments}"))?;
+        self.wait_served()?;
+        Ok(said)
+    }
+
+    /// Waits until the hub serves every kind that was defined there: a definition is established a moment before.
+    ///
+    /// # Errors
+    /// Where one isn't served within a minute.
+    pub fn wait_served(&self) -> Result<()> {
+        self.shell(
+            "export KUBECTL='kubectl --context hub'; timeout 60 sh -c '\
+             for kind in $($KUBECTL get crd -o jsonpath=\"{.items[*].metadata.name}\"); do \
+             until $KUBECTL get \"$kind\" -A >/dev/null 2>&1; do sleep 0.1; done; done'",
+        )?;
+        Ok(())
     }
 
     /// Starts the controller that the Deployment on the hub describes, outside of it: the same arguments and

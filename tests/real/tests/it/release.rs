@@ -40,7 +40,9 @@ pub(crate) async fn bare() -> Result<Fleet> {
 /// Installs or upgrades the chart.
 pub(crate) fn helm(fleet: &Fleet, arguments: &str) -> Result<String> {
     let line = format!("helm upgrade --install fleetctl charts/fleetctl -n {NAMESPACE} --create-namespace");
-    fleet.shell(&format!("{line} --kube-context hub {arguments}"))
+    let said = fleet.shell(&format!("{line} --kube-context hub {arguments}"))?;
+    fleet.wait_served()?;
+    Ok(said)
 }
 
 /// Makes `m1` a member.
