@@ -22,10 +22,13 @@
 //! - Everything that policies distribute has one owner and one field manager, whichever policy it is: another policy takes
 //!   an object over without a conflict, in place. What is added are labels of the object itself, never annotations, nothing
 //!   in pod templates.
+//! - What was written on the hub in one order is acted on in that order: before an edit is acted on, its policy is read once
+//!   more, so a mask that was set before holds it.
 //! - Nothing leaves a member before everything is listed that could say that it stays.
 //! - One replica distributes at a time ([`crate::replicas::Duty::Distribution`]); when it changes, the next one lists anew.
 
 mod applications;
+mod confirm;
 mod dispatch;
 mod distributor;
 mod inbox;

@@ -9,6 +9,7 @@ use fleet_members::{Account, Acting, Member, MemberError, Reachability};
 use fleet_placement::Room;
 use fleet_plan::{Wave, wave};
 use fleet_propagation::PolicyId;
+use kube::api::DynamicObject;
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -54,6 +55,8 @@ pub(super) enum Done {
     Reported { id: ObjectId, wanted: Value, outcome: Result<Value, kube::Error> },
     /// A member said how much room it has, or didn't.
     Measured { cluster: String, room: Option<Box<Room>> },
+    /// A policy was read once more; nothing where it is gone.
+    Confirmed { policy: PolicyId, object: Option<Box<DynamicObject>> },
     /// A policy's status was written.
     Said { policy: PolicyId, outcome: Result<Value, kube::Error> },
 }
@@ -322,6 +325,7 @@ impl Distributor {
             Done::Written { write, outcome } => self.written(*write, *outcome)?,
             Done::Reported { id, wanted, outcome } => self.reported(&id, wanted, outcome),
             Done::Measured { cluster, room } => self.measured(&cluster, room.map(|room| *room)),
+            Done::Confirmed { policy, object } => self.confirmed(policy, object.map(|object| *object)),
             Done::Said { policy, outcome } => self.status_written(&policy, outcome),
         }
         Ok(())

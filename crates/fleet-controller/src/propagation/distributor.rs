@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::applications::References;
+use super::confirm::Confirmations;
 use super::dispatch::{Dispatch, Done};
 use super::inbox::Inbox;
 use super::items::{Item, Items, Place};
@@ -48,6 +49,7 @@ pub(super) struct Distributor {
     pub(super) served: Served,
     reader: Reader,
     pub(super) policies: Policies,
+    pub(super) confirmations: Confirmations,
     pub(super) claims: Claims,
     pub(super) overrides: Overrides,
     pub(super) sources: Sources,
@@ -98,6 +100,7 @@ impl Distributor {
             reader: Reader::new(served.table()),
             served,
             policies: Policies::default(),
+            confirmations: Confirmations::default(),
             claims: Claims::new(),
             overrides: Overrides::new(),
             sources: Sources::default(),
@@ -196,7 +199,9 @@ impl Distributor {
         }
         for _ in 0..A_TURN {
             let Some(id) = self.dirty.pop_first() else { break };
-            self.settle(&id);
+            if !self.confirmations.waits(&id) {
+                self.settle(&id);
+            }
         }
         self.write();
         self.pump();
@@ -350,13 +355,7 @@ impl Distributor {
         match event {
             watcher::Event::Init => self.policies.list_begins(kind, group),
             watcher::Event::InitApply(object) | watcher::Event::Apply(object) => {
-                let Some((id, manifest)) = policies::manifest(kind, group, &object) else { return };
-                let status = object.data.get("status").cloned().unwrap_or_default();
-                if let Some(manifest) = self.policies.put(&id, manifest, &object, status) {
-                    self.read(&manifest);
-                    self.select_kinds();
-                }
-                self.said.touch(&id);
+                self.policy_seen(kind, group, &object);
             }
             watcher::Event::Delete(object) => {
                 if let Some((id, _)) = policies::manifest(kind, group, &object) {
@@ -375,6 +374,17 @@ impl Distributor {
         }
     }
 
+    /// A policy is so on the hub.
+    pub(super) fn policy_seen(&mut self, kind: PolicyKind, group: &str, object: &DynamicObject) {
+        let Some((id, manifest)) = policies::manifest(kind, group, object) else { return };
+        let status = object.data.get("status").cloned().unwrap_or_default();
+        if let Some(manifest) = self.policies.put(&id, manifest, object, status) {
+            self.read(&manifest);
+            self.select_kinds();
+        }
+        self.said.touch(&id);
+    }
+
     /// Reads a policy and takes it up.
     fn read(&mut self, manifest: &Value) {
         let overrides = self.reader.overrides(manifest);
@@ -385,7 +395,7 @@ impl Distributor {
             let before = self.overrides.set(policy);
             for selectors in before.iter().map(|before| &before.selectors).chain([&about]) {
                 let selected: Vec<ObjectId> = self.claims.selected(selectors).into_iter().cloned().collect();
-                self.dirty.extend(selected);
+                self.confirm(selected);
             }
             self.said.touch(&id);
             return;
@@ -416,7 +426,7 @@ impl Distributor {
             if let Some(before) = self.overrides.remove(id) {
                 let selected: Vec<ObjectId> =
                     self.claims.selected(&before.selectors).into_iter().cloned().collect();
-                self.dirty.extend(selected);
+                self.confirm(selected);
             }
             return;
         }
@@ -529,14 +539,14 @@ impl Distributor {
                 if let Some(source) = self.sources.get(&id).cloned() {
                     self.claim(&source);
                 }
-                self.dirty.insert(id);
+                self.confirm([id]);
             }
             Some(Change::Reported(id)) => self.status_seen(&id),
             Some(Change::Gone(id)) => {
                 self.reports.forget(&id);
                 let changes = self.claims.remove_object(&id);
                 self.changed(changes);
-                self.dirty.insert(id);
+                self.confirm([id]);
             }
             None => {}
         }
@@ -599,11 +609,13 @@ impl Distributor {
             let Some(policy) = self.claims.policy(&id).cloned() else { continue };
             let about = self.policies.survey(&policy, &self.fleet);
             if !about.is_disjoint(&moved) {
-                self.dirty.extend(self.claims.claimed(&id).cloned());
+                let claimed: Vec<ObjectId> = self.claims.claimed(&id).cloned().collect();
+                self.confirm(claimed);
             }
             self.said.touch(&id);
         }
         let on = |(_, item): &(&ObjectId, &Item)| !item.at.is_disjoint(&moved);
-        self.dirty.extend(self.items.iter().filter(on).map(|(id, _)| id.clone()));
+        let there: Vec<ObjectId> = self.items.iter().filter(on).map(|(id, _)| id.clone()).collect();
+        self.confirm(there);
     }
 }

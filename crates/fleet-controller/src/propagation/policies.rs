@@ -16,6 +16,8 @@ pub(super) struct Followed {
     /// The manifest that it was read from: type, name and spec.
     pub(super) manifest: Value,
     pub(super) generation: Option<i64>,
+    /// UID and generation of the newest that was seen since the last list: reads and watches may tell in any order.
+    newest: Option<(String, i64)>,
     /// Its status on the hub.
     pub(super) status: Value,
     /// What its rules say about each member.
@@ -81,7 +83,7 @@ pub(super) fn read_recorded(name: &PolicyName) -> Option<PolicyId> {
 }
 
 impl Policies {
-    /// Takes in a policy of a watch. The manifest, where it is to be read (anew).
+    /// Takes in a policy of a watch or a read. The manifest, where it is to be read (anew).
     pub(super) fn put(
         &mut self,
         id: &PolicyId,
@@ -91,6 +93,14 @@ impl Policies {
     ) -> Option<Value> {
         self.listing.insert(id.clone());
         let known = self.all.entry(id.clone()).or_default();
+        let told = object.metadata.uid.clone().zip(object.metadata.generation);
+        if let (Some((before, newer)), Some((uid, generation))) = (&known.newest, &told)
+            && before == uid
+            && newer > generation
+        {
+            return None;
+        }
+        known.newest = told;
         known.generation = object.metadata.generation;
         known.status = status;
         (known.manifest != manifest).then(|| {
@@ -105,6 +115,9 @@ impl Policies {
 
     pub(super) fn list_begins(&mut self, kind: PolicyKind, group: &str) {
         self.listing.retain(|id| id.kind != kind || id.group != group);
+        // A hub that was restored from a backup tells what is older.
+        let of = |(id, _): &(&PolicyId, &mut Followed)| id.kind == kind && id.group == group;
+        self.all.iter_mut().filter(of).for_each(|(_, followed)| followed.newest = None);
     }
 
     /// Those of a kind and group that weren't listed.
