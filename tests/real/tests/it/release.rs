@@ -147,8 +147,11 @@ async fn a_release_lives_and_goes() -> Result<()> {
     .await?;
     assert!(std::fs::read_to_string(&ended)?.contains("code 0"), "{}", std::fs::read_to_string(&ended)?);
     assert_eq!(installed(&fleet)?, "");
-    let app = running(&fleet).await?;
+    // Nobody keeps its status any more, and it may tell of the repair.
+    let api: Api<Application> = Api::namespaced(fleet.hub.client().await?, "default");
+    let app = api.get("settings").await?;
     assert!(!app.finalizers().iter().any(|name| name == names::FINALIZER), "the finalizer is released");
+    assert!(app.status.is_some_and(|status| status.latest_revision.is_some()), "its status is kept");
     assert!(delivered(&fleet).await?.data.is_some_and(|data| data["colour"] == "blue"));
     assert_eq!(
         fleet.kubectl("get crd -o name --context hub")?.lines().count(),
@@ -158,7 +161,6 @@ async fn a_release_lives_and_goes() -> Result<()> {
     // And back: the same run, the same object.
     helm(&fleet, "")?;
     let controller = fleet.installed_controller("third").await?;
-    let api: Api<Application> = Api::namespaced(fleet.hub.client().await?, "default");
     let taken_up = |app: Option<&Application>| {
         app.is_some_and(|app| app.finalizers().iter().any(|name| name == names::FINALIZER))
     };
