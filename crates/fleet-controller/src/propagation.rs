@@ -31,6 +31,7 @@ mod applications;
 mod confirm;
 mod dispatch;
 mod distributor;
+mod explain;
 mod inbox;
 mod items;
 mod ledger;
@@ -48,6 +49,7 @@ mod watch;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::explain::{Distributed, LostClaim, distributed};
 pub(crate) use self::inbox::Inbox;
 use crate::context::Context;
 use crate::replicas::Duty;

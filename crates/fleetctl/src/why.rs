@@ -1,16 +1,20 @@
-//! `fleetctl why`: who set each field of an object on a member.
+//! `fleetctl why`: who set each field of an object on a member; of what policies distribute also which policy has it, which
+//! others don't, and what each override made of it.
 //!
 //! ```text
-//!  the live object ──► leaves ─┬─ delivered as it stands ──► who set it in the revision (provenance)
+//!  the live object ──► leaves ─┬─ delivered as it stands ──► who set it in the revision, or by policies (provenance)
 //!  managedFields ──────────────┼─ somebody else's ─────────► the field manager
 //!                              └─ nobody's ────────────────► the member's API server
 //! ```
 
 mod fields;
 mod object;
+mod policies;
 mod show;
 
-use fleet_controller::delivered;
+use fleet_api::ObjectId;
+use fleet_controller::{Distributed, PreviewError, delivered, distributed};
+use fleet_json::FieldPath;
 
 use crate::access::Access;
 use crate::application::plan::gather::reach;
@@ -37,24 +41,78 @@ pub async fn run(environment: &Environment, global: &Global, arguments: &WhyArgs
     let on = |failure: Failure| Failure::new(failure.exit, format!("{place}: {}", failure.message));
     let reached = reach(&hub, member, hub.cluster.deadline).await.map_err(on)?;
     let (id, live) = object::read(&reached, &kind, &name, &namespace).await.map_err(on)?;
-    let app = object::application(&hub, &live, &id, &place, arguments, &namespace).await?;
-    let cluster = member.metadata.name.as_deref().unwrap_or_default();
-    let asked = delivered(&hub.cluster.client, &app, cluster, &id);
-    let found = match Box::pin(tokio::time::timeout(hub.cluster.deadline, asked)).await {
-        Ok(found) => {
-            found.map_err(|error| Failure::failed(format!("what was delivered of {id}: {error}")))?
+    let at = At { hub: &hub, place: &place, cluster: member.metadata.name.as_deref().unwrap_or_default() };
+    let live = match live {
+        Ok(live) => live,
+        Err(missing) if arguments.app.is_none() => {
+            // Policies may say why it isn't there.
+            let found = at.by_policies(&id).await?.ok_or_else(|| on(missing))?;
+            let head = policies::Head { place: &place, cluster: at.cluster, distributed: &found, live: None };
+            return at.print(environment, arguments, &head, Vec::new());
         }
-        Err(_) => return Err(hub.cluster.silent("what was delivered")),
+        Err(missing) => return Err(on(missing)),
     };
+    let within = |explained: Vec<fields::Field>| match &wanted {
+        Some(wanted) => fields::within(explained, wanted, &live, &id),
+        None => Ok(explained),
+    };
+    let app = match object::deliverer(&hub, &live, &id, &place, arguments, &namespace).await? {
+        object::Deliverer::Application(app) => app,
+        object::Deliverer::Policies => {
+            let Some(found) = at.by_policies(&id).await? else {
+                return Err(object::left_behind(&hub, &id, &place));
+            };
+            let author = |path: &FieldPath| fields::by_policies(path, &found);
+            let sent = fields::Sent { object: &found.object, manager: &found.manager, author: &author };
+            let explained = within(fields::explain(&id, &live, &sent))?;
+            let live = Some(&live);
+            let head = policies::Head { place: &place, cluster: at.cluster, distributed: &found, live };
+            return at.print(environment, arguments, &head, explained);
+        }
+    };
+    let asked = delivered(&hub.cluster.client, &app, at.cluster, &id);
+    let found = Box::pin(at.asked(asked)).await?;
     let Some(delivered) = found else { return Err(object::not_in_inventory(&hub, &app, &id, &place, &live)) };
-    let explained = fields::explain(&id, &live, &delivered);
-    let explained = match wanted {
-        Some(wanted) => fields::within(explained, &wanted, &live, &id)?,
-        None => explained,
-    };
-    let head = show::Head { place: &place, cluster, id: &id, app: &app, delivered: &delivered };
+    let author = |path: &FieldPath| fields::in_revision(path, &delivered);
+    let sent = fields::Sent { object: &delivered.object, manager: &delivered.manager, author: &author };
+    let explained = within(fields::explain(&id, &live, &sent))?;
+    let head = show::Head { place: &place, cluster: at.cluster, id: &id, app: &app, delivered: &delivered };
     match arguments.output.output {
         Some(format) => environment.streams.print(&show::for_programs(format, &head, &explained)?),
         None => environment.streams.print(&show::for_people(&head, &explained)),
+    }
+}
+
+/// Where an object is asked about.
+struct At<'a> {
+    hub: &'a Hub,
+    place: &'a str,
+    cluster: &'a str,
+}
+
+impl At<'_> {
+    async fn by_policies(&self, id: &ObjectId) -> Outcome<Option<Distributed>> {
+        self.asked(distributed(&self.hub.cluster.client, self.cluster, id)).await
+    }
+
+    async fn asked<T>(&self, asked: impl Future<Output = Result<T, PreviewError>>) -> Outcome<T> {
+        match Box::pin(tokio::time::timeout(self.hub.cluster.deadline, asked)).await {
+            Ok(found) => found
+                .map_err(|error| Failure::failed(format!("what was delivered on {}: {error}", self.place))),
+            Err(_) => Err(self.hub.cluster.silent("what was delivered")),
+        }
+    }
+
+    fn print(
+        &self,
+        environment: &Environment,
+        arguments: &WhyArgs,
+        head: &policies::Head<'_>,
+        fields: Vec<fields::Field>,
+    ) -> Outcome {
+        match arguments.output.output {
+            Some(format) => environment.streams.print(&policies::for_programs(format, head, &fields)?),
+            None => environment.streams.print(&policies::for_people(head, &fields)),
+        }
     }
 }

@@ -84,7 +84,8 @@ pub(super) async fn distribute(ctx: &Arc<Context>) -> Result<(), RecordError> {
     distributor.run().await
 }
 
-fn fleet_of(clusters: &[Arc<ManagedCluster>]) -> Fleet {
+/// The members as placement knows them.
+pub(super) fn fleet_of(clusters: &[Arc<ManagedCluster>]) -> Fleet {
     Fleet::new(clusters.iter().map(|cluster| Member::of(cluster)).collect())
 }
 

@@ -7,7 +7,7 @@ use fleet_api::{Provenance, Source as Origin, names};
 use fleet_json::ContentHash;
 use fleet_placement::{Affinity, Fleet, Problems};
 use fleet_propagation::{OverridePolicy, Precision};
-use fleet_render::{MatchingOverride, OverriderError, OverriderProblem, apply_overriders};
+use fleet_render::{MatchingOverride, Overridden, OverriderError, OverriderProblem, apply_overriders};
 use serde_json::{Value, json};
 
 use super::items::Standing;
@@ -43,32 +43,10 @@ pub(super) fn render(
     fleet: &Fleet,
     owner: &str,
 ) -> Result<Rendered, OverriderError> {
-    let mut object = (*source.content).clone();
-    if let Some(replicas) = replicas
-        && let Some(place) = object.pointer_mut("/spec/replicas")
-    {
-        *place = json!(replicas);
-    }
+    let mut object = replicated(source, replicas);
     let (mut changed_by, mut warnings) = (Vec::new(), Vec::new());
     if !overrides.is_empty() {
-        let kinds: Vec<String> = overrides.iter().map(|(policy, _)| kind_of(policy)).collect();
-        let matching: Vec<MatchingOverride<'_>> = overrides
-            .iter()
-            .zip(&kinds)
-            .map(|((policy, precision), kind)| MatchingOverride {
-                kind,
-                namespace: &policy.id.namespace,
-                name: &policy.id.name,
-                precision: *precision,
-                spec: &policy.spec,
-            })
-            .collect();
-        let at = fleet.resolve(cluster).ok();
-        let here = |affinity: &ClusterAffinity| {
-            let read = Affinity::read(affinity, "", &mut Problems::default());
-            at.is_some_and(|at| read.members(fleet).contains(&at))
-        };
-        let done = apply_overriders(&object, Provenance::new(Origin::Referenced), &matching, here)?;
+        let done = overridden(&object, overrides, cluster, fleet)?;
         for step in done.steps {
             if !changed_by.contains(&step.policy) {
                 changed_by.push(step.policy);
@@ -82,6 +60,47 @@ pub(super) fn render(
     Ok(Rendered { object: Arc::new(object), content, changed_by, warnings })
 }
 
+/// An object with the replicas of a cluster, where they are divided.
+pub(super) fn replicated(source: &Source, replicas: Option<u64>) -> Value {
+    let mut object = (*source.content).clone();
+    if let Some(replicas) = replicas
+        && let Some(place) = object.pointer_mut("/spec/replicas")
+    {
+        *place = json!(replicas);
+    }
+    object
+}
+
+/// An object as override policies make it for a cluster.
+///
+/// # Errors
+/// The first override that can't be made.
+pub(super) fn overridden(
+    object: &Value,
+    overrides: &[(Arc<OverridePolicy>, Precision)],
+    cluster: &str,
+    fleet: &Fleet,
+) -> Result<Overridden, OverriderError> {
+    let kinds: Vec<String> = overrides.iter().map(|(policy, _)| kind_of(policy)).collect();
+    let matching: Vec<MatchingOverride<'_>> = overrides
+        .iter()
+        .zip(&kinds)
+        .map(|((policy, precision), kind)| MatchingOverride {
+            kind,
+            namespace: &policy.id.namespace,
+            name: &policy.id.name,
+            precision: *precision,
+            spec: &policy.spec,
+        })
+        .collect();
+    let at = fleet.resolve(cluster).ok();
+    let here = |affinity: &ClusterAffinity| {
+        let read = Affinity::read(affinity, "", &mut Problems::default());
+        at.is_some_and(|at| read.members(fleet).contains(&at))
+    };
+    apply_overriders(object, Provenance::new(Origin::Referenced), &matching, here)
+}
+
 impl Rendered {
     pub(super) fn standing(self, takes_over: bool, replicas: Option<u64>) -> Standing {
         Standing { object: self.object, content: self.content, takes_over, replicas }
@@ -89,7 +108,7 @@ impl Rendered {
 }
 
 /// Whose it is, and what it says: labels of the object itself, since an annotation would move its generation.
-fn label(object: &mut Value, owner: &str, content: &str) {
+pub(super) fn label(object: &mut Value, owner: &str, content: &str) {
     let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else { return };
     let labels = metadata.entry("labels").or_insert_with(|| json!({}));
     if !labels.is_object() {

@@ -29,7 +29,7 @@ pub(super) struct Source {
 
 impl Source {
     /// Reads an object of a watch; lists don't say what their objects are.
-    fn read(api_version: &str, kind: &str, object: DynamicObject) -> Option<Self> {
+    pub(super) fn read(api_version: &str, kind: &str, object: DynamicObject) -> Option<Self> {
         let deleting = object.metadata.deletion_timestamp.is_some();
         let generation = object.metadata.generation;
         let mut value = serde_json::to_value(object).ok()?;

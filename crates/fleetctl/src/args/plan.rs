@@ -67,7 +67,8 @@ pub enum DryRun {
     fleetctl why clusterrole/reader -m mc-hz1 --app web-demo\n\n\
     -n is the namespace on the member. A field is set by the referenced object or the component's type, by a trait, by a rule \
     of an override policy, by the topology (the namespace), by fleetctl (labels), by somebody else there (the field manager \
-    is named), or by the member's API server (a default).")]
+    is named), or by the member's API server (a default). Of an object that policies distribute it says, too, which policy has \
+    it, which others don't and why, and every override in order with before and after; also where it isn't there.")]
 pub struct WhyArgs {
     /// The object: KIND/NAME
     #[arg(value_name = "KIND/NAME")]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use fleet_api::{ObjectId, Provenance, Source, names};
-use fleet_controller::Delivered;
+use fleet_controller::{Delivered, Distributed};
 use fleet_json::FieldPath;
 use fleet_plan::{drift, managed, redact};
 use fleet_ssa::{Operation, decode_managed_fields};
@@ -24,6 +24,11 @@ pub(super) enum SetBy {
     },
     /// The engine: labels that say whose it is.
     Fleetctl,
+    /// The replicas that a propagation policy divides among clusters.
+    Division {
+        /// The policy.
+        policy: String,
+    },
     /// The revision, which was recorded without more.
     Application,
     /// Somebody else on the member.
@@ -84,23 +89,30 @@ fn is_bookkeeping(path: &FieldPath) -> bool {
         || METADATA.iter().any(|field| path.starts_with(&FieldPath::of_fields(["metadata", field])))
 }
 
+/// What was sent: the object, by which field manager, and who said what in it.
+pub(super) struct Sent<'a> {
+    pub(super) object: &'a Value,
+    pub(super) manager: &'a str,
+    pub(super) author: &'a dyn Fn(&FieldPath) -> SetBy,
+}
+
 /// All fields, in the order of their paths.
-pub(super) fn explain(id: &ObjectId, live: &Value, delivered: &Delivered) -> Vec<Field> {
-    let owners = Owners::of(live, &delivered.manager);
+pub(super) fn explain(id: &ObjectId, live: &Value, sent: &Sent<'_>) -> Vec<Field> {
+    let owners = Owners::of(live, sent.manager);
     let drifted: BTreeMap<FieldPath, Option<Value>> =
-        drift(id, &delivered.object, live).into_iter().map(|drift| (drift.path, drift.delivered)).collect();
+        drift(id, sent.object, live).into_iter().map(|drift| (drift.path, drift.delivered)).collect();
     let leaves = Provenance::new(Source::Engine);
     let leaves = leaves.leaves(live).into_iter().map(|(path, _)| path).filter(|path| !is_bookkeeping(path));
     let mut fields: Vec<Field> = Vec::new();
     for path in leaves {
         let changed = drifted.iter().find(|(known, _)| path.starts_with(known)).map(|(_, from)| from.clone());
-        let ours = path.get(&delivered.object).is_some();
+        let ours = path.get(sent.object).is_some();
         let (set_by, was, was_by) = match (ours, changed) {
             (true, Some(from)) => {
                 let by = owners.of_field(&path, live).unwrap_or(SetBy::Server);
-                (by, from, Some(in_revision(&path, delivered)))
+                (by, from, Some((sent.author)(&path)))
             }
-            (true, None) => (in_revision(&path, delivered), None, None),
+            (true, None) => ((sent.author)(&path), None, None),
             (false, _) => (owners.of_field(&path, live).unwrap_or(SetBy::Server), None, None),
         };
         let value = redact(id, &path, path.get(live).cloned());
@@ -108,7 +120,7 @@ pub(super) fn explain(id: &ObjectId, live: &Value, delivered: &Delivered) -> Vec
     }
     // What was delivered and is gone.
     for (path, from) in drifted.into_iter().filter(|(path, _)| path.get(live).is_none()) {
-        let by = in_revision(&path, delivered);
+        let by = (sent.author)(&path);
         fields.push(Field {
             path,
             value: None,
@@ -143,24 +155,34 @@ pub(super) fn within(
     Ok(found)
 }
 
-fn in_revision(path: &FieldPath, delivered: &Delivered) -> SetBy {
+/// Who set a field of what an Application delivers.
+pub(super) fn in_revision(path: &FieldPath, delivered: &Delivered) -> SetBy {
     if *path == FieldPath::of_fields(["metadata", "namespace"]) {
         return SetBy::Topology { policy: delivered.topology.clone() };
     }
-    let labels = FieldPath::of_fields(["metadata", "labels"]);
-    if path.starts_with(&labels)
-        && let Some(fleet_json::Segment::Field(label)) = path.last()
-    {
-        let ours =
-            [names::APP_NAME, names::APP_NAMESPACE, names::APP_COMPONENT, names::OWNER, names::CONTENT];
-        if ours.contains(&label.as_str()) || names::sharer(label).is_some() {
-            return SetBy::Fleetctl;
-        }
-    }
     match &delivered.provenance {
+        _ if is_our_label(path) => SetBy::Fleetctl,
         Some(provenance) => SetBy::Revision(provenance.source_of(path).clone()),
         None => SetBy::Application,
     }
+}
+
+/// Who set a field of what policies distribute.
+pub(super) fn by_policies(path: &FieldPath, distributed: &Distributed) -> SetBy {
+    let source = distributed.provenance.source_of(path);
+    let replicas = *path == FieldPath::of_fields(["spec", "replicas"]) && *source == Source::Referenced;
+    match (&distributed.replicas, &distributed.winner) {
+        _ if is_our_label(path) => SetBy::Fleetctl,
+        (Some(_), Some(policy)) if replicas => SetBy::Division { policy: policy.clone() },
+        _ => SetBy::Revision(source.clone()),
+    }
+}
+
+fn is_our_label(path: &FieldPath) -> bool {
+    let Some(fleet_json::Segment::Field(label)) = path.last() else { return false };
+    let ours = [names::APP_NAME, names::APP_NAMESPACE, names::APP_COMPONENT, names::OWNER, names::CONTENT];
+    path.starts_with(&FieldPath::of_fields(["metadata", "labels"]))
+        && (ours.contains(&label.as_str()) || names::sharer(label).is_some())
 }
 
 /// Who owns which fields by the member's records, less ourselves.
@@ -229,6 +251,12 @@ mod tests {
         }
     }
 
+    fn told(kind: &str, live: &Value, delivered: &Delivered) -> Vec<Field> {
+        let author = |path: &FieldPath| in_revision(path, delivered);
+        let sent = Sent { object: &delivered.object, manager: &delivered.manager, author: &author };
+        explain(&id(kind), live, &sent)
+    }
+
     /// Each kind of author is told from the others: what we sent, what somebody changed, added or took away, what the
     /// server filled in.
     #[test]
@@ -243,7 +271,7 @@ mod tests {
                 { "manager": "kubectl-edit", "operation": "Update", "apiVersion": "v1", "time": "2026-01-01T00:00:00Z", "fieldsType": "FieldsV1",
                     "fieldsV1": { "f:metadata": { "f:annotations": { "f:note": {} } }, "f:spec": { "f:ports": { "k:{\"port\":81,\"protocol\":\"TCP\"}": { ".": {}, "f:port": {} } } } } }] },
             "spec": { "type": "ClusterIP", "clusterIP": "10.0.0.1", "ports": [{ "name": "http", "port": 81, "protocol": "TCP" }] } });
-        let fields = explain(&id("Service"), &live, &delivered);
+        let fields = told("Service", &live, &delivered);
         let by = |path: &str| {
             let found = fields.iter().find(|field| field.path.to_dotted() == path);
             found.unwrap_or_else(|| panic!("{path}: {fields:?}")).clone()
@@ -277,7 +305,7 @@ mod tests {
         );
         let live = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "web", "namespace": "demo",
             "annotations": { "kubectl.kubernetes.io/last-applied-configuration": "{\"data\":{\"password\":\"aGlkZGVu\"}}" } }, "data": { "password": "b3RoZXI=", "token": "c2VjcmV0" } });
-        let fields = explain(&id("Secret"), &live, &delivered);
+        let fields = told("Secret", &live, &delivered);
         let said = serde_json::to_string(&fields).unwrap();
         assert!(said.contains("password") && said.contains("token"), "{said}");
         for value in ["aGlkZGVu", "b3RoZXI=", "c2VjcmV0"] {

@@ -25,13 +25,16 @@ pub(super) fn words(text: &str) -> Outcome<(String, String)> {
     }
 }
 
-/// Reads it from the member.
+/// Which object it is, and how it is on the member, or that it isn't there.
+///
+/// # Errors
+/// Where the member doesn't know the kind, refuses or doesn't answer.
 pub(super) async fn read(
     reached: &Reached,
     kind: &str,
     name: &str,
     namespace: &str,
-) -> Outcome<(ObjectId, Value)> {
+) -> Outcome<(ObjectId, Result<Value, Failure>)> {
     let types = reached.catalogue.find(kind)?;
     let [type_] = types.as_slice() else {
         return Err(Failure::usage(format!("{kind:?} is a category; name one kind, as in deploy/{name}")));
@@ -41,16 +44,14 @@ pub(super) async fn read(
             Request::get(path).body(Vec::new()).map_err(|error| Failure::failed(error.to_string()))?;
         reached.cluster.ask(&format!("{kind}/{name}"), reached.cluster.client.request(request)).await
     };
+    let id = ObjectId {
+        api_version: type_.api_version(),
+        kind: type_.kind.clone(),
+        namespace: if type_.namespaced { namespace.to_owned() } else { String::new() },
+        name: name.to_owned(),
+    };
     match get(type_.path(Some(namespace), Some(name))).await {
-        Ok(live) => {
-            let id = ObjectId {
-                api_version: type_.api_version(),
-                kind: type_.kind.clone(),
-                namespace: if type_.namespaced { namespace.to_owned() } else { String::new() },
-                name: name.to_owned(),
-            };
-            Ok((id, live))
-        }
+        Ok(live) => Ok((id, Ok(live))),
         Err(failure) if failure.exit == Exit::NotFound => {
             let listed =
                 get(format!("{}?limit={NAMES}", type_.path(Some(namespace), None))).await.unwrap_or_default();
@@ -62,7 +63,8 @@ pub(super) async fn read(
                 false => (format!("{} there", type_.plural), String::new()),
             };
             let advice = crate::nearest::advice(name, &known, &what);
-            Err(Failure::not_found(format!("there is no {} {name:?}{inside}{advice}", type_.kind)))
+            let missing = format!("there is no {} {name:?}{inside}{advice}", type_.kind);
+            Ok((id, Err(Failure::not_found(missing))))
         }
         Err(failure) => Err(failure),
     }
@@ -72,21 +74,29 @@ fn label<'v>(live: &'v Value, name: &str) -> Option<&'v str> {
     live.pointer("/metadata/labels")?.get(name)?.as_str()
 }
 
-/// The Application that delivers it: the one that is named, else the one that its labels name.
-pub(super) async fn application(
+/// Who delivers an object.
+pub(super) enum Deliverer {
+    /// An Application.
+    Application(Box<Application>),
+    /// Policies about native objects.
+    Policies,
+}
+
+/// Who delivers it: the Application that is named, else who its labels name.
+pub(super) async fn deliverer(
     hub: &Hub,
     live: &Value,
     id: &ObjectId,
     place: &str,
     arguments: &WhyArgs,
     namespace: &str,
-) -> Outcome<Application> {
+) -> Outcome<Deliverer> {
     let inside = label(live, names::APP_NAMESPACE).unwrap_or(namespace);
     let api: Api<Application> = Api::namespaced(hub.cluster.client.clone(), inside);
     if let Some(name) = &arguments.app {
         let found = hub.cluster.ask(&format!("Application {inside}/{name}"), api.get_opt(name)).await?;
         return match found {
-            Some(app) => Ok(app),
+            Some(app) => Ok(Deliverer::Application(Box::new(app))),
             None => {
                 let listed = hub.cluster.ask("Applications", api.list_metadata(&ListParams::default())).await;
                 let known: Vec<String> = listed
@@ -103,14 +113,12 @@ pub(super) async fn application(
     let system = hub.cluster.ask("the hub's identity", namespaces.get_metadata("kube-system")).await?;
     let uid = names::hub_identity(&system.metadata).unwrap_or_default();
     if owner == names::owner_hash(uid, "", fleet_api::DISTRIBUTION) {
-        return Err(Failure::refused(format!(
-            "{id} on {place} is distributed by policies, not by an Application: kubectl get propagation -A lists them; status.claimed of a propagation policy and status.objects of an override policy say what each does to it"
-        )));
+        return Ok(Deliverer::Policies);
     }
     let listed = hub.cluster.ask("Applications", api.list(&ListParams::default())).await?;
     // The label holds the name only as far as labels allow; the hash tells.
     let found = listed.items.into_iter().find(|app| names::owner_hash(uid, inside, &app.name_any()) == owner);
-    found.ok_or_else(|| {
+    found.map(|app| Deliverer::Application(Box::new(app))).ok_or_else(|| {
         let said = label(live, names::APP_NAME).unwrap_or("?");
         Failure::refused(format!(
             "{id} on {place} is that of Application {inside}/{said}, which this hub doesn't have: it is delivered from another hub, or its Application was lost; ask that hub with --context, or apply the Application again"
@@ -144,6 +152,14 @@ fn nobodys(hub: &Hub, id: &ObjectId, place: &str, live: &Value) -> Failure {
         hub.called,
         id.kind.to_lowercase(),
         id.name
+    ))
+}
+
+/// Policies distributed it, and none selects it any more.
+pub(super) fn left_behind(hub: &Hub, id: &ObjectId, place: &str) -> Failure {
+    Failure::refused(format!(
+        "{id} on {place} was distributed by policies, and no policy selects it on the hub any more, or the hub doesn't have it: it is being taken away, or held there by a mask; see {} get rt -l fleetctl.dev/shard",
+        hub.called
     ))
 }
 

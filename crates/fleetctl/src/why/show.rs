@@ -49,18 +49,23 @@ pub(super) fn for_people(head: &Head<'_>, fields: &[Field]) -> String {
         delivered.revision,
         delivered.step
     );
+    out.push_str(&table(fields, |by| said(by, head)));
+    out
+}
+
+/// The fields, in a table.
+pub(super) fn table(fields: &[Field], said: impl Fn(&SetBy) -> String) -> String {
     let mut table = Table::new(["FIELD", "VALUE", "SET BY"]);
     for field in fields {
         let value = field.value.as_ref().map_or_else(|| "gone".to_owned(), shown::short);
-        let mut by = said(&field.set_by, head);
+        let mut by = said(&field.set_by);
         if let (Some(was), Some(was_by)) = (&field.delivered, &field.delivered_by) {
-            let what = format!("; {} was delivered ({})", shown::short(was), said(was_by, head));
+            let what = format!("; {} was delivered ({})", shown::short(was), said(was_by));
             by = format!("{by}{}", paint(style::WAITING, &what));
         }
         table.row([shown::visible(&field.path.to_dotted()), value, by]);
     }
-    out.push_str(&table.to_string());
-    out
+    table.to_string()
 }
 
 fn said(by: &SetBy, head: &Head<'_>) -> String {
@@ -73,18 +78,27 @@ fn said(by: &SetBy, head: &Head<'_>) -> String {
         SetBy::Revision(source @ Source::Override { rule, .. }) if !rule.is_empty() => {
             format!("{source}, {rule}")
         }
-        SetBy::Revision(source) => source.to_string(),
         SetBy::Topology { policy: Some(policy) } => format!("policy {policy} (topology)"),
         SetBy::Topology { policy: None } => "the Application's namespace".to_owned(),
-        SetBy::Fleetctl => "fleetctl".to_owned(),
         SetBy::Application => format!(
             "component {} (the revision was recorded by an older version, which didn't say more)",
             head.delivered.component
         ),
+        other => anybody(other),
+    }
+}
+
+/// Who set a field, where it doesn't matter what delivers the object.
+pub(super) fn anybody(by: &SetBy) -> String {
+    match by {
+        SetBy::Revision(source) => source.to_string(),
+        SetBy::Fleetctl => "fleetctl".to_owned(),
+        SetBy::Division { policy } => format!("{policy} (division of replicas)"),
         SetBy::Manager { manager, operation, time } => {
             let since = time.as_ref().map(|time| format!(", {time}")).unwrap_or_default();
             format!("{} on the member ({operation}{since})", shown::visible(manager))
         }
         SetBy::Server => "the member's API server".to_owned(),
+        SetBy::Topology { .. } | SetBy::Application => "the Application".to_owned(),
     }
 }

@@ -13,6 +13,7 @@ mod adopt;
 mod cluster;
 mod commands;
 mod diagnose;
+mod distributed;
 mod drift;
 mod embedded;
 mod gates;

@@ -1,0 +1,226 @@
+//! Why an object stands on a cluster as it does, or not at all: what its policies say now, from what is on the hub.
+
+use std::sync::Arc;
+
+use fleet_api::propagation::{GROUPS, ObjectPlace, PolicyKind, Precision, PropagationPolicyStatus};
+use fleet_api::{Application, DISTRIBUTION, ManagedCluster, ObjectId, Provenance, names};
+use fleet_json::ContentHash;
+use fleet_placement::Fleet;
+use fleet_propagation::{Claims, Overrides, PolicyId, Reader};
+use fleet_render::{OverrideStep, OverriderProblem};
+use futures::future::try_join_all;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::ResourceExt as _;
+use kube::api::{Api, DynamicObject, ListParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use serde_json::Value;
+
+use super::applications::References;
+use super::distributor::fleet_of;
+use super::ledger::Ledger;
+use super::policies::{manifest, read_recorded};
+use super::render::{label, overridden, replicated};
+use super::served::Served;
+use super::sources::Source;
+use crate::preview::PreviewError;
+use crate::referenced::DEFINITION;
+
+/// What policies say about an object on a cluster.
+#[derive(Debug, Clone)]
+pub struct Distributed {
+    /// The object, in the version of the hub's.
+    pub id: ObjectId,
+    /// The policy that has it: `PropagationPolicy demo/web`; nothing where none has.
+    pub winner: Option<String>,
+    /// How exactly that selects it; nothing where it has errors, keeps what it has, and doesn't select it any more.
+    pub precision: Option<Precision>,
+    /// The others that select it, best first.
+    pub lost: Vec<LostClaim>,
+    /// How it stands there, as the winner's status says; nothing where it isn't to be there.
+    pub place: Option<ObjectPlace>,
+    /// The replicas that it was told to have there, where they are divided.
+    pub replicas: Option<u64>,
+    /// Every override that is made, in order.
+    pub overrides: Vec<OverrideStep>,
+    /// What overrides don't do, as they seem to say.
+    pub warnings: Vec<OverriderProblem>,
+    /// The override that can't be made: nothing new is delivered there.
+    pub failed: Option<OverriderProblem>,
+    /// The object as it is to stand there by what the hub says now; without the overrides where one can't be made.
+    pub object: Arc<Value>,
+    /// Where its fields come from.
+    pub provenance: Provenance,
+    /// Hash of its content, as the label `fleetctl.dev/content` has it where it was delivered so.
+    pub content: String,
+    /// Our field manager.
+    pub manager: String,
+}
+
+/// A policy that selects an object and doesn't have it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LostClaim {
+    /// The policy: `PropagationPolicy demo/web`.
+    pub policy: String,
+    /// A code, such as `LowerPriority`.
+    pub reason: String,
+    /// The same in words, and the way out.
+    pub message: String,
+}
+
+/// The policies of the hub, judged.
+struct Judged {
+    served: Served,
+    claims: Claims,
+    overrides: Overrides,
+    /// Their status as it is on the hub.
+    statuses: Vec<(PolicyId, Value)>,
+}
+
+/// What policies say about an object of the hub on a cluster. `id` may be of another version than the hub's. Nothing where
+/// the hub doesn't have the object, or no policy selects it.
+///
+/// # Errors
+/// What the hub refused, or can't be read.
+pub async fn distributed(
+    client: &kube::Client,
+    cluster: &str,
+    id: &ObjectId,
+) -> Result<Option<Distributed>, PreviewError> {
+    let judged = judge(client).await?;
+    let Some(resource) = judged.served.resource(id.group(), id.version(), &id.kind) else { return Ok(None) };
+    let api: Api<DynamicObject> = match id.namespace.as_str() {
+        "" => Api::all_with(client.clone(), &resource),
+        namespace => Api::namespaced_with(client.clone(), namespace, &resource),
+    };
+    let found = api.get_opt(&id.name).await.map_err(|error| PreviewError::hub(id.to_string(), error))?;
+    let Some(source) = found.and_then(|found| Source::read(&resource.api_version, &resource.kind, found))
+    else {
+        return Ok(None);
+    };
+    let id = source.facts.id.clone();
+    let Judged { mut claims, overrides, statuses, .. } = judged;
+
+    let (_, mut recorded) = Ledger::load(client).await?;
+    let remembered = recorded.objects.remove(&id).map(|(remembered, _)| remembered).unwrap_or_default();
+    let mut facts = source.facts.clone();
+    facts.application = application_of(client, &source).await?;
+    facts.holder = remembered.policy.as_ref().and_then(read_recorded);
+    claims.set_object(facts);
+    let Some(outcome) = claims.outcome(&id) else { return Ok(None) };
+    if outcome.winner.is_none() && outcome.lost.is_empty() {
+        return Ok(None);
+    }
+    let winner = outcome.winner.as_ref().map(|(winner, _)| winner);
+    let lost = outcome.lost.iter().map(|(policy, lost)| LostClaim {
+        policy: policy.to_string(),
+        reason: lost.code().to_owned(),
+        message: lost.message(winner),
+    });
+
+    let clusters: Api<ManagedCluster> = Api::all(client.clone());
+    let clusters = clusters.list(&ListParams::default()).await;
+    let clusters = clusters.map_err(|error| PreviewError::hub("the ManagedClusters", error))?;
+    let clusters: Vec<Arc<ManagedCluster>> = clusters.items.into_iter().map(Arc::new).collect();
+    let fleet: Fleet = fleet_of(&clusters);
+    let about = overrides.about(&source.facts);
+    let replicas = remembered.told.get(cluster).copied();
+    let mut object = replicated(&source, replicas);
+    let mut provenance = Provenance::new(fleet_api::Source::Referenced);
+    let (mut steps, mut warnings, mut failed) = (Vec::new(), Vec::new(), None);
+    match overridden(&object, &about, cluster, &fleet) {
+        Ok(done) => {
+            (object, provenance) = (done.object, done.provenance);
+            (steps, warnings) = (done.steps, done.warnings);
+        }
+        Err(error) => failed = Some(*error.0),
+    }
+    let content = ContentHash::of_value(&object).short();
+    let owner = owner(client).await?;
+    label(&mut object, &owner, &content);
+    Ok(Some(Distributed {
+        place: winner.and_then(|winner| place(&statuses, winner, &id, cluster)),
+        winner: winner.map(ToString::to_string),
+        precision: outcome.winner.as_ref().and_then(|(_, precision)| *precision),
+        lost: lost.collect(),
+        replicas,
+        overrides: steps,
+        warnings,
+        failed,
+        object: Arc::new(object),
+        provenance,
+        content,
+        manager: names::field_manager(&owner),
+        id,
+    }))
+}
+
+/// What everything that policies distribute has as its owner.
+async fn owner(client: &kube::Client) -> Result<String, PreviewError> {
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    let system = namespaces.get_metadata("kube-system").await;
+    let system = system.map_err(|error| PreviewError::hub("the hub's identity", error))?;
+    let uid = names::hub_identity(&system.metadata).unwrap_or_default();
+    Ok(names::owner_hash(uid, "", DISTRIBUTION))
+}
+
+/// Reads every policy of the hub.
+async fn judge(client: &kube::Client) -> Result<Judged, PreviewError> {
+    let list = async |resource: ApiResource| {
+        let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
+        let listed = api.list(&ListParams::default()).await;
+        listed.map_err(|error| PreviewError::hub(format!("the list of {}", resource.plural), error))
+    };
+    let (api_version, kind) = DEFINITION;
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    let gvk = GroupVersionKind::gvk(group, version, kind);
+    let definitions = ApiResource::from_gvk_with_plural(&gvk, "customresourcedefinitions");
+    let mut served = Served::default();
+    for definition in list(definitions).await?.items {
+        served.put(&serde_json::to_value(definition).unwrap_or_default());
+    }
+    let reader = Reader::new(served.table());
+    let kinds = GROUPS.into_iter().flat_map(|group| PolicyKind::ALL.map(|kind| (group, kind)));
+    let kinds = kinds.filter(|(group, kind)| served.has(&format!("{}.{group}", kind.plural())));
+    let kinds: Vec<(&str, PolicyKind)> = kinds.collect();
+    let lists = try_join_all(kinds.iter().map(|(group, kind)| list(kind.resource(group)))).await?;
+    let (mut claims, mut overrides, mut statuses) = (Claims::new(), Overrides::new(), Vec::new());
+    for ((group, kind), listed) in kinds.into_iter().zip(lists) {
+        for policy in listed.items {
+            let Some((id, manifest)) = manifest(kind, group, &policy) else { continue };
+            if kind.overrides() {
+                reader.overrides(&manifest).map(|policy| overrides.set(policy)).ok();
+            } else {
+                reader.propagation(&manifest).map(|policy| claims.set_policy(policy)).ok();
+                statuses.push((id, policy.data.get("status").cloned().unwrap_or_default()));
+            }
+        }
+    }
+    Ok(Judged { served, claims, overrides, statuses })
+}
+
+/// The Application that refers to an object.
+async fn application_of(client: &kube::Client, source: &Source) -> Result<Option<String>, PreviewError> {
+    let applications: Api<Application> = Api::all(client.clone());
+    let listed = applications.list(&ListParams::default()).await;
+    let listed = listed.map_err(|error| PreviewError::hub("the Applications", error))?;
+    let mut references = References::default();
+    for application in listed.items {
+        let key = (application.namespace().unwrap_or_default(), application.name_any());
+        references.set(&key, Some(&application));
+    }
+    Ok(references.of(&source.facts.id, &source.facts.labels))
+}
+
+/// How an object stands on a cluster, as its policy's status says.
+fn place(
+    statuses: &[(PolicyId, Value)],
+    policy: &PolicyId,
+    id: &ObjectId,
+    cluster: &str,
+) -> Option<ObjectPlace> {
+    let (_, status) = statuses.iter().find(|(known, _)| known == policy)?;
+    let status: PropagationPolicyStatus = serde_json::from_value(status.clone()).ok()?;
+    let claimed =
+        status.claimed.into_iter().find(|claimed| claimed.object.versionless() == id.versionless())?;
+    claimed.places.into_iter().find(|place| place.cluster == cluster)
+}

@@ -1,0 +1,149 @@
+//! What is said of an object that policies distribute: who has it, who doesn't, what overrides made of it.
+
+use fleet_api::propagation::{ObjectPlace, PlacePhase, Precision};
+use fleet_api::{Source, names};
+use fleet_controller::Distributed;
+use serde_json::{Value, json};
+
+use super::fields::{Field, SetBy};
+use super::show::{anybody, table};
+use crate::application::plan::shown;
+use crate::args::Output;
+use crate::exit::Outcome;
+use crate::output::style::{self, paint};
+use crate::table::Table;
+use crate::version::write;
+
+/// What is to be said.
+pub(super) struct Head<'a> {
+    pub(super) place: &'a str,
+    pub(super) cluster: &'a str,
+    pub(super) distributed: &'a Distributed,
+    /// The object there; nothing where it isn't.
+    pub(super) live: Option<&'a Value>,
+}
+
+impl Head<'_> {
+    /// What is there was delivered before something changed on the hub.
+    fn is_outdated(&self) -> bool {
+        let label =
+            |live: &Value| Some(live.pointer("/metadata/labels")?.get(names::CONTENT)?.as_str()?.to_owned());
+        self.live.and_then(label).is_some_and(|content| content != self.distributed.content)
+    }
+}
+
+fn precision(precision: Precision) -> &'static str {
+    match precision {
+        Precision::Kind => "kind",
+        Precision::Labels => "labels",
+        Precision::Name => "name",
+    }
+}
+
+/// For programs.
+pub(super) fn for_programs(format: Output, head: &Head<'_>, fields: &[Field]) -> Outcome<String> {
+    let found = head.distributed;
+    let lost = found.lost.iter();
+    let lost =
+        lost.map(|lost| json!({ "policy": lost.policy, "reason": lost.reason, "message": lost.message }));
+    let overrides = found.overrides.iter().map(|step| {
+        let changes = step.changes.iter();
+        let changes =
+            changes.map(|one| json!({ "path": one.path, "before": one.before, "after": one.after }));
+        json!({ "policy": step.policy, "place": step.place, "changes": changes.collect::<Vec<Value>>() })
+    });
+    let value = json!({
+        "cluster": head.cluster,
+        "object": found.id,
+        "policy": found.winner,
+        "selectedBy": found.precision.map(precision),
+        "lost": lost.collect::<Vec<Value>>(),
+        "place": found.place,
+        "replicas": found.replicas,
+        "overrides": overrides.collect::<Vec<Value>>(),
+        "warnings": found.warnings.iter().map(ToString::to_string).collect::<Vec<String>>(),
+        "failed": found.failed.as_ref().map(ToString::to_string),
+        "outdated": head.is_outdated(),
+        "fields": fields,
+    });
+    write(format, &value)
+}
+
+/// For people.
+pub(super) fn for_people(head: &Head<'_>, fields: &[Field]) -> String {
+    let found = head.distributed;
+    let by = match (&found.winner, found.precision) {
+        (Some(winner), Some(how)) => format!("{winner} has it, by {}", precision(how)),
+        (Some(winner), None) => format!("{winner} keeps it, though it doesn't select it any more"),
+        (None, _) => "no policy has it".to_owned(),
+    };
+    let mut out = format!("{} on {}: {by}\n", paint(style::STRONG, &found.id.to_string()), head.place);
+    let mut line = |text: String| {
+        out.push_str(&text);
+        out.push('\n');
+    };
+    line(standing(head));
+    for lost in &found.lost {
+        line(format!("{} doesn't have it ({}): {}", lost.policy, lost.reason, lost.message));
+    }
+    if let Some(failed) = &found.failed {
+        line(paint(style::WAITING, &format!("nothing new is delivered there: {failed}")));
+    }
+    for warning in &found.warnings {
+        line(paint(style::WAITING, &warning.to_string()));
+    }
+    if !found.overrides.is_empty() {
+        let mut table = Table::new(["OVERRIDE", "FIELD", "BEFORE → AFTER"]);
+        for step in &found.overrides {
+            let name = format!("{}, {}", step.policy, step.place);
+            if step.changes.is_empty() {
+                table.row([name.clone(), "-".to_owned(), "it was so before".to_owned()]);
+            }
+            for one in &step.changes {
+                let change = shown::change(one.before.as_ref(), one.after.as_ref());
+                table.row([name.clone(), shown::visible(&one.path.to_dotted()), change]);
+            }
+        }
+        line(String::new());
+        out.push_str(&table.to_string());
+    }
+    if !fields.is_empty() {
+        out.push('\n');
+        out.push_str(&table(fields, |by| said(by, head)));
+    }
+    out
+}
+
+/// How it stands there.
+fn standing(head: &Head<'_>) -> String {
+    let found = head.distributed;
+    let there = match (&found.place, head.live) {
+        (Some(ObjectPlace { phase: PlacePhase::Delivered, .. }), None) => {
+            "it isn't there, though its policy's status says Delivered yet; ask again in a moment".to_owned()
+        }
+        (Some(ObjectPlace { phase, reason, message, replicas, .. }), _) => {
+            let replicas = replicas.map(|count| format!(", {count} replicas")).unwrap_or_default();
+            let why = match reason.as_str() {
+                "" => String::new(),
+                reason => format!(" ({reason}): {message}"),
+            };
+            format!("{}{replicas}{why}", phase.as_str())
+        }
+        (None, Some(_)) => "its policy says nothing about this cluster: it is leaving".to_owned(),
+        (None, None) => "it isn't to be there: its policy doesn't choose this cluster".to_owned(),
+    };
+    match head.is_outdated() {
+        true => format!("{there}; what is there was delivered earlier, the hub says something else now"),
+        false => there,
+    }
+}
+
+fn said(by: &SetBy, head: &Head<'_>) -> String {
+    match by {
+        SetBy::Revision(Source::Referenced) => format!("{} on the hub", head.distributed.id),
+        SetBy::Revision(Source::Override { policy, rule, .. }) if !rule.is_empty() => {
+            format!("{policy}, {rule}")
+        }
+        other => anybody(other),
+    }
+}

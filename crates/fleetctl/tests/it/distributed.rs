@@ -1,0 +1,93 @@
+//! `fleetctl why` of objects that policies distribute.
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{Api, DeleteParams};
+use serde_json::{Value, json};
+
+use crate::support::{CommandLine, apply, eventually, fleet_with};
+
+const GROUP: &str = "one.alibabacloud.com/v1alpha1";
+
+fn policy(kind: &str, name: &str, spec: Value) -> Value {
+    let mut metadata = json!({ "name": name });
+    if !kind.starts_with("Cluster") {
+        metadata["namespace"] = json!("demo");
+    }
+    json!({ "apiVersion": GROUP, "kind": kind, "metadata": metadata, "spec": spec })
+}
+
+/// Who has it, who doesn't and why, and what each override made of it. Broken: a person reads statuses of policies until
+/// the pieces fit.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn why_names_the_policies_and_what_they_made_of_it() {
+    let fleet = fleet_with(true).await;
+    let hub = fleet.client("hub");
+    let line = CommandLine::of(&fleet);
+    let namespaces: Api<Namespace> = Api::all(hub.clone());
+    if namespaces.get_opt("demo").await.unwrap().is_none() {
+        apply(&hub, &json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "demo" } }))
+            .await;
+    }
+    for text in [
+        include_str!("../../../../examples/propagation/nginx.yaml"),
+        include_str!("../../../../examples/propagation/policies.yaml"),
+    ] {
+        for manifest in serde_saphyr::from_multiple::<Value>(text).unwrap() {
+            apply(&hub, &manifest).await;
+        }
+    }
+    let every = json!({ "resourceSelectors": [{ "apiVersion": "apps/v1", "kind": "Deployment" }],
+        "priority": -1, "placement": { "clusterAffinity": { "clusterNames": ["mc-bj1"] } } });
+    apply(&hub, &policy("ClusterPropagationPolicy", "every", every)).await;
+    let there: Api<Deployment> = Api::namespaced(fleet.client("mc-bj1"), "demo");
+    eventually("it is delivered", async || there.get_opt("nginx").await.unwrap().is_some()).await;
+
+    let words = "fleetctl why deploy/nginx -n demo -m cluster1-beijing";
+    let asked =
+        async || -> Value { serde_json::from_str(&line.done(&format!("{words} -o json")).await).unwrap() };
+    // The policy's status follows the delivery.
+    eventually("its policy says so", async || asked().await["place"]["phase"] == "Delivered").await;
+    let value = asked().await;
+    assert_eq!(value["policy"], "ClusterPropagationPolicy example", "{value:#}");
+    assert_eq!((&value["selectedBy"], &value["outdated"]), (&json!("name"), &json!(false)), "{value:#}");
+    assert_eq!(value["lost"][0]["policy"], "ClusterPropagationPolicy every", "{value:#}");
+    assert_eq!(value["lost"][0]["reason"], "LowerPriority", "{value:#}");
+    let [image, replicas] = value["overrides"].as_array().unwrap().as_slice() else { panic!("{value:#}") };
+    assert_eq!(image["changes"][0]["before"], "nginx");
+    assert_eq!(image["changes"][0]["after"], "registry.cn-hangzhou.aliyuncs.com/nginx");
+    assert_eq!(replicas["place"], "spec.overrideRules[0].overriders.plaintext");
+    let by = |path: &str| {
+        let fields = value["fields"].as_array().unwrap();
+        let found = fields.iter().find(|field| field["path"] == path);
+        found.unwrap_or_else(|| panic!("{path}: {value:#}"))["setBy"].clone()
+    };
+    assert_eq!(by(".spec.replicas")["policy"], "OverridePolicy demo/example");
+    assert_eq!(by(".metadata.labels[\"fleetctl.dev/owner\"]"), json!({ "kind": "fleetctl" }));
+    assert_eq!(by(".spec.selector.matchLabels.app"), json!({ "kind": "referenced" }));
+
+    let text = line.done(words).await;
+    for said in [
+        "ClusterPropagationPolicy example has it, by name",
+        "ClusterPropagationPolicy every doesn't have it (LowerPriority)",
+        "nginx → registry.cn-hangzhou.aliyuncs.com/nginx",
+        "OverridePolicy demo/example, spec.overrideRules[0].overriders.plaintext",
+        "Deployment demo/nginx on the hub",
+    ] {
+        assert!(text.contains(said), "{said}: {text}");
+    }
+    // Where it doesn't go it can be asked, too.
+    let words = words.replace("cluster1-beijing", "cluster1-hangzhou");
+    let api: Api<Deployment> = Api::namespaced(fleet.client("mc-hz1"), "demo");
+    let spec = json!({ "resourceSelectors": [{ "apiVersion": "apps/v1", "kind": "Deployment", "namespace": "demo", "name": "nginx" }],
+        "placement": { "clusterAffinity": { "clusterNames": ["mc-bj1"] } } });
+    apply(&hub, &policy("ClusterPropagationPolicy", "example", spec)).await;
+    eventually("it has left", async || api.get_opt("nginx").await.unwrap().is_none()).await;
+    let why = "it isn't to be there: its policy doesn't choose this cluster";
+    eventually("its status says so", async || line.done(&words).await.contains(why)).await;
+    let on_hub: Api<Deployment> = Api::namespaced(hub.clone(), "demo");
+    on_hub.delete("nginx", &DeleteParams::default()).await.unwrap();
+    let said = line.fails(&words, 3).await;
+    assert!(said.contains("there is no Deployment \"nginx\""), "{said}");
+    fleet.shutdown().await;
+}
