@@ -29,9 +29,11 @@
 
 mod applications;
 mod confirm;
+mod dependents;
 mod dispatch;
 mod distributor;
 mod explain;
+mod follow;
 mod inbox;
 mod items;
 mod ledger;

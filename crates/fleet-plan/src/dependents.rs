@@ -54,6 +54,13 @@ pub fn dependents(object: &Value, index: &impl Index) -> Vec<Dependent> {
     search.found.into_values().collect()
 }
 
+/// Whether an object may need others at all: workloads do, and what names others for them.
+#[must_use]
+pub fn may_need(object: &Value) -> bool {
+    let kind = object.get("kind").and_then(Value::as_str);
+    matches!(kind, Some("ServiceAccount" | "Ingress")) || pod::find(object).is_some()
+}
+
 struct Search<'i, I> {
     root: ObjectId,
     index: &'i I,

@@ -27,7 +27,7 @@ pub mod plan;
 pub mod policies;
 pub mod sharing;
 
-pub use dependents::{Dependent, Index, dependents};
+pub use dependents::{Dependent, Index, dependents, may_need};
 pub use desired::{Claim, Delivery, Desired, namespace_object, prepare};
 pub use difference::difference;
 pub use drift::{Drift, drift};

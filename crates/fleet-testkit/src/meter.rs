@@ -2,7 +2,7 @@
 
 mod events;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
@@ -52,6 +52,8 @@ struct State {
     /// The write that is the last: it is carried out, or not, and its user hears nothing any more.
     last: Option<(u64, bool)>,
     dead: bool,
+    /// Resources whose lists and watches are refused.
+    forbidden: BTreeSet<String>,
 }
 
 /// Counts the requests that pass it.
@@ -107,6 +109,17 @@ impl Meter {
         self.silence.set(None);
     }
 
+    /// From now on lists and watches of a resource (`secrets`) are refused, as to an account that has no right to them, until
+    /// [`Self::permit`].
+    pub fn forbid(&self, resource: &str) {
+        self.lock().forbidden.insert(resource.to_owned());
+    }
+
+    /// Nothing is refused any more.
+    pub fn permit(&self) {
+        self.lock().forbidden.clear();
+    }
+
     /// What was counted so far.
     pub fn count(&self) -> Count {
         self.lock().count.clone()
@@ -147,6 +160,10 @@ impl Meter {
         }
         let kind = kind_of(request);
         let is_event = kind.ends_with(" events");
+        let listed = kind.strip_prefix("LIST ").or_else(|| kind.strip_prefix("WATCH "));
+        if let Some(resource) = listed.filter(|resource| state.forbidden.contains(*resource)) {
+            return Verdict::Refuse(resource.to_owned());
+        }
         *state.count.by_kind.entry(kind).or_default() += 1;
         if request.method() == Method::GET || is_event {
             return Verdict::Pass;
@@ -164,6 +181,7 @@ impl Meter {
 
 enum Verdict {
     Pass,
+    Refuse(String),
     Never,
     Die,
     CarryOutAndDie,
@@ -218,6 +236,7 @@ impl tower::Service<Request<kube::client::Body>> for Metered {
                     late(service, request, meter.stalled.subscribe()).await
                 }
                 Verdict::Pass => service.call(request).await,
+                Verdict::Refuse(resource) => Ok(refusal(&resource)),
                 Verdict::Never => std::future::pending().await,
                 Verdict::Die => {
                     meter.killed.cancel();
@@ -233,6 +252,14 @@ impl tower::Service<Request<kube::client::Body>> for Metered {
             answer.map(|answer| answer.map(|body| Events { body, watched }))
         })
     }
+}
+
+fn refusal(resource: &str) -> Response<Body> {
+    let status = serde_json::json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Forbidden", "code": 403,
+        "message": format!("{resource} is forbidden: User \"controller\" cannot list resource \"{resource}\" at the cluster scope")});
+    let mut response = Response::new(Body::whole(status.to_string()));
+    *response.status_mut() = http::StatusCode::FORBIDDEN;
+    response
 }
 
 /// Carries a request out once its way is free, whether or not somebody still waits for the answer.

@@ -25,6 +25,9 @@ pub struct PropagationPolicyStatus {
     /// The objects that it takes, at most 100, unfinished ones first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub claimed: Vec<ClaimedObject>,
+    /// What goes along with these since they need it (`propagateDeps`), at most 100, unfinished ones first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dependents: Vec<ClaimedObject>,
     /// Objects that it selects and another policy takes, at most 100.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lost: Vec<RivalClaim>,

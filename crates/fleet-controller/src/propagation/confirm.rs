@@ -78,7 +78,8 @@ impl Distributor {
         for id in ids {
             let recorded = || self.items.get(&id).and_then(|item| item.remembered.policy.as_ref());
             let holder = self.claims.holder(&id).cloned();
-            match holder.or_else(|| recorded().and_then(read_recorded)) {
+            let needing = || self.policies_needing(&id).pop_first();
+            match holder.or_else(|| recorded().and_then(read_recorded)).or_else(needing) {
                 Some(policy) => {
                     if self.confirmations.wait(&id, &policy) {
                         self.read_again(policy);

@@ -91,6 +91,7 @@ impl Distributor {
     /// Compares a place with what is seen there; where that isn't as it is to be, a request waits for its turn.
     pub(super) fn look(&mut self, id: &ObjectId, cluster: &str) {
         let owner = self.owner().to_owned();
+        let waits = self.waits_for(id, cluster);
         let Some(item) = self.items.get_mut(id) else { return };
         let recorded = item.recorded.contains(cluster);
         let Some(place) = item.places.get_mut(cluster) else { return };
@@ -149,6 +150,10 @@ impl Distributor {
                 {
                     // It was there when this process began: the first list tells.
                     self.watch_on(cluster, id);
+                    return;
+                }
+                if waits.is_some() {
+                    place.matter = waits;
                     return;
                 }
                 let again = place.last.as_ref().is_some_and(|last| last.content == standing.content);
@@ -212,6 +217,9 @@ impl Distributor {
     fn account(&self, id: &ObjectId, item: &Item, cluster: &str) -> Result<Option<Account>, Matter> {
         let policy = item.remembered.policy.as_ref().and_then(read_recorded);
         if policy.is_none_or(|policy| policy.namespace.is_empty()) {
+            return Ok(None);
+        }
+        if item.remembered.dependent && self.follows_beyond_namespaces(id, cluster) {
             return Ok(None);
         }
         tenancy::admit(&self.ctx, &id.namespace, cluster, None).map_err(|problem| {
@@ -426,8 +434,10 @@ impl Distributor {
     /// Forgets an object that is nowhere and that nobody wants anywhere.
     pub(super) fn part_if_nowhere(&mut self, id: &ObjectId) {
         let nowhere = self.items.get(id).is_some_and(|item| item.at.is_empty());
-        if nowhere && self.claims.holder(id).is_none() && self.policies_listed() {
+        let wanted = self.claims.holder(id).is_some() || self.dependents.is_needed(id);
+        if nowhere && !wanted && self.policies_listed() {
             self.items.remove(id);
+            self.dependents.lingers(id, false);
             self.remembered_before.remove(id);
             self.ledger.touch(id, false);
         }

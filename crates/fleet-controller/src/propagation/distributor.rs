@@ -20,6 +20,7 @@ use tokio::time::Instant;
 
 use super::applications::References;
 use super::confirm::Confirmations;
+use super::dependents::{Dependents, follows};
 use super::dispatch::{Dispatch, Done};
 use super::inbox::Inbox;
 use super::items::{Item, Items, Place};
@@ -53,7 +54,8 @@ pub(super) struct Distributor {
     pub(super) claims: Claims,
     pub(super) overrides: Overrides,
     pub(super) sources: Sources,
-    applications: References,
+    pub(super) applications: References,
+    pub(super) dependents: Dependents,
     pub(super) fleet: Fleet,
     pub(super) items: Items,
     /// What was last put on record of each, or is about to be.
@@ -106,6 +108,7 @@ impl Distributor {
             overrides: Overrides::new(),
             sources: Sources::default(),
             applications: References::default(),
+            dependents: Dependents::default(),
             fleet: fleet_of(&ctx.hub.clusters.state()),
             items: Items::new(),
             remembered_before: BTreeMap::new(),
@@ -135,6 +138,9 @@ impl Distributor {
                 (cluster.clone(), Place { left, ..Place::default() })
             });
             let places = places.collect();
+            if remembered.dependent {
+                self.dependents.on_record(&id);
+            }
             self.remembered_before.insert(id.clone(), remembered.clone());
             let item = Item { remembered, recorded: at.clone(), at, places, ..Item::default() };
             self.dirty.insert(id.clone());
@@ -198,7 +204,9 @@ impl Distributor {
             self.timers.remove(&(at, id.clone()));
             self.dirty.insert(id);
         }
-        for _ in 0..A_TURN {
+        // What workloads need is known before anything that may be needed is settled.
+        let more = self.read_workloads(A_TURN);
+        for _ in 0..if more { 0 } else { A_TURN } {
             let Some(id) = self.dirty.pop_first() else { break };
             if !self.confirmations.waits(&id) {
                 self.settle(&id);
@@ -208,7 +216,7 @@ impl Distributor {
         self.pump();
         self.say();
         self.report();
-        !self.dirty.is_empty()
+        more || !self.dirty.is_empty()
     }
 
     fn next(&self) -> Option<Instant> {
@@ -254,6 +262,11 @@ impl Distributor {
     /// An object is to be settled.
     pub(super) fn touch(&mut self, id: &ObjectId) {
         self.dirty.insert(id.clone());
+    }
+
+    /// Whether an object is to be settled.
+    pub(super) fn is_to_be_settled(&self, id: &ObjectId) -> bool {
+        self.dirty.contains(id) || self.confirmations.waits(id)
     }
 
     /// An object is to be settled at a time.
@@ -395,7 +408,7 @@ impl Distributor {
             let about = policy.selectors.clone();
             let before = self.overrides.set(policy);
             for selectors in before.iter().map(|before| &before.selectors).chain([&about]) {
-                let selected: Vec<ObjectId> = self.claims.selected(selectors).into_iter().cloned().collect();
+                let selected = self.distributed(selectors);
                 self.confirm(selected);
             }
             self.said.touch(&id);
@@ -406,8 +419,19 @@ impl Distributor {
                 let policy = policies::not_yet(policy);
                 let id = policy.id.clone();
                 self.policies.survey(&policy, &self.fleet);
+                let took = self.claims.policy(&id).is_some_and(|before| before.spec.takes_dependents());
+                let takes = took || policy.spec.takes_dependents();
                 let changes = self.claims.set_policy(policy);
                 self.dirty.extend(self.claims.claimed(&id).cloned());
+                if takes {
+                    let claimed: Vec<ObjectId> = self.claims.claimed(&id).cloned().collect();
+                    // What holds them, and what becomes of them, is the policy's, too.
+                    for workload in claimed {
+                        let needs = self.dependents.needs(&workload);
+                        self.dirty.extend(needs.into_iter().flat_map(|needs| needs.keys().cloned()));
+                        self.dependents.stale(&workload);
+                    }
+                }
                 // What it had and has no more may be held by its mask.
                 let recorded = Some(policies::recorded(&id));
                 let had = self.items.iter().filter(|(_, item)| item.remembered.policy == recorded);
@@ -425,8 +449,7 @@ impl Distributor {
         self.said.forget(id);
         if id.kind.overrides() {
             if let Some(before) = self.overrides.remove(id) {
-                let selected: Vec<ObjectId> =
-                    self.claims.selected(&before.selectors).into_iter().cloned().collect();
+                let selected = self.distributed(&before.selectors);
                 self.confirm(selected);
             }
             return;
@@ -437,7 +460,10 @@ impl Distributor {
     }
 
     fn changed(&mut self, changes: Changes) {
-        self.dirty.extend(changes.moved.into_iter().map(|change| change.object));
+        for change in changes.moved {
+            self.may_need_others(&change.object);
+            self.dirty.insert(change.object);
+        }
         for id in &changes.touched {
             self.said.touch(id);
         }
@@ -454,7 +480,7 @@ impl Distributor {
     }
 
     /// Watches the kinds that policies select, and no others but those of which something is on members.
-    fn select_kinds(&mut self) {
+    pub(super) fn select_kinds(&mut self) {
         // Policies go before objects, so that what is recorded of them is found.
         if !self.policies_listed() {
             return;
@@ -481,6 +507,10 @@ impl Distributor {
                 wanted.entry(of.clone()).or_insert_with(|| version.to_owned());
                 selected.insert(of);
             }
+        }
+        for (of, version) in self.dependents.kinds() {
+            wanted.entry(of.clone()).or_insert(version);
+            selected.insert(of);
         }
         wanted.retain(|of, _| selected.contains(of) || known.contains(of));
         let watched: Vec<GroupKind> = self
@@ -526,6 +556,9 @@ impl Distributor {
                     let kind = |id: &&ObjectId| id.group() == of.0 && id.kind == of.1;
                     self.dirty.extend(self.items.keys().filter(kind).cloned());
                     self.dirty.extend(self.sources.ids(of));
+                    if follows(&of.0, &of.1) {
+                        self.wake_all_waiting();
+                    }
                     // What matches nothing can be told from now on.
                     let ids: Vec<PolicyId> = self.policies.ids().cloned().collect();
                     ids.iter().for_each(|id| self.said.touch(id));
@@ -540,14 +573,18 @@ impl Distributor {
                 if let Some(source) = self.sources.get(&id).cloned() {
                     self.claim(&source);
                 }
-                self.confirm([id]);
+                self.may_need_others(&id);
+                self.dependents.object_changed(&id);
+                self.dirty.insert(id);
             }
             Some(Change::Reported(id)) => self.status_seen(&id),
             Some(Change::Gone(id)) => {
                 self.reports.forget(&id);
                 let changes = self.claims.remove_object(&id);
                 self.changed(changes);
-                self.confirm([id]);
+                self.may_need_others(&id);
+                self.dependents.object_changed(&id);
+                self.dirty.insert(id);
             }
             None => {}
         }
@@ -557,7 +594,9 @@ impl Distributor {
     fn claim(&mut self, source: &Source) {
         let mut facts = source.facts.clone();
         facts.application = self.applications.of(&facts.id, &facts.labels);
-        let recorded = self.items.get(&facts.id).and_then(|item| item.remembered.policy.as_ref());
+        // The policy of a workload that it follows doesn't select it.
+        let item = self.items.get(&facts.id).filter(|item| !item.remembered.dependent);
+        let recorded = item.and_then(|item| item.remembered.policy.as_ref());
         facts.holder = recorded.and_then(read_recorded);
         let changes = self.claims.set_object(facts);
         self.changed(changes);
@@ -586,6 +625,9 @@ impl Distributor {
                 let sources: Vec<Arc<Source>> = self.sources.within(&of, &namespace).cloned().collect();
                 for source in sources {
                     self.claim(&source);
+                    if self.dependents.is_needed(&source.facts.id) {
+                        self.dirty.insert(source.facts.id.clone());
+                    }
                 }
             }
         }

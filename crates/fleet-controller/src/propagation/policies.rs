@@ -176,11 +176,6 @@ pub(super) fn not_yet(mut policy: Policy) -> Policy {
             "changes don't roll out by a Workflow yet: they go everywhere at once",
         ),
         (
-            spec.takes_dependents(),
-            "spec.propagateDeps",
-            "what workloads refer to doesn't go along yet; select it in resourceSelectors",
-        ),
-        (
             failover.is_some_and(|failover| failover.application.is_some()),
             "spec.failover.application",
             "a workload that is unhealthy on a cluster stays there",

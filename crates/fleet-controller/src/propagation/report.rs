@@ -146,7 +146,10 @@ impl Distributor {
 
     /// The status that an object is to show on the hub; nothing where no member has one.
     fn shown(&self, id: &ObjectId, source: &Source) -> Option<Value> {
-        let item = self.items.get(id).filter(|_| self.claims.holder(id).is_some())?;
+        let item = self
+            .items
+            .get(id)
+            .filter(|item| self.claims.holder(id).is_some() || item.remembered.dependent)?;
         let there = item.places.iter().filter(|(cluster, place)| {
             item.at.contains(*cluster) && !matches!(place.goal, Goal::Leave { .. })
         });

@@ -75,6 +75,9 @@ impl Distributor {
         if let Some(holder) = self.claims.holder(id) {
             self.said.touch(&holder.clone());
         }
+        for policy in self.policies_needing(id) {
+            self.said.touch(&policy);
+        }
         let Some(item) = self.items.get(id).filter(|item| !item.overridden.is_empty()) else { return };
         let names: BTreeSet<&String> = item.overridden.keys().collect();
         let overrides = self.policies.ids().filter(|id| id.kind.overrides());
@@ -150,6 +153,12 @@ impl Distributor {
         }
         claimed.sort_by_key(|(weight, _)| *weight);
         claimed.truncate(KEPT_OBJECTS);
+        let (along, of_dependents) = self.along_with(id);
+        let mut dependents: Vec<(u8, ClaimedObject)> =
+            along.iter().map(|object| told(object, self.items.get(object))).collect();
+        dependents.sort_by_key(|(weight, _)| *weight);
+        let along = dependents.first().map_or(3, |(weight, _)| *weight);
+        dependents.truncate(KEPT_OBJECTS);
         let mut lost = Vec::new();
         for object in self.claims.matched(id) {
             objects.matched += 1;
@@ -177,14 +186,16 @@ impl Distributor {
             problems.extend(self.claims.problems(id));
         }
         problems.extend(self.not_listed(id));
+        problems.extend(of_dependents);
         problems.extend(self.not_reported(id));
-        let ready = ready(&objects, &problems);
+        let ready = ready(&objects, along, &problems);
         let before = conditions_of(&followed.status);
         let status = PropagationPolicyStatus {
             observed_generation: followed.generation,
             conditions: conditions::settle(&before, vec![ready], self.ctx.now()),
             objects,
             claimed: claimed.into_iter().map(|(_, told)| told).collect(),
+            dependents: dependents.into_iter().map(|(_, told)| told).collect(),
             lost,
             problems,
         };
@@ -224,18 +235,18 @@ impl Distributor {
     fn override_status(&self, id: &PolicyId) -> Option<Value> {
         let (followed, policy) = (self.policies.get(id)?, self.overrides.get(id)?);
         let name = id.to_string();
-        let matched = self.claims.selected(&policy.selectors);
+        let matched = self.distributed(&policy.selectors);
         let mut objects: Vec<(bool, OverriddenObject)> = Vec::new();
         let (mut broken, mut changed) = (0_usize, 0_usize);
         for object in &matched {
-            let Some(done) = self.items.get(*object).and_then(|item| item.overridden.get(&name)) else {
+            let Some(done) = self.items.get(object).and_then(|item| item.overridden.get(&name)) else {
                 continue;
             };
             changed += 1;
             let (reason, message) = done.told.clone().unwrap_or_default();
             broken += usize::from(done.told.is_some());
             let clusters = done.clusters.iter().cloned().collect();
-            let told = OverriddenObject { object: (*object).clone(), clusters, reason, message };
+            let told = OverriddenObject { object: object.clone(), clusters, reason, message };
             objects.push((done.told.is_none(), told));
         }
         objects.sort_by_key(|(quiet, _)| *quiet);
@@ -367,7 +378,9 @@ fn told_of(cluster: &str, place: &Place) -> ObjectPlace {
 }
 
 /// Whether everything is where it is to be, in one line.
-fn ready(objects: &ObjectCounts, problems: &[PolicyProblem]) -> Condition {
+///
+/// `along` weighs what goes along with the objects, as [`told`] does.
+fn ready(objects: &ObjectCounts, along: u8, problems: &[PolicyProblem]) -> Condition {
     let no = |reason: &str, message: String| Condition::new("Ready", false, reason, message);
     let of = |count: u64| format!("{count} of {}", objects.claimed);
     if let Some(problem) = problems.iter().find(|problem| problem.severity == Severity::Error) {
@@ -388,11 +401,17 @@ fn ready(objects: &ObjectCounts, problems: &[PolicyProblem]) -> Condition {
             format!("{} objects are hindered somewhere; see status.claimed", of(objects.failed)),
         );
     }
+    if along == 0 {
+        return no("Failed", "something that goes along is hindered; see status.dependents".to_owned());
+    }
     if objects.pending > 0 {
         return no(
             "Pending",
             format!("{} objects are on their way; see status.claimed", of(objects.pending)),
         );
+    }
+    if along == 1 {
+        return no("Pending", "something that goes along is on its way; see status.dependents".to_owned());
     }
     if objects.held > 0 {
         return no("Held", format!("{} objects are held somewhere; see status.claimed", of(objects.held)));

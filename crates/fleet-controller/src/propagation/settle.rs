@@ -36,6 +36,8 @@ enum Verdict {
     Stays(Matter),
     /// A policy places it.
     Placed(Arc<Policy>, Arc<Source>),
+    /// It is where workloads need it.
+    Follows(Arc<Source>),
 }
 
 impl Distributor {
@@ -43,11 +45,17 @@ impl Distributor {
     pub(super) fn settle(&mut self, id: &ObjectId) {
         let verdict = self.verdict(id);
         let Some(mut item) = self.items.remove(id) else {
-            if let Verdict::Placed(policy, source) = verdict {
-                let mut item = Item::default();
-                self.place(id, &mut item, &policy, &source);
-                self.settled(id, item);
+            let mut item = Item::default();
+            match verdict {
+                Verdict::Placed(policy, source) => self.place(id, &mut item, &policy, &source),
+                Verdict::Follows(source) => self.follow(id, &mut item, &source),
+                Verdict::Unknown | Verdict::Leaves(_) | Verdict::Stays(_) => {
+                    self.dependents.lingers(id, false);
+                    self.wake_waiting(id);
+                    return;
+                }
             }
+            self.settled(id, item);
             return;
         };
         match verdict {
@@ -89,6 +97,7 @@ impl Distributor {
                 }
             }
             Verdict::Placed(policy, source) => self.place(id, &mut item, &policy, &source),
+            Verdict::Follows(source) => self.follow(id, &mut item, &source),
         }
         self.settled(id, item);
     }
@@ -111,9 +120,11 @@ impl Distributor {
         }
         let clusters: Vec<String> = item.places.keys().cloned().collect();
         self.items.insert(id.clone(), item);
+        self.tell_dependents(id);
         for cluster in clusters {
             self.look(id, &cluster);
         }
+        self.wake_waiting(id);
         self.part_if_nowhere(id);
         self.reports.touch(id);
         self.tell_of(id);
@@ -134,7 +145,11 @@ impl Distributor {
             return self.lets_go(id, if watched { Leaves::Gone } else { Leaves::Unclaimed });
         };
         match holder {
-            None => self.lets_go(id, Leaves::Unclaimed),
+            None => match self.is_followed(id, source) {
+                None => Verdict::Unknown,
+                Some(true) => Verdict::Follows(Arc::clone(source)),
+                Some(false) => self.lets_go(id, Leaves::Unclaimed),
+            },
             Some(policy) if !policy.acts => Verdict::Stays(Matter::lasting(
                 "PolicyInvalid",
                 format!("{} has errors, so what is there stays as it is; see its problems", policy.id),
@@ -166,6 +181,7 @@ impl Distributor {
         let Some(followed) = self.policies.get(&policy.id) else { return };
         let (survey, holds) = (Arc::clone(&followed.survey), Arc::clone(&followed.holds));
         item.remembered.policy = Some(recorded(&policy.id));
+        item.remembered.dependent = false;
         item.remembered.kept = !policy.spec.prunes();
         item.remembered.preserved = policy.spec.preserve_resources_on_deletion;
         let placed = Placed {
@@ -285,7 +301,8 @@ impl Distributor {
             }
             let waits = (!stays).then(|| step.waits.first().cloned()).flatten();
             let replicas = divided.then_some(assigned);
-            self.stand(item, &cluster, policy, source, replicas, &overrides, hold);
+            let takes_over = policy.spec.conflict_resolution == Some(ConflictResolution::Overwrite);
+            self.stand(item, &cluster, takes_over, source, replicas, &overrides, hold);
             if let Some(place) = item.places.get_mut(&cluster) {
                 place.waits = waits;
             }
@@ -294,11 +311,11 @@ impl Distributor {
 
     /// What stands on a cluster, unless it is held there.
     #[expect(clippy::too_many_arguments, reason = "it is a part of one function")]
-    fn stand(
+    pub(super) fn stand(
         &self,
         item: &mut Item,
         cluster: &str,
-        policy: &Policy,
+        takes_over: bool,
         source: &Source,
         replicas: Option<u64>,
         overrides: &[(Arc<OverridePolicy>, Precision)],
@@ -336,7 +353,6 @@ impl Distributor {
                     told.told =
                         Some((warning.code.to_owned(), format!("{}: {}", warning.place, warning.message)));
                 }
-                let takes_over = policy.spec.conflict_resolution == Some(ConflictResolution::Overwrite);
                 let standing = rendered.standing(takes_over, replicas);
                 let same = matches!(&place.goal, Goal::Stand(before)
                     if before.content == standing.content && before.takes_over == takes_over);
@@ -357,7 +373,7 @@ impl Distributor {
     }
 
     /// Whether what a cluster was told to have is there and healthy.
-    fn is_ready(&self, id: &ObjectId, item: &Item, cluster: &str) -> bool {
+    pub(super) fn is_ready(&self, id: &ObjectId, item: &Item, cluster: &str) -> bool {
         let Ok(member) = self.ctx.members.get(cluster) else { return false };
         let Some(seen) = member.observed(id) else { return false };
         let sent = item.places.get(cluster).and_then(|place| place.last.as_ref());
@@ -369,7 +385,7 @@ impl Distributor {
     }
 }
 
-fn leave(place: &mut Place, released: bool) {
+pub(super) fn leave(place: &mut Place, released: bool) {
     if !matches!(place.goal, Goal::Leave { released: before } if before == released) {
         place.begin_anew();
         place.goal = Goal::Leave { released };

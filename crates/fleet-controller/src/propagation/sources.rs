@@ -84,17 +84,18 @@ impl Sources {
     }
 
     /// The objects of a kind in a namespace, or in none.
-    pub(super) fn within<'a>(
-        &'a self,
+    pub(super) fn within(
+        &self,
         kind: &GroupKind,
-        namespace: &'a str,
-    ) -> impl Iterator<Item = &'a Arc<Source>> {
-        let from = (namespace.to_owned(), String::new());
+        namespace: &str,
+    ) -> impl Iterator<Item = &Arc<Source>> + use<'_> {
+        let namespace = namespace.to_owned();
+        let from = (namespace.clone(), String::new());
         let objects = self.0.get(kind).map(|kind| kind.objects.range(from..));
         objects
             .into_iter()
             .flatten()
-            .take_while(move |((own, _), _)| own == namespace)
+            .take_while(move |((own, _), _)| *own == namespace)
             .map(|(_, source)| source)
     }
 

@@ -112,6 +112,11 @@ impl Watches {
         self.watching.get(topic).filter(|watching| !watching.listed)?.failing.as_deref()
     }
 
+    /// Whether its first list is on its way.
+    pub(super) fn is_coming(&self, topic: &Topic) -> bool {
+        self.watching.get(topic).is_some_and(|watching| !watching.listed && watching.failing.is_none())
+    }
+
     /// Whether it is watched, and the first list has arrived.
     pub(super) fn is_listed(&self, topic: &Topic) -> bool {
         self.watching.get(topic).is_some_and(|watching| watching.listed)

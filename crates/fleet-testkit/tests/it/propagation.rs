@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::small::{app, config, deployment, value};
 
 mod bad;
+mod dependents;
 mod room;
 mod shown;
 mod timing;

@@ -1,0 +1,318 @@
+//! `propagateDeps`: what workloads need goes where they are, before them, and leaves after them.
+
+use std::pin::Pin;
+
+use fleet_testkit::{Engine, Fleet};
+use futures::{Stream, StreamExt as _};
+use kube::api::{DynamicObject, WatchEvent, WatchParams};
+use serde_json::{Value, json};
+
+use super::{
+    CONFIG, DEPLOYMENT, GROUP, app, config, delete, deployment, policy, ready, recorded, value, wait_policy,
+    wait_value,
+};
+
+/// A Deployment that reads a ConfigMap.
+fn reader(name: &str, config: &str) -> Value {
+    let mut reader = deployment(name, "web:1");
+    reader["spec"]["template"]["spec"]["containers"][0]["envFrom"] =
+        json!([{"configMapRef": {"name": config}}]);
+    reader
+}
+
+fn takes_along(name: &str, workload: &str, clusters: &[&str]) -> Value {
+    let mut policy = policy(name, DEPLOYMENT, workload, clusters);
+    policy["spec"]["propagateDeps"] = json!(true);
+    policy
+}
+
+fn labelled(kind: (&str, &str), name: &str, spec: Value) -> Value {
+    json!({"apiVersion": kind.0, "kind": kind.1, "metadata": {"name": name, "namespace": "demo"}, "spec": spec})
+}
+
+async fn gone(fleet: &Fleet, cluster: &str, kind: &str, name: &str) -> anyhow::Result<()> {
+    let api_version = if kind == "Deployment" { "apps/v1" } else { "v1" };
+    fleet.wait_object(cluster, api_version, kind, name, |object| object.is_none()).await?;
+    Ok(())
+}
+
+async fn there(
+    fleet: &Fleet,
+    cluster: &str,
+    api_version: &str,
+    kind: &str,
+    name: &str,
+) -> anyhow::Result<Value> {
+    let found = fleet.wait_object(cluster, api_version, kind, name, |object| object.is_some()).await?;
+    Ok(found.unwrap_or_default())
+}
+
+async fn told(fleet: &Fleet, name: &str, reason: &str) -> anyhow::Result<Value> {
+    wait_policy(fleet, "PropagationPolicy", name, |policy| {
+        let problems = policy.pointer("/status/problems").and_then(Value::as_array);
+        problems.into_iter().flatten().any(|problem| problem["reason"] == json!(reason))
+    })
+    .await
+}
+
+type Events = Pin<Box<dyn Stream<Item = kube::Result<WatchEvent<DynamicObject>>> + Send>>;
+
+/// What happens to a kind on a cluster from now on.
+async fn events(fleet: &Fleet, cluster: &str, (api_version, kind): (&str, &str)) -> anyhow::Result<Events> {
+    let api = fleet.resource(cluster, &json!({"apiVersion": api_version, "kind": kind})).await?;
+    let from =
+        api.list(&kube::api::ListParams::default()).await?.metadata.resource_version.unwrap_or_default();
+    let events = api.watch(&WatchParams::default(), &from).await?;
+    Ok(Box::pin(events))
+}
+
+/// The version of a cluster at which an object came (or left).
+async fn moment(events: &mut Events, name: &str, comes: bool) -> anyhow::Result<u64> {
+    while let Some(event) = events.next().await {
+        let object = match event? {
+            WatchEvent::Added(object) if comes => object,
+            WatchEvent::Deleted(object) if !comes => object,
+            _ => continue,
+        };
+        if object.metadata.name.as_deref() == Some(name) {
+            return Ok(object.metadata.resource_version.unwrap_or_default().parse()?);
+        }
+    }
+    anyhow::bail!("the watch ended")
+}
+
+/// Broken: a workload starts without what it reads, or outlives it; or something that it needs stays behind on the hub.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_workload_needs_comes_before_it_and_leaves_after_it() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one"), ("m2", "two")]).await?;
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demo"}});
+    fleet.apply("m1", &namespace).await?;
+    let (mut workloads, mut configs) =
+        (events(&fleet, "m1", DEPLOYMENT).await?, events(&fleet, "m1", CONFIG).await?);
+    let engine = Engine::start(&fleet);
+    let mut web = reader("web", "settings");
+    let pods = &mut web["spec"]["template"]["spec"];
+    pods["serviceAccountName"] = json!("runner");
+    pods["volumes"] = json!([{"name": "login", "secret": {"secretName": "login"}},
+        {"name": "disk", "persistentVolumeClaim": {"claimName": "disk"}}]);
+    fleet.apply("hub", &web).await?;
+    fleet.apply("hub", &config("settings", "1")).await?;
+    fleet.apply("hub", &config("unrelated", "1")).await?;
+    for (kind, data) in [("Secret", json!({"key": "dmFsdWU="})), ("ServiceAccount", Value::Null)] {
+        let name = if kind == "Secret" { "login" } else { "runner" };
+        let mut object =
+            json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": name, "namespace": "demo"}});
+        if !data.is_null() {
+            object["data"] = data;
+        }
+        fleet.apply("hub", &object).await?;
+    }
+    let disk = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}});
+    fleet.apply("hub", &labelled(("v1", "PersistentVolumeClaim"), "disk", disk)).await?;
+    let service = json!({"selector": {"app": "web"}, "ports": [{"port": 80}]});
+    fleet.apply("hub", &labelled(("v1", "Service"), "front", service)).await?;
+    let ingress = json!({"defaultBackend": {"service": {"name": "front", "port": {"number": 80}}}});
+    fleet.apply("hub", &labelled(("networking.k8s.io/v1", "Ingress"), "door", ingress)).await?;
+    fleet.apply("hub", &takes_along("all", "web", &["one"])).await?;
+    let along = ready(&fleet, "all", "Delivered").await?;
+    let names: Vec<&str> = along
+        .pointer("/status/dependents")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(|object| object["name"].as_str())
+        .collect();
+    assert_eq!(names.len(), 6, "{along:#}");
+    assert!(!along.to_string().contains("NotActedOn"), "{along:#}");
+    for (api_version, kind, name) in [
+        ("v1", "Secret", "login"),
+        ("v1", "ServiceAccount", "runner"),
+        ("v1", "PersistentVolumeClaim", "disk"),
+        ("v1", "Service", "front"),
+        ("networking.k8s.io/v1", "Ingress", "door"),
+    ] {
+        there(&fleet, "m1", api_version, kind, name).await?;
+    }
+    assert_eq!(value(&fleet, "m1", "unrelated").await?, None);
+    let (config_came, workload_came) =
+        (moment(&mut configs, "settings", true).await?, moment(&mut workloads, "web", true).await?);
+    assert!(config_came < workload_came, "{config_came} {workload_came}");
+
+    // It changes, and follows to another cluster.
+    fleet.merge("hub", "v1", "ConfigMap", "settings", &json!({"data": {"key": "2"}})).await?;
+    wait_value(&fleet, "m1", "settings", Some("2")).await?;
+    fleet.apply("hub", &takes_along("all", "web", &["one", "two"])).await?;
+    wait_value(&fleet, "m2", "settings", Some("2")).await?;
+    there(&fleet, "m2", "v1", "Secret", "login").await?;
+
+    fleet.apply("hub", &takes_along("all", "web", &["two"])).await?;
+    gone(&fleet, "m1", "ConfigMap", "settings").await?;
+    let (workload_left, config_left) =
+        (moment(&mut workloads, "web", false).await?, moment(&mut configs, "settings", false).await?);
+    assert!(workload_left < config_left, "{workload_left} {config_left}");
+    delete(&fleet, "hub", GROUP, "PropagationPolicy", "all").await?;
+    for (kind, name) in [("ConfigMap", "settings"), ("Secret", "login"), ("Service", "front")] {
+        gone(&fleet, "m2", kind, name).await?;
+    }
+    while !recorded(&fleet).await?.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    engine.stop().await
+}
+
+/// Broken: the first workload that goes takes with it what another needs, or the last one leaves it behind.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_several_need_is_wherever_any_of_them_is() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one"), ("m2", "two")]).await?;
+    let engine = Engine::start(&fleet);
+    for name in ["first", "second"] {
+        fleet.apply("hub", &reader(name, "settings")).await?;
+    }
+    fleet.apply("hub", &config("settings", "1")).await?;
+    fleet.apply("hub", &takes_along("first", "first", &["one"])).await?;
+    fleet.apply("hub", &takes_along("second", "second", &["one", "two"])).await?;
+    for name in ["first", "second"] {
+        ready(&fleet, name, "Delivered").await?;
+    }
+    wait_value(&fleet, "m2", "settings", Some("1")).await?;
+    let uid = fleet.get("m1", "v1", "ConfigMap", "settings").await?.unwrap_or_default();
+    delete(&fleet, "hub", "apps/v1", "Deployment", "first").await?;
+    gone(&fleet, "m1", "Deployment", "first").await?;
+    // Another that it reads from now on: what it read stays until it has gone on.
+    fleet.apply("hub", &config("other", "1")).await?;
+    fleet.apply("hub", &reader("second", "other")).await?;
+    for cluster in ["m1", "m2"] {
+        wait_value(&fleet, cluster, "other", Some("1")).await?;
+        wait_value(&fleet, cluster, "settings", None).await?;
+    }
+    fleet.apply("hub", &reader("second", "settings")).await?;
+    wait_value(&fleet, "m1", "settings", Some("1")).await?;
+    wait_value(&fleet, "m1", "other", None).await?;
+    let now = fleet.get("m1", "v1", "ConfigMap", "settings").await?.unwrap_or_default();
+    assert_ne!(uid.pointer("/metadata/uid"), now.pointer("/metadata/uid"));
+    delete(&fleet, "hub", "apps/v1", "Deployment", "second").await?;
+    for cluster in ["m1", "m2"] {
+        wait_value(&fleet, cluster, "settings", None).await?;
+    }
+    engine.stop().await
+}
+
+/// Broken: a missing one is a silent no-op, holds its workload up, or has to be asked for; an override passes it by; a policy
+/// that selects it doesn't have it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_missing_one_is_told_and_follows_when_it_is_there() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one"), ("m2", "two")]).await?;
+    let engine = Engine::start(&fleet);
+    fleet.apply("hub", &reader("web", "settings")).await?;
+    fleet.apply("hub", &takes_along("all", "web", &["one", "two"])).await?;
+    let missing = told(&fleet, "all", "DependentMissing").await?;
+    assert!(missing.to_string().contains("configMapRef"), "{missing:#}");
+    there(&fleet, "m1", "apps/v1", "Deployment", "web").await?;
+    fleet
+        .apply(
+            "hub",
+            &json!({"apiVersion": GROUP, "kind": "OverridePolicy",
+                "metadata": {"name": "differs", "namespace": "demo"},
+                "spec": {"resourceSelectors": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "settings"}],
+                    "overrideRules": [{"targetCluster": {"clusterNames": ["two"]},
+                        "overriders": {"plaintext": [{"path": "/data/key", "operator": "replace", "value": "own"}]}}]}}),
+        )
+        .await?;
+    fleet.apply("hub", &config("settings", "1")).await?;
+    wait_value(&fleet, "m1", "settings", Some("1")).await?;
+    wait_value(&fleet, "m2", "settings", Some("own")).await?;
+    let applied = wait_policy(&fleet, "OverridePolicy", "differs", |policy| {
+        policy.pointer("/status/conditions/0/reason") == Some(&json!("Applied"))
+    });
+    applied.await?;
+    let none = |policy: &Value| policy.pointer("/status/problems").is_none();
+    wait_policy(&fleet, "PropagationPolicy", "all", none).await?;
+
+    // Who selects it has it, in place; and it's told that the workload goes further.
+    let uid = fleet.get("m1", "v1", "ConfigMap", "settings").await?.unwrap_or_default();
+    fleet.apply("hub", &policy("own", CONFIG, "settings", &["one"])).await?;
+    ready(&fleet, "own", "Delivered").await?;
+    wait_value(&fleet, "m2", "settings", None).await?;
+    let elsewhere = told(&fleet, "all", "DependentElsewhere").await?;
+    assert!(elsewhere.to_string().contains("doesn't take there"), "{elsewhere:#}");
+    let now = fleet.get("m1", "v1", "ConfigMap", "settings").await?.unwrap_or_default();
+    assert_eq!(uid.pointer("/metadata/uid"), now.pointer("/metadata/uid"));
+    delete(&fleet, "hub", GROUP, "PropagationPolicy", "own").await?;
+    wait_value(&fleet, "m2", "settings", Some("own")).await?;
+    let now = fleet.get("m1", "v1", "ConfigMap", "settings").await?.unwrap_or_default();
+    assert_eq!(uid.pointer("/metadata/uid"), now.pointer("/metadata/uid"));
+
+    // What isn't taken along any more leaves; the workload stays.
+    fleet.apply("hub", &policy("all", DEPLOYMENT, "web", &["one", "two"])).await?;
+    wait_value(&fleet, "m1", "settings", None).await?;
+    assert!(fleet.get("m1", "apps/v1", "Deployment", "web").await?.is_some());
+    engine.stop().await
+}
+
+/// Broken: what an Application delivers is taken from it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_application_delivers_is_left_to_it() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one")]).await?;
+    let engine = Engine::start(&fleet);
+    fleet.apply("hub", &config("settings", "1")).await?;
+    fleet.apply("hub", &app(&[("v1", "ConfigMap", "settings")], &["one"])).await?;
+    wait_value(&fleet, "m1", "settings", Some("1")).await?;
+    fleet.apply("hub", &reader("web", "settings")).await?;
+    fleet.apply("hub", &takes_along("all", "web", &["one"])).await?;
+    ready(&fleet, "all", "Delivered").await?;
+    let own = told(&fleet, "all", "DependentElsewhere").await?;
+    assert!(own.to_string().contains("Application demo/web delivers"), "{own:#}");
+    engine.stop().await
+}
+
+/// A mask holds what goes along as it holds the workload. What stays after a restart is what stayed before.
+/// Broken: a masked cluster gets another configuration, or a restart takes away what runs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn masks_and_restarts_leave_what_goes_along_where_it_is() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one"), ("m2", "two")]).await?;
+    let engine = Engine::start(&fleet);
+    fleet.apply("hub", &reader("web", "settings")).await?;
+    fleet.apply("hub", &config("settings", "1")).await?;
+    let mut all = takes_along("all", "web", &["one", "two"]);
+    fleet.apply("hub", &all).await?;
+    ready(&fleet, "all", "Delivered").await?;
+    all["spec"]["mask"] = json!(["one"]);
+    fleet.apply("hub", &all).await?;
+    ready(&fleet, "all", "Held").await?;
+    fleet.merge("hub", "v1", "ConfigMap", "settings", &json!({"data": {"key": "2"}})).await?;
+    wait_value(&fleet, "m1", "settings", Some("2")).await?;
+    assert_eq!(value(&fleet, "m2", "settings").await?, Some(json!("1")));
+    engine.stop().await?;
+    // While nobody looks, the workload reads something else: on the masked cluster it still runs with what it had.
+    fleet.apply("hub", &config("other", "1")).await?;
+    fleet.apply("hub", &reader("web", "other")).await?;
+    let engine = Engine::start(&fleet);
+    wait_value(&fleet, "m1", "settings", None).await?;
+    assert_eq!(value(&fleet, "m1", "other").await?, Some(json!("1")));
+    assert_eq!(value(&fleet, "m2", "settings").await?, Some(json!("1")));
+    assert_eq!(value(&fleet, "m2", "other").await?, None);
+    all["spec"].as_object_mut().expect("a map").remove("mask");
+    fleet.apply("hub", &all).await?;
+    wait_value(&fleet, "m2", "other", Some("1")).await?;
+    wait_value(&fleet, "m2", "settings", None).await?;
+    engine.stop().await
+}
+
+/// Broken: a right that is missing on the hub stops the workload, or nobody is told of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_missing_right_is_told() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one")]).await?;
+    let engine = Engine::start(&fleet);
+    engine.hub.forbid("secrets");
+    let mut web = reader("web", "settings");
+    web["spec"]["template"]["spec"]["volumes"] =
+        json!([{"name": "login", "secret": {"secretName": "login"}}]);
+    fleet.apply("hub", &web).await?;
+    fleet.apply("hub", &config("settings", "1")).await?;
+    fleet.apply("hub", &takes_along("all", "web", &["one"])).await?;
+    let cannot = told(&fleet, "all", "CannotList").await?;
+    assert!(cannot.to_string().contains("list resource \\\"secrets\\\""), "{cannot:#}");
+    there(&fleet, "m1", "apps/v1", "Deployment", "web").await?;
+    wait_value(&fleet, "m1", "settings", Some("1")).await?;
+    engine.stop().await
+}
