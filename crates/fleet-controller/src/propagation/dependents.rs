@@ -194,7 +194,7 @@ impl Dependents {
 
     /// What may have to be told that a workload was settled: all that it needs where it is somewhere else than when they were
     /// told last, and what waits for it.
-    pub(super) fn to_tell(&mut self, workload: &ObjectId, at: BTreeSet<String>) -> Vec<ObjectId> {
+    pub(super) fn followers(&mut self, workload: &ObjectId, at: BTreeSet<String>) -> Vec<ObjectId> {
         let mut tell: Vec<ObjectId> =
             self.lingering.iter().filter(|id| id.namespace == workload.namespace).cloned().collect();
         if let Some(needs) = self.workloads.get(workload)
@@ -217,7 +217,7 @@ impl Dependents {
             let api_version =
                 if group.is_empty() { (*version).to_owned() } else { format!("{group}/{version}") };
             let first = ObjectId {
-                api_version: api_version.clone(),
+                api_version,
                 kind: (*kind).to_owned(),
                 namespace: String::new(),
                 name: String::new(),

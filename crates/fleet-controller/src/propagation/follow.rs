@@ -236,7 +236,7 @@ impl Distributor {
         }
         let item = self.items.get(id);
         let at = item.map(|item| item.at.iter().chain(item.remembered.shares.keys()).cloned().collect());
-        for follower in self.dependents.to_tell(id, at.unwrap_or_default()) {
+        for follower in self.dependents.followers(id, at.unwrap_or_default()) {
             if follower != *id {
                 self.touch(&follower);
             }
