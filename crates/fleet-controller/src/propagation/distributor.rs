@@ -575,7 +575,7 @@ impl Distributor {
                 }
                 self.may_need_others(&id);
                 self.dependents.object_changed(&id);
-                self.dirty.insert(id);
+                self.confirm([id]);
             }
             Some(Change::Reported(id)) => self.status_seen(&id),
             Some(Change::Gone(id)) => {
@@ -584,7 +584,7 @@ impl Distributor {
                 self.changed(changes);
                 self.may_need_others(&id);
                 self.dependents.object_changed(&id);
-                self.dirty.insert(id);
+                self.confirm([id]);
             }
             None => {}
         }
