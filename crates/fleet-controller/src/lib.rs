@@ -84,6 +84,6 @@ pub use metrics::Metrics;
 pub use plans::{GatePlan, gate_plan, read_revision};
 pub use preview::{Delivered, Planner, PreviewError, Standing, Step, World, claims, delivered};
 pub use problem::Problem;
-pub use propagation::{Distributed, LostClaim, distributed};
+pub use propagation::{Distributed, LostClaim, distributed, labelled};
 pub use replicas::{LeaseOptions, Shares};
 pub use revision::Loaded;

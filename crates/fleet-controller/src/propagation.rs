@@ -53,6 +53,7 @@ use std::time::Duration;
 
 pub use self::explain::{Distributed, LostClaim, distributed};
 pub(crate) use self::inbox::Inbox;
+pub use self::render::labelled;
 use crate::context::Context;
 use crate::replicas::Duty;
 

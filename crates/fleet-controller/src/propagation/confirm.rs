@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use fleet_api::ObjectId;
 use fleet_propagation::PolicyId;
-use kube::api::{Api, DynamicObject};
+use kube::api::DynamicObject;
 
 use super::dispatch::Done;
 use super::distributor::Distributor;
-use super::policies::read_recorded;
+use super::policies::{self, read_recorded};
 
 /// How long a read may take, and the wait after one that failed.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -91,13 +91,7 @@ impl Distributor {
     }
 
     fn read_again(&mut self, policy: PolicyId) {
-        let client = self.ctx.hub.client.clone();
-        let resource = policy.kind.resource(&policy.group);
-        let api: Api<DynamicObject> = if policy.namespace.is_empty() {
-            Api::all_with(client, &resource)
-        } else {
-            Api::namespaced_with(client, &policy.namespace, &resource)
-        };
+        let api = policies::api(self.ctx.hub.client.clone(), &policy);
         self.jobs.spawn(async move {
             loop {
                 let failure = match tokio::time::timeout(DEADLINE, api.get_opt(&policy.name)).await {

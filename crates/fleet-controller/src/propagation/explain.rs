@@ -19,7 +19,7 @@ use super::applications::References;
 use super::distributor::fleet_of;
 use super::ledger::Ledger;
 use super::policies::{manifest, read_recorded};
-use super::render::{label, overridden, replicated};
+use super::render::{labelled, overridden, replicated};
 use super::served::Served;
 use super::sources::Source;
 use crate::preview::PreviewError;
@@ -136,7 +136,6 @@ pub async fn distributed(
     }
     let content = ContentHash::of_value(&object).short();
     let owner = owner(client).await?;
-    label(&mut object, &owner, &content);
     Ok(Some(Distributed {
         place: winner.and_then(|winner| place(&statuses, winner, &id, cluster)),
         winner: winner.map(ToString::to_string),
@@ -146,7 +145,7 @@ pub async fn distributed(
         overrides: steps,
         warnings,
         failed,
-        object: Arc::new(object),
+        object: Arc::new(labelled(object, &owner)),
         provenance,
         content,
         manager: names::field_manager(&owner),

@@ -7,7 +7,7 @@ use fleet_api::PolicyName;
 use fleet_api::propagation::{GROUPS, PolicyKind, PolicyProblem, Severity};
 use fleet_placement::{Fleet, Holds, Problems, Survey};
 use fleet_propagation::{OverridePolicy, Policy, PolicyId};
-use kube::api::DynamicObject;
+use kube::api::{Api, DynamicObject};
 use serde_json::Value;
 
 /// A policy on the hub, as far as it isn't in `Claims` or `Overrides`.
@@ -53,6 +53,15 @@ pub(super) fn manifest(kind: PolicyKind, group: &str, object: &DynamicObject) ->
         "spec": object.data.get("spec").cloned().unwrap_or(Value::Null),
     });
     Some((PolicyId { kind, group: group.to_owned(), namespace, name }, manifest))
+}
+
+/// Where a policy is on the hub.
+pub(super) fn api(client: kube::Client, id: &PolicyId) -> Api<DynamicObject> {
+    let resource = id.kind.resource(&id.group);
+    match id.kind.namespaced() {
+        true => Api::namespaced_with(client, &id.namespace, &resource),
+        false => Api::all_with(client, &resource),
+    }
 }
 
 /// The kind of a resource in URLs.

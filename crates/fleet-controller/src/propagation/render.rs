@@ -56,7 +56,7 @@ pub(super) fn render(
         object = done.object;
     }
     let content = ContentHash::of_value(&object).short();
-    label(&mut object, owner, &content);
+    let object = label(object, owner, &content);
     Ok(Rendered { object: Arc::new(object), content, changed_by, warnings })
 }
 
@@ -107,9 +107,16 @@ impl Rendered {
     }
 }
 
-/// Whose it is, and what it says: labels of the object itself, since an annotation would move its generation.
-pub(super) fn label(object: &mut Value, owner: &str, content: &str) {
-    let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else { return };
+/// An object as policies have it sent: it says whose it is, and a hash of what it says. Labels of the object itself, since an
+/// annotation would move its generation.
+#[must_use]
+pub fn labelled(object: Value, owner: &str) -> Value {
+    let content = ContentHash::of_value(&object).short();
+    label(object, owner, &content)
+}
+
+fn label(mut object: Value, owner: &str, content: &str) -> Value {
+    let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else { return object };
     let labels = metadata.entry("labels").or_insert_with(|| json!({}));
     if !labels.is_object() {
         *labels = json!({});
@@ -118,4 +125,5 @@ pub(super) fn label(object: &mut Value, owner: &str, content: &str) {
         labels.insert(names::OWNER.to_owned(), json!(owner));
         labels.insert(names::CONTENT.to_owned(), json!(content));
     }
+    object
 }

@@ -11,7 +11,7 @@ use fleet_api::propagation::{
 };
 use fleet_api::{Condition, ObjectId, conditions};
 use fleet_propagation::PolicyId;
-use kube::api::{Api, DynamicObject, Patch, PatchParams};
+use kube::api::{Patch, PatchParams};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use super::dispatch::Done;
 use super::distributor::Distributor;
 use super::items::{Goal, Item, Place};
+use super::policies;
 use super::rooms::MEASURING;
 
 /// What changes within this time is told at once.
@@ -100,13 +101,7 @@ impl Distributor {
             }
             let base = if before.is_null() { json!({}) } else { before };
             let patch = json!({ "status": fleet_json::patch::merge_patch_between(&base, &status) });
-            let resource = id.kind.resource(&id.group);
-            let client = self.ctx.hub.client.clone();
-            let api: Api<DynamicObject> = if id.kind.namespaced() {
-                Api::namespaced_with(client, &id.namespace, &resource)
-            } else {
-                Api::all_with(client, &resource)
-            };
+            let api = policies::api(self.ctx.hub.client.clone(), &id);
             self.said.writing.insert(id.clone());
             self.jobs.spawn(async move {
                 let written =

@@ -143,7 +143,7 @@ pub(crate) async fn read(
     }
     if !missing.is_empty() {
         return Err(Failure::not_found(format!(
-            "{}; leave out what isn't everywhere, or the member, and adopt that in an Application of its own",
+            "{}; take what all of them have, and the others by a command of their own",
             missing.join("; ")
         )));
     }

@@ -64,10 +64,7 @@ pub(super) async fn controlled(member: &Member, id: &ObjectId, by: OwnerReferenc
     let first = format!("{} {}", by.kind, by.name);
     let mut top = by;
     for _ in 0..STEPS {
-        let (group, version) = top.api_version.split_once('/').unwrap_or(("", &top.api_version));
-        let kind = format!("{}.{version}.{group}", top.kind.to_lowercase());
-        let word = format!("{}/{}", kind.trim_end_matches('.'), top.name);
-        let Ok(request) = Request::objects(&[word], None) else { break };
+        let Ok(request) = Request::one(&top.api_version, &top.kind, &top.name) else { break };
         // What can't be looked at is the last that is known.
         let Ok(answer) = fetch(&member.cluster, &request, &member.namespace).await else { break };
         let above = answer.into_objects().next().and_then(|live| controller(&live));

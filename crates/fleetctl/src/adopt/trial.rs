@@ -16,6 +16,7 @@ use crate::application::Place;
 use crate::attempt::{self, Try};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::get::catalogue::Catalogue;
+use crate::get::request::kind_word;
 
 /// How many members are tried at once.
 const AT_ONCE: usize = 8;
@@ -60,9 +61,8 @@ pub(crate) async fn on_member(
     let catalogue = Catalogue::load(&member.cluster).await.map_err(|failure| on(&member.label, failure))?;
     let mut untried = Vec::new();
     for (id, object) in &desired {
-        let kind = format!("{}.{}.{}", id.kind.to_lowercase(), id.version(), id.group());
-        let types =
-            catalogue.find(kind.trim_end_matches('.')).map_err(|failure| on(&member.label, failure))?;
+        let kind = kind_word(&id.api_version, &id.kind);
+        let types = catalogue.find(&kind).map_err(|failure| on(&member.label, failure))?;
         let Some(type_) = types.first() else { continue };
         let path = type_.path(Some(&member.namespace), Some(&id.name));
         match on_object(member, id, object, &path, owner).await {

@@ -54,13 +54,7 @@ pub(super) async fn run(environment: &Environment, place: &Place, arguments: &Ap
     }
     if let Some((step, hash)) = approved {
         let asker = place.hub.asker().await;
-        let request = Request {
-            step: &step.name,
-            hash: &hash,
-            asker: &asker,
-            reason: &arguments.reason,
-            spent: spent(step),
-        };
+        let request = Request::about(step, &hash, &asker, &arguments.reason);
         let heard = decide(environment, place, &run, &request, Decision::Approve).await?;
         environment.streams.note(&format!("approved plan {hash} (step {})", step.name));
         if let Heard::Counted { had, wanted } = heard {
@@ -90,13 +84,7 @@ pub(super) async fn reject(environment: &Environment, place: &Place, arguments: 
     let step = gate(place, &app, &run, (arguments.step.step.as_deref(), arguments.plan.as_deref()))?;
     let hash = agreed_plan(place, &app, &run, step, arguments.plan.as_deref()).await?;
     let asker = place.hub.asker().await;
-    let request = Request {
-        step: &step.name,
-        hash: &hash,
-        asker: &asker,
-        reason: &arguments.reason,
-        spent: spent(step),
-    };
+    let request = Request::about(step, &hash, &asker, &arguments.reason);
     decide(environment, place, &run, &request, Decision::Reject).await?;
     environment.streams.note(&format!("rejected plan {hash} (step {})", step.name));
     environment.streams.line(&format!("Successfully reject workflow: {}", place.name))
@@ -198,6 +186,13 @@ pub(crate) struct Request<'a> {
     pub(crate) spent: usize,
 }
 
+impl<'a> Request<'a> {
+    fn about(step: &'a StepState, hash: &'a str, asker: &'a Asker, reason: &'a str) -> Self {
+        let spent = step.gate.as_ref().map_or(0, |gate| gate.spent.len());
+        Self { step: &step.name, hash, asker, reason, spent }
+    }
+}
+
 /// What became of an approval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Heard {
@@ -255,10 +250,6 @@ async fn is_unproved(place: &Place, run: &Run, step: &str, approval: &str) -> Ou
     let steps = run.status.iter().flat_map(|status| &status.steps).filter(|known| known.name == step);
     let mut refused = steps.filter_map(|step| step.gate.as_ref()).flat_map(|gate| &gate.refused);
     Ok(refused.any(|refusal| refusal.approval == approval && refusal.reason == "NotProven"))
-}
-
-fn spent(step: &StepState) -> usize {
-    step.gate.as_ref().map_or(0, |gate| gate.spent.len())
 }
 
 /// Makes the Approval, and says when by the hub's clock; nothing where it is there already.

@@ -95,6 +95,15 @@ pub(crate) struct Request {
     pub(crate) single: bool,
 }
 
+/// A kind as it is typed so that it means no other: `deployment.v1.apps`, `configmap.v1`.
+pub(crate) fn kind_word(api_version: &str, kind: &str) -> String {
+    let kind = kind.to_lowercase();
+    match api_version.split_once('/') {
+        Some((group, version)) => format!("{kind}.{version}.{group}"),
+        None => format!("{kind}.{api_version}"),
+    }
+}
+
 impl Request {
     pub(crate) fn read(arguments: &GetArgs) -> Outcome<Self> {
         let wanted = wanted(&arguments.resource, &arguments.names)?;
@@ -116,6 +125,11 @@ impl Request {
             show_labels: arguments.show_labels,
             single,
         })
+    }
+
+    /// One object of a namespace.
+    pub(crate) fn one(api_version: &str, kind: &str, name: &str) -> Outcome<Self> {
+        Self::objects(&[format!("{}/{name}", kind_word(api_version, kind))], None)
     }
 
     /// Whole objects of one namespace: `KIND/NAME …`, or `KIND,…` with labels.

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use fleet_api::ObjectId;
 use fleet_api::propagation::GROUPS;
-use fleet_api::{ObjectId, names};
-use fleet_json::ContentHash;
+use fleet_controller::labelled;
 use serde_json::{Value, json};
 
 use crate::adopt::found::{Member, Object};
@@ -73,20 +73,10 @@ impl Bundle {
 
     /// What the controller will send to the member.
     pub(super) fn trials(&self) -> Vec<(ObjectId, Arc<Value>)> {
-        self.objects.iter().map(|object| (object.id.clone(), Arc::new(self.sent(&object.object)))).collect()
-    }
-
-    fn sent(&self, object: &Value) -> Value {
-        let mut sent = object.clone();
-        let content = ContentHash::of_value(object).short();
-        if let Some(metadata) = sent.get_mut("metadata").and_then(Value::as_object_mut) {
-            let labels = metadata.entry("labels").or_insert_with(|| json!({}));
-            if let Some(labels) = labels.as_object_mut() {
-                labels.insert(names::OWNER.to_owned(), json!(self.owner));
-                labels.insert(names::CONTENT.to_owned(), json!(content));
-            }
-        }
-        sent
+        self.objects
+            .iter()
+            .map(|object| (object.id.clone(), Arc::new(labelled(object.object.clone(), &self.owner))))
+            .collect()
     }
 }
 

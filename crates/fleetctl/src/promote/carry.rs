@@ -151,9 +151,8 @@ async fn identities(member: &Member, bundle: &Bundle) -> Outcome<BTreeMap<Object
     let mut all = BTreeMap::new();
     for object in &bundle.objects {
         let id = &object.id;
-        let kind = format!("{}.{}.{}", id.kind.to_lowercase(), id.version(), id.group());
-        let word = format!("{}/{}", kind.trim_end_matches('.'), id.name);
-        let answer = fetch(&member.cluster, &Request::objects(&[word], None)?, &member.namespace).await?;
+        let request = Request::one(&id.api_version, &id.kind, &id.name)?;
+        let answer = fetch(&member.cluster, &request, &member.namespace).await?;
         if let Some(live) = answer.into_objects().next() {
             let uid = live.pointer("/metadata/uid").and_then(Value::as_str).map(str::to_owned);
             let generation = live.pointer("/metadata/generation").and_then(Value::as_i64);

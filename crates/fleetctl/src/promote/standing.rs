@@ -67,9 +67,7 @@ pub(super) async fn of(hub: &Hub, bundle: &Bundle, now: Timestamp) -> Outcome<St
 
 /// An object of the hub.
 async fn one(hub: &Hub, id: &ObjectId, namespace: &str) -> Outcome<Option<Value>> {
-    let kind = format!("{}.{}.{}", id.kind.to_lowercase(), id.version(), id.group());
-    let word = format!("{}/{}", kind.trim_end_matches('.'), id.name);
-    let answer = fetch(&hub.cluster, &Request::objects(&[word], None)?, namespace).await;
+    let answer = fetch(&hub.cluster, &Request::one(&id.api_version, &id.kind, &id.name)?, namespace).await;
     match answer {
         Ok(answer) => Ok(answer.into_objects().next()),
         Err(failure) if failure.exit == Exit::NotFound => Err(Failure::not_found(format!(
