@@ -76,7 +76,7 @@ pub use queue::{OnNewRevision, QueuedRevision};
 pub use requests::{TargetAction, TargetRequest};
 pub use resource_tracker::{
     DISTRIBUTION, Inventory, Layer, Memory, Owned, PolicyName, Remembered, ResourceTracker,
-    ResourceTrackerSpec, TargetInventory,
+    ResourceTrackerSpec, TargetInventory, Unhealthy,
 };
 pub use rollback::{Rollback, RollbackRequest};
 pub use rollout_window::{

@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -93,6 +94,20 @@ pub struct Remembered {
     /// No policy selects it: it is where workloads need it (`propagateDeps`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dependent: bool,
+    /// Clusters on which it is, or was when it left them, unhealthy; where its policy moves such.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unhealthy: BTreeMap<String, Unhealthy>,
+}
+
+/// An object that is unhealthy on a cluster.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Unhealthy {
+    /// Since when.
+    pub since: Timestamp,
+    /// The generation that it had on the hub: another one gets a chance of its own.
+    #[serde(default)]
+    pub generation: i64,
 }
 
 /// A propagation policy.

@@ -37,6 +37,7 @@ mod follow;
 mod inbox;
 mod items;
 mod ledger;
+mod pieces;
 mod policies;
 mod render;
 mod report;
@@ -46,6 +47,7 @@ mod send;
 mod served;
 mod settle;
 mod sources;
+mod trouble;
 mod watch;
 
 use std::sync::Arc;

@@ -77,6 +77,12 @@ impl PlacementRules {
         matches!(self.division, Some(Rule::Dynamic | Rule::Aggregated))
     }
 
+    /// Whether replicas are divided.
+    #[must_use]
+    pub fn divides(&self) -> bool {
+        self.division.is_some()
+    }
+
     /// When things move by rule.
     #[must_use]
     pub fn failover(&self) -> &FailoverRules {

@@ -107,12 +107,19 @@ impl Distributor {
 
     /// A policy was read: what waited for it is settled by what it says now. Where it is gone, the watch tells.
     pub(super) fn confirmed(&mut self, policy: PolicyId, object: Option<DynamicObject>) {
-        if let Some(object) = object.filter(|_| self.policies.get(&policy).is_some()) {
+        let known = self.policies.get(&policy).is_some();
+        // The watch is about to tell that it is gone, and what becomes of its objects; until then nothing is done by it.
+        let leaves = known && object.is_none();
+        if let Some(object) = object.filter(|_| known) {
             self.policy_seen(policy.kind, &policy.group, &object);
         }
         let (waited, more) = self.confirmations.read(&policy);
         for id in waited {
-            self.touch(&id);
+            if leaves {
+                self.wake_in(AGAIN, &id);
+            } else {
+                self.touch(&id);
+            }
         }
         if more {
             self.read_again(policy);

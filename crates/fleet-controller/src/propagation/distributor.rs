@@ -69,6 +69,10 @@ pub(super) struct Distributor {
     /// Objects that are to be settled.
     dirty: BTreeSet<ObjectId>,
     timers: BTreeSet<(Instant, ObjectId)>,
+    /// Kinds of policies without which it was begun, since they couldn't be listed.
+    went_on_without: BTreeSet<Topic>,
+    /// One of them is listed now.
+    begins_anew: bool,
 }
 
 /// Distributes until its future is dropped.
@@ -120,6 +124,8 @@ impl Distributor {
             jobs: JoinSet::new(),
             dirty: BTreeSet::new(),
             timers: BTreeSet::new(),
+            went_on_without: BTreeSet::new(),
+            begins_anew: false,
         }
     }
 
@@ -156,6 +162,10 @@ impl Distributor {
 
     async fn run(mut self) -> Result<(), RecordError> {
         loop {
+            if self.begins_anew {
+                let message = "policies that couldn't be listed before are listed now";
+                return Err(RecordError::Unusable(crate::Problem::wrong("ListedLate", message)));
+            }
             let more = self.turn();
             let next = if more { Some(Instant::now()) } else { self.next() };
             let sleep = async {
@@ -280,11 +290,26 @@ impl Distributor {
         self.timers.insert((Instant::now() + wait, id.clone()));
     }
 
-    /// Whether all policies are known, of every kind that the hub serves.
+    /// Whether all policies are known, of every kind that the hub serves; but for kinds that it doesn't list to us, of which
+    /// what they have stays as it is.
     pub(super) fn policies_listed(&self) -> bool {
         let policies = |topic: &&Topic| matches!(topic, Topic::Policies(..));
         self.watches.is_listed(&Topic::Definitions)
-            && self.watches.topics().filter(policies).all(|topic| self.watches.is_listed(topic))
+            && self
+                .watches
+                .topics()
+                .filter(policies)
+                .all(|topic| self.watches.is_listed(topic) || self.watches.failing(topic).is_some())
+    }
+
+    /// The kinds of policies that the hub doesn't list, each with its group and why.
+    pub(super) fn unlisted_policies(&self) -> impl Iterator<Item = (PolicyKind, &str, &str)> {
+        self.watches.topics().filter_map(|topic| match topic {
+            Topic::Policies(group, plural) => {
+                Some((policies::kind_of(plural)?, group.as_str(), self.watches.failing(topic)?))
+            }
+            Topic::Definitions | Topic::Objects(..) => None,
+        })
     }
 
     fn hear(&mut self, heard: Heard) {
@@ -301,6 +326,9 @@ impl Distributor {
             Err(error) => {
                 let what = format!("{:?}", heard.topic);
                 tracing::warn!(what, error, "a watch of the distribution was interrupted");
+                if matches!(heard.topic, Topic::Policies(..)) && !self.watches.is_listed(&heard.topic) {
+                    self.goes_on_without(heard.topic);
+                }
                 return;
             }
         };
@@ -381,10 +409,20 @@ impl Distributor {
                     self.policy_gone(&id);
                 }
                 if self.watches.listed(topic) {
+                    // Others may have taken what is theirs.
+                    self.begins_anew |= self.went_on_without.contains(topic);
                     self.select_kinds();
                     self.everything();
                 }
             }
+        }
+    }
+
+    /// A kind of policies isn't listed: the others are followed all the same.
+    fn goes_on_without(&mut self, topic: Topic) {
+        if self.went_on_without.insert(topic) {
+            self.select_kinds();
+            self.everything();
         }
     }
 

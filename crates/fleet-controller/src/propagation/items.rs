@@ -91,6 +91,8 @@ pub(super) struct Place {
     pub(super) kept: Option<Matter>,
     /// What hindered the last request.
     pub(super) matter: Option<Matter>,
+    /// What is told of its health.
+    pub(super) unwell: Option<Matter>,
     /// What a move waits for.
     pub(super) waits: Option<String>,
     /// It is as it is to be, as far as is seen.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use fleet_api::PolicyName;
-use fleet_api::propagation::{GROUPS, PolicyKind, PolicyProblem, Severity};
+use fleet_api::propagation::{GROUPS, PolicyKind, PolicyProblem, PurgeMode, Severity};
 use fleet_placement::{Fleet, Holds, Problems, Survey};
 use fleet_propagation::{OverridePolicy, Policy, PolicyId};
 use kube::api::{Api, DynamicObject};
@@ -172,11 +172,10 @@ impl Policies {
 /// What this version reads and doesn't act on yet.
 pub(super) fn not_yet(mut policy: Policy) -> Policy {
     let spec = &policy.spec;
-    let failover = spec.failover.as_ref();
-    let purges = failover.is_some_and(|failover| {
+    let purges = spec.failover.as_ref().is_some_and(|failover| {
         let cluster = failover.cluster.as_ref().and_then(|rule| rule.purge_mode);
         let application = failover.application.as_ref().and_then(|rule| rule.purge_mode);
-        cluster.or(application).is_some()
+        cluster == Some(PurgeMode::Directly) || application == Some(PurgeMode::Directly)
     });
     for (there, path, message) in [
         (
@@ -185,14 +184,9 @@ pub(super) fn not_yet(mut policy: Policy) -> Policy {
             "changes don't roll out by a Workflow yet: they go everywhere at once",
         ),
         (
-            failover.is_some_and(|failover| failover.application.is_some()),
-            "spec.failover.application",
-            "a workload that is unhealthy on a cluster stays there",
-        ),
-        (
             purges,
             "spec.failover.*.purgeMode",
-            "a copy that is left goes when another is healthy, whatever it says",
+            "a copy that is left goes when as many are ready elsewhere, as with Gracefully; never at once",
         ),
     ] {
         if there {

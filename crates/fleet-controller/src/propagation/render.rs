@@ -11,6 +11,7 @@ use fleet_render::{MatchingOverride, Overridden, OverriderError, OverriderProble
 use serde_json::{Value, json};
 
 use super::items::Standing;
+use super::pieces;
 use super::sources::Source;
 
 /// An object for one cluster, and which override policies changed it.
@@ -63,10 +64,8 @@ pub(super) fn render(
 /// An object with the replicas of a cluster, where they are divided.
 pub(super) fn replicated(source: &Source, replicas: Option<u64>) -> Value {
     let mut object = (*source.content).clone();
-    if let Some(replicas) = replicas
-        && let Some(place) = object.pointer_mut("/spec/replicas")
-    {
-        *place = json!(replicas);
+    if let Some(replicas) = replicas {
+        pieces::set(&mut object, replicas, source.replicas.unwrap_or(replicas));
     }
     object
 }

@@ -21,11 +21,14 @@ use super::distributor::Distributor;
 use super::items::{Goal, Item, Place};
 use super::policies;
 use super::rooms::MEASURING;
+use super::settle::{NOT_DIVIDED, NOT_DIVIDED_ANEW};
 
 /// What changes within this time is told at once.
 const GATHERED: Duration = Duration::from_millis(50);
 /// The wait after the hub refused a status.
 const AFTER_REFUSAL: Duration = Duration::from_secs(2);
+/// The code where override policies can't be read.
+pub(super) const OVERRIDES_UNKNOWN: &str = "CannotListOverrides";
 /// The longest message of one place, in characters.
 const LONGEST: usize = 1_000;
 
@@ -183,6 +186,7 @@ impl Distributor {
         problems.extend(self.not_listed(id));
         problems.extend(of_dependents);
         problems.extend(self.not_reported(id));
+        problems.extend(self.policies_not_listed());
         let ready = ready(&objects, along, &problems);
         let before = conditions_of(&followed.status);
         let status = PropagationPolicyStatus {
@@ -213,6 +217,27 @@ impl Distributor {
                     selector.kind
                 ),
             })
+        });
+        failing.collect()
+    }
+
+    /// Kinds of policies that the hub doesn't list.
+    fn policies_not_listed(&self) -> Vec<PolicyProblem> {
+        let failing = self.unlisted_policies().map(|(kind, group, why)| {
+            let (reason, then) = if kind.overrides() {
+                (OVERRIDES_UNKNOWN, "until they can be read, nothing that they may be about changes on members")
+            } else {
+                ("CannotListPolicies", "what they took stays as it is, and they take nothing new")
+            };
+            PolicyProblem {
+                severity: Severity::Warning,
+                reason: reason.to_owned(),
+                path: String::new(),
+                message: format!(
+                    "the hub doesn't list {}.{group}: {why}; {then}. May the controller's account list and watch them?",
+                    kind.plural()
+                ),
+            }
         });
         failing.collect()
     }
@@ -311,7 +336,13 @@ fn told(object: &ObjectId, item: Option<&Item>) -> (u8, ClaimedObject) {
     let Some(item) = item else { return (1, told) };
     let mut weight = 3;
     for (cluster, place) in &item.places {
-        let place = told_of(cluster, place);
+        let recorded = item.recorded.contains(cluster);
+        let mut told_place = told_of(cluster, place);
+        if told_place.phase == PlacePhase::Pending && told_place.reason.is_empty() {
+            told_place.reason = "OnItsWay".to_owned();
+            told_place.message = on_its_way(place, recorded).to_owned();
+        }
+        let place = told_place;
         weight = weight.min(match place.phase {
             PlacePhase::Failed => 0,
             PlacePhase::Pending | PlacePhase::Leaving => 1,
@@ -324,11 +355,32 @@ fn told(object: &ObjectId, item: Option<&Item>) -> (u8, ClaimedObject) {
         told.reason.clone_from(reason);
         told.message.clone_from(message);
         // What is being asked is on its way.
-        weight = weight.min(u8::from(reason == MEASURING));
+        weight = weight.min(match reason.as_str() {
+            MEASURING => 1,
+            NOT_DIVIDED | NOT_DIVIDED_ANEW => 3,
+            _ => 0,
+        });
     } else if told.places.is_empty() {
         weight = 1;
     }
     (weight, told)
+}
+
+/// What a place that nothing hinders waits for.
+fn on_its_way(place: &Place, recorded: bool) -> &'static str {
+    if matches!(place.goal, Goal::Stay) {
+        "what it is to be isn't decided yet"
+    } else if !recorded {
+        "it is put on record before it is sent"
+    } else if place.busy {
+        "it is being sent"
+    } else if place.queued {
+        "it waits for its turn: only so many requests go to a cluster at once"
+    } else if place.last.is_some() {
+        "it was sent, and the cluster hasn't shown it yet"
+    } else {
+        "it is sent next"
+    }
 }
 
 fn told_of(cluster: &str, place: &Place) -> ObjectPlace {
@@ -361,6 +413,9 @@ fn told_of(cluster: &str, place: &Place) -> ObjectPlace {
         told.phase = PlacePhase::Leaving;
         told.reason = "Waits".to_owned();
         told.message.clone_from(waits);
+    } else if let Some(unwell) = &place.unwell {
+        told.reason.clone_from(&unwell.reason);
+        told.message = unwell.message.chars().take(LONGEST).collect();
     }
     if let Some(hold) = place.held {
         told.phase = PlacePhase::Held;
@@ -383,6 +438,9 @@ fn ready(objects: &ObjectCounts, along: u8, problems: &[PolicyProblem]) -> Condi
     }
     if let Some(problem) = problems.iter().find(|problem| problem.reason == "CannotList") {
         return no("CannotList", format!("{}: {}", problem.path, problem.message));
+    }
+    if let Some(problem) = problems.iter().find(|problem| problem.reason == OVERRIDES_UNKNOWN) {
+        return no(OVERRIDES_UNKNOWN, problem.message.clone());
     }
     if objects.matched == 0 {
         return no("MatchesNothing", "no object is selected; see status.problems".to_owned());

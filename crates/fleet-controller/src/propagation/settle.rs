@@ -12,11 +12,17 @@ use tokio::time::Instant;
 
 use super::distributor::Distributor;
 use super::items::{Goal, Item, Matter, Place};
+use super::pieces::{is_indexed, is_job};
 use super::policies::{read_recorded, recorded};
 use super::render::render;
 use super::rooms::{ASK_AGAIN, MEASURING};
 use super::sources::Source;
+use super::trouble::is_released;
 use super::watch::Topic;
+
+/// Codes of what is told of Jobs: it is as it is to be all the same.
+pub(super) const NOT_DIVIDED_ANEW: &str = "NotDividedAnew";
+pub(super) const NOT_DIVIDED: &str = "NotDivided";
 
 /// Why an object isn't to be placed.
 enum Leaves {
@@ -134,6 +140,9 @@ impl Distributor {
         if !self.policies_listed() {
             return Verdict::Unknown;
         }
+        if let Some(matter) = self.hidden_policies(id) {
+            return Verdict::Stays(matter);
+        }
         let holder = self.claims.holder(id).and_then(|holder| self.claims.policy(holder));
         let topic = Topic::Objects(id.group().to_owned(), id.kind.clone());
         let watched = self.watches.topics().any(|watched| *watched == topic);
@@ -156,6 +165,21 @@ impl Distributor {
             )),
             Some(policy) => Verdict::Placed(Arc::clone(policy), Arc::clone(source)),
         }
+    }
+
+    /// Why an object stays as it is since policies can't be listed that may be about it.
+    fn hidden_policies(&self, id: &ObjectId) -> Option<Matter> {
+        let recorded = self.items.get(id).and_then(|item| item.remembered.policy.as_ref());
+        let recorded = recorded.and_then(read_recorded);
+        let about = self.unlisted_policies().find(|(kind, group, _)| {
+            let has = recorded.as_ref().is_some_and(|policy| policy.kind == *kind && policy.group == *group);
+            has || (kind.overrides() && !(kind.namespaced() && id.namespace.is_empty()))
+        });
+        about.map(|(kind, group, why)| {
+            let message =
+                format!("{}.{group} can't be listed: {why}; it stays as it is until they can", kind.plural());
+            Matter::lasting("CannotListPolicies", message)
+        })
     }
 
     /// An object leaves; unless its policy may only seem to be gone, since the hub doesn't serve its kind for now.
@@ -190,6 +214,7 @@ impl Distributor {
             ceilings: item.remembered.ceilings.clone(),
         };
         let seed = id.to_string();
+        let trouble = self.troubles(id, item, policy, source);
         let suspended = policy.spec.suspension.as_ref().is_some_and(|suspension| suspension.scheduling);
         let request = source
             .replicas
@@ -203,12 +228,13 @@ impl Distributor {
                 replicas: source.replicas,
                 placed: &placed,
                 room: &|cluster| self.rooms.fits(cluster, request.as_ref()?),
-                trouble: &BTreeMap::new(),
+                trouble: &trouble,
                 fresh: false,
                 now: self.ctx.now(),
             };
             decide(&policy.rules, &survey, &self.fleet, &demand)
         };
+        let (decision, not_anew) = keep_job(id, item, decision, source);
         let mut again = None;
         if let Some(request) = &request {
             let short = matches!(decision.shortfall, Some(Shortfall::NoRoom { .. }));
@@ -238,6 +264,9 @@ impl Distributor {
         }
         item.shortfall =
             decision.shortfall.as_ref().map(|shortfall| (shortfall.code().to_owned(), shortfall.to_string()));
+        if item.shortfall.is_none() {
+            item.shortfall = not_anew.or_else(|| undivided(id, policy, source));
+        }
         item.wake_at = decision.wake_at.into_iter().chain(again).min();
         item.remembered.group = decision.placed.group;
         item.remembered.ceilings = decision.placed.ceilings;
@@ -281,12 +310,13 @@ impl Distributor {
             let hold = held(&cluster);
             if assigned == 0 && !(stays && asked == 0) {
                 if there {
+                    let released = item.remembered.kept || is_released(item, policy, &cluster);
                     let place = item.places.entry(cluster.clone()).or_default();
                     place.kept = None;
                     place.held = hold;
                     place.waits = None;
                     if hold.is_none() {
-                        leave(place, item.remembered.kept);
+                        leave(place, released);
                     }
                 } else if stays {
                     // It is to get it, and may not be written to, or waits for its turn in a move.
@@ -303,8 +333,10 @@ impl Distributor {
             let replicas = divided.then_some(assigned);
             let takes_over = policy.spec.conflict_resolution == Some(ConflictResolution::Overwrite);
             self.stand(item, &cluster, takes_over, source, replicas, &overrides, hold);
+            let unwell = self.unwell(id, item, policy, &cluster);
             if let Some(place) = item.places.get_mut(&cluster) {
                 place.waits = waits;
+                place.unwell = unwell;
             }
         }
     }
@@ -383,6 +415,43 @@ impl Distributor {
             // After a restart, what was told is known once it has been looked at.
             && sent.is_some_and(|sent| sent.content == seen.content)
     }
+}
+
+/// What members run of a Job can't be changed, so it stays as it was divided; with what is told where it would be divided
+/// otherwise now.
+fn keep_job(
+    id: &ObjectId,
+    item: &Item,
+    decision: Decision,
+    source: &Source,
+) -> (Decision, Option<(String, String)>) {
+    let before = &item.remembered;
+    if !is_job(&id.api_version, &id.kind) || before.left.is_empty() || before.shares.is_empty() {
+        return (decision, None);
+    }
+    let sum: u64 = before.shares.values().flatten().sum();
+    let divided = before.shares.values().any(Option::is_some);
+    let same = decision.placed.shares.keys().eq(before.shares.keys())
+        && (!divided || source.replicas.is_none_or(|asked| asked == sum));
+    let told = (!same).then(|| {
+        let message = "it runs as it was divided when it was delivered, since members can't change what a Job has to complete; delete it and apply it again to divide it anew";
+        (NOT_DIVIDED_ANEW.to_owned(), message.to_owned())
+    });
+    let placed = Placed {
+        group: before.group.clone(),
+        shares: before.shares.clone(),
+        ceilings: before.ceilings.clone(),
+    };
+    (Decision { placed, shortfall: None, wake_at: None, ..decision }, told)
+}
+
+/// What is told of a Job that a policy divides and that can't be divided.
+fn undivided(id: &ObjectId, policy: &Policy, source: &Source) -> Option<(String, String)> {
+    let indexed = is_job(&id.api_version, &id.kind) && is_indexed(&source.content);
+    (indexed && policy.rules.divides()).then(|| {
+        let message = "each cluster runs all of it: the indexes of a Job can't be divided; use Duplicated, or completionMode: NonIndexed";
+        (NOT_DIVIDED.to_owned(), message.to_owned())
+    })
 }
 
 pub(super) fn leave(place: &mut Place, released: bool) {

@@ -10,6 +10,8 @@ use fleet_schema::behaviour::referenced_content;
 use kube::api::DynamicObject;
 use serde_json::Value;
 
+use super::pieces;
+
 /// An object of the hub.
 #[derive(Debug, Clone)]
 pub(super) struct Source {
@@ -17,7 +19,7 @@ pub(super) struct Source {
     pub(super) facts: ObjectFacts,
     /// What goes to members: without what the hub decided by itself, and without keys that members govern.
     pub(super) content: Arc<Value>,
-    /// The replicas that somebody asked for.
+    /// The replicas that somebody asked for, or what a Job has to complete.
     pub(super) replicas: Option<u64>,
     /// It is being deleted.
     pub(super) deleting: bool,
@@ -45,7 +47,7 @@ impl Source {
             metadata.insert("namespace".to_owned(), Value::String(facts.id.namespace.clone()));
         }
         KeyRules::builtin().leave(&mut content);
-        let replicas = content.pointer("/spec/replicas").and_then(Value::as_u64);
+        let replicas = pieces::count(api_version, kind, &content);
         Some(Self { facts, content: Arc::new(content), replicas, deleting, generation, status })
     }
 

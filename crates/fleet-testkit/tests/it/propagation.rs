@@ -12,6 +12,7 @@ mod dependents;
 mod room;
 mod shown;
 mod timing;
+mod unwell;
 
 const GROUP: &str = "one.alibabacloud.com/v1alpha1";
 const DEPLOYMENT: (&str, &str) = ("apps/v1", "Deployment");

@@ -1,6 +1,6 @@
 //! Mistakes: told on the policy's status with the way out, and nothing that was delivered is lost by one.
 
-use fleet_testkit::{Engine, Fleet};
+use fleet_testkit::{Engine, Fleet, Meter};
 use serde_json::{Value, json};
 
 use super::{
@@ -152,4 +152,56 @@ async fn an_applications_objects_are_left_alone() -> anyhow::Result<()> {
     assert_eq!(value(&fleet, "m2", "settings").await?, None);
     engine.stop().await?;
     Ok(())
+}
+
+/// A kind of policies that can't be listed takes nothing away and gives nothing away; the others go on, and it is told where
+/// people look.
+/// Broken: one right that is missing stops all distribution without a word, or an object goes out without its override.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn policies_that_can_not_be_listed_stop_only_what_they_are_about() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one"), ("m2", "two")]).await?;
+    for name in ["wide", "narrow"] {
+        fleet.apply("hub", &config(name, "1")).await?;
+    }
+    let mut wide = policy("wide", CONFIG, "wide", &["one"]);
+    wide["kind"] = json!("ClusterPropagationPolicy");
+    wide["metadata"] = json!({"name": "wide"});
+    wide["spec"]["resourceSelectors"][0]["namespace"] = json!("demo");
+    fleet.apply("hub", &wide).await?;
+    let engine = Engine::start(&fleet);
+    wait_value(&fleet, "m1", "wide", Some("1")).await?;
+    engine.stop().await?;
+
+    let hub = Meter::new();
+    hub.forbid("clusterpropagationpolicies");
+    let engine = Engine::with(&fleet, hub, Meter::new(), fleet.options());
+    fleet.apply("hub", &policy("narrow", CONFIG, "", &["two"])).await?;
+    fleet.merge("hub", "v1", "ConfigMap", "wide", &json!({"data": {"key": "2"}})).await?;
+    wait_value(&fleet, "m2", "narrow", Some("1")).await?;
+    let blind = told(&fleet, "narrow", "CannotListPolicies").await?;
+    assert!(blind.to_string().contains("clusterpropagationpolicies"), "{blind:#}");
+    assert_eq!(value(&fleet, "m1", "wide").await?, Some(json!("1")));
+    assert_eq!(value(&fleet, "m2", "wide").await?, None, "another policy took what it had");
+    engine.hub.permit();
+    wait_value(&fleet, "m1", "wide", Some("2")).await?;
+    engine.stop().await?;
+
+    let hub = Meter::new();
+    hub.forbid("overridepolicies");
+    let engine = Engine::with(&fleet, hub, Meter::new(), fleet.options());
+    fleet
+        .apply(
+            "hub",
+            &json!({"apiVersion": GROUP, "kind": "OverridePolicy",
+                "metadata": {"name": "differs", "namespace": "demo"},
+                "spec": {"overrideRules": [{"overriders": {"plaintext": [
+                    {"path": "/data/key", "operator": "replace", "value": "own"}]}}]}}),
+        )
+        .await?;
+    fleet.apply("hub", &config("late", "1")).await?;
+    ready(&fleet, "narrow", "CannotListOverrides").await?;
+    assert_eq!(value(&fleet, "m2", "late").await?, None, "its override isn't known");
+    engine.hub.permit();
+    wait_value(&fleet, "m2", "late", Some("own")).await?;
+    engine.stop().await
 }
