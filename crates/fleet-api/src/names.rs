@@ -69,6 +69,8 @@ pub const JOIN_ORDER: &str = "fleetctl.dev/join-order";
 pub const SYSTEM_NAMESPACE: &str = "fleetctl-system";
 /// On a ConfigMap of the controller's namespace: it holds health rules.
 pub const HEALTH_RULES: &str = "fleetctl.dev/health-rules";
+/// On a ConfigMap of the controller's namespace: it says which labels and annotations belong to members.
+pub const KEY_RULES: &str = "fleetctl.dev/key-rules";
 /// On a ManagedCluster that the controller made: the Secret that it found, `NAMESPACE/NAME`.
 pub const REGISTERED_FROM: &str = "fleetctl.dev/registered-from";
 /// On a ManagedCluster: `cluster join` has begun and not finished; the same command again completes it.

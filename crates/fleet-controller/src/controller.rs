@@ -23,11 +23,13 @@ use crate::context::{AppKey, Context, Due, Options};
 use crate::events::{self, Events};
 use crate::health_rules;
 use crate::hub::{Hub, Input, Stores};
+use crate::key_rules;
 use crate::propagation::Inbox;
 use crate::records::RecordError;
 use crate::referenced::Referenced;
 use crate::refusal;
 use crate::replicas::{Driver, Shares};
+use crate::rule_maps;
 use crate::turns::turn;
 use crate::watches::{Lists, follow, followed, interrupted, watched, watched_by, within};
 
@@ -144,7 +146,11 @@ impl Controller {
         let (rollout_windows, window_events) = watched::<RolloutWindow>(vec![Api::all(hub.clone())]);
         let (health_rules, rule_events) = watched_by(
             vec![Api::namespaced(hub.clone(), &self.options.own_namespace)],
-            &health_rules::labelled(),
+            &rule_maps::labelled(fleet_api::names::HEALTH_RULES),
+        );
+        let (key_rules, key_events) = watched_by(
+            vec![Api::namespaced(hub.clone(), &self.options.own_namespace)],
+            &rule_maps::labelled(fleet_api::names::KEY_RULES),
         );
         members.judge_later();
         let run_events = followed::<PartialObjectMeta<Run>>(within(&hub, &namespaces));
@@ -199,6 +205,10 @@ impl Controller {
         follow(&ctx, health_rules::KIND, rule_events, {
             let health_rules = health_rules.clone();
             move |ctx, event| health_rules::changed(&ctx.members, &health_rules, event)
+        });
+        follow(&ctx, key_rules::KIND, key_events, {
+            let key_rules = key_rules.clone();
+            move |ctx, event| key_rules::changed(&ctx.distribution, &key_rules, event)
         });
         follow(&ctx, "Approvals", approval_events, |ctx, event| {
             if let Some(approval) = applied(event) {
@@ -256,7 +266,8 @@ impl Controller {
             .with("ClusterAccessPolicies", &ctx.hub.access_policies)
             .with("Namespaces", &ctx.hub.namespaces)
             .with("RolloutWindows", &ctx.hub.rollout_windows)
-            .with(health_rules::KIND, &health_rules);
+            .with(health_rules::KIND, &health_rules)
+            .with(key_rules::KIND, &key_rules);
         let listed = lists.wait(&health, ctx.options.cache_sync_timeout, &stop).await;
         // The watch of Applications begins with the first turn.
         health.begin(["Applications"]);

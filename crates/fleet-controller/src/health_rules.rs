@@ -3,28 +3,20 @@
 //!
 //! Each entry of `data` is a YAML list of [`fleet_health::KindRules`].
 
-use std::collections::BTreeMap;
-
 use fleet_health::{HealthRules, RuleError};
 use fleet_members::Members;
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::ResourceExt as _;
 use kube::runtime::reflector::Store;
 use kube::runtime::watcher;
-use serde_json::Value;
+
+use crate::rule_maps;
 
 /// What they are called where the hub's watches are told of.
 pub(crate) const KIND: &str = "ConfigMaps with health rules";
 
-/// Those that are meant.
-pub(crate) fn labelled() -> watcher::Config {
-    watcher::Config::default().labels(fleet_api::names::HEALTH_RULES)
-}
-
 /// Takes in what they say now.
 pub(crate) fn changed(members: &Members, store: &Store<ConfigMap>, event: &watcher::Event<ConfigMap>) {
-    // Before the end of the first list it isn't known what there is.
-    if matches!(event, watcher::Event::Init | watcher::Event::InitApply(_)) {
+    if !rule_maps::is_known(event) {
         return;
     }
     let maps = store.state();
@@ -40,24 +32,7 @@ pub(crate) fn changed(members: &Members, store: &Store<ConfigMap>, event: &watch
 /// nothing had been said.
 #[must_use]
 pub fn read_health_rules<'m>(maps: impl IntoIterator<Item = &'m ConfigMap>) -> (HealthRules, Vec<RuleError>) {
-    let mut errors = Vec::new();
-    let mut sources: BTreeMap<String, Value> = BTreeMap::new();
-    for map in maps {
-        let place = format!("ConfigMap {}/{}", map.namespace().unwrap_or_default(), map.name_any());
-        for (entry, text) in map.data.iter().flatten() {
-            let source = format!("{place}, {entry}");
-            match serde_saphyr::from_str(text) {
-                Ok(value) => {
-                    sources.insert(source, value);
-                }
-                Err(error) => errors.push(RuleError {
-                    source_name: source,
-                    place: "the whole".to_owned(),
-                    problem: format!("isn't YAML: {error}").lines().next().unwrap_or_default().to_owned(),
-                }),
-            }
-        }
-    }
+    let (sources, mut errors) = rule_maps::entries(maps);
     let (rules, wrong) = HealthRules::compile(sources.iter().map(|(name, value)| (name.as_str(), value)));
     errors.extend(wrong);
     (rules, errors)

@@ -574,12 +574,20 @@ impl Distributor {
         }
     }
 
+    /// What objects say to members has another rule: they are listed anew.
+    fn read_objects_again(&mut self) {
+        let objects = |topic: &&Topic| matches!(topic, Topic::Objects(..));
+        let watched: Vec<Topic> = self.watches.topics().filter(objects).cloned().collect();
+        watched.iter().for_each(|topic| self.watches.end(topic));
+        self.select_kinds();
+    }
+
     fn hear_object(&mut self, topic: &Topic, of: &GroupKind, event: watcher::Event<DynamicObject>) {
         let Some(api_version) = self.watches.api_version(topic) else { return };
         match event {
             watcher::Event::Init => self.sources.list_begins(of),
             watcher::Event::InitApply(object) | watcher::Event::Apply(object) => {
-                let change = self.sources.put(of, &api_version, object);
+                let change = self.sources.put(of, &api_version, object, &self.inbox.keys());
                 self.source_changed(change);
             }
             watcher::Event::Delete(object) => {
@@ -647,6 +655,9 @@ impl Distributor {
         }
         if noted.access {
             self.everything();
+        }
+        if noted.keys {
+            self.read_objects_again();
         }
         for cluster in &noted.resync {
             let on = |(_, item): &(&ObjectId, &Item)| {

@@ -7,9 +7,9 @@ use fleet_api::{Application, DISTRIBUTION, ManagedCluster, ObjectId, Provenance,
 use fleet_json::ContentHash;
 use fleet_placement::Fleet;
 use fleet_propagation::{Claims, Overrides, PolicyId, Reader};
-use fleet_render::{OverrideStep, OverriderProblem};
+use fleet_render::{KeyRules, LeftKey, OverrideStep, OverriderProblem};
 use futures::future::try_join_all;
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::ResourceExt as _;
 use kube::api::{Api, DynamicObject, ListParams};
 use kube::core::{ApiResource, GroupVersionKind};
@@ -22,6 +22,7 @@ use super::policies::{manifest, read_recorded};
 use super::render::{labelled, overridden, replicated};
 use super::served::Served;
 use super::sources::Source;
+use crate::key_rules::read_key_rules;
 use crate::preview::PreviewError;
 use crate::referenced::DEFINITION;
 
@@ -46,6 +47,8 @@ pub struct Distributed {
     pub warnings: Vec<OverriderProblem>,
     /// The override that can't be made: nothing new is delivered there.
     pub failed: Option<OverriderProblem>,
+    /// Labels and annotations of the hub's object that aren't sent: they belong to the member.
+    pub left: Vec<LeftKey>,
     /// The object as it is to stand there by what the hub says now; without the overrides where one can't be made.
     pub object: Arc<Value>,
     /// Where its fields come from.
@@ -93,8 +96,10 @@ pub async fn distributed(
         namespace => Api::namespaced_with(client.clone(), namespace, &resource),
     };
     let found = api.get_opt(&id.name).await.map_err(|error| PreviewError::hub(id.to_string(), error))?;
-    let Some(source) = found.and_then(|found| Source::read(&resource.api_version, &resource.kind, found))
-    else {
+    let keys = key_rules(client).await;
+    let left = found.as_ref().map(|found| left_to_member(&keys, &resource, found)).unwrap_or_default();
+    let read = |found| Source::read(&resource.api_version, &resource.kind, found, &keys);
+    let Some(source) = found.and_then(read) else {
         return Ok(None);
     };
     let id = source.facts.id.clone();
@@ -145,11 +150,25 @@ pub async fn distributed(
         overrides: steps,
         warnings,
         failed,
+        left,
         object: Arc::new(labelled(object, &owner)),
         provenance,
         content,
         manager: names::field_manager(&owner),
         id,
+    }))
+}
+
+/// The rules of keys, as far as whoever asks may read them: else the defaults.
+async fn key_rules(client: &kube::Client) -> KeyRules {
+    let maps: Api<ConfigMap> = Api::namespaced(client.clone(), names::SYSTEM_NAMESPACE);
+    let listed = maps.list(&ListParams::default().labels(names::KEY_RULES)).await;
+    listed.map_or_else(|_| KeyRules::builtin().clone(), |maps| read_key_rules(&maps.items).0)
+}
+
+fn left_to_member(keys: &KeyRules, resource: &ApiResource, found: &DynamicObject) -> Vec<LeftKey> {
+    keys.leave(&mut serde_json::json!({
+        "apiVersion": resource.api_version, "kind": resource.kind, "metadata": found.metadata,
     }))
 }
 

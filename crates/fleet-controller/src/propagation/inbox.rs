@@ -1,10 +1,11 @@
 //! What others tell the distribution: noted in passing, taken up in its next turn.
 
 use std::collections::BTreeSet;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use fleet_api::{DISTRIBUTION, ObjectId, names};
 use fleet_members::MemberEvent;
+use fleet_render::KeyRules;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -15,6 +16,8 @@ pub(crate) struct Inbox {
     /// [`names::owner_hash`] of what policies distribute.
     owner: String,
     noted: Mutex<Noted>,
+    /// Which labels and annotations belong to members.
+    keys: Mutex<Arc<KeyRules>>,
     woken: Notify,
     /// Cancelled when all Applications are known.
     listed: CancellationToken,
@@ -29,6 +32,8 @@ pub(super) struct Noted {
     pub(super) clusters: bool,
     /// Who may deliver where has changed.
     pub(super) access: bool,
+    /// Other labels and annotations belong to members.
+    pub(super) keys: bool,
     /// Members on which everything is to be looked at.
     pub(super) resync: BTreeSet<String>,
     /// Objects of ours on members that have changed.
@@ -40,7 +45,13 @@ pub(super) struct Noted {
 impl Inbox {
     pub(crate) fn new(hub_uid: &str) -> Self {
         let owner = names::owner_hash(hub_uid, "", DISTRIBUTION);
-        Self { owner, noted: Mutex::default(), woken: Notify::new(), listed: CancellationToken::new() }
+        Self {
+            owner,
+            noted: Mutex::default(),
+            keys: Mutex::new(Arc::new(KeyRules::builtin().clone())),
+            woken: Notify::new(),
+            listed: CancellationToken::new(),
+        }
     }
 
     pub(crate) fn owner(&self) -> &str {
@@ -85,6 +96,17 @@ impl Inbox {
     /// Who may deliver where has changed.
     pub(crate) fn access(&self) {
         self.note(|noted| noted.access = true);
+    }
+
+    /// These labels and annotations belong to members from now on.
+    pub(crate) fn key_rules(&self, rules: KeyRules) {
+        *lock(&self.keys) = Arc::new(rules);
+        self.note(|noted| noted.keys = true);
+    }
+
+    /// Which labels and annotations belong to members.
+    pub(super) fn keys(&self) -> Arc<KeyRules> {
+        Arc::clone(&lock(&self.keys))
     }
 
     /// An Application has come, changed or gone.

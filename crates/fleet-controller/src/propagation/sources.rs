@@ -31,7 +31,12 @@ pub(super) struct Source {
 
 impl Source {
     /// Reads an object of a watch; lists don't say what their objects are.
-    pub(super) fn read(api_version: &str, kind: &str, object: DynamicObject) -> Option<Self> {
+    pub(super) fn read(
+        api_version: &str,
+        kind: &str,
+        object: DynamicObject,
+        keys: &KeyRules,
+    ) -> Option<Self> {
         let deleting = object.metadata.deletion_timestamp.is_some();
         let generation = object.metadata.generation;
         let mut value = serde_json::to_value(object).ok()?;
@@ -46,7 +51,7 @@ impl Source {
         {
             metadata.insert("namespace".to_owned(), Value::String(facts.id.namespace.clone()));
         }
-        KeyRules::builtin().leave(&mut content);
+        keys.leave(&mut content);
         let replicas = pieces::count(api_version, kind, &content);
         Some(Self { facts, content: Arc::new(content), replicas, deleting, generation, status })
     }
@@ -106,8 +111,9 @@ impl Sources {
         kind: &GroupKind,
         api_version: &str,
         object: DynamicObject,
+        keys: &KeyRules,
     ) -> Option<Change> {
-        let source = Source::read(api_version, &kind.1, object)?;
+        let source = Source::read(api_version, &kind.1, object, keys)?;
         let known = self.0.entry(kind.clone()).or_default();
         let key = (source.facts.id.namespace.clone(), source.facts.id.name.clone());
         known.listing.insert(key.clone());

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fleet_api::{Application, AuditLog, ManagedCluster, ResourceTracker, RolloutWindow, crds, names};
-use fleet_controller::read_health_rules;
 use fleet_controller::resolve::{ObjectReference, Selection, references};
+use fleet_controller::{read_health_rules, read_key_rules};
+use fleet_health::RuleError;
 use fleet_members::Credentials;
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
@@ -58,7 +59,7 @@ pub(crate) async fn gather(hub: &Cluster, called: &str, now: Timestamp, scope: &
     gathering.references().await;
     gathering.inventories(scope).await;
     gathering.records().await;
-    gathering.health_rules().await;
+    gathering.rules().await;
     Ok(gathering.snapshot)
 }
 
@@ -303,17 +304,18 @@ impl Gathering<'_> {
         }
     }
 
-    /// Rules by which people judge kinds of their own.
-    async fn health_rules(&mut self) {
+    /// Rules that people give as data: of health, and of keys that belong to members.
+    async fn rules(&mut self) {
         let api: Api<ConfigMap> = Api::all(self.hub.client.clone());
-        let labelled = ListParams::default().labels(names::HEALTH_RULES);
-        let maps = self.all("configmaps with health rules", &api, &labelled).await;
-        let (_, errors) = read_health_rules(&maps);
-        let told = errors.into_iter().map(|error| {
-            let problem = format!("{}: {}", error.place, error.problem);
-            (error.source_name, problem)
-        });
-        self.snapshot.broken_rules.extend(told);
+        let labelled = |label: &str| ListParams::default().labels(label);
+        let health = self.all("configmaps with health rules", &api, &labelled(names::HEALTH_RULES)).await;
+        let keys = self.all("configmaps with rules of keys", &api, &labelled(names::KEY_RULES)).await;
+        let told = |errors: Vec<RuleError>| {
+            let one = |error: RuleError| (error.source_name, format!("{}: {}", error.place, error.problem));
+            errors.into_iter().map(one).collect()
+        };
+        self.snapshot.broken_health_rules = told(read_health_rules(&health).1);
+        self.snapshot.broken_key_rules = told(read_key_rules(&keys).1);
     }
 
     /// Inventories whose Application isn't there any more.

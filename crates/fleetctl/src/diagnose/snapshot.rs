@@ -38,7 +38,9 @@ pub struct Snapshot {
     /// Records of Applications that aren't whole: `NAMESPACE/NAME`, and where they aren't.
     pub broken_records: Vec<(String, String)>,
     /// Health rules that can't be used: where they stand, and why.
-    pub broken_rules: Vec<(String, String)>,
+    pub broken_health_rules: Vec<(String, String)>,
+    /// Rules of keys that can't be used: the same.
+    pub broken_key_rules: Vec<(String, String)>,
     /// When something may begin on the fleet.
     pub windows: Vec<RolloutWindow>,
     /// What couldn't be looked at, and why.

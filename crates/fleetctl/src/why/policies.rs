@@ -52,6 +52,8 @@ pub(super) fn for_programs(format: Output, head: &Head<'_>, fields: &[Field]) ->
             changes.map(|one| json!({ "path": one.path, "before": one.before, "after": one.after }));
         json!({ "policy": step.policy, "place": step.place, "changes": changes.collect::<Vec<Value>>() })
     });
+    let left = found.left.iter();
+    let left = left.map(|left| json!({ "field": left.field.as_str(), "key": left.key, "rule": left.rule }));
     let value = json!({
         "cluster": head.cluster,
         "object": found.id,
@@ -63,6 +65,7 @@ pub(super) fn for_programs(format: Output, head: &Head<'_>, fields: &[Field]) ->
         "overrides": overrides.collect::<Vec<Value>>(),
         "warnings": found.warnings.iter().map(ToString::to_string).collect::<Vec<String>>(),
         "failed": found.failed.as_ref().map(ToString::to_string),
+        "leftToMember": left.collect::<Vec<Value>>(),
         "outdated": head.is_outdated(),
         "fields": fields,
     });
@@ -91,6 +94,10 @@ pub(super) fn for_people(head: &Head<'_>, fields: &[Field]) -> String {
     }
     for warning in &found.warnings {
         line(paint(style::WAITING, &warning.to_string()));
+    }
+    for left in &found.left {
+        let what = format!("metadata.{}[{:?}]", left.field.as_str(), left.key);
+        line(format!("{what} of the hub's object isn't sent: it belongs to the member ({})", left.rule));
     }
     if !found.overrides.is_empty() {
         let mut table = Table::new(["OVERRIDE", "FIELD", "BEFORE → AFTER"]);

@@ -20,7 +20,8 @@ pub(super) fn findings(snapshot: &Snapshot) -> Vec<Finding> {
     all.extend(of_controller(snapshot));
     all.extend(of_clocks(snapshot));
     all.extend(of_workloads(snapshot));
-    all.extend(snapshot.broken_rules.iter().map(|(source, why)| of_rules(source, why)));
+    all.extend(snapshot.broken_health_rules.iter().map(|(source, why)| of_health_rules(source, why)));
+    all.extend(snapshot.broken_key_rules.iter().map(|(source, why)| of_key_rules(source, why)));
     for rival in &snapshot.rivals {
         all.push(Finding::new(
             Error,
@@ -50,10 +51,16 @@ pub(super) fn findings(snapshot: &Snapshot) -> Vec<Finding> {
 }
 
 /// Health rules that nobody can be judged by.
-fn of_rules(source: &str, why: &str) -> Finding {
+fn of_health_rules(source: &str, why: &str) -> Finding {
     let message = format!("these health rules aren't used: {why}");
     let mend = "mend the entry; until then objects of its kind are Unknown, and steps wait for them (docs/health.md)";
     Finding::new(Error, "HealthRulesUnusable", source.to_owned(), message, mend.to_owned())
+}
+
+fn of_key_rules(source: &str, why: &str) -> Finding {
+    let message = format!("these rules of labels and annotations aren't used: {why}");
+    let mend = "mend the entry; until then the hub sends what it names, as if nothing had been said (docs/propagation.md)";
+    Finding::new(Error, "KeyRulesUnusable", source.to_owned(), message, mend.to_owned())
 }
 
 /// One that can't be read holds everything that it may be about.

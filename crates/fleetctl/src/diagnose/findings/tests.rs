@@ -336,9 +336,11 @@ fn applications_that_wait() {
 }
 
 #[test]
-fn health_rules_that_cannot_be_used() {
+fn rules_that_cannot_be_used() {
     let broken = ("ConfigMap fleetctl-system/ours, a.yaml".to_owned(), "[0].rules[0].when: no".to_owned());
-    one(|s| s.broken_rules.push(broken), Error, "HealthRulesUnusable", "docs/health.md");
+    let keys = broken.clone();
+    one(|s| s.broken_health_rules.push(broken), Error, "HealthRulesUnusable", "docs/health.md");
+    one(|s| s.broken_key_rules.push(keys), Error, "KeyRulesUnusable", "docs/propagation.md");
 }
 
 #[test]
