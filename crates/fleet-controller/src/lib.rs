@@ -77,6 +77,7 @@ pub use authors::{AuthorRecord, AuthorSource};
 pub use context::{Clock, OnDrift, Options};
 pub use controller::{Controller, ControllerError};
 pub use deletion::{Cleared, Clearing};
+pub use fleet_health::RuleError;
 pub use fleet_workflow::Limits;
 pub use health::Health;
 pub use health_rules::read_health_rules;

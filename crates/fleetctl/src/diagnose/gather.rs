@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fleet_api::{Application, AuditLog, ManagedCluster, ResourceTracker, RolloutWindow, crds, names};
 use fleet_controller::resolve::{ObjectReference, Selection, references};
-use fleet_controller::{read_health_rules, read_key_rules};
-use fleet_health::RuleError;
+use fleet_controller::{RuleError, read_health_rules, read_key_rules};
 use fleet_members::Credentials;
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
