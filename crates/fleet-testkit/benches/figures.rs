@@ -7,7 +7,8 @@
 
 use std::time::Instant;
 
-use fleet_testkit::{Engine, Fleet, Meter};
+use fleet_testkit::measure::{Scales, bare_loop, clock, half_and_most, head, row};
+use fleet_testkit::{Engine, Fleet};
 use futures::StreamExt as _;
 use kube::api::{Api, DynamicObject};
 use kube::runtime::{WatchStreamExt as _, watcher};
@@ -18,26 +19,6 @@ const APPLICATIONS: usize = 200;
 /// How many latencies are taken.
 const SAMPLES: usize = 50;
 const MEMBERS: [(&str, &str); 3] = [("m1", "one"), ("m2", "two"), ("m3", "three")];
-
-#[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
-fn clock() -> Instant {
-    Instant::now()
-}
-
-/// User and system time of this process, in milliseconds (proc(5): clock ticks of 10 ms).
-fn cpu_ms() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let after = stat.rsplit(") ").next().unwrap_or_default();
-    let ticks: f64 = after.split(' ').skip(11).take(2).filter_map(|n| n.parse::<f64>().ok()).sum();
-    ticks * 10.0
-}
-
-/// Resident memory of this process, in MiB.
-fn memory_mib() -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or_default();
-    line.split_whitespace().nth(1).and_then(|kib| kib.parse::<f64>().ok()).unwrap_or(0.0) / 1024.0
-}
 
 fn objects(index: usize) -> Vec<Value> {
     let name = format!("app-{index}");
@@ -71,27 +52,14 @@ fn application(index: usize, gated: bool) -> Value {
     app
 }
 
-fn row(what: &str, value: String, budget: &str) {
-    #[expect(clippy::print_stdout, reason = "printing is what this is for")]
-    {
-        println!("{what:<62} {value:>18}   {budget}");
-    }
-}
-
-fn percentile(samples: &mut [f64], share: f64) -> f64 {
-    samples.sort_by(f64::total_cmp);
-    let index = ((samples.len() as f64 * share).ceil() as usize).clamp(1, samples.len());
-    samples[index - 1]
-}
-
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> anyhow::Result<()> {
-    row("what", "measured".to_owned(), "budget");
+    head();
     let begun = clock();
     let fleet = Fleet::start(&MEMBERS).await?;
     let engine = Engine::start(&fleet);
     row("hub + 3 members ready", format!("{:.3} s", begun.elapsed().as_secs_f64()), "0.3 s");
-    row("memory of the process then", format!("{:.1} MiB", memory_mib()), "40 MiB");
+    row("memory of the process then", format!("{:.1} MiB", Scales::own().memory_mib()), "40 MiB");
     requests(&fleet, &engine).await?;
     latencies(&fleet).await?;
     engine.stop().await?;
@@ -164,8 +132,7 @@ async fn latencies(fleet: &Fleet) -> anyhow::Result<()> {
     for (what, samples) in
         [("resume → first object on a member", &mut resume), ("last member ready → running shown", &mut done)]
     {
-        let (half, most) = (percentile(samples, 0.5), percentile(samples, 0.99));
-        row(what, format!("{half:.1} / {most:.1} ms"), "p50 / p99 ≤ 100 ms");
+        row(what, half_and_most(samples), "p50 / p99 ≤ 100 ms");
     }
     Ok(())
 }
@@ -193,38 +160,20 @@ async fn many() -> anyhow::Result<()> {
             fleet.apply("hub", &object).await?;
         }
     }
-    let members = Meter::new();
-    let clients: Vec<_> = MEMBERS
-        .iter()
-        .map(|(name, _)| members.client(fleet.api().service(name, fleet_apiserver::Identity::admin("bare"))))
-        .collect();
-    for (member, _) in MEMBERS {
-        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "bare"}});
-        fleet.apply(member, &namespace).await?;
-    }
-    let (cpu, begun) = (cpu_ms(), clock());
-    let mut sends = Vec::new();
-    for index in 0..APPLICATIONS {
-        for client in &clients {
-            for object in objects(index) {
-                sends.push(bare(client.clone(), object));
-            }
-        }
-    }
-    let outcomes: Vec<anyhow::Result<()>> = futures::stream::iter(sends).buffer_unordered(48).collect().await;
-    outcomes.into_iter().collect::<anyhow::Result<()>>()?;
-    let (bare_cpu, bare_time) = (cpu_ms() - cpu, begun.elapsed().as_secs_f64());
+    let members: Vec<&str> = MEMBERS.iter().map(|(name, _)| *name).collect();
+    let all: Vec<Value> = (0..APPLICATIONS).flat_map(objects).collect();
+    let (bare_cpu, bare_time) = bare_loop(&fleet, &members, &all).await?;
     row("bare loop: the same 1,800 applies", format!("{bare_time:.2} s"), "");
 
     for index in 0..APPLICATIONS {
         fleet.apply("hub", &application(index, false)).await?;
     }
-    let (cpu, begun) = (cpu_ms(), clock());
+    let (cpu, begun) = (Scales::own().cpu_ms(), clock());
     let engine = Engine::start(&fleet);
     for index in 0..APPLICATIONS {
         fleet.wait_phase(&format!("app-{index}"), "running").await?;
     }
-    let (all_cpu, all_time) = (cpu_ms() - cpu, begun.elapsed().as_secs_f64());
+    let (all_cpu, all_time) = (Scales::own().cpu_ms() - cpu, begun.elapsed().as_secs_f64());
     row(
         "200 applications from nothing to running",
         format!("{all_time:.2} s"),
@@ -236,24 +185,8 @@ async fn many() -> anyhow::Result<()> {
         format!("{per_application:.1} ms"),
         "5 ms for the controller alone",
     );
-    row("memory of the process then", format!("{:.1} MiB", memory_mib()), "");
+    row("memory of the process then", format!("{:.1} MiB", Scales::own().memory_mib()), "");
     engine.stop().await?;
     fleet.stop().await;
-    Ok(())
-}
-
-async fn bare(client: kube::Client, mut object: Value) -> anyhow::Result<()> {
-    object["metadata"]["namespace"] = json!("bare");
-    let (group, plural) = if object["kind"] == "Deployment" {
-        ("apis/apps/v1", "deployments")
-    } else {
-        ("api/v1", "configmaps")
-    };
-    let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-    let uri = format!("/{group}/namespaces/bare/{plural}/{name}?fieldManager=bare");
-    let request = http::Request::patch(uri)
-        .header("content-type", "application/apply-patch+yaml")
-        .body(serde_json::to_vec(&object)?)?;
-    client.request::<Value>(request).await?;
     Ok(())
 }

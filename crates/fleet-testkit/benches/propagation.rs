@@ -1,29 +1,42 @@
 //! Prints what it costs to distribute native objects by policies: `cargo bench -p fleet-testkit --bench propagation`.
 //!
-//! Hub, members and controller are in this process; the bare loop beside it sends the same applies without a controller.
-//! `-- cold`, `-- fleet` or `-- decisions` does one part only.
+//! | part | what |
+//! |---|---|
+//! | `decisions` | where an object goes among 1,000 members, decided one after the other |
+//! | `cold` | 500 Deployments and 500 ConfigMaps to two members, beside a bare loop of the same applies; then changes |
+//! | `apart` | the same with a controller of its own process, by TLS: what it alone weighs; `apart 5000` takes 10,000 objects |
+//! | `fleet` | 100 objects to 1,000 members, each to 100 of them; then changes |
+//!
+//! Hub and members are in this process, and, but for `apart`, the controller too. `-- cold` does one part only, `--`
+//! without any all of them. Behind `apart N` may follow a profiler: `apart 500 perf record -g -o /tmp/it`.
 
 #![allow(clippy::indexing_slicing, reason = "a benchmark makes its own JSON")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use fleet_placement::{Demand, Fleet as Known, Member, Placed, Survey, decide};
 use fleet_propagation::{KindTable, Reader};
-use fleet_testkit::{Engine, Fleet, Meter};
+use fleet_testkit::measure::apart::{Apart, apply_all, is_controller};
+use fleet_testkit::measure::{Scales, bare_loop, clock, half_and_most, head, row};
+use fleet_testkit::{Engine, Fleet};
 use futures::StreamExt as _;
-use kube::ResourceExt as _;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams};
 use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::{Resource, ResourceExt as _};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 /// How many Deployments there are, and as many ConfigMaps.
 const OBJECTS: usize = 500;
+/// The same where there are many.
+const MANY: usize = 5_000;
 const MEMBERS: [(&str, &str); 2] = [("m1", "one"), ("m2", "two")];
 /// How many single changes are timed.
-const SAMPLES: usize = 100;
+const SAMPLES: usize = 200;
 /// The large fleet: members, policies, and how many members each is about.
 const LARGE: usize = 1_000;
 const POLICIES: usize = 10;
@@ -34,40 +47,9 @@ const PER_POLICY: usize = 10;
 const DECISIONS: usize = 20_000;
 /// The longest that anything is waited for.
 const LONGEST: Duration = Duration::from_secs(300);
+/// How long a controller is watched at rest.
+const REST: Duration = Duration::from_secs(10);
 const GROUP: &str = "one.alibabacloud.com/v1alpha1";
-
-#[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
-fn clock() -> Instant {
-    Instant::now()
-}
-
-/// User and system time of this process, in milliseconds (proc(5): clock ticks of 10 ms).
-fn cpu_ms() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let after = stat.rsplit(") ").next().unwrap_or_default();
-    let ticks: f64 = after.split(' ').skip(11).take(2).filter_map(|n| n.parse::<f64>().ok()).sum();
-    ticks * 10.0
-}
-
-/// Resident memory of this process, in MiB.
-fn memory_mib() -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or_default();
-    line.split_whitespace().nth(1).and_then(|kib| kib.parse::<f64>().ok()).unwrap_or(0.0) / 1024.0
-}
-
-fn row(what: &str, value: String, budget: &str) {
-    #[expect(clippy::print_stdout, reason = "printing is what this is for")]
-    {
-        println!("{what:<62} {value:>18}   {budget}");
-    }
-}
-
-fn percentile(samples: &mut [f64], share: f64) -> f64 {
-    samples.sort_by(f64::total_cmp);
-    let index = ((samples.len() as f64 * share).ceil() as usize).clamp(1, samples.len());
-    samples[index - 1]
-}
 
 fn deployment(index: usize) -> Value {
     let name = format!("object-{index}");
@@ -83,26 +65,52 @@ fn config(index: usize, policy: usize, value: &str) -> Value {
         "data": {"value": value}})
 }
 
+/// So many Deployments, and as many ConfigMaps.
+fn objects(count: usize) -> Vec<Value> {
+    (0..count).flat_map(|index| [deployment(index), config(index, 0, "first")]).collect()
+}
+
 fn policy(name: &str, selectors: Value, clusters: &[String]) -> Value {
     json!({"apiVersion": GROUP, "kind": "PropagationPolicy", "metadata": {"name": name, "namespace": "demo"},
         "spec": {"resourceSelectors": selectors, "placement": {"clusterAffinity": {"clusterNames": clusters}}}})
 }
 
-#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
-async fn main() -> anyhow::Result<()> {
+/// One policy for all of [`objects`].
+fn policy_for_all() -> Value {
+    let selectors = json!([{"apiVersion": "apps/v1", "kind": "Deployment"},
+        {"apiVersion": "v1", "kind": "ConfigMap", "labelSelector": {"matchLabels": {"set": "0"}}}]);
+    policy("all", selectors, &members())
+}
+
+fn members() -> Vec<String> {
+    MEMBERS.iter().map(|(name, _)| (*name).to_owned()).collect()
+}
+
+fn main() -> anyhow::Result<()> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let parts: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
-    let wanted = |part: &str| parts.is_empty() || parts.iter().any(|wanted| wanted == part);
-    row("what", "measured".to_owned(), "budget");
-    if wanted("decisions") {
-        decisions()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    if is_controller(&runtime, &parts)? {
+        return Ok(());
     }
-    if wanted("cold") {
-        cold().await?;
+    head();
+    match parts.as_slice() {
+        [] => {
+            decisions()?;
+            runtime.block_on(cold())?;
+            runtime.block_on(apart(OBJECTS, &[]))?;
+            runtime.block_on(apart(MANY, &[]))?;
+            runtime.block_on(large())
+        }
+        [part] if part == "decisions" => decisions(),
+        [part] if part == "cold" => runtime.block_on(cold()),
+        [part] if part == "fleet" => runtime.block_on(large()),
+        [part, more @ ..] if part == "apart" => {
+            let count = more.first().map_or(Ok(OBJECTS), |count| count.parse())?;
+            runtime.block_on(apart(count, more.get(1..).unwrap_or_default()))
+        }
+        other => anyhow::bail!("no such part: {}", other.join(" ")),
     }
-    if wanted("fleet") {
-        large().await?;
-    }
-    Ok(())
 }
 
 /// Waits until a policy says that so many of its objects are where they are to be.
@@ -127,142 +135,214 @@ async fn delivered(fleet: &Fleet, name: &str, count: u64) -> anyhow::Result<()> 
     }
 }
 
-/// What arrives on members: member, name and value of each ConfigMap, and when.
-fn arrivals(fleet: &Fleet, members: &[String]) -> mpsc::UnboundedReceiver<(String, String, Instant)> {
-    let (sender, receiver) = mpsc::unbounded_channel();
-    for member in members {
-        let api: Api<k8s_openapi::api::core::v1::ConfigMap> = Api::namespaced(fleet.client(member), "demo");
-        let sender = sender.clone();
-        #[expect(clippy::disallowed_methods, reason = "it ends with the receiver")]
-        tokio::spawn(async move {
-            let mut events =
-                std::pin::pin!(watcher(api, watcher::Config::default()).default_backoff().applied_objects());
-            while let Some(Ok(map)) = events.next().await {
-                let value = map.data.as_ref().and_then(|data| data.get("value")).cloned().unwrap_or_default();
-                if sender.send((map.name_any(), value, clock())).is_err() {
-                    return;
-                }
-            }
-        });
+/// What arrives on a member.
+struct Arrival {
+    /// Which object, and where.
+    what: String,
+    /// The value of a ConfigMap; of a Deployment, that it is one.
+    said: String,
+    at: Instant,
+}
+
+/// What arrives on members.
+struct Arrivals(mpsc::UnboundedReceiver<Arrival>);
+
+impl Arrivals {
+    /// Watches ConfigMaps.
+    fn of_maps(fleet: &Fleet, members: &[String]) -> Self {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        for member in members {
+            let api: Api<ConfigMap> = Api::namespaced(fleet.client(member), "demo");
+            watch(api, member, &sender, |map: &ConfigMap| {
+                map.data.as_ref().and_then(|data| data.get("value")).cloned().unwrap_or_default()
+            });
+        }
+        Self(receiver)
     }
-    receiver
+
+    /// Watches Deployments, too.
+    fn of_all(fleet: &Fleet, members: &[String]) -> Self {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        for member in members {
+            let api: Api<ConfigMap> = Api::namespaced(fleet.client(member), "demo");
+            watch(api, member, &sender, |_| "ConfigMap".to_owned());
+            let api: Api<Deployment> = Api::namespaced(fleet.client(member), "demo");
+            watch(api, member, &sender, |_| "Deployment".to_owned());
+        }
+        Self(receiver)
+    }
+
+    /// When so many objects have come of which this holds.
+    async fn come(&mut self, count: usize, wanted: impl Fn(&str) -> bool) -> anyhow::Result<Instant> {
+        let (mut there, mut last) = (BTreeSet::new(), clock());
+        while there.len() < count {
+            let next = tokio::time::timeout(LONGEST, self.0.recv()).await;
+            let next = next.with_context(|| format!("{} of {count} arrived", there.len()))?;
+            let next = next.context("the watches ended")?;
+            if wanted(&next.said) && there.insert(next.what) {
+                last = next.at;
+            }
+        }
+        Ok(last)
+    }
+}
+
+fn watch<K>(
+    api: Api<K>,
+    member: &str,
+    sender: &mpsc::UnboundedSender<Arrival>,
+    said: impl Fn(&K) -> String + Send + 'static,
+) where
+    K: Resource + Clone + std::fmt::Debug + k8s_openapi::serde::de::DeserializeOwned + Send + Sync + 'static,
+{
+    let (member, sender) = (member.to_owned(), sender.clone());
+    #[expect(clippy::disallowed_methods, reason = "it ends with the receiver")]
+    tokio::spawn(async move {
+        let mut events =
+            std::pin::pin!(watcher(api, watcher::Config::default()).default_backoff().applied_objects());
+        while let Some(Ok(object)) = events.next().await {
+            let said = said(&object);
+            let what = format!("{member} {} {}", said == "Deployment", object.name_any());
+            if sender.send(Arrival { what, said, at: clock() }).is_err() {
+                return;
+            }
+        }
+    });
 }
 
 async fn change(fleet: &Fleet, index: usize, value: &str) -> anyhow::Result<()> {
-    let api: Api<k8s_openapi::api::core::v1::ConfigMap> = Api::namespaced(fleet.client("hub"), "demo");
+    let api: Api<ConfigMap> = Api::namespaced(fleet.client("hub"), "demo");
     let patch = json!({"data": {"value": value}});
     api.patch(&format!("object-{index}"), &PatchParams::default(), &Patch::Merge(&patch)).await?;
     Ok(())
 }
 
-/// When so many objects have come with a value.
-async fn come(
-    arrived: &mut mpsc::UnboundedReceiver<(String, String, Instant)>,
-    value: &str,
-    mut count: usize,
-) -> anyhow::Result<Instant> {
-    let mut last = clock();
-    while count > 0 {
-        let next = tokio::time::timeout(LONGEST, arrived.recv()).await;
-        let (_, seen, at) =
-            next.with_context(|| format!("{count} didn't arrive"))?.context("the watches ended")?;
-        if seen == value {
-            count -= 1;
-            last = at;
-        }
+/// Single changes, one after the other: how long each takes to be on so many members, in milliseconds.
+async fn singles(
+    fleet: &Fleet,
+    arrivals: &mut Arrivals,
+    objects: usize,
+    members: usize,
+) -> anyhow::Result<Vec<f64>> {
+    let mut samples = Vec::new();
+    for sample in 0..SAMPLES {
+        let value = format!("single-{sample}");
+        let begun = clock();
+        change(fleet, sample % objects, &value).await?;
+        let last = arrivals.come(members, |said| said == value).await?;
+        samples.push(last.duration_since(begun).as_secs_f64() * 1000.0);
     }
-    Ok(last)
+    Ok(samples)
+}
+
+/// Changes of so many objects at once: when the last is on every member, in seconds.
+async fn all_at_once(fleet: &Fleet, arrivals: &mut Arrivals, count: usize) -> anyhow::Result<f64> {
+    let begun = clock();
+    let changes = (0..count).map(|index| change(fleet, index, "all"));
+    let changes = futures::stream::iter(changes).buffer_unordered(48).collect::<Vec<_>>();
+    let (changed, last) = tokio::join!(changes, arrivals.come(count * MEMBERS.len(), |said| said == "all"));
+    changed.into_iter().collect::<anyhow::Result<Vec<()>>>()?;
+    Ok(last?.duration_since(begun).as_secs_f64())
 }
 
 /// 500 Deployments and 500 ConfigMaps to two members; then single changes, then all.
 async fn cold() -> anyhow::Result<()> {
     let fleet = Fleet::start(&MEMBERS).await?;
-    for index in 0..OBJECTS {
-        fleet.apply("hub", &deployment(index)).await?;
-        fleet.apply("hub", &config(index, 0, "first")).await?;
-    }
-    let (cpu, begun) = (cpu_ms(), clock());
-    bare(&fleet).await?;
-    let (bare_cpu, bare_time) = (cpu_ms() - cpu, begun.elapsed().as_secs_f64());
+    let own = Scales::own();
+    apply_all(&fleet, &objects(OBJECTS)).await?;
+    let names = members();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let (bare_cpu, bare_time) = bare_loop(&fleet, &names, &objects(OBJECTS)).await?;
     row("bare loop: the same 2,000 applies", format!("{bare_time:.2} s"), "");
 
-    let members: Vec<String> = MEMBERS.iter().map(|(name, _)| (*name).to_owned()).collect();
-    let selectors = json!([{"apiVersion": "apps/v1", "kind": "Deployment"},
-        {"apiVersion": "v1", "kind": "ConfigMap", "labelSelector": {"matchLabels": {"set": "0"}}}]);
-    fleet.apply("hub", &policy("all", selectors, &members)).await?;
-    let (cpu, begun) = (cpu_ms(), clock());
+    let mut arrivals = Arrivals::of_all(&fleet, &members());
+    fleet.apply("hub", &policy_for_all()).await?;
+    let (cpu, begun) = (own.cpu_ms(), clock());
     let engine = Engine::start(&fleet);
+    let last = arrivals.come(2 * OBJECTS * MEMBERS.len(), |_| true).await?;
+    let all_time = last.duration_since(begun).as_secs_f64();
     delivered(&fleet, "all", 2 * OBJECTS as u64).await?;
-    let (all_cpu, all_time) = (cpu_ms() - cpu, begun.elapsed().as_secs_f64());
+    let (all_cpu, told) = (own.cpu_ms() - cpu, begun.elapsed().as_secs_f64());
     let objects = 2.0 * OBJECTS as f64;
     row(
         "500 Deployments + 500 ConfigMaps, cold, to 2 members",
         format!("{all_time:.2} s ({:.2} ×)", all_time / bare_time),
         "1.5 × the bare loop",
     );
+    row("until the policy tells so", format!("{told:.2} s"), "");
     let hub = engine.hub.count();
     let requests = hub.sum(|kind| !kind.contains("events")) as f64 / objects;
     row("requests to the hub per object, Events aside", format!("{requests:.2}"), "2");
-    let requests = engine.members.count().requests() as f64 / (objects * MEMBERS.len() as f64);
+    let asked = engine.members.count().sum(|kind| !kind.starts_with("WATCH"));
+    let requests = asked as f64 / (objects * MEMBERS.len() as f64);
     row("requests to members per object and member", format!("{requests:.2}"), "2 (apply, metadata read)");
-    row(
-        "CPU of the whole process per object, less the bare loop's",
-        format!("{:.2} ms", (all_cpu - bare_cpu) / objects),
-        "1.5 ms for the controller alone",
-    );
-    row("memory of the process, hub and members included", format!("{:.1} MiB", memory_mib()), "");
+    row("CPU of the whole process per object: the bare loop", format!("{:.2} ms", bare_cpu / objects), "");
+    row("CPU of the whole process per object: distributed", format!("{:.2} ms", all_cpu / objects), "");
+    row("memory of the process, hub and members included", format!("{:.1} MiB", own.memory_mib()), "");
 
-    let mut arrived = arrivals(&fleet, &members);
-    come(&mut arrived, "first", OBJECTS * MEMBERS.len()).await?;
-    let mut samples = Vec::new();
-    for sample in 0..SAMPLES {
-        let value = format!("single-{sample}");
-        let begun = clock();
-        change(&fleet, sample, &value).await?;
-        let last = come(&mut arrived, &value, MEMBERS.len()).await?;
-        samples.push(last.duration_since(begun).as_secs_f64() * 1000.0);
-    }
-    let (half, most) = (percentile(&mut samples, 0.5), percentile(&mut samples, 0.99));
-    row("one change → both members, p50 / p99", format!("{half:.1} / {most:.1} ms"), "25 ms");
-    let (cpu, begun) = (cpu_ms(), clock());
-    let changes = (0..OBJECTS).map(|index| change(&fleet, index, "all"));
-    let changes = futures::stream::iter(changes).buffer_unordered(48).collect::<Vec<_>>();
-    let (changed, last) = tokio::join!(changes, come(&mut arrived, "all", OBJECTS * MEMBERS.len()));
-    changed.into_iter().collect::<anyhow::Result<Vec<()>>>()?;
-    let taken = last?.duration_since(begun).as_secs_f64();
+    let mut arrivals = Arrivals::of_maps(&fleet, &members());
+    arrivals.come(OBJECTS * MEMBERS.len(), |said| said == "first").await?;
+    let mut samples = singles(&fleet, &mut arrivals, OBJECTS, MEMBERS.len()).await?;
+    row("one change → both members, p50 / p99", half_and_most(&mut samples), "25 ms");
+    let cpu = own.cpu_ms();
+    let taken = all_at_once(&fleet, &mut arrivals, OBJECTS).await?;
     row("500 changes → both members", format!("{taken:.2} s"), "2 s");
-    row("CPU of the whole process for each", format!("{:.2} ms", (cpu_ms() - cpu) / OBJECTS as f64), "");
-    drop(arrived);
+    row("CPU of the whole process for each", format!("{:.2} ms", (own.cpu_ms() - cpu) / OBJECTS as f64), "");
+    drop(arrivals);
     engine.stop().await?;
     fleet.stop().await;
     Ok(())
 }
 
-/// The same applies without a controller.
-async fn bare(fleet: &Fleet) -> anyhow::Result<()> {
-    let meter = Meter::new();
-    let mut sends = Vec::new();
-    for (member, _) in MEMBERS {
-        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "bare"}});
-        fleet.apply(member, &namespace).await?;
-        let client = meter.client(fleet.api().service(member, fleet_apiserver::Identity::admin("bare")));
-        for index in 0..OBJECTS {
-            sends.push(send(client.clone(), "apis/apps/v1", "deployments", deployment(index)));
-            sends.push(send(client.clone(), "api/v1", "configmaps", config(index, 0, "first")));
-        }
-    }
-    let sent: Vec<anyhow::Result<()>> = futures::stream::iter(sends).buffer_unordered(48).collect().await;
-    sent.into_iter().collect()
-}
+/// So many Deployments and ConfigMaps to two members by a controller of its own process: what it alone weighs.
+async fn apart(count: usize, under: &[String]) -> anyhow::Result<()> {
+    let fleet = Fleet::listening(&MEMBERS, Some(([127, 0, 0, 1], 0).into())).await?;
+    apply_all(&fleet, &objects(count)).await?;
+    let names = members();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let controller = Apart::start(&fleet, &names, under).await?;
+    // One that is there before: the first of all pays for connections and watches.
+    fleet.apply("hub", &config(2 * count, 1, "first")).await?;
+    let one =
+        json!([{"apiVersion": "v1", "kind": "ConfigMap", "labelSelector": {"matchLabels": {"set": "1"}}}]);
+    fleet.apply("hub", &policy("one", one, &members())).await?;
+    delivered(&fleet, "one", 1).await?;
+    let scales = controller.scales();
+    row("the controller alone, with one object: memory", format!("{:.1} MiB", scales.memory_mib()), "");
 
-async fn send(client: kube::Client, group: &str, plural: &str, mut object: Value) -> anyhow::Result<()> {
-    object["metadata"]["namespace"] = json!("bare");
-    let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-    let uri = format!("/{group}/namespaces/bare/{plural}/{name}?fieldManager=bare");
-    let request = http::Request::patch(uri)
-        .header("content-type", "application/apply-patch+yaml")
-        .body(serde_json::to_vec(&object)?)?;
-    client.request::<Value>(request).await?;
+    let mut arrivals = Arrivals::of_all(&fleet, &members());
+    let (cpu, begun) = (scales.cpu_ms(), clock());
+    fleet.apply("hub", &policy_for_all()).await?;
+    let last = arrivals.come((2 * count + 1) * MEMBERS.len(), |_| true).await?;
+    let time = last.duration_since(begun).as_secs_f64();
+    delivered(&fleet, "all", 2 * count as u64).await?;
+    let (cpu, told) = (scales.cpu_ms() - cpu, begun.elapsed().as_secs_f64());
+    let objects = 2 * count;
+    row(&format!("{objects} objects, cold, to 2 members by TLS"), format!("{time:.2} s"), "");
+    row("until the policy tells so", format!("{told:.2} s"), "");
+    row("the controller alone: CPU per object", format!("{:.2} ms", cpu / objects as f64), "1.5 ms");
+    let budget = if objects > 1_000 { "300 MiB at 10,000" } else { "40 MiB at 1,000" };
+    row("the controller alone: memory", format!("{:.1} MiB", scales.memory_mib()), budget);
+
+    let mut arrivals = Arrivals::of_maps(&fleet, &members());
+    arrivals.come((count + 1) * MEMBERS.len(), |said| said == "first").await?;
+    let mut samples = singles(&fleet, &mut arrivals, count, MEMBERS.len()).await?;
+    row("one change → both members, p50 / p99", half_and_most(&mut samples), "25 ms");
+    let (cpu, changed) = (scales.cpu_ms(), count.min(500));
+    let taken = all_at_once(&fleet, &mut arrivals, changed).await?;
+    row(&format!("{changed} changes → both members"), format!("{taken:.2} s"), "2 s");
+    let each = (scales.cpu_ms() - cpu) / changed as f64;
+    row("the controller alone: CPU for each", format!("{each:.2} ms"), "");
+    drop(arrivals);
+
+    let cpu = scales.cpu_ms();
+    tokio::time::sleep(REST).await;
+    let share = (scales.cpu_ms() - cpu) / REST.as_secs_f64() / 10.0;
+    row("the controller alone: CPU at rest", format!("{share:.2} % of a core"), "");
+    row("the controller alone: memory at rest", format!("{:.1} MiB", scales.memory_mib()), budget);
+    row("the controller alone: most memory at any time", format!("{:.1} MiB", scales.peak_mib()), budget);
+    controller.stop()?;
+    fleet.stop().await;
     Ok(())
 }
 
@@ -271,9 +351,13 @@ async fn large() -> anyhow::Result<()> {
     let names: Vec<(String, String)> = (0..LARGE).map(|n| (format!("m{n}"), format!("member-{n}"))).collect();
     let members: Vec<(&str, &str)> =
         names.iter().map(|(name, alias)| (name.as_str(), alias.as_str())).collect();
-    let fleet = Fleet::start(&members).await?;
-    let engine = Engine::start(&fleet);
+    let own = Scales::own();
     let begun = clock();
+    let fleet = Fleet::start(&members).await?;
+    row("hub and 1,000 members ready", format!("{:.1} s", begun.elapsed().as_secs_f64()), "");
+    row("memory of the process then", format!("{:.1} MiB", own.memory_mib()), "");
+    let begun = clock();
+    let engine = Engine::start(&fleet);
     for set in 0..POLICIES {
         for index in set * PER_POLICY..(set + 1) * PER_POLICY {
             fleet.apply("hub", &config(index, set, "first")).await?;
@@ -288,26 +372,16 @@ async fn large() -> anyhow::Result<()> {
     }
     let taken = begun.elapsed().as_secs_f64();
     row("100 objects to 1,000 members, 100 each (10,000 places)", format!("{taken:.1} s"), "");
-    row("memory of the process, hub and members included", format!("{:.1} MiB", memory_mib()), "");
+    row("memory of the process, hub and members included", format!("{:.1} MiB", own.memory_mib()), "");
     let watched: Vec<String> = names.iter().map(|(name, _)| name.clone()).collect();
-    let mut arrived = arrivals(&fleet, &watched);
-    come(&mut arrived, "first", POLICIES * PER_POLICY * EACH).await?;
-    let mut samples = Vec::new();
-    for sample in 0..SAMPLES {
-        let value = format!("single-{sample}");
-        let begun = clock();
-        change(&fleet, sample % (POLICIES * PER_POLICY), &value).await?;
-        let last = come(&mut arrived, &value, EACH).await?;
-        samples.push(last.duration_since(begun).as_secs_f64() * 1000.0);
-    }
-    let (half, most) = (percentile(&mut samples, 0.5), percentile(&mut samples, 0.99));
-    row("one change → 100 of 1,000 members, p50 / p99", format!("{half:.0} / {most:.0} ms"), "p99 ≤ 1 s");
+    let mut arrivals = Arrivals::of_maps(&fleet, &watched);
+    arrivals.come(POLICIES * PER_POLICY * EACH, |said| said == "first").await?;
+    let mut samples = singles(&fleet, &mut arrivals, POLICIES * PER_POLICY, EACH).await?;
+    row("one change → 100 of 1,000 members, p50 / p99", half_and_most(&mut samples), "p99 ≤ 1 s");
     let maps: Api<DynamicObject> = fleet.resource("m0", &config(0, 0, "")).await?;
-    anyhow::ensure!(
-        maps.list(&ListParams::default()).await?.items.len() >= PER_POLICY,
-        "not everything is there"
-    );
-    drop(arrived);
+    let there = maps.list(&ListParams::default()).await?.items.len();
+    anyhow::ensure!(there >= PER_POLICY, "not everything is there: {there}");
+    drop(arrivals);
     engine.stop().await?;
     fleet.stop().await;
     Ok(())

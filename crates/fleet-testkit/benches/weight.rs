@@ -9,16 +9,13 @@
 #![allow(clippy::indexing_slicing, reason = "a benchmark makes its own JSON")]
 
 use std::collections::BTreeSet;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use fleet_api::Application;
 use fleet_testkit::Fleet;
-use fleetctl::environment::{Called, Environment};
-use fleetctl::output::Streams;
+use fleet_testkit::measure::apart::{Apart, apply_all, is_controller};
+use fleet_testkit::measure::{clock, head, row};
 use futures::StreamExt as _;
 use kube::ResourceExt as _;
 use kube::api::Api;
@@ -30,80 +27,16 @@ const APPLICATIONS: usize = 200;
 const MEMBERS: [(&str, &str); 3] = [("m1", "one"), ("m2", "two"), ("m3", "three")];
 /// How long it is watched at rest.
 const REST: Duration = Duration::from_secs(10);
-/// The argument by which this program is the controller.
-const CONTROLLER: &str = "--controller";
 
 fn main() -> anyhow::Result<()> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    if let [first, kubeconfig] = arguments.as_slice()
-        && first == CONTROLLER
-    {
-        return controller(&runtime, kubeconfig);
+    if is_controller(&runtime, &arguments)? {
+        return Ok(());
     }
     let count = arguments.first().and_then(|n| n.parse().ok()).unwrap_or(APPLICATIONS);
     runtime.block_on(measure(count, arguments.get(1..).unwrap_or_default()))
-}
-
-/// What `fleetctl controller` does.
-#[expect(clippy::disallowed_methods, reason = "it is a main of its own")]
-fn controller(runtime: &tokio::runtime::Runtime, kubeconfig: &str) -> anyhow::Result<()> {
-    let environment = Environment {
-        streams: Streams::standard(),
-        clock: Arc::new(jiff::Timestamp::now),
-        seed: 7,
-        kubeconfig: None,
-        home: None,
-        temporary: std::env::temp_dir(),
-        executable: std::env::current_exe()?,
-        process: std::process::id(),
-        called: Called::Fleetctl,
-        redraws: false,
-    };
-    let arguments = ["fleetctl", "controller", "--kubeconfig", kubeconfig].map(Into::into);
-    let exit = runtime.block_on(fleetctl::run(&environment, &arguments));
-    anyhow::ensure!(exit.code() == 0, "the controller ended with {}", exit.code());
-    Ok(())
-}
-
-#[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
-fn clock() -> Instant {
-    Instant::now()
-}
-
-/// Weighs a process.
-struct Scales(u32);
-
-impl Scales {
-    /// Of the controller, under a profiler too.
-    fn of(child: &Child) -> Self {
-        let tasks = format!("/proc/{0}/task/{0}/children", child.id());
-        let below = std::fs::read_to_string(tasks).unwrap_or_default();
-        Self(below.split(' ').find_map(|pid| pid.parse().ok()).unwrap_or(child.id()))
-    }
-
-    /// User and system time in milliseconds (clock ticks of 10 ms).
-    fn cpu_ms(&self) -> f64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0)).unwrap_or_default();
-        let after = stat.rsplit(") ").next().unwrap_or_default();
-        let ticks: f64 = after.split(' ').skip(11).take(2).filter_map(|n| n.parse::<f64>().ok()).sum();
-        ticks * 10.0
-    }
-
-    /// Resident memory in MiB.
-    fn memory_mib(&self) -> f64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0)).unwrap_or_default();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or_default();
-        line.split_whitespace().nth(1).and_then(|kib| kib.parse::<f64>().ok()).unwrap_or(0.0) / 1024.0
-    }
-}
-
-fn row(what: &str, value: String, budget: &str) {
-    #[expect(clippy::print_stdout, reason = "printing is what this is for")]
-    {
-        println!("{what:<62} {value:>18}   {budget}");
-    }
 }
 
 fn objects(index: usize, value: &str) -> Vec<Value> {
@@ -133,42 +66,6 @@ fn application(index: usize) -> Value {
             "policies": [{"name": "where", "type": "topology", "properties": {"clusters": ["m1", "m2", "m3"]}}]}})
 }
 
-/// The members' credentials as Secrets on the hub.
-async fn credentials(fleet: &Fleet, kubeconfig: &str) -> anyhow::Result<()> {
-    let kubeconfig: Value = serde_saphyr::from_str(kubeconfig)?;
-    let entry = |list: &str, name: &str, key: &str| {
-        let entries = kubeconfig[list].as_array().map(Vec::as_slice).unwrap_or_default();
-        entries.iter().find(|entry| entry["name"] == name).map(|entry| entry[key].clone()).unwrap_or_default()
-    };
-    let system = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "fleetctl-system"}});
-    fleet.apply("hub", &system).await?;
-    for (name, _) in MEMBERS {
-        let (cluster, user) =
-            (entry("clusters", name, "cluster"), entry("users", &format!("{name}-admin"), "user"));
-        let secret = json!({"apiVersion": "v1", "kind": "Secret",
-            "metadata": {"name": name, "namespace": "fleetctl-system",
-                "labels": {"cluster.core.oam.dev/cluster-credential-type": "X509Certificate"}},
-            "stringData": {"endpoint": cluster["server"]},
-            "data": {"ca.crt": cluster["certificate-authority-data"], "tls.crt": user["client-certificate-data"],
-                "tls.key": user["client-key-data"]}});
-        fleet.apply("hub", &secret).await?;
-    }
-    Ok(())
-}
-
-fn start(kubeconfig: &Path, under: &[String]) -> anyhow::Result<Child> {
-    let own = std::env::current_exe()?;
-    let mut command = match under {
-        [] => Command::new(&own),
-        [program, arguments @ ..] => {
-            let mut command = Command::new(program);
-            command.args(arguments).arg(&own);
-            command
-        }
-    };
-    Ok(command.arg(CONTROLLER).arg(kubeconfig).stdout(Stdio::null()).stderr(Stdio::inherit()).spawn()?)
-}
-
 /// Waits until so many Applications run this revision.
 async fn all_run(fleet: &Fleet, count: usize, revision: i64) -> anyhow::Result<()> {
     let api: Api<Application> = Api::namespaced(fleet.client("hub"), "demo");
@@ -187,32 +84,23 @@ async fn all_run(fleet: &Fleet, count: usize, revision: i64) -> anyhow::Result<(
     Ok(())
 }
 
-async fn apply_all(fleet: &Fleet, manifests: Vec<Value>) -> anyhow::Result<()> {
-    let sends = manifests.iter().map(|manifest| fleet.apply("hub", manifest));
-    let outcomes: Vec<_> = futures::stream::iter(sends).buffer_unordered(16).collect().await;
-    outcomes.into_iter().try_for_each(|outcome| outcome.map(|_| ()))
-}
-
 async fn measure(count: usize, under: &[String]) -> anyhow::Result<()> {
     let fleet = Fleet::listening(&MEMBERS, Some(([127, 0, 0, 1], 0).into())).await?;
-    let kubeconfig = fleet.embedded().kubeconfig(None)?.context("it listens")?;
-    credentials(&fleet, &kubeconfig).await?;
-    let folder = tempfile::tempdir()?;
-    let path = folder.path().join("kubeconfig");
-    std::fs::write(&path, &kubeconfig)?;
-    apply_all(&fleet, (0..count).flat_map(|index| objects(index, "1")).collect()).await?;
+    let all: Vec<Value> = (0..count).flat_map(|index| objects(index, "1")).collect();
+    apply_all(&fleet, &all).await?;
 
-    let mut child = start(&path, under)?;
+    head();
+    let members: Vec<&str> = MEMBERS.iter().map(|(name, _)| *name).collect();
+    let controller = Apart::start(&fleet, &members, under).await?;
     // One that is there before: the first of all pays for connections, watches and the members' namespace.
-    apply_all(&fleet, objects(count, "1")).await?;
-    apply_all(&fleet, vec![application(count)]).await?;
+    apply_all(&fleet, &objects(count, "1")).await?;
+    apply_all(&fleet, &[application(count)]).await?;
     all_run(&fleet, 1, 1).await?;
-    let scales = Scales::of(&child);
-    row("what", "measured".to_owned(), "budget");
+    let scales = controller.scales();
     row("memory of the controller with one application", format!("{:.1} MiB", scales.memory_mib()), "");
 
     let (cpu, begun) = (scales.cpu_ms(), clock());
-    apply_all(&fleet, (0..count).map(application).collect()).await?;
+    apply_all(&fleet, &(0..count).map(application).collect::<Vec<_>>()).await?;
     all_run(&fleet, count + 1, 1).await?;
     let per_application = (scales.cpu_ms() - cpu) / count as f64;
     let time = begun.elapsed().as_secs_f64();
@@ -222,7 +110,8 @@ async fn measure(count: usize, under: &[String]) -> anyhow::Result<()> {
     row(&format!("memory of the controller with {count}"), format!("{:.1} MiB", scales.memory_mib()), budget);
 
     let cpu = scales.cpu_ms();
-    apply_all(&fleet, (0..count).map(|index| objects(index, "2").remove(1)).collect()).await?;
+    let changed: Vec<Value> = (0..count).map(|index| objects(index, "2").remove(1)).collect();
+    apply_all(&fleet, &changed).await?;
     all_run(&fleet, count, 2).await?;
     let per_run = (scales.cpu_ms() - cpu) / count as f64;
     row("CPU per run that changes one object on 3 members", format!("{per_run:.2} ms"), "");
@@ -233,9 +122,7 @@ async fn measure(count: usize, under: &[String]) -> anyhow::Result<()> {
     row("CPU at rest", format!("{share:.2} % of a core"), "");
     row("memory at rest", format!("{:.1} MiB", scales.memory_mib()), budget);
 
-    let stopped = Command::new("kill").arg("-INT").arg(scales.0.to_string()).status()?;
-    anyhow::ensure!(stopped.success(), "the controller isn't there any more");
-    child.wait()?;
+    controller.stop()?;
     fleet.stop().await;
     Ok(())
 }

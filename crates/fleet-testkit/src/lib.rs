@@ -10,6 +10,7 @@
 pub mod engine;
 pub mod fleet;
 pub mod manifests;
+pub mod measure;
 pub mod meter;
 pub mod servers;
 pub mod sim;

@@ -35,7 +35,7 @@ impl Asked {
         Ok(Self { members, hub: all - events, events })
     }
 
-    fn since(&self, before: &Self) -> Self {
+    pub(crate) fn since(&self, before: &Self) -> Self {
         Self {
             members: self.members - before.members,
             hub: self.hub - before.hub,
@@ -80,6 +80,16 @@ pub(crate) async fn one_application(fleet: &Fleet, clients: &Clients) -> anyhow:
 }
 
 impl Asked {
+    /// Requests to the hub per thing, Events aside.
+    pub(crate) fn of_hub(&self, things: f64) -> String {
+        format!("{:.2}", self.hub as f64 / things)
+    }
+
+    /// Requests to members per thing.
+    pub(crate) fn of_members(&self, things: f64) -> String {
+        format!("{:.2}", self.members as f64 / things)
+    }
+
     fn hub_and_events(&self, count: f64) -> String {
         format!("{:.1} + {:.1} Events", self.hub as f64 / count, self.events as f64 / count)
     }

@@ -76,6 +76,7 @@ async fn apply(client: kube::Client, object: Value) -> anyhow::Result<()> {
         "ConfigMap" => "configmaps",
         "Deployment" => "deployments",
         "Namespace" => "namespaces",
+        "PropagationPolicy" => "propagationpolicies",
         "Service" => "services",
         other => anyhow::bail!("no such kind here: {other}"),
     };

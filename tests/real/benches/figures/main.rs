@@ -1,5 +1,7 @@
 //! Prints the figures of a real hub and three real members:
-//! `cargo bench -p fleet-real --features real --bench figures [-- NUMBER-OF-APPLICATIONS]`.
+//! `cargo bench -p fleet-real --features real --bench figures [-- NUMBER-OF-APPLICATIONS]`; of a real hub and two real
+//! members, what distribution by a policy costs: `… --bench figures -- propagation [NUMBER]` (500 Deployments and as many
+//! ConfigMaps).
 //!
 //! All runs on this machine: four kube-apiservers on one etcd (without fsync), the members' controllers, and
 //! `fleetctl controller`, built with `--release`, as a process of its own. An application is a Deployment, a Service and
@@ -13,6 +15,7 @@ mod counts;
 mod latencies;
 mod load;
 mod manifests;
+mod propagation;
 mod scales;
 
 use std::time::Duration;
@@ -25,6 +28,8 @@ use crate::scales::{Scales, clock, row};
 
 /// How many Applications there are unless told otherwise.
 const APPLICATIONS: usize = 200;
+/// How many Deployments, and ConfigMaps, a policy distributes unless told otherwise.
+const OBJECTS: usize = 500;
 /// How many latencies are taken of each sort.
 const SAMPLES: usize = 50;
 /// How many requests the bare loop has under way, and whoever applies to the hub.
@@ -36,14 +41,39 @@ const LIMIT: Duration = Duration::from_secs(1800);
 const MEMBERS: [&str; 3] = ["m1", "m2", "m3"];
 
 fn main() -> anyhow::Result<()> {
-    let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
-    let count = match arguments.next() {
-        Some(number) => number.parse().with_context(|| format!("{number}: not a number of Applications"))?,
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let distributes = arguments.first().is_some_and(|part| part == "propagation");
+    let count = match arguments.get(usize::from(distributes)) {
+        Some(number) => number.parse().with_context(|| format!("{number}: not a number"))?,
+        None if distributes => OBJECTS,
         None => APPLICATIONS,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime
-        .block_on(async { tokio::time::timeout(LIMIT, measure(count)).await.context("it takes too long")? })
+    runtime.block_on(async {
+        let measured = async { if distributes { distribution(count).await } else { measure(count).await } };
+        tokio::time::timeout(LIMIT, measured).await.context("it takes too long")?
+    })
+}
+
+/// Native objects by a policy, on two members.
+async fn distribution(count: usize) -> anyhow::Result<()> {
+    fleet_real::controller::built()?;
+    let members = MEMBERS.get(..2).unwrap_or_default();
+    row("what", "measured", "budget");
+    row("load of the machine before (two cores)", scales::load(), "");
+    let specs = members.iter().map(|name| ClusterSpec::new(name, Life::Nodeless).audited());
+    let fleet = Fleet::start(ClusterSpec::new("hub", Life::Inert).audited(), specs).await?;
+    let clients = Clients::new(&fleet).await?;
+    for namespace in [manifests::NAMESPACE, bare::NAMESPACE] {
+        clients.namespace_everywhere(namespace).await?;
+    }
+    let mut controller = fleet.shipped_controller(&[])?;
+    let scales = Scales::of(controller.process().pid().context("the controller runs")?);
+    propagation::measure(&fleet, &clients, &scales, members, count).await?;
+    controller.process().must_run()?;
+    controller.stop().await?;
+    fleet.end();
+    Ok(())
 }
 
 async fn measure(count: usize) -> anyhow::Result<()> {

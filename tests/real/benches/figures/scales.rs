@@ -23,6 +23,11 @@ pub(crate) fn percentile(samples: &mut [f64], share: f64) -> f64 {
     samples[index - 1]
 }
 
+/// The middle of samples and the end of them, in milliseconds.
+pub(crate) fn half_and_most(samples: &mut [f64]) -> String {
+    format!("{:.1} / {:.1} ms", percentile(samples, 0.5), percentile(samples, 0.99))
+}
+
 /// Weighs a process.
 pub(crate) struct Scales(u32);
 
@@ -94,4 +99,10 @@ fn program(pid: u32) -> String {
     let name = if name == "server" { "etcd" } else { name };
     let hub = line.contains("--etcd-prefix=/hub\0") || line.contains("/hub.kubeconfig");
     if hub { format!("{name} of the hub") } else { name.to_owned() }
+}
+
+/// How busy the machine is (proc(5), `loadavg`): processes that run or would, over the last minute.
+pub(crate) fn load() -> String {
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    load.split(' ').next().unwrap_or_default().to_owned()
 }
