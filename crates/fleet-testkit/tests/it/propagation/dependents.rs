@@ -160,6 +160,54 @@ async fn what_a_workload_needs_comes_before_it_and_leaves_after_it() -> anyhow::
     engine.stop().await
 }
 
+/// Broken: a workload starts before what it needs, which only takes longer; or what it still runs with is taken from it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_workload_waits_for_what_it_needs_and_keeps_what_it_runs_with() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one")]).await?;
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demo"}});
+    fleet.apply("m1", &namespace).await?;
+    // Somebody's ConfigMap of that name is on its way out there, and takes its time.
+    let mut leaving = config("settings", "theirs");
+    leaving["metadata"]["finalizers"] = json!(["example.com/slow"]);
+    fleet.apply("m1", &leaving).await?;
+    delete(&fleet, "m1", "v1", "ConfigMap", "settings").await?;
+    let engine = Engine::start(&fleet);
+    fleet.apply("hub", &config("settings", "1")).await?;
+    fleet.apply("hub", &reader("web", "settings")).await?;
+    fleet.apply("hub", &takes_along("all", "web", &["one"])).await?;
+    let waits = |policy: &Value| {
+        policy.pointer("/status/claimed/0/places/0/reason") == Some(&json!("WaitsForDependents"))
+            && policy.to_string().contains("is being deleted")
+    };
+    wait_policy(&fleet, "PropagationPolicy", "all", waits).await?;
+    assert!(fleet.get("m1", "apps/v1", "Deployment", "web").await?.is_none(), "it came first");
+    let done = json!({"metadata": {"finalizers": null}});
+    fleet.merge("m1", "v1", "ConfigMap", "settings", &done).await?;
+    wait_value(&fleet, "m1", "settings", Some("1")).await?;
+    ready(&fleet, "all", "Delivered").await?;
+    let well = |object: Option<&Value>| {
+        object.and_then(|object| object.pointer("/status/readyReplicas")) == Some(&json!(2))
+    };
+    fleet.wait_object("m1", "apps/v1", "Deployment", "web", well).await?;
+
+    // Its new pods don't come up, so those that read the old one still run.
+    fleet.apply("hub", &config("other", "1")).await?;
+    let mut broken = reader("web", "other");
+    broken["spec"]["template"]["spec"]["containers"][0]["image"] = json!("web:broken");
+    fleet.apply("hub", &broken).await?;
+    let new = |object: Option<&Value>| object.is_some_and(|object| object.to_string().contains("web:broken"));
+    fleet.wait_object("m1", "apps/v1", "Deployment", "web", new).await?;
+    // By the time that this arrives, what is left has been looked at.
+    for value in ["2", "3", "4"] {
+        fleet.merge("hub", "v1", "ConfigMap", "other", &json!({"data": {"key": value}})).await?;
+        wait_value(&fleet, "m1", "other", Some(value)).await?;
+    }
+    assert_eq!(value(&fleet, "m1", "settings").await?, Some(json!("1")));
+    fleet.apply("hub", &reader("web", "other")).await?;
+    wait_value(&fleet, "m1", "settings", None).await?;
+    engine.stop().await
+}
+
 /// Broken: the first workload that goes takes with it what another needs, or the last one leaves it behind.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_several_need_is_wherever_any_of_them_is() -> anyhow::Result<()> {
