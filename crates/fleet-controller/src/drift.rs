@@ -234,6 +234,11 @@ struct Repair {
     app: AppKey,
 }
 
+/// Whether the end of it is told: when the member answers again or is let go, everything there is looked at again.
+fn is_told_of(error: &MemberError) -> bool {
+    matches!(error, MemberError::Unreachable { .. } | MemberError::Held { .. })
+}
+
 enum Next {
     Settled,
     Tell,
@@ -272,10 +277,9 @@ impl Repair {
         let before = self.member.observed(id).map(|seen| seen.resource_version.clone());
         let live = match self.member.get(id).await {
             Ok(live) => live,
-            // When the member answers again, everything there is looked at again.
             Err(error) => {
                 tracing::debug!(cluster, object = %id, %error, "drift can't be looked at");
-                return Next::Settled;
+                return self.after(&error).await;
             }
         };
         let differs = match &live {
@@ -448,23 +452,30 @@ impl Repair {
                 self.tell(Drift::Repaired, &format!("{id} on {cluster}: {differs}"));
                 Next::Tell
             }
-            // When the member answers again or is let go, everything there is looked at again.
-            Err(error @ (MemberError::Unreachable { .. } | MemberError::Held { .. })) => {
-                tracing::debug!(cluster, object = %id, %error, "drift can't be repaired");
-                Next::Settled
-            }
             Err(error) => {
-                let message = format!(
-                    "{id} on {cluster}: drift ({}) can't be repaired yet: {error}; tried again",
-                    differs.words()
-                );
-                self.report(DriftState::Refused, differs, message);
-                self.ctx.due.wake(&self.app);
-                tokio::select! {
-                    () = tokio::time::sleep(AFTER_REFUSAL) => Next::LookAgain,
-                    () = self.board.closed() => Next::Settled,
+                if is_told_of(&error) {
+                    tracing::debug!(cluster, object = %id, %error, "drift can't be repaired");
+                } else {
+                    let message = format!(
+                        "{id} on {cluster}: drift ({}) can't be repaired yet: {error}; tried again",
+                        differs.words()
+                    );
+                    self.report(DriftState::Refused, differs, message);
+                    self.ctx.due.wake(&self.app);
                 }
+                self.after(&error).await
             }
+        }
+    }
+
+    /// Looks again after a while, unless something tells when that is worth it.
+    async fn after(&self, error: &MemberError) -> Next {
+        if is_told_of(error) {
+            return Next::Settled;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(AFTER_REFUSAL) => Next::LookAgain,
+            () = self.board.closed() => Next::Settled,
         }
     }
 

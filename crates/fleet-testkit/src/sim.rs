@@ -14,6 +14,7 @@
 mod asked;
 mod chance;
 mod judge;
+mod native;
 mod play;
 mod record;
 mod rewind;
@@ -23,6 +24,7 @@ mod wanted;
 mod world;
 
 pub use judge::Violation;
+pub use native::{Act, Override, Policy, Source};
 pub use script::{Action, Script};
 pub use shrink::shrunk;
 pub use world::Base;

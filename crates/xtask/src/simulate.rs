@@ -10,12 +10,15 @@ use anyhow::{Context, Result, bail};
 const HELP: &str = "\
 Plays seeded scripts against the whole system in virtual time, and judges every write. What a seed does, it does again.
 
-  cargo xtask simulate [--seeds N] [--from SEED] [--jobs N] [--keep-going]
-  cargo xtask simulate --seed SEED
+  cargo xtask simulate [--seeds N] [--from SEED] [--only WHAT] [--jobs N] [--keep-going]
+  cargo xtask simulate --seed SEED [--only WHAT]
+
+Each seed has two scripts: one about applications, one about policies that distribute native objects.
 
   --seeds N       how many, 1000 where nothing is said
   --from SEED     the first, 0 where nothing is said
   --seed SEED     this one only
+  --only WHAT     applications or policies: the scripts of these only
   --jobs N        so many at once, each on a core; 1 where nothing is said
   --keep-going    play the others after one breaks a rule
 

@@ -480,7 +480,8 @@ impl Distributor {
 
     fn make(&mut self, key: &MadeNamespace) {
         let Some(made) = self.dispatch.made.get_mut(key).filter(|made| !made.busy) else { return };
-        let Ok(member) = self.ctx.members.get(&key.0) else { return };
+        // Who isn't in the fleet any more may come back: what waits asks again then.
+        let Ok(member) = self.ctx.members.get(&key.0) else { return self.unblock(key) };
         made.busy = true;
         let (made, owner) = (key.clone(), self.owner().to_owned());
         self.jobs.spawn(async move {

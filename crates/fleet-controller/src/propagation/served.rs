@@ -4,8 +4,57 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fleet_propagation::KindTable;
 use fleet_schema::builtin;
-use kube::core::{ApiResource, GroupVersionKind};
+use kube::api::{DynamicObject, Object};
+use kube::core::{ApiResource, GroupVersionKind, NotUsed, TypeMeta};
+use kube::runtime::watcher::Event;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+/// A definition as far as it says which kind is served: most of one is the schema, which nobody here asks for.
+pub(super) type Definition = Object<Outline, NotUsed>;
+
+/// What is read of the spec of a definition.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Outline {
+    group: String,
+    names: Names,
+    scope: String,
+    versions: Vec<Version>,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Names {
+    kind: String,
+    plural: String,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Version {
+    name: String,
+    served: bool,
+    storage: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subresources: Option<Value>,
+}
+
+/// What a watch of definitions says, as other watches do.
+pub(super) fn outlined(event: Event<Definition>) -> Event<DynamicObject> {
+    let plain = |definition: Definition| DynamicObject {
+        types: None::<TypeMeta>,
+        metadata: definition.metadata,
+        data: serde_json::json!({ "spec": definition.spec }),
+    };
+    match event {
+        Event::Apply(definition) => Event::Apply(plain(definition)),
+        Event::Delete(definition) => Event::Delete(plain(definition)),
+        Event::Init => Event::Init,
+        Event::InitApply(definition) => Event::InitApply(plain(definition)),
+        Event::InitDone => Event::InitDone,
+    }
+}
 
 /// A kind of a definition.
 #[derive(Debug, Clone, PartialEq, Eq)]

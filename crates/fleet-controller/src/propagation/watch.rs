@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 
 use futures::StreamExt as _;
+use futures::stream::BoxStream;
 use kube::api::{Api, DynamicObject};
 use kube::core::ApiResource;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
+
+use super::served::{Definition, outlined};
 
 /// How many events wait until they are taken up; the watches wait, then.
 const WAITING: usize = 1024;
@@ -40,6 +43,25 @@ struct Watching {
     _task: AbortOnDropHandle<()>,
 }
 
+/// What happens to what a watch is about, without end.
+fn events(
+    client: kube::Client,
+    topic: &Topic,
+    resource: &ApiResource,
+) -> BoxStream<'static, Result<watcher::Event<DynamicObject>, watcher::Error>> {
+    let config = watcher::Config::default();
+    match topic {
+        Topic::Definitions => {
+            let api: Api<Definition> = Api::all_with(client, resource);
+            watcher::watcher(api, config).default_backoff().map(|event| event.map(outlined)).boxed()
+        }
+        Topic::Policies(..) | Topic::Objects(..) => {
+            let api: Api<DynamicObject> = Api::all_with(client, resource);
+            watcher::watcher(api, config).default_backoff().boxed()
+        }
+    }
+}
+
 /// The watches that are under way.
 pub(super) struct Watches {
     client: kube::Client,
@@ -62,15 +84,14 @@ impl Watches {
         }
         self.rounds += 1;
         let round = self.rounds;
-        let api: Api<DynamicObject> = Api::all_with(self.client.clone(), resource);
         let (tell, about) = (self.tell.clone(), topic.clone());
+        let events = events(self.client.clone(), &topic, resource);
         #[expect(
             clippy::disallowed_methods,
             reason = "the handle is kept, and aborts the task when it is dropped"
         )]
         let task = AbortOnDropHandle::new(tokio::spawn(async move {
-            let mut events =
-                std::pin::pin!(watcher::watcher(api, watcher::Config::default()).default_backoff());
+            let mut events = events;
             while let Some(event) = events.next().await {
                 let said = event.map_err(|error| fleet_members::innermost(&error));
                 if tell.send(Heard { topic: about.clone(), round, said }).await.is_err() {

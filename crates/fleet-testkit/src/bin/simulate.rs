@@ -23,19 +23,29 @@ struct Arguments {
     seeds: u64,
     jobs: usize,
     keeps_going: bool,
+    applications: bool,
+    policies: bool,
 }
 
 fn arguments() -> anyhow::Result<Arguments> {
-    let mut read = Arguments { from: 0, seeds: 1_000, jobs: 1, keeps_going: false };
+    let mut read = Arguments { from: 0, seeds: 1_000, jobs: 1, keeps_going: false, applications: true, policies: true };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         if word == "--keep-going" {
             read.keeps_going = true;
             continue;
         }
+        if word == "--only" {
+            match words.next().as_deref() {
+                Some("applications") => read.policies = false,
+                Some("policies") => read.applications = false,
+                _ => bail!("--only wants applications or policies"),
+            }
+            continue;
+        }
         if !matches!(word.as_str(), "--from" | "--seeds" | "--seed" | "--jobs") {
             bail!(
-                "unknown argument {word}; there are --seeds N, --from SEED, --seed ONE, --jobs N, --keep-going"
+                "unknown argument {word}; there are --seeds N, --from SEED, --seed ONE, --only applications|policies, --jobs N, --keep-going"
             );
         }
         let value = words.next().with_context(|| format!("{word} wants a number"))?;
@@ -68,8 +78,8 @@ struct Tally {
 }
 
 impl Tally {
-    fn play(&self, base: &Base, seed: u64, keeps_going: bool) {
-        let script = Script::of(seed);
+    fn play(&self, base: &Base, script: Script, keeps_going: bool) {
+        let seed = script.seed;
         let found = match sim::run(base, &script) {
             Ok(outcome) => {
                 self.events.fetch_add(outcome.events as u64, Ordering::Relaxed);
@@ -87,7 +97,10 @@ impl Tally {
             self.ended.store(true, Ordering::Relaxed);
         }
         let said = match &found {
-            Found::Broken(_, violation) => format!("seed {seed}: {violation}"),
+            Found::Broken(script, violation) => {
+                let only = if script.policies { "policies" } else { "applications" };
+                format!("seed {seed} ({only}): {violation}")
+            }
             Found::Harness(error) => error.lines().next().unwrap_or_default().to_owned(),
         };
         let _ = writeln!(std::io::stderr(), "{said}");
@@ -112,7 +125,7 @@ fn main() -> anyhow::Result<ExitCode> {
         let (working, over) = mpsc::channel::<Infallible>();
         for _ in 0..arguments.jobs {
             let working = working.clone();
-            let (tally, next, base, keeps_going) = (&tally, &next, &base, arguments.keeps_going);
+            let (tally, next, base, arguments) = (&tally, &next, &base, &arguments);
             threads.spawn(move || {
                 let _working = working;
                 while !tally.ended.load(Ordering::Relaxed) {
@@ -120,14 +133,21 @@ fn main() -> anyhow::Result<ExitCode> {
                     if seed >= end {
                         return;
                     }
-                    tally.play(base, seed, keeps_going);
+                    if arguments.applications {
+                        tally.play(base, Script::of(seed), arguments.keeps_going);
+                    }
+                    if arguments.policies {
+                        tally.play(base, Script::of_policies(seed), arguments.keeps_going);
+                    }
                 }
             });
         }
         drop(working);
         while let Err(RecvTimeoutError::Timeout) = over.recv_timeout(TOLD_EVERY) {
             let (count, rate) = (tally.done.load(Ordering::Relaxed), tally.rate(began.elapsed()));
-            writeln!(std::io::stderr(), "{count} of {} seeds, {rate:.1} a second", arguments.seeds)?;
+            let scripts = u64::from(arguments.applications) + u64::from(arguments.policies);
+            let all = arguments.seeds.saturating_mul(scripts);
+            writeln!(std::io::stderr(), "{count} of {all} scripts, {rate:.1} a second")?;
         }
         Ok(())
     })?;
@@ -135,7 +155,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let mut out = std::io::stdout();
     writeln!(
         out,
-        "{} seeds from {} in {:.1} s: {:.1} seeds a second, {} writes judged, {} hours of virtual time, digest {:016x}",
+        "{} scripts of seeds from {} in {:.1} s: {:.1} a second, {} writes judged, {} hours of virtual time, digest {:016x}",
         tally.done.load(Ordering::Relaxed),
         arguments.from,
         took.as_secs_f64(),
@@ -159,7 +179,8 @@ fn main() -> anyhow::Result<ExitCode> {
         Some((seed, Found::Broken(script, violation))) => {
             writeln!(out, "\nseed {seed} breaks a rule: {violation}\n\n{script}\nshrinking …")?;
             let (fewest, violation) = sim::shrunk(&base, script, violation);
-            writeln!(out, "\n{violation}\n\n{fewest}\nagain: cargo xtask simulate --seed {seed}")?;
+            let only = if fewest.policies { "policies" } else { "applications" };
+            writeln!(out, "\n{violation}\n\n{fewest}\nagain: cargo xtask simulate --seed {seed} --only {only}")?;
         }
     }
     Ok(ExitCode::FAILURE)

@@ -4,6 +4,7 @@ mod audit;
 mod beginnings;
 mod measures;
 mod members;
+mod natives;
 mod order;
 mod replicas;
 mod waves;
@@ -47,6 +48,7 @@ struct Known<'a> {
     approvals: Vec<Approval>,
     /// By Application.
     inventories: BTreeMap<String, Inventory>,
+    natives: natives::Natives,
     records: audit::Records,
     /// Runs and the clusters where all their objects were done at some time.
     completed: BTreeSet<(String, String)>,
@@ -77,6 +79,7 @@ fn writes(record: &Record) -> Option<Violation> {
         runs: BTreeMap::new(),
         approvals: Vec::new(),
         inventories: BTreeMap::new(),
+        natives: natives::Natives::default(),
         records: audit::Records::new(),
         completed: BTreeSet::new(),
         delivered: BTreeSet::new(),
@@ -103,6 +106,7 @@ impl Known<'_> {
     fn see(&mut self, event: &Event) -> Verdict {
         self.keeps_secrets(event)?;
         if &*event.key.cluster != ApiServer::HUB {
+            self.native(event)?;
             return self.on_member(event);
         }
         match &*event.key.resource {
@@ -119,7 +123,12 @@ impl Known<'_> {
             }
             "resourcetrackers.core.oam.dev" => {
                 if let Ok(tracker) = serde_json::from_slice::<ResourceTracker>(&event.value) {
-                    let app = tracker.spec.application_name.clone();
+                    // What policies distribute is recorded in several.
+                    let app = if tracker.name_any().starts_with("propagation-") {
+                        tracker.name_any()
+                    } else {
+                        tracker.spec.application_name.clone()
+                    };
                     match tracker.spec.inventory.unpack() {
                         Ok(inventory) if event.kind != EventKind::Deleted => {
                             self.inventories.insert(app, inventory);

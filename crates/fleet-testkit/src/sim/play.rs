@@ -1,6 +1,7 @@
 //! Plays a script: users and misfortune in their order, then everything is healed and time runs.
 
 mod heal;
+mod natives;
 mod panics;
 mod users;
 
@@ -58,6 +59,9 @@ pub(super) async fn play(base: &Base, script: &Script) -> anyhow::Result<Played>
     panics::begin();
     let began = Instant::now();
     let world = Arc::new(World::start(base, script));
+    if script.policies {
+        natives::strangers(&world).await?;
+    }
     let store = world.api.store().clone();
     let from = store.revision();
     let mut watchers: Vec<Watcher> = Vec::new();
@@ -71,6 +75,7 @@ pub(super) async fn play(base: &Base, script: &Script) -> anyhow::Result<Played>
         replicas.spawn(supervise(Arc::clone(&world), replica, Arc::clone(&lives)));
     }
     let mut users = Users::new(Arc::clone(&world), script.members);
+    users.note_inputs();
     for (pause, action) in &script.actions {
         tokio::time::sleep(*pause).await;
         users.remember();
@@ -109,6 +114,7 @@ pub(super) async fn play(base: &Base, script: &Script) -> anyhow::Result<Played>
             }
             other => users.act(other).await?,
         }
+        users.note_inputs();
     }
     tokio::time::sleep(A_WHILE).await;
     let speechless = users.speechless().await?;

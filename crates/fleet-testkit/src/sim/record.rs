@@ -6,11 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::{future::Future, pin::Pin};
 
+use fleet_apiserver::ApiServer;
 use fleet_store::{Event, Store};
 use http::{Method, Request, Response};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::native::{Inputs, object_of};
 use super::wanted::{Wanted, app_of};
 
 /// A write that a replica sent.
@@ -45,6 +47,8 @@ pub(crate) struct Record {
     pub(crate) told_good: BTreeMap<(String, String), u32>,
     /// What users did at members themselves: store revisions.
     pub(crate) by_users: BTreeSet<u64>,
+    /// What users said about native objects, and when: each holds until the next.
+    pub(crate) inputs: Vec<(Instant, Inputs)>,
 }
 
 impl Record {
@@ -165,6 +169,10 @@ impl<S> Mortal<S> {
         // A name that is given out says nothing yet; others have to do with nobody's work.
         if !matches!(resource, "runs" | "configmaps" | "deployments" | "secrets" | "resourcetrackers") {
             app = None;
+        }
+        // All that policies distribute is one duty.
+        if object_of(name).is_some() && self.cluster != ApiServer::HUB || name.starts_with("propagation-") {
+            app = Some("the distribution".to_owned());
         }
         let revision = self.store.revision();
         let now = Instant::now();

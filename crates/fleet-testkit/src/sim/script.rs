@@ -7,6 +7,7 @@ use fleet_sim::{Fault, Weather};
 
 use super::asked::Says;
 use super::chance::Chance;
+use super::native::Act;
 use super::wanted::{OnFailure, Wanted, WantedStep, What, app_name, member_name};
 
 /// Something that somebody does or that happens.
@@ -70,6 +71,8 @@ pub enum Action {
     Restore(usize, bool),
     /// From now on the servers that steps of an application ask say this.
     Says(usize, Says),
+    /// Something about native objects and policies.
+    Native(Act),
 }
 
 /// What a user says at a gate.
@@ -113,6 +116,8 @@ pub struct Script {
     pub weather: Weather,
     /// And on the way to the hub.
     pub hub_weather: Weather,
+    /// It is about policies, not about applications.
+    pub policies: bool,
     /// Each after so long a pause.
     pub actions: Vec<(Duration, Action)>,
 }
@@ -207,11 +212,11 @@ impl Script {
             };
             actions.push((pause, action));
         }
-        Self { seed, members, replicas, weather, hub_weather, actions }
+        Self { seed, members, replicas, weather, hub_weather, policies: false, actions }
     }
 }
 
-fn pause(chance: &mut Chance) -> Duration {
+pub(super) fn pause(chance: &mut Chance) -> Duration {
     Duration::from_millis(match chance.below(4) {
         0 => chance.between(0, 30),
         1 => chance.between(30, 1_500),
@@ -220,7 +225,7 @@ fn pause(chance: &mut Chance) -> Duration {
     })
 }
 
-fn weather(chance: &mut Chance, seed: u64) -> Weather {
+pub(super) fn weather(chance: &mut Chance, seed: u64) -> Weather {
     if chance.percent(50) {
         return Weather::default();
     }
@@ -237,7 +242,8 @@ fn weather(chance: &mut Chance, seed: u64) -> Weather {
 
 impl fmt::Display for Script {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "seed {}: {} members, {} replicas", self.seed, self.members, self.replicas)?;
+        let what = if self.policies { "policies, " } else { "" };
+        writeln!(f, "seed {}: {what}{} members, {} replicas", self.seed, self.members, self.replicas)?;
         for (way, weather) in [("members", self.weather), ("the hub", self.hub_weather)] {
             if weather != Weather::default() {
                 writeln!(
@@ -394,6 +400,7 @@ impl fmt::Display for Action {
                 let versions = if *rewinds { ", and its resource versions go back" } else { "" };
                 write!(f, "{} is restored from an older copy{versions}", member_name(*member))
             }
+            Self::Native(act) => write!(f, "{act}"),
             Self::Says(app, says) => write!(f, "servers say of {}: {says:?}", app_name(*app)),
         }
     }

@@ -8,8 +8,9 @@ const SEEDS: std::ops::Range<u64> = 0..12;
 #[test]
 fn seeded_scripts_break_no_rule() -> anyhow::Result<()> {
     let base = Base::new()?;
-    for seed in SEEDS {
-        let script = Script::of(seed);
+    let scripts = SEEDS.flat_map(|seed| [Script::of(seed), Script::of_policies(seed)]);
+    for script in scripts {
+        let seed = script.seed;
         let outcome = sim::run(&base, &script)?;
         assert!(outcome.events > 0, "seed {seed}: nothing was written");
         if let Some(violation) = outcome.violation {

@@ -27,6 +27,8 @@ impl Users {
             self.cordon(member, false).await?;
         }
         self.heals = true;
+        self.unmask().await?;
+        self.note_inputs();
         let apps: Vec<usize> = self.wanted.keys().copied().collect();
         for app in &apps {
             self.annotate(*app, names::SUSPEND, Value::Null).await?;
@@ -102,7 +104,7 @@ impl Users {
 
     /// What differs between what is wanted and what is.
     async fn unfinished(&self) -> anyhow::Result<Vec<String>> {
-        let mut differences = Vec::new();
+        let mut differences = self.undistributed().await?;
         for (app, wanted) in &self.wanted {
             let name = app_name(*app);
             let found = self.applications().get_opt(&name).await?;

@@ -18,6 +18,8 @@ use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 
+use super::natives::Natives;
+use crate::sim::native;
 use crate::sim::record::Record;
 use crate::sim::script::{Action, Answer, Request};
 use crate::sim::wanted::{APPROVERS, NAMESPACE, RELEASERS, Thing, USER, Wanted, app_name, door, member_name};
@@ -38,6 +40,7 @@ pub(super) struct Users {
     /// member couldn't be asked.
     pub(super) excused: BTreeSet<(usize, usize)>,
     pub(super) cordoned: BTreeSet<usize>,
+    pub(super) natives: Natives,
     copies: BTreeMap<usize, VecDeque<Vec<Entry>>>,
     record: Record,
     /// Applications that may have left something where it was, as one of their versions says.
@@ -57,6 +60,7 @@ impl Users {
             left: BTreeMap::new(),
             excused: BTreeSet::new(),
             cordoned: BTreeSet::new(),
+            natives: Natives::new(),
             copies: BTreeMap::new(),
             record: Record::default(),
             may_leave: BTreeSet::new(),
@@ -67,6 +71,10 @@ impl Users {
 
     pub(super) fn record(self) -> Record {
         self.record
+    }
+
+    pub(super) fn record_mut(&mut self) -> &mut Record {
+        &mut self.record
     }
 
     pub(super) fn applications(&self) -> Api<Application> {
@@ -89,7 +97,7 @@ impl Users {
         }
     }
 
-    /// The objects of applications that stand on a member.
+    /// The objects of applications and policies that stand on a member.
     pub(super) fn things(&self, member: usize) -> Vec<Entry> {
         let store = self.world.api.store();
         let of = |resource: &str| {
@@ -97,7 +105,11 @@ impl Users {
             store.list(&range, Page::default()).map(|listing| listing.entries).unwrap_or_default()
         };
         let all = Thing::RESOURCES.into_iter().flat_map(of);
-        all.filter(|entry| Thing::of(&entry.key.resource, &entry.key.name).is_some()).collect()
+        let ours = |entry: &Entry| {
+            let key = &entry.key;
+            Thing::of(&key.resource, &key.name).is_some() || native::object_of(&key.name).is_some()
+        };
+        all.filter(ours).collect()
     }
 
     /// What is deleted while a member can't be asked may stay there.
@@ -129,6 +141,7 @@ impl Users {
             Action::Target { app, member, again } => self.ask_of_target(*app, *member, *again).await,
             Action::Door(app, open) => self.door(*app, *open).await,
             Action::HoldDrift(app, lasts) => self.hold_drift(*app, *lasts).await,
+            Action::Native(act) => self.native(act).await,
             Action::Fault(..) | Action::Unwell(..) | Action::BreakWatches(_) | Action::Crash { .. } => Ok(()),
         }
     }
