@@ -16,6 +16,9 @@ pub struct Share {
     /// How many of these are ready. Of a cluster that doesn't answer, what was last seen: its replicas may well run,
     /// and stop the moment it hears that it is to have fewer.
     pub ready: u64,
+    /// How many may be ready for all that is known, if more than `ready`: what was just changed there, or hasn't been looked
+    /// at since a restart, runs all the same. These replace nothing, and aren't taken for unready ones either.
+    pub at_stake: u64,
     /// What it is to have in the end.
     pub wanted: u64,
     /// Whether it may be told something else now: not while it is masked, suspended or cordoned. One that doesn't answer
@@ -76,8 +79,11 @@ pub fn next_step(moving: &Move) -> Step {
 
     // Down first, and only by what is ready elsewhere; what is added in this step counts for nothing yet.
     let ready: u64 = moving.shares.values().map(Share::counted).sum();
-    let mut spare =
-        Spare { ready: ready.saturating_sub(moving.asked), told: told.saturating_sub(moving.asked) };
+    let mut spare = Spare {
+        ready: ready.saturating_sub(moving.asked),
+        told: told.saturating_sub(moving.asked),
+        too_few: ready < moving.asked,
+    };
     let mut too_many: Vec<(&String, &Share)> =
         moving.shares.iter().filter(|(_, share)| share.free && share.assigned > share.wanted).collect();
     too_many.sort_by_key(|(name, share)| (std::cmp::Reverse(share.assigned - share.wanted), *name));
@@ -113,6 +119,11 @@ impl Share {
     fn counted(&self) -> u64 {
         self.ready.min(self.assigned)
     }
+
+    /// Those that may be ready.
+    fn lost_at_worst(&self) -> u64 {
+        self.at_stake.min(self.assigned).max(self.counted())
+    }
 }
 
 /// What may go.
@@ -121,13 +132,15 @@ struct Spare {
     ready: u64,
     /// Told ones beyond what is asked for.
     told: u64,
+    /// Fewer are known to be ready than are asked for: each one more or less may be the one that matters.
+    too_few: bool,
 }
 
 impl Spare {
     /// How many a cluster may give up, which are then no longer spare.
     fn take(&mut self, share: &Share, goes_first: GoesFirst) -> u64 {
         let surplus = (share.assigned - share.wanted).min(self.told);
-        let ready = share.counted();
+        let ready = if self.too_few { share.lost_at_worst() } else { share.counted() };
         let harmless = match goes_first {
             GoesFirst::Unready => share.assigned - ready,
             GoesFirst::Any => 0,

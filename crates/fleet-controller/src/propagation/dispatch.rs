@@ -324,6 +324,8 @@ impl Distributor {
                     self.dispatch.made.remove(&made);
                     self.ledger.touch_namespace(&made, false);
                 }
+                // Who found none meanwhile asks for it again.
+                self.unblock(&made);
             }
             Done::Watched { cluster, kind, outcome } => {
                 if outcome.is_err() {
@@ -546,8 +548,20 @@ impl Distributor {
             }
             let owner = self.owner().to_owned();
             self.jobs.spawn(async move {
-                let id = namespace_id(&key.1);
-                let outcome = delete_if_empty(&Acting::new(member, None), &id, &owner).await;
+                let (id, member) = (namespace_id(&key.1), Acting::new(member, None));
+                let mut tries = 0;
+                let outcome = loop {
+                    match delete_if_empty(&member, &id, &owner).await {
+                        // When it answers again or is let go, its namespaces are looked at again; nothing else tells.
+                        Err(error)
+                            if !matches!(error, MemberError::Unreachable { .. } | MemberError::Held { .. }) =>
+                        {
+                            tokio::time::sleep(backoff(PASSING, LONGEST, tries)).await;
+                            tries += 1;
+                        }
+                        other => break other,
+                    }
+                };
                 Done::Unmade { made: key, outcome }
             });
         }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use fleet_api::ObjectId;
 use fleet_api::propagation::{ConflictResolution, GROUPS};
-use fleet_placement::moves::{Move, Share, at_once};
+use fleet_members::Reachability;
+use fleet_placement::moves::{GoesFirst, Move, Share, at_once};
 use fleet_placement::{Decision, Demand, Placed, Shortfall, decide, next_step, pod_requests};
 use fleet_propagation::{OverridePolicy, Policy, Precision};
 use tokio::time::Instant;
@@ -290,12 +291,16 @@ impl Distributor {
                     (false, true) => 1,
                 };
                 let ready = if there && self.is_ready(id, item, cluster) { assigned } else { 0 };
+                let at_stake = if there { self.at_stake(id, cluster, assigned, divided) } else { 0 };
                 let free = held(cluster).is_none() && self.ctx.members.hold(cluster).is_none();
-                (cluster.clone(), Share { assigned, ready, wanted: units(cluster), free })
+                (cluster.clone(), Share { assigned, ready, at_stake, wanted: units(cluster), free })
             })
             .collect();
         let limit = if divided { at_once(policy.rules.failover().max_moving, asked) } else { asked };
-        let step = next_step(&Move { asked, at_once: limit, shares, ..Move::default() });
+        // A Deployment gives up first what isn't ready.
+        let unready_first = divided && id.kind == "Deployment" && id.group() == "apps";
+        let goes_first = if unready_first { GoesFirst::Unready } else { GoesFirst::Any };
+        let step = next_step(&Move { asked, at_once: limit, goes_first, shares });
         item.remembered.told.clear();
         item.places.retain(|cluster, _| clusters.contains(cluster));
         let overrides = self.overrides.about(&source.facts);
@@ -402,6 +407,26 @@ impl Distributor {
                 keep(place, Matter::lasting(problem.code, problem.to_string()));
             }
         }
+    }
+
+    /// How much of what a cluster has may be ready, although it isn't known to be as it was told: just after a change, and
+    /// just after a restart, what was there before still runs.
+    fn at_stake(&self, id: &ObjectId, cluster: &str, assigned: u64, divided: bool) -> u64 {
+        let Ok(member) = self.ctx.members.get(cluster) else { return assigned };
+        let Some(seen) = member.observed(id) else {
+            // The first list is on its way, unless nobody may list there, or nobody answers: that is waited for by nobody.
+            let told_soon = !member.observes([id].into_iter())
+                && member.blind(id).is_none()
+                && member.reachability() == Reachability::Reachable;
+            return if told_soon { assigned } else { 0 };
+        };
+        if seen.owner != self.owner() || seen.deleting {
+            return 0;
+        }
+        let status = seen.shown.as_ref().and_then(|shown| shown.get("status"));
+        let running = status.and_then(|status| status.get("readyReplicas")?.as_u64()).unwrap_or(0);
+        let running = if divided { running } else { running.min(1) };
+        if seen.health.is_healthy() { assigned } else { running }
     }
 
     /// Whether what a cluster was told to have is there and healthy.

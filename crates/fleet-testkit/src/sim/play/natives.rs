@@ -241,7 +241,7 @@ impl Users {
             if !objects.is_empty() || *member == TAKEN_ON || self.natives.left.contains(member) {
                 continue;
             }
-            let range = Range::cluster(&place, "namespaces");
+            let range = Range::cluster(place.as_str(), "namespaces");
             for entry in self.world.api.store().list(&range, Page::default())?.entries {
                 let namespace: Value = serde_json::from_slice(&entry.value)?;
                 if &*entry.key.name == NAMESPACE && owned(&namespace) {
