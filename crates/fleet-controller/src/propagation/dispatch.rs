@@ -554,7 +554,10 @@ impl Distributor {
                     match delete_if_empty(&member, &id, &owner).await {
                         // When it answers again or is let go, its namespaces are looked at again; nothing else tells.
                         Err(error)
-                            if !matches!(error, MemberError::Unreachable { .. } | MemberError::Held { .. }) =>
+                            if !matches!(
+                                error,
+                                MemberError::Unreachable { .. } | MemberError::Held { .. }
+                            ) =>
                         {
                             tokio::time::sleep(backoff(PASSING, LONGEST, tries)).await;
                             tries += 1;

@@ -231,7 +231,9 @@ impl Distributor {
 
     fn next(&self) -> Option<Instant> {
         let timer = self.timers.first().map(|(at, _)| *at);
-        [timer, self.ledger.next(), self.said.next(), self.reports.next()].into_iter().flatten().min()
+        // Nothing is said before everything is listed; what tells of that wakes.
+        let said = self.said.next().filter(|_| self.policies_listed());
+        [timer, self.ledger.next(), said, self.reports.next()].into_iter().flatten().min()
     }
 
     fn write(&mut self) {

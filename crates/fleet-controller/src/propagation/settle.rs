@@ -290,7 +290,11 @@ impl Distributor {
                     (true, true) => told.or(source.replicas).unwrap_or(0),
                     (false, true) => 1,
                 };
-                let ready = if there && self.is_ready(id, item, cluster) { assigned } else { 0 };
+                let ready = if there && self.is_ready(id, item, cluster) {
+                    known_ready(item, cluster, assigned, divided)
+                } else {
+                    0
+                };
                 let at_stake = if there { self.at_stake(id, cluster, assigned, divided) } else { 0 };
                 let free = held(cluster).is_none() && self.ctx.members.hold(cluster).is_none();
                 (cluster.clone(), Share { assigned, ready, at_stake, wanted: units(cluster), free })
@@ -477,6 +481,13 @@ fn undivided(id: &ObjectId, policy: &Policy, source: &Source) -> Option<(String,
         let message = "each cluster runs all of it: the indexes of a Job can't be divided; use Duplicated, or completionMode: NonIndexed";
         (NOT_DIVIDED.to_owned(), message.to_owned())
     })
+}
+
+/// How many are ready where everything is that was told: what is about to be told doesn't count before it is there.
+fn known_ready(item: &Item, cluster: &str, assigned: u64, divided: bool) -> u64 {
+    let last = item.places.get(cluster).and_then(|place| place.last.as_ref());
+    let there = last.and_then(|last| last.object.pointer("/spec/replicas")?.as_u64());
+    there.filter(|_| divided).map_or(assigned, |there| there.min(assigned))
 }
 
 pub(super) fn leave(place: &mut Place, released: bool) {

@@ -28,7 +28,8 @@ struct Arguments {
 }
 
 fn arguments() -> anyhow::Result<Arguments> {
-    let mut read = Arguments { from: 0, seeds: 1_000, jobs: 1, keeps_going: false, applications: true, policies: true };
+    let mut read =
+        Arguments { from: 0, seeds: 1_000, jobs: 1, keeps_going: false, applications: true, policies: true };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         if word == "--keep-going" {
@@ -180,7 +181,10 @@ fn main() -> anyhow::Result<ExitCode> {
             writeln!(out, "\nseed {seed} breaks a rule: {violation}\n\n{script}\nshrinking …")?;
             let (fewest, violation) = sim::shrunk(&base, script, violation);
             let only = if fewest.policies { "policies" } else { "applications" };
-            writeln!(out, "\n{violation}\n\n{fewest}\nagain: cargo xtask simulate --seed {seed} --only {only}")?;
+            writeln!(
+                out,
+                "\n{violation}\n\n{fewest}\nagain: cargo xtask simulate --seed {seed} --only {only}"
+            )?;
         }
     }
     Ok(ExitCode::FAILURE)

@@ -288,12 +288,12 @@ impl Override {
         // One label is its own, and one is everybody's: of that, the last one counts.
         let value = self.value.to_string();
         json!({"apiVersion": format!("{group}/v1alpha1"), "kind": kind, "metadata": metadata, "spec": {
-            "resourceSelectors": self.selects.manifest(),
-            "overrideRules": [{
-                "targetCluster": {"clusterNames": names_of(&self.clusters)},
-                "overriders": {"labelsOverrider": [
-                    {"operator": "add", "value": {format!("ov{policy}"): value, "ov": value}}]},
-            }]}})
+        "resourceSelectors": self.selects.manifest(),
+        "overrideRules": [{
+            "targetCluster": {"clusterNames": names_of(&self.clusters)},
+            "overriders": {"labelsOverrider": [
+                {"operator": "add", "value": {format!("ov{policy}"): value, "ov": value}}]},
+        }]}})
     }
 }
 

@@ -12,7 +12,9 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{Known, Verdict};
-use crate::sim::native::{Inputs, Policy, STRANGER, is_deployment, object_name, object_of, value_of};
+use crate::sim::native::{
+    Inputs, Policy, STRANGER, is_deployment, object_name, object_of, overridden, value_of,
+};
 use crate::sim::record::{Record, Sent};
 use crate::sim::wanted::{NAMESPACE, member_of};
 
@@ -31,10 +33,17 @@ const A_MOMENT: Duration = Duration::from_secs(60);
 pub(super) struct Natives {
     /// As they stand on members.
     live: BTreeMap<(usize, usize), Value>,
-    /// The values that policies brought there.
-    brought: BTreeMap<(usize, usize), BTreeSet<u64>>,
+    /// What policies brought there.
+    brought: BTreeMap<(usize, usize), BTreeSet<Shown>>,
     /// When users changed something of an object on a member, in revisions.
     touched: BTreeMap<usize, u64>,
+}
+
+/// What users see of an object: its value, the labels of overrides, its replicas.
+type Shown = (Option<u64>, BTreeMap<String, u64>, u64);
+
+fn shown(object: usize, found: &Value) -> Shown {
+    (value_of(object, found), overridden(found), replicas(found))
 }
 
 /// A change on a member by whoever distributes.
@@ -119,8 +128,8 @@ impl Known<'_> {
             let (before, after) = (before.as_ref(), after.as_ref());
             let deed = Deed { object, member, before, after, began: sent.began };
             verdict = self.deed(&deed, event.revision);
-            if let Some(value) = after.and_then(|after| value_of(object, after)) {
-                self.natives.brought.entry((member, object)).or_default().insert(value);
+            if let Some(after) = after {
+                self.natives.brought.entry((member, object)).or_default().insert(shown(object, after));
             }
         }
         match after {
@@ -157,12 +166,19 @@ impl Known<'_> {
         let value = value_of(deed.object, after);
         let brought = self.natives.brought.get(&(deed.member, deed.object));
         // What is changed on a member is put right, to what it was.
-        let mended = deed.before.is_some()
-            && value.is_some_and(|value| brought.is_some_and(|brought| brought.contains(&value)));
+        let touched = self.natives.touched.contains_key(&deed.object);
+        let mended = brought.is_some_and(|brought| brought.contains(&shown(deed.object, after)))
+            && (deed.before.is_some() || touched);
+        // What leaves stays until others are ready; who deletes it meanwhile gets it back.
+        let stood = deed.before.is_some() || touched && brought.is_some();
+        let labels = overridden(after);
+        if !mended && !said.iter().any(|inputs| inputs.labels(deed.object, deed.member) == labels) {
+            return Err((WANTED, format!("{place}: no override policy says {labels:?} there")));
+        }
         let mut why = (WANTED, format!("{place} = {value:?}: no policy wants it there"));
         for inputs in said {
             for policy in inputs.holders(deed.object) {
-                let here = inputs.places(policy).contains(&deed.member) || deed.before.is_some();
+                let here = inputs.places(policy).contains(&deed.member) || stood;
                 if !here || inputs.objects.get(&deed.object).map(|source| source.value) != value {
                     continue;
                 }

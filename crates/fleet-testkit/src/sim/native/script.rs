@@ -90,8 +90,11 @@ impl Script {
             _ => 3,
         };
         let outer_weather = weather(&mut chance, seed);
-        let hub_weather =
-            if chance.percent(15) { weather(&mut chance, seed ^ 0xb0b) } else { fleet_sim::Weather::default() };
+        let hub_weather = if chance.percent(15) {
+            weather(&mut chance, seed ^ 0xb0b)
+        } else {
+            fleet_sim::Weather::default()
+        };
         let mut inputs = Inputs::default();
         let mut value = 0;
         let mut actions = Vec::new();

@@ -29,7 +29,11 @@ pub(super) struct Natives {
 
 impl Natives {
     pub(super) fn new() -> Self {
-        Self { inputs: Inputs { there: (0..3).collect(), ..Inputs::default() }, active: false, left: BTreeSet::new() }
+        Self {
+            inputs: Inputs { there: (0..3).collect(), ..Inputs::default() },
+            active: false,
+            left: BTreeSet::new(),
+        }
     }
 }
 
@@ -95,7 +99,11 @@ impl Users {
                     let name = member_name(*member);
                     api.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await?;
                     let near_ones = &mut self.natives.inputs.near;
-                    if *near { near_ones.insert(*member) } else { near_ones.remove(member) };
+                    if *near {
+                        near_ones.insert(*member)
+                    } else {
+                        near_ones.remove(member)
+                    };
                 }
             }
             Act::Change { object, member, deletes } => self.change(*object, *member, *deletes).await?,
@@ -219,9 +227,8 @@ impl Users {
             if holders.is_empty() || holders.iter().any(|policy| inputs.places(policy).is_empty()) {
                 continue;
             }
-            let ready = |object: &Value| {
-                object.pointer("/status/readyReplicas").and_then(Value::as_u64).unwrap_or(0)
-            };
+            let ready =
+                |object: &Value| object.pointer("/status/readyReplicas").and_then(Value::as_u64).unwrap_or(0);
             let on_members = there.values().filter_map(|objects| objects.get(object));
             let sum: u64 = on_members.filter(|found| owned(found)).map(ready).sum();
             if ready(shown) != sum && self.natives.left.is_empty() {
@@ -234,7 +241,10 @@ impl Users {
     }
 
     /// Namespaces that policies made and that nothing is in.
-    fn namespaces_left(&self, there: &BTreeMap<usize, BTreeMap<usize, Value>>) -> anyhow::Result<Vec<String>> {
+    fn namespaces_left(
+        &self,
+        there: &BTreeMap<usize, BTreeMap<usize, Value>>,
+    ) -> anyhow::Result<Vec<String>> {
         let mut left = Vec::new();
         for (member, objects) in there {
             let place = member_name(*member);
@@ -262,7 +272,8 @@ impl Users {
                 continue;
             };
             let status = found.data.get("status").cloned().unwrap_or_default();
-            let text = |path: &str| status.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
+            let text =
+                |path: &str| status.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
             if status.get("observedGeneration").and_then(Value::as_i64) != found.metadata.generation {
                 differences.push(format!("pol{index} wasn't looked at"));
             } else if text("/conditions/0/status") != "True" && text("/conditions/0/message").is_empty() {
@@ -289,7 +300,9 @@ impl Users {
             return differences;
         }
         let replicas = |member: usize| {
-            of(member).filter(|found| owned(found)).and_then(|found| found.pointer("/spec/replicas")?.as_u64())
+            of(member)
+                .filter(|found| owned(found))
+                .and_then(|found| found.pointer("/spec/replicas")?.as_u64())
         };
         let divided = policy.weights.filter(|_| is_deployment(object));
         if let Some(weights) = divided {
