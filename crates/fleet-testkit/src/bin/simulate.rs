@@ -63,7 +63,7 @@ fn arguments() -> anyhow::Result<Arguments> {
 
 /// What is wrong with a seed.
 enum Found {
-    Broken(Script, Violation),
+    Broken(Box<Script>, Violation),
     Harness(String),
 }
 
@@ -86,7 +86,7 @@ impl Tally {
                 self.events.fetch_add(outcome.events as u64, Ordering::Relaxed);
                 self.seconds.fetch_add(outcome.seconds, Ordering::Relaxed);
                 self.digest.fetch_add(outcome.digest, Ordering::Relaxed);
-                outcome.violation.map(|violation| Found::Broken(script, violation))
+                outcome.violation.map(|violation| Found::Broken(Box::new(script), violation))
             }
             Err(error) => {
                 Some(Found::Harness(format!("seed {seed}: the harness failed: {error:#}\n{script}")))
@@ -179,7 +179,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Some((_, Found::Harness(error))) => writeln!(out, "\n{error}")?,
         Some((seed, Found::Broken(script, violation))) => {
             writeln!(out, "\nseed {seed} breaks a rule: {violation}\n\n{script}\nshrinking …")?;
-            let (fewest, violation) = sim::shrunk(&base, script, violation);
+            let (fewest, violation) = sim::shrunk(&base, *script, violation);
             let only = if fewest.policies { "policies" } else { "applications" };
             writeln!(
                 out,
