@@ -73,8 +73,23 @@ pub struct StepContent {
     pub overrides: Vec<String>,
     /// The rendered objects without a namespace of their own: component and object.
     pub objects: Vec<(String, Value)>,
+    /// What differs on single clusters, by name; only where a policy rolls out ([`crate::staged`]).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub variants: BTreeMap<String, Variant>,
     /// Who set the fields of each of the objects, in their order; empty in what older versions recorded. No part of
     /// any hash.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub provenance: Vec<Provenance>,
+}
+
+/// What differs on one cluster. Objects are named by their index in [`StepContent::objects`].
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Variant {
+    /// Objects that don't go there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub without: Vec<usize>,
+    /// Objects that are others there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub objects: Vec<(usize, Value)>,
 }

@@ -51,6 +51,7 @@ pub mod rollback;
 pub mod rollout_window;
 pub mod run;
 mod schemas;
+pub mod staged;
 pub mod target;
 pub mod workflow;
 
@@ -59,7 +60,9 @@ pub use application::{
     InlinePolicy, Phase, RevisionReference, ServiceStatus, StepStatus, TargetStatus, Trait, WorkflowSource,
     WorkflowStatus,
 };
-pub use application_revision::{ApplicationRevision, ApplicationRevisionSpec, RevisionContent, StepContent};
+pub use application_revision::{
+    ApplicationRevision, ApplicationRevisionSpec, RevisionContent, StepContent, Variant,
+};
 pub use approval::{Approval, ApprovalSpec, Decision};
 pub use audit_log::{AuditEntry, AuditHead, AuditLog, AuditLogSpec, ChainError, HeadSignature, verify_chain};
 pub use cluster_access_policy::{AccessMode, ClusterAccessPolicy, ClusterAccessPolicySpec, Selection};
@@ -86,5 +89,6 @@ pub use run::{
     Deed, Intervention, RetryRecord, Run, RunPhase, RunSpec, RunStatus, SkipRecord, StepPhase, StepState,
     TargetPhase, TargetState,
 };
+pub use staged::{StagedOverride, StagedPlacement};
 pub use target::{ObjectId, Target};
 pub use workflow::{Step, StepInput, StepOutput, StepRetry, Workflow, WorkflowMode};

@@ -49,6 +49,14 @@ pub const OVERRIDE_WINDOW: &str = "fleetctl.dev/override-window";
 pub const TARGET_REQUESTS: &str = "fleetctl.dev/target-requests";
 /// On an Application: a person's request to go back to an earlier revision, see [`crate::RollbackRequest`] (JSON).
 pub const ROLLBACK: &str = "fleetctl.dev/rollback";
+/// On an Application that carries what a policy distributes ([`crate::staged`]): [`short_label`] of the policy's name.
+pub const STAGES: &str = "fleetctl.dev/stages";
+/// On such an Application: the finalizer that keeps it until the distribution has taken on record what it owned.
+pub const STAGED_FINALIZER: &str = "fleetctl.dev/distribution";
+/// On such an Application: the clusters that the policy's mask or suspension holds, and why (JSON: cluster to reason).
+pub const HELD_CLUSTERS: &str = "fleetctl.dev/held-clusters";
+/// On such an Application: why nothing new may begin, as `Reason: words`.
+pub const HELD_BACK: &str = "fleetctl.dev/held-back";
 /// On revisions, runs, approvals and trackers: [`short_label`] of the Application's name.
 pub const APPLICATION: &str = "fleetctl.dev/application";
 /// On trackers of what policies distribute ([`crate::DISTRIBUTION`]): which of them it is, a number.

@@ -70,6 +70,9 @@ pub struct Remembered {
     /// The policy that has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<PolicyName>,
+    /// The Application of its namespace that carries it while it rolls out by a Workflow: only that one acts on members.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<String>,
     /// It stays on members when no policy has it any more, or a policy leaves a cluster (`prune: false`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub kept: bool,

@@ -211,6 +211,12 @@ impl Board {
         }
     }
 
+    /// Whether something is being deleted on a target.
+    pub(crate) fn is_pruning(&self, target: &Target) -> bool {
+        let state = lock(&self.0);
+        state.prunes.iter().any(|((_, at), prune)| at == target && *prune == Prune::Running)
+    }
+
     /// Whether a repair is being sent to a member.
     pub(crate) fn is_repairing(&self, cluster: &str) -> bool {
         let state = lock(&self.0);

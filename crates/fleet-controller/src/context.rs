@@ -299,8 +299,8 @@ struct DueState {
     lookers: BTreeMap<(String, ObjectId), BTreeSet<AppKey>>,
     /// Who waits for an Application.
     awaited: BTreeMap<AppKey, BTreeSet<AppKey>>,
-    /// Owner labels of known Applications.
-    owners: BTreeMap<String, AppKey>,
+    /// Owner labels of known Applications. What policies distribute has one, whichever Applications carry it.
+    owners: BTreeMap<String, BTreeSet<AppKey>>,
     /// The members that something of an Application is on.
     clusters: BTreeMap<AppKey, BTreeSet<String>>,
     /// Members on which everything is to be looked at again.
@@ -382,7 +382,7 @@ impl Due {
 
     pub(crate) fn own(&self, owner: &str, key: &AppKey, clusters: BTreeSet<String>) {
         let mut state = lock(&self.state);
-        state.owners.insert(owner.to_owned(), key.clone());
+        state.owners.entry(owner.to_owned()).or_default().insert(key.clone());
         state.clusters.insert(key.clone(), clusters);
     }
 
@@ -391,7 +391,13 @@ impl Due {
         let keys: Vec<AppKey> = {
             let mut state = lock(&self.state);
             let lookers = state.lookers.get(&place).into_iter().flatten();
-            let keys: Vec<AppKey> = state.owners.get(owner).into_iter().chain(lookers).cloned().collect();
+            let owners = state.owners.get(owner);
+            // Of several, each has the objects of its namespace.
+            let several = owners.is_some_and(|owners| owners.len() > 1);
+            let namespace = &place.1.namespace;
+            let meant = |key: &&AppKey| !several || namespace.is_empty() || key.0 == *namespace;
+            let owners = owners.into_iter().flatten().filter(meant);
+            let keys: Vec<AppKey> = owners.chain(lookers).cloned().collect();
             for key in &keys {
                 state.objects.entry(key.clone()).or_default().insert(place.clone());
             }
@@ -462,7 +468,10 @@ impl Due {
         state.objects.remove(key);
         state.lost_runs.remove(key);
         state.clusters.remove(key);
-        state.owners.retain(|_, owner| owner != key);
+        state.owners.retain(|_, owners| {
+            owners.remove(key);
+            !owners.is_empty()
+        });
         state.end_looks(key);
         state.end_waits(key);
     }

@@ -98,6 +98,16 @@ pub(crate) fn advance(ctx: &Arc<Context>, app: &Application, walk: &Walk, now: T
     }
 }
 
+/// Whether nothing of an Application that carries a policy is under way any more: it owns nothing of its own, so nothing is
+/// deleted, and whoever distributes takes up what it has on record.
+pub(crate) fn is_quiet(walk: &Walk) -> bool {
+    walk.board.close();
+    let mut targets = walk.inventory.targets.iter().map(|entry| &entry.target);
+    !targets.any(|target| {
+        is_sending(walk, target) || walk.board.is_pruning(target) || walk.board.is_repairing(&target.cluster)
+    })
+}
+
 /// Whether the objects stay.
 fn keeps_objects(app: &Application) -> bool {
     let by_annotation = app.annotations().get(names::ON_DELETE).is_some_and(|value| value == "orphan");

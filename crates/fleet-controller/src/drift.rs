@@ -52,7 +52,7 @@ pub(crate) fn check(ctx: &Arc<Context>, walk: &mut Walk, noted: &Noted) {
         // What is held is left as it is; everything there is compared when the hold ends.
         if walk.held.contains(cluster) {
             match held::hold(ctx, &walk.key, tenancy::named(walk), cluster) {
-                None | Some(Held::Drift(_)) => {}
+                None | Some(Held::Drift(_) | Held::Policy(_)) => {}
                 Some(Held::Member(_) | Held::Access(_)) => continue,
             }
         }
@@ -364,6 +364,8 @@ impl Repair {
         let named = self.member.account().map(|account| account.name.as_str());
         let hold = match held::hold(&self.ctx, &self.app, named, cluster)? {
             Held::Drift(hold) => hold,
+            // What it has is put right.
+            Held::Policy(_) => return None,
             // When the member is let go, everything there is looked at again.
             Held::Member(_) | Held::Access(_) => return Some(Next::Settled),
         };

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use fleet_api::staged;
 use fleet_api::{Application, Run, RunStatus, StepPhase, StepState, Target, TargetPhase, TargetState, names};
 use fleet_health::HealthStatus;
 use fleet_members::Reachability;
@@ -51,7 +52,13 @@ pub(crate) fn gather(ctx: &Context, app: &Application, walk: &Walk, superseded: 
         });
         let proof = lock(&ctx.proof).clone();
         facts.approvals = approvals(ctx, walk, run, &proof);
-        facts.authors = authors(run, &ctx.author_record(&walk.key.0));
+        facts.authors = match staged::policy_of(app) {
+            None => authors(run, &ctx.author_record(&walk.key.0)),
+            Some(policy) => Authors::Unrecorded(format!(
+                "who changes {} {} and override policies isn't recorded; say who may approve by requiredApprovers instead",
+                policy.kind, policy.name
+            )),
+        };
         facts.powerless = ctx.powers.powerless(walk);
         if let Proof::Weak(message) = proof {
             facts.unproved = Some(Problem { reason: "ApprovalsNotProved".to_owned(), message });
@@ -176,7 +183,7 @@ fn targets(ctx: &Context, walk: &Walk) -> BTreeMap<(String, Target), TargetFact>
                     None => continue,
                 },
                 _ => {
-                    let desired = revision.desired(&step.name, &state.target.namespace, &walk.delivery());
+                    let desired = revision.desired(&step.name, &state.target, &walk.delivery());
                     let seen = observe(ctx, walk, &state.target, desired.iter());
                     let delivery = walk.board.delivery(&key);
                     TargetFact { delivery, prune: prune(walk, step, state), ..seen }

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use fleet_api::{DriftHold, Target};
+use fleet_api::{DriftHold, Target, names};
 use fleet_workflow::Problem;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
 use kube::api::{Api, DeleteParams};
+use kube::runtime::reflector::ObjectRef;
 
 use crate::context::{AppKey, Context};
 use crate::tenancy;
@@ -23,6 +24,8 @@ pub(crate) enum Held {
     Member(fleet_members::Hold),
     /// Somebody works there by hand: what they change is reported, and nothing overwrites it.
     Drift(Arc<DriftHold>),
+    /// The policy that the Application carries holds it: drift is put right, nothing new is sent.
+    Policy(fleet_placement::Hold),
     /// Its namespace may not deliver there any more: what is there stays, until it is deleted on purpose.
     Access(crate::Problem),
 }
@@ -42,6 +45,9 @@ impl Held {
                 );
                 Problem { reason: "DriftHeld".to_owned(), message }
             }
+            Self::Policy(hold) => {
+                Problem { reason: hold.reason().to_owned(), message: hold.message(cluster) }
+            }
             Self::Access(problem) => Problem {
                 reason: problem.reason.clone(),
                 message: format!("{}; what is there is left as it is", problem.message),
@@ -53,12 +59,25 @@ impl Held {
 /// Why nothing of an Application is sent to a cluster, where that is so; `named` is the account that its revision names.
 pub(crate) fn hold(ctx: &Context, app: &AppKey, named: Option<&str>, cluster: &str) -> Option<Held> {
     let access = || tenancy::admit(ctx, &app.0, cluster, named).err().map(Held::Access);
-    member_hold(ctx, cluster).or_else(access).or_else(|| drift_hold(ctx, app, cluster).map(Held::Drift))
+    member_hold(ctx, cluster)
+        .or_else(access)
+        .or_else(|| drift_hold(ctx, app, cluster).map(Held::Drift))
+        .or_else(|| policy_hold(ctx, app, cluster).map(Held::Policy))
 }
 
 /// Why nothing of an Application is deleted on a cluster that it left: it may take away what is its own wherever it is.
 fn clearing_hold(ctx: &Context, app: &AppKey, cluster: &str) -> Option<Held> {
-    member_hold(ctx, cluster).or_else(|| drift_hold(ctx, app, cluster).map(Held::Drift))
+    member_hold(ctx, cluster)
+        .or_else(|| drift_hold(ctx, app, cluster).map(Held::Drift))
+        .or_else(|| policy_hold(ctx, app, cluster).map(Held::Policy))
+}
+
+/// Why the policy that an Application carries holds a cluster, where it does.
+fn policy_hold(ctx: &Context, app: &AppKey, cluster: &str) -> Option<fleet_placement::Hold> {
+    let app = ctx.hub.applications.get(&ObjectRef::new(&app.1).within(&app.0))?;
+    let held = app.annotations().get(names::HELD_CLUSTERS)?;
+    let held: BTreeMap<String, String> = serde_json::from_str(held).ok()?;
+    fleet_placement::Hold::of_reason(held.get(cluster)?)
 }
 
 /// Why nothing is sent to a cluster, whatever it is about.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use fleet_api::{
     Application, Approval, ClusterAccessPolicy, ComponentDefinition, DriftHold, ManagedCluster, Policy,
-    RolloutWindow, TraitDefinition, Workflow, names,
+    RolloutWindow, StagedPlacement, TraitDefinition, Workflow, names,
 };
 use fleet_render::Definitions;
 use k8s_openapi::api::core::v1::Namespace;
@@ -135,8 +135,11 @@ impl Hub {
     }
 
     /// The snapshot for an Application; notes what is asked for.
-    pub(crate) fn snapshot<'a>(&'a self, key: &'a AppKey) -> HubSnapshot<'a> {
-        HubSnapshot { hub: self, key, used: Mutex::default(), authors: Mutex::default() }
+    pub(crate) fn snapshot(&self, app: &Application) -> HubSnapshot<'_> {
+        let staged = StagedPlacement::read(&app.spec).ok().flatten();
+        let own = || app.metadata.namespace.clone().unwrap_or_default();
+        let rules = staged.map_or_else(own, |staged| staged.workflow_namespace);
+        HubSnapshot { hub: self, rules, used: Mutex::default(), authors: Mutex::default() }
     }
 }
 
@@ -184,7 +187,8 @@ impl Inputs {
 /// A view of the caches that notes what is asked for, found or not.
 pub(crate) struct HubSnapshot<'a> {
     hub: &'a Hub,
-    key: &'a AppKey,
+    /// The namespace of its Workflow and Policies.
+    rules: String,
     used: Mutex<BTreeSet<Input>>,
     authors: Mutex<Authors>,
 }
@@ -223,25 +227,25 @@ fn names_in<K: kube::Resource<DynamicType = ()> + Clone + 'static>(
 
 impl Snapshot for HubSnapshot<'_> {
     fn policy(&self, name: &str) -> Option<Policy> {
-        self.note(Input::Policy(self.key.0.clone(), name.to_owned()));
-        let found = self.hub.policies.get(&ObjectRef::new(name).within(&self.key.0))?;
+        self.note(Input::Policy(self.rules.clone(), name.to_owned()));
+        let found = self.hub.policies.get(&ObjectRef::new(name).within(&self.rules))?;
         lock(&self.authors).see("Policy", &*found);
         Some((*found).clone())
     }
 
     fn policy_names(&self) -> Vec<String> {
-        names_in(&self.hub.policies, &self.key.0)
+        names_in(&self.hub.policies, &self.rules)
     }
 
     fn workflow(&self, name: &str) -> Option<Workflow> {
-        self.note(Input::Workflow(self.key.0.clone(), name.to_owned()));
-        let found = self.hub.workflows.get(&ObjectRef::new(name).within(&self.key.0))?;
+        self.note(Input::Workflow(self.rules.clone(), name.to_owned()));
+        let found = self.hub.workflows.get(&ObjectRef::new(name).within(&self.rules))?;
         lock(&self.authors).see("Workflow", &*found);
         Some((*found).clone())
     }
 
     fn workflow_names(&self) -> Vec<String> {
-        names_in(&self.hub.workflows, &self.key.0)
+        names_in(&self.hub.workflows, &self.rules)
     }
 
     fn objects(&self, reference: &ObjectReference) -> Result<Vec<Value>, Problem> {

@@ -15,6 +15,10 @@ use crate::walk::Walk;
 
 /// Takes away what came back after it was collected.
 pub(crate) fn take_back(ctx: &Arc<Context>, walk: &Walk, noted: &Noted) {
+    // What bears the label of the distribution may have been made by it since.
+    if walk.owner == ctx.distribution.owner() {
+        return;
+    }
     for (cluster, id) in &noted.objects {
         if !walk.board.was_collected(cluster, id) {
             continue;

@@ -87,7 +87,8 @@ fn with_input<T>(source: &PlanSource<'_>, step: &str, make: impl FnOnce(&PlanInp
         targets,
         policies: &source.revision.policies,
         component_types: &source.revision.component_types,
-        keeps_deleted: on_delete(source.revision, step) == OnDelete::Keep,
+        keeps_deleted: on_delete(source.revision, step) == OnDelete::Keep
+            || source.revision.staged.as_ref().is_some_and(|staged| staged.keeps),
     }))
 }
 
@@ -111,7 +112,7 @@ fn parts(source: &PlanSource<'_>, step: &str, state: &TargetState) -> TargetPart
     let desired = if state.cleared {
         Vec::new()
     } else {
-        source.revision.desired(step, &target.namespace, &source.delivery).to_vec()
+        source.revision.desired(step, target, &source.delivery).to_vec()
     };
     let mut layers = source.inventory.target(target).map(|entry| entry.layers.clone()).unwrap_or_default();
     let order = source.revision.graph.order();
@@ -145,7 +146,7 @@ fn kept<'a>(
         let there =
             step.targets.iter().filter(|state| !state.cleared && state.target.cluster == target.cluster);
         for state in there {
-            let desired = source.revision.desired(&step.name, &state.target.namespace, &source.delivery);
+            let desired = source.revision.desired(&step.name, &state.target, &source.delivery);
             let same_place = state.target.namespace == target.namespace;
             let meant = desired.iter().filter(|d| same_place || d.id.namespace.is_empty());
             kept.extend(meant.map(|desired| desired.id.clone()));

@@ -423,9 +423,7 @@ impl Planner {
     /// The objects of a step as they are sent to a target.
     pub fn desired(&self, step: &str, target: &Target) -> Arc<Vec<Desired>> {
         let revision = self.walk.revision.as_ref();
-        revision.map_or_else(Arc::default, |revision| {
-            revision.desired(step, &target.namespace, &self.walk.delivery())
-        })
+        revision.map_or_else(Arc::default, |revision| revision.desired(step, target, &self.walk.delivery()))
     }
 
     /// Everything that the Application has, or will have, by cluster.
@@ -445,7 +443,7 @@ impl Planner {
 
     /// Who set the fields of an object that a step delivers.
     pub fn provenance(&self, step: &str, target: &Target, id: &ObjectId) -> Option<&Provenance> {
-        self.walk.revision.as_ref()?.provenance(step, &target.namespace, id, &self.walk.delivery())
+        self.walk.revision.as_ref()?.provenance(step, target, id, &self.walk.delivery())
     }
 
     /// What is said of groups that a gate demands and that nothing lets approve. Asks the hub where there are any.

@@ -21,7 +21,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use fleet_api::{Application, names};
+use fleet_api::{Application, names, staged};
 use fleet_members::Reachability;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
@@ -37,6 +37,9 @@ use crate::records::{self, RecordError};
 use crate::replicas::{Duty, Hold};
 use crate::walk::Walk;
 use crate::{audit, deletion, drift, held, late, leavers, looks, queue, refusal};
+
+/// After what time it is looked again whether something that was under way has ended; its end asks for a turn as well.
+const SETTLING: jiff::SignedDuration = jiff::SignedDuration::from_millis(250);
 
 /// One turn, where the Application is this replica's.
 pub(crate) async fn reconcile(app: Arc<Application>, ctx: Arc<Context>) -> Result<Action, RecordError> {
@@ -232,6 +235,16 @@ async fn delete(
         return Ok(None);
     }
     ctx.line.ask(walk, &BTreeSet::new());
+    if staged::policy_of(app).is_some() {
+        if !deletion::is_quiet(walk) {
+            let again = ctx.now().checked_add(SETTLING).unwrap_or(Timestamp::MAX);
+            return Ok(Some(again));
+        }
+        audit::deleted(ctx, app, walk, 0).await;
+        // Its inventory stays on record until the distribution has it.
+        let_go(ctx, app, walk).await?;
+        return Ok(None);
+    }
     match deletion::advance(ctx, app, walk, ctx.now()) {
         deletion::Progress::Waiting(message, again) => {
             if walk.told.as_ref() != Some(&message) {
@@ -245,22 +258,27 @@ async fn delete(
             crate::events::deleted(ctx, app, &orphaned);
             audit::deleted(ctx, app, walk, orphaned.len()).await;
             records::delete_tracker(ctx, walk).await?;
-            let kept: Vec<&String> = app
-                .finalizers()
-                .iter()
-                .filter(|name| *name != names::FINALIZER && *name != names::ORPHAN_FINALIZER)
-                .collect();
-            let patch = serde_json::json!({ "metadata": {
-                "finalizers": kept,
-                "resourceVersion": app.resource_version(),
-            }});
-            let api: Api<Application> = Api::namespaced(ctx.hub.client.clone(), &walk.key.0);
-            match api.patch(&walk.key.1, &PatchParams::default(), &Patch::Merge(&patch)).await {
-                Ok(_) => {}
-                Err(kube::Error::Api(status)) if status.code == 404 => {}
-                Err(error) => return Err(error.into()),
-            }
+            let_go(ctx, app, walk).await?;
             Ok(None)
         }
+    }
+}
+
+/// Takes our finalizers off an Application that is being deleted.
+async fn let_go(ctx: &Context, app: &Application, walk: &Walk) -> Result<(), RecordError> {
+    let kept: Vec<&String> = app
+        .finalizers()
+        .iter()
+        .filter(|name| *name != names::FINALIZER && *name != names::ORPHAN_FINALIZER)
+        .collect();
+    let patch = serde_json::json!({ "metadata": {
+        "finalizers": kept,
+        "resourceVersion": app.resource_version(),
+    }});
+    let api: Api<Application> = Api::namespaced(ctx.hub.client.clone(), &walk.key.0);
+    match api.patch(&walk.key.1, &PatchParams::default(), &Patch::Merge(&patch)).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use fleet_api::staged::STAGED;
 use fleet_api::{
-    Application, ApplicationSpec, ObjectId, Policy, Provenance, RevisionContent, Step, StepContent, Workflow,
-    WorkflowMode, names,
+    Application, ApplicationSpec, ObjectId, Policy, Provenance, RevisionContent, StagedPlacement, Step,
+    StepContent, Workflow, WorkflowMode, names,
 };
 use fleet_json::{ContentHash, LabelSelector};
 use fleet_placement::Topology;
@@ -17,8 +18,10 @@ use crate::{Problem, queue};
 
 mod inline;
 mod references;
+mod staged;
 
 pub use references::{ObjectReference, Selection, references};
+pub(crate) use staged::{CANNOT_BE_STAGED, WITHOUT};
 
 /// Policy types that say where and how objects go.
 const PLACING: [&str; 2] = ["topology", "override"];
@@ -62,12 +65,16 @@ pub fn resolve(
     let name = app.metadata.name.as_deref().unwrap_or_default();
     let spec = &app.spec;
     queue::rule(app)?;
+    let carried = staged::read(app)?;
     let components = components(spec)?;
     let inline = inline_policies(spec)?;
     let (steps, dag) = steps(spec, snapshot, &inline)?;
     let graph = Graph::read(&steps, dag)?;
     let policies = used_policies(&graph, snapshot, &inline)?;
     inline::refuse_foreign_namespaces(&components, namespace, &policies)?;
+    if carried.is_some() {
+        staged::refuse_foreign(&components, &policies, namespace)?;
+    }
     let mut resource_policies = ResourcePolicies::default();
     for (policy, (type_, properties)) in &policies {
         resource_policies.add(policy, type_, properties)?;
@@ -87,7 +94,7 @@ pub fn resolve(
             };
             content.topologies = of_type("topology");
             content.overrides = of_type("override");
-            if content.topologies.is_empty() {
+            if content.topologies.is_empty() && carried.is_none() {
                 return Err(no_topology(&node.name, &policies));
             }
             (content.objects, content.provenance) = rendered(&RenderStep {
@@ -100,6 +107,10 @@ pub fn resolve(
                 definitions,
             })?;
             agree(&content.objects, &components, &resource_policies)?;
+            if let Some(carried) = &carried {
+                staged::as_distributed(&mut content.objects)?;
+                content.variants = staged::variants(carried, &content.objects, namespace)?;
+            }
         }
         contents.push(content);
     }
@@ -111,7 +122,7 @@ pub fn resolve(
         dag,
         service_account: service_account(app)?,
     };
-    Ok(Draft { hash: hash(&content), content })
+    Ok(Draft { hash: hash(&content, carried.as_ref()), content })
 }
 
 /// No object may be both only read and shared.
@@ -152,7 +163,7 @@ fn used_definitions(components: &[Component], policies: &Policies, definitions: 
 }
 
 /// Hash of everything that decides what is delivered, where and in which order.
-fn hash(content: &RevisionContent) -> String {
+fn hash(content: &RevisionContent, carried: Option<&StagedPlacement>) -> String {
     let steps: Vec<Value> = content
         .steps
         .iter()
@@ -167,6 +178,9 @@ fn hash(content: &RevisionContent) -> String {
             // The steps of a group stand for themselves.
             written.sub_steps.clear();
             match &step.group {
+                _ if carried.is_some() => {
+                    json!([written, topologies, step.objects, step.group, step.variants])
+                }
                 None => json!([written, topologies, step.objects]),
                 Some(group) => json!([written, topologies, step.objects, group]),
             }
@@ -174,6 +188,11 @@ fn hash(content: &RevisionContent) -> String {
         .collect();
     let about_objects: Vec<_> =
         content.policies.values().filter(|(type_, _)| !PLACING.contains(&type_.as_str())).collect();
+    if let Some(carried) = carried {
+        // Which clusters there are is the policy's decision, and rolls out like any other.
+        let placed = json!([content.dag, steps, about_objects, carried.clusters, carried.keeps]);
+        return ContentHash::of_value(&placed).short();
+    }
     match &content.service_account {
         None => ContentHash::of_value(&json!([content.dag, steps, about_objects])).short(),
         // Who delivers decides what can be: another account is another revision.
@@ -247,7 +266,9 @@ pub(crate) fn inline_policies(spec: &ApplicationSpec) -> Result<Policies, Proble
             "" => format!("{}-auto-gen-{index}", policy.type_),
             name => name.to_owned(),
         };
-        known_type(&name, &policy.type_)?;
+        if policy.type_ != STAGED {
+            known_type(&name, &policy.type_)?;
+        }
         let content = (policy.type_.clone(), policy.properties.clone().unwrap_or(Value::Null));
         if policies.insert(name.clone(), content).is_some() {
             return Err(Problem::wrong(
@@ -366,7 +387,8 @@ fn used_policies(graph: &Graph, snapshot: &dyn Snapshot, inline: &Policies) -> R
             used.insert(name.clone(), policy);
         }
     }
-    for (name, policy) in inline.iter().filter(|(_, (type_, _))| !PLACING.contains(&type_.as_str())) {
+    let about_objects = |type_: &str| !PLACING.contains(&type_) && type_ != STAGED;
+    for (name, policy) in inline.iter().filter(|(_, (type_, _))| about_objects(type_)) {
         used.insert(name.clone(), policy.clone());
     }
     for (name, (type_, _)) in &used {

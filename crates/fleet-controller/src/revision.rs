@@ -1,19 +1,21 @@
 //! A revision read from the hub, with what is derived from it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use fleet_api::{ObjectId, Provenance, RevisionContent, Target};
+use fleet_api::{ObjectId, Provenance, RevisionContent, StagedPlacement, StepContent, Target, Variant};
 use fleet_placement::{PlacementError, Topology};
 use fleet_plan::{Delivery, Desired, ResourcePolicies, Subject, prepare};
 use fleet_workflow::Graph;
+use serde_json::Value;
 
 use crate::Problem;
 use crate::context::lock;
 use crate::{kinds, resolve};
 
-/// Objects by step and namespace.
-type Prepared = BTreeMap<(String, String), Arc<Vec<Desired>>>;
+/// Objects by step and namespace, and by cluster where they differ there.
+type Prepared = BTreeMap<(String, String, String), Arc<Vec<Desired>>>;
 
 /// A revision ready for use.
 pub struct Loaded {
@@ -29,6 +31,8 @@ pub struct Loaded {
     pub policies: ResourcePolicies,
     /// Types of its components.
     pub component_types: BTreeMap<String, String>,
+    /// Where the policy that it carries says that everything goes.
+    pub staged: Option<StagedPlacement>,
     prepared: Mutex<Prepared>,
 }
 
@@ -45,6 +49,8 @@ impl Loaded {
         }
         let components = content.spec.components.iter();
         let component_types = components.map(|c| (c.name.clone(), c.type_.clone())).collect();
+        let staged =
+            StagedPlacement::read(&content.spec).map_err(|error| Problem::wrong("InvalidStaging", error))?;
         Ok(Self {
             name: name.to_owned(),
             hash: hash.to_owned(),
@@ -52,22 +58,28 @@ impl Loaded {
             graph,
             policies,
             component_types,
+            staged,
             prepared: Mutex::new(BTreeMap::new()),
         })
     }
 
-    /// The objects of a step as they are to stand in a namespace; made once.
-    pub fn desired(&self, step: &str, namespace: &str, delivery: &Delivery<'_>) -> Arc<Vec<Desired>> {
-        let key = (step.to_owned(), namespace.to_owned());
+    /// The objects of a step as they are to stand on a target; made once for all targets where they are the same.
+    pub fn desired(&self, step: &str, target: &Target, delivery: &Delivery<'_>) -> Arc<Vec<Desired>> {
+        let content = self.content.steps.iter().find(|content| content.step.name == step);
+        let variant = content.and_then(|content| content.variants.get(&target.cluster));
+        let cluster = variant.map(|_| target.cluster.clone()).unwrap_or_default();
+        let key = (step.to_owned(), target.namespace.clone(), cluster);
         if let Some(prepared) = lock(&self.prepared).get(&key) {
             return Arc::clone(prepared);
         }
-        let target = Target::new("", namespace);
         let scoped = |id: &ObjectId| kinds::is_cluster_scoped(&id.api_version, &id.kind);
-        let content = self.content.steps.iter().find(|content| content.step.name == step);
-        let objects = content.map_or(&[][..], |content| content.objects.as_slice());
         let claim = |id: &ObjectId, component: &str| self.policies.claim(&self.subject(id, component));
-        let prepared = Arc::new(prepare(objects, &target, delivery, &scoped, &claim));
+        let objects: Cow<'_, [(String, Value)]> = match (content, variant) {
+            (None, _) => Cow::Borrowed(&[]),
+            (Some(content), None) => Cow::Borrowed(&content.objects),
+            (Some(content), Some(variant)) => Cow::Owned(varied(content, variant)),
+        };
+        let prepared = Arc::new(prepare(&objects, target, delivery, &scoped, &claim));
         lock(&self.prepared).insert(key, Arc::clone(&prepared));
         prepared
     }
@@ -76,12 +88,12 @@ impl Loaded {
     pub fn provenance(
         &self,
         step: &str,
-        namespace: &str,
+        target: &Target,
         id: &ObjectId,
         delivery: &Delivery<'_>,
     ) -> Option<&Provenance> {
         let content = self.content.steps.iter().find(|content| content.step.name == step)?;
-        let desired = self.desired(step, namespace, delivery);
+        let desired = self.desired(step, target, delivery);
         let found = desired.iter().find(|desired| desired.id.versionless() == id.versionless())?;
         let same = |(component, object): &(String, serde_json::Value)| {
             *component == found.component
@@ -111,4 +123,14 @@ impl Loaded {
         }
         Ok(read)
     }
+}
+
+/// A step's objects as they are on a cluster where they differ.
+fn varied(content: &StepContent, variant: &Variant) -> Vec<(String, Value)> {
+    let here = content.objects.iter().enumerate().filter(|(index, _)| !variant.without.contains(index));
+    here.map(|(index, (component, object))| {
+        let other = variant.objects.iter().find(|(of, _)| *of == index).map(|(_, other)| other);
+        (component.clone(), other.unwrap_or(object).clone())
+    })
+    .collect()
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use fleet_api::run::RunSpec;
 use fleet_api::{
-    Application, Inventory, ManagedCluster, Owned, Rollback, Run, RunStatus, StepPhase, StepState, Target,
-    TargetPhase, TargetState, names,
+    Application, Inventory, ManagedCluster, Owned, Rollback, Run, RunStatus, StagedPlacement, StepPhase,
+    StepState, Target, TargetPhase, TargetState, names,
 };
 use fleet_placement::{Cluster, PlacementError};
 use fleet_plan::{Claim, Delivery, desired};
@@ -176,12 +176,30 @@ fn placed_by(
             StepKind::Suspend(_) | StepKind::Group | StepKind::Measure(_) => Vec::new(),
             StepKind::Deploy(_) => {
                 let topologies = revision.topologies(&node.name).map_err(in_step)?;
-                fleet_placement::place(&topologies, clusters, namespace).map_err(in_step)?
+                match &revision.staged {
+                    None => fleet_placement::place(&topologies, clusters, namespace).map_err(in_step)?,
+                    Some(staged) => {
+                        let all = staged_targets(staged, clusters, namespace);
+                        if topologies.is_empty() {
+                            all
+                        } else {
+                            let chosen =
+                                fleet_placement::place(&topologies, clusters, namespace).map_err(in_step)?;
+                            chosen.into_iter().filter(|target| all.contains(target)).collect()
+                        }
+                    }
+                }
             }
         };
         all.push(targets);
     }
     Ok(all)
+}
+
+/// The clusters that a policy chose, as far as they are in the fleet.
+fn staged_targets(staged: &StagedPlacement, clusters: &[Cluster], namespace: &str) -> Vec<Target> {
+    let there = |name: &&String| clusters.iter().any(|cluster| cluster.name == **name && cluster.accepted);
+    staged.clusters.iter().filter(there).map(|name| Target::new(name.as_str(), namespace)).collect()
 }
 
 /// Marks what a run that goes back can't reach any more: its clusters left before it began.
@@ -332,7 +350,7 @@ pub(crate) fn list_in_inventory(
             let target = &target.target;
             let entry = inventory.target_mut(target);
             let mut namespaced = false;
-            let desired = revision.desired(&step.name, &target.namespace, by);
+            let desired = revision.desired(&step.name, target, by);
             for desired in desired.iter().filter(|desired| desired.claim != Claim::Observe) {
                 namespaced |= !desired.id.namespace.is_empty();
                 let owned = Owned { component: desired.component.clone(), made_namespace: false };

@@ -104,9 +104,9 @@ pub(crate) struct Walk {
     pub(crate) stale: bool,
 }
 
-/// What a draft is made for: the generation of the spec, and what the Application says beside it: its account, and what
-/// becomes of its run.
-pub(crate) type MadeFor = (i64, Option<String>, Option<String>);
+/// What a draft is made for: the generation of the spec, and what the Application says beside it: its account, what
+/// becomes of its run, and why nothing may begin.
+pub(crate) type MadeFor = (i64, [Option<String>; 3]);
 
 /// What is still to be compared on the members.
 #[derive(Debug, Default)]
@@ -132,7 +132,7 @@ impl Walk {
         let namespace = app.metadata.namespace.clone().unwrap_or_default();
         let name = app.metadata.name.clone().unwrap_or_default();
         Self {
-            owner: names::owner_hash(hub_uid, &namespace, &name),
+            owner: fleet_api::staged::owner_of(app, hub_uid),
             key: (namespace, name),
             uid: app.metadata.uid.clone().unwrap_or_default(),
             hold,
@@ -287,7 +287,7 @@ impl Walk {
         }
         let sent = |layer: &Layer| {
             let revision = self.loaded(&layer.revision);
-            revision.map(|revision| revision.desired(&layer.step, &target.namespace, &self.delivery()))
+            revision.map(|revision| revision.desired(&layer.step, target, &self.delivery()))
         };
         let newest: Vec<_> = done.iter().filter_map(sent).collect();
         let owned = entry.objects.iter().filter(|(_, owned)| !owned.made_namespace);
@@ -400,7 +400,7 @@ pub(crate) fn overlay(
     let mut objects: Vec<Desired> = Vec::new();
     for layer in layers {
         let Some(revision) = loaded(&layer.revision) else { continue };
-        for desired in revision.desired(&layer.step, &target.namespace, delivery).iter() {
+        for desired in revision.desired(&layer.step, target, delivery).iter() {
             objects.retain(|older| older.id.versionless() != desired.id.versionless());
             objects.push(desired.clone());
         }

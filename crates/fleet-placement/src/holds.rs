@@ -73,6 +73,12 @@ impl Hold {
         }
     }
 
+    /// The hold of a [`Self::reason`].
+    #[must_use]
+    pub fn of_reason(reason: &str) -> Option<Self> {
+        [Self::Masked, Self::Suspended].into_iter().find(|hold| hold.reason() == reason)
+    }
+
     /// What holds a cluster, and how it is released.
     #[must_use]
     pub fn message(self, cluster: &str) -> String {

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 /// How precisely a selector is about an object. Of propagation policies the most precise one wins, of override policies it
 /// has the last word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Precision {
     /// It takes everything, or every object of the kind.
     Kind,

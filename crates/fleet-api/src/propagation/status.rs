@@ -31,9 +31,30 @@ pub struct PropagationPolicyStatus {
     /// Objects that it selects and another policy takes, at most 100.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lost: Vec<RivalClaim>,
+    /// The Applications that carry it, where it names a Workflow: one for each namespace of its objects.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rollouts: Vec<Rollout>,
     /// What is wrong with the policy, or won't do what it seems to say.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<PolicyProblem>,
+}
+
+/// An Application that carries what a policy distributes in a namespace: plans, gates and history are its.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Rollout {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub application: String,
+    /// Its newest run.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub run: String,
+    /// A code: `StagedDone`, `StagedRunning`, `StagedWaiting`, `StagedFailed`, `StagedRefused`, `StagedStarting`.
+    pub reason: String,
+    /// The same in words, with what is waited for and the command that moves it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
 }
 
 /// How many objects stand how.

@@ -62,7 +62,7 @@ pub async fn delivered(
         for layer in layers.iter().rev() {
             let Some(revision) = walk.loaded(&layer.revision) else { continue };
             let delivery = walk.delivery();
-            let desired = revision.desired(&layer.step, &target.namespace, &delivery);
+            let desired = revision.desired(&layer.step, target, &delivery);
             let Some(found) = desired.iter().find(|one| one.id.versionless() == id.versionless()) else {
                 continue;
             };
@@ -74,7 +74,7 @@ pub async fn delivered(
                 component: found.component.clone(),
                 component_type: revision.component_types.get(&found.component).cloned().unwrap_or_default(),
                 object: Arc::clone(&found.object),
-                provenance: revision.provenance(&layer.step, &target.namespace, id, &delivery).cloned(),
+                provenance: revision.provenance(&layer.step, target, id, &delivery).cloned(),
                 topology: topology.filter(|_| app.namespace().as_deref() != Some(&target.namespace)),
                 owner: walk.owner.clone(),
                 manager: walk.manager(),

@@ -196,6 +196,7 @@ impl Distributor {
             claimed: claimed.into_iter().map(|(_, told)| told).collect(),
             dependents: dependents.into_iter().map(|(_, told)| told).collect(),
             lost,
+            rollouts: Vec::new(),
             problems,
         };
         to_value(&status)

@@ -36,7 +36,7 @@ fn send(ctx: &Arc<Context>, walk: &Walk, step: String, target: Target) {
         // What the revision no longer reaches gets nothing, whoever asks.
         return;
     }
-    let desired = revision.desired(&step, &target.namespace, &walk.delivery());
+    let desired = revision.desired(&step, &target, &walk.delivery());
     let plans = walk.plans.get(&step).map(|(_, plans)| plans.plans.as_slice()).unwrap_or_default();
     let plan = plans.iter().find(|plan| plan.step == step).and_then(|plan| plan.target(&target));
     let Some(plan) = plan.cloned() else { return };

@@ -119,7 +119,7 @@ async fn with_definitions_in_force(
     app: &Application,
     walk: &Walk,
 ) -> Result<(Draft, Authors), Problem> {
-    let snapshot = ctx.hub.snapshot(&walk.key);
+    let snapshot = ctx.hub.snapshot(app);
     let current = resolve(app, &snapshot, &ctx.hub.definitions(&walk.key.0));
     // Rights may have gone since the draft was made.
     let (used, authors) = snapshot.into_parts();
@@ -133,7 +133,7 @@ async fn draft(ctx: &Arc<Context>, app: &Application, walk: &Walk) -> Result<Mad
     // What is asked for and not watched yet is watched, until everything that is asked for is: the last look comes
     // after the watches and the registration, so that no change falls between.
     loop {
-        let snapshot = ctx.hub.snapshot(&walk.key);
+        let snapshot = ctx.hub.snapshot(app);
         let in_force = ctx.hub.definitions(&walk.key.0);
         let outcome = with_pinned_definitions(app, &walk.pinning(), &snapshot, &in_force);
         let (used, authors) = snapshot.into_parts();
@@ -166,7 +166,8 @@ async fn readable(
 /// What a draft is made for: it says nothing about an Application that says something else there.
 pub(crate) fn made_for(app: &Application) -> MadeFor {
     let said = |name: &str| app.annotations().get(name).cloned();
-    (app.metadata.generation.unwrap_or_default(), said(names::SERVICE_ACCOUNT), said(names::ON_NEW_REVISION))
+    let beside = [names::SERVICE_ACCOUNT, names::ON_NEW_REVISION, names::HELD_BACK];
+    (app.metadata.generation.unwrap_or_default(), beside.map(said))
 }
 
 /// A draft by the definitions that one of the revisions pins, where that gives this revision; else by those in force. Says

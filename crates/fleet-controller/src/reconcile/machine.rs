@@ -200,7 +200,7 @@ fn seal(walk: &Walk, status: &mut RunStatus) {
     for step in &mut status.steps {
         let unsealed = step.targets.iter_mut().filter(|t| t.seal.is_empty() && !t.cleared);
         for state in unsealed.filter(|state| state.phase == TargetPhase::Succeeded) {
-            let desired = revision.desired(&step.name, &state.target.namespace, &walk.delivery());
+            let desired = revision.desired(&step.name, &state.target, &walk.delivery());
             state.seal = drift::seal_left(&walk.board, &state.target.cluster, &desired).unwrap_or_default();
         }
     }

@@ -185,7 +185,7 @@ fn progress(ctx: &Context, walk: &Walk) -> BTreeMap<(String, Target), (u64, u64)
     let Some((revision, status)) = walk.revision.as_ref().zip(walk.run_status()) else { return progress };
     for step in &status.steps {
         for state in step.targets.iter().filter(|state| !state.cleared) {
-            let desired = revision.desired(&step.name, &state.target.namespace, &walk.delivery());
+            let desired = revision.desired(&step.name, &state.target, &walk.delivery());
             let total = desired.len() as u64;
             let done = match state.phase {
                 TargetPhase::Succeeded | TargetPhase::Pruning => total,

@@ -111,6 +111,7 @@ pub(crate) async fn create_revision(
 
 /// Whether somebody who reads revisions would read a Secret's values there.
 fn holds_secret(content: &RevisionContent) -> bool {
+    // What differs on single clusters is among them, too: it differs from one of these.
     let mut objects = content.steps.iter().flat_map(|step| &step.objects).map(|(_, object)| object);
     objects.any(|object| object.get("kind").is_some_and(|kind| kind == "Secret"))
 }
