@@ -26,6 +26,8 @@ pub struct StagedPlacement {
     pub workflow_namespace: String,
     /// The clusters, by name. Of these, a step delivers to those that its topologies choose; to all where it names none.
     pub clusters: Vec<String>,
+    /// Hashes of what the objects said, by component, when this was written: until they say that again, nothing new begins.
+    pub contents: BTreeMap<String, String>,
     /// Components that go to some of them only.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub only: BTreeMap<String, Vec<String>>,

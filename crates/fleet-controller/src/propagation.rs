@@ -47,6 +47,7 @@ mod send;
 mod served;
 mod settle;
 mod sources;
+mod stage;
 mod trouble;
 mod watch;
 

@@ -21,7 +21,7 @@ mod references;
 mod staged;
 
 pub use references::{ObjectReference, Selection, references};
-pub(crate) use staged::{CANNOT_BE_STAGED, WITHOUT};
+pub(crate) use staged::{BEHIND, CANNOT_BE_STAGED, WITHOUT};
 
 /// Policy types that say where and how objects go.
 const PLACING: [&str; 2] = ["topology", "override"];
@@ -108,7 +108,7 @@ pub fn resolve(
             })?;
             agree(&content.objects, &components, &resource_policies)?;
             if let Some(carried) = &carried {
-                staged::as_distributed(&mut content.objects)?;
+                staged::as_distributed(carried, &mut content.objects, namespace)?;
                 content.variants = staged::variants(carried, &content.objects, namespace)?;
             }
         }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet_api::{ObjectId, ResourceTracker, Target};
+use fleet_api::{Application, Inventory, ObjectId, ResourceTracker, Target};
 use fleet_members::{Account, Acting, Member, MemberError, Reachability};
 use fleet_placement::Room;
 use fleet_plan::{Wave, wave};
@@ -18,7 +18,7 @@ use super::items::{Goal, Item, Matter, Standing};
 use super::ledger::{MadeNamespace, Write, namespace_id};
 use super::policies::read_recorded;
 use super::send::{self, Order, Sent};
-use crate::context::{Context, OnDrift};
+use crate::context::{AppKey, Context, OnDrift};
 use crate::deletion::delete_if_empty;
 use crate::prune::{Parting, part_with};
 use crate::records::RecordError;
@@ -57,6 +57,12 @@ pub(super) enum Done {
     Measured { cluster: String, room: Option<Box<Room>> },
     /// A policy was read once more; nothing where it is gone.
     Confirmed { policy: PolicyId, object: Option<Box<DynamicObject>> },
+    /// An Application that carries a policy was written or deleted; it stands so.
+    Staged { key: AppKey, over: Option<String>, outcome: Result<Option<Box<Application>>, kube::Error> },
+    /// What an Application carried was read.
+    HandedBack { key: AppKey, outcome: Box<Result<Inventory, RecordError>> },
+    /// An Application was let go.
+    LetGo { key: AppKey, outcome: Result<(), kube::Error> },
     /// A policy's status was written.
     Said { policy: PolicyId, outcome: Result<Value, kube::Error> },
 }
@@ -104,6 +110,19 @@ impl Distributor {
         let early = place.not_before.filter(|at| *at > now);
         match &place.goal {
             Goal::Stay => return,
+            Goal::Carried(standing) => {
+                let member = self.ctx.members.get(cluster).ok();
+                let shows = |standing: &Standing| {
+                    let seen = member.as_ref().and_then(|member| member.observed(id));
+                    seen.is_some_and(|seen| seen.owner == owner && seen.content == standing.content)
+                };
+                place.met = standing.as_ref().is_some_and(shows);
+                let unseen = member.is_some_and(|member| !member.observes([id].into_iter()));
+                if unseen && recorded {
+                    self.watch_on(cluster, id);
+                }
+                return;
+            }
             _ if !recorded => return,
             Goal::Leave { .. } => {
                 if let Err(matter) = at_hand(&self.ctx, cluster) {
@@ -262,7 +281,7 @@ impl Distributor {
         let acting = Acting::new(member, account);
         let (id, cluster) = (id.clone(), cluster.to_owned());
         match &place.goal {
-            Goal::Stay => return false,
+            Goal::Stay | Goal::Carried(_) => return false,
             Goal::Stand(standing) => {
                 let standing = standing.clone();
                 let key = (cluster.clone(), id.namespace.clone());
@@ -336,6 +355,9 @@ impl Distributor {
             Done::Reported { id, wanted, outcome } => self.reported(&id, wanted, outcome),
             Done::Measured { cluster, room } => self.measured(&cluster, room.map(|room| *room)),
             Done::Confirmed { policy, object } => self.confirmed(policy, object.map(|object| *object)),
+            Done::Staged { key, over, outcome } => self.staged(&key, over, outcome),
+            Done::HandedBack { key, outcome } => self.handed_back(&key, *outcome),
+            Done::LetGo { key, outcome } => self.gone(&key, outcome),
             Done::Said { policy, outcome } => self.status_written(&policy, outcome),
         }
         Ok(())
@@ -435,7 +457,8 @@ impl Distributor {
 
     /// Forgets an object that is nowhere and that nobody wants anywhere.
     pub(super) fn part_if_nowhere(&mut self, id: &ObjectId) {
-        let nowhere = self.items.get(id).is_some_and(|item| item.at.is_empty());
+        let nowhere =
+            self.items.get(id).is_some_and(|item| item.at.is_empty() && item.remembered.stage.is_none());
         let wanted = self.claims.holder(id).is_some() || self.dependents.is_needed(id);
         if nowhere && !wanted && self.policies_listed() {
             self.items.remove(id);
@@ -466,6 +489,12 @@ impl Distributor {
             Some(made) if made.recorded => self.make(&key),
             Some(_) => {}
         }
+    }
+
+    /// A namespace that was made for objects by who carried them.
+    pub(super) fn keep_namespace(&mut self, key: MadeNamespace) {
+        self.dispatch.made.entry(key.clone()).or_insert(Made { recorded: true, busy: false });
+        self.ledger.touch_namespace(&key, true);
     }
 
     /// Namespaces are on record: they may be made.
@@ -571,7 +600,7 @@ impl Distributor {
     }
 
     /// Watches a kind of an object on a member.
-    fn watch_on(&mut self, cluster: &str, id: &ObjectId) {
+    pub(super) fn watch_on(&mut self, cluster: &str, id: &ObjectId) {
         let kind = (id.api_version.clone(), id.kind.clone());
         let Ok(member) = self.ctx.members.get(cluster) else { return };
         if !self.dispatch.watched.insert((cluster.to_owned(), kind.clone())) {

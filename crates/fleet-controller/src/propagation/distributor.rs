@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use fleet_api::propagation::{GROUPS, PolicyKind};
-use fleet_api::{ManagedCluster, ObjectId, Remembered, ResourceTracker};
+use fleet_api::{Application, ManagedCluster, ObjectId, Remembered, ResourceTracker, staged};
 use fleet_placement::{Fleet, Member};
 use fleet_propagation::{Changes, Claims, Overrides, PolicyId, Reader};
 use jiff::Timestamp;
@@ -31,6 +31,7 @@ use super::rooms::Rooms;
 use super::said::Said;
 use super::served::Served;
 use super::sources::{Change, GroupKind, Source, Sources};
+use super::stage::Stages;
 use super::watch::{Heard, Topic, Watches};
 use crate::context::{AppKey, Context};
 use crate::records::RecordError;
@@ -65,9 +66,10 @@ pub(super) struct Distributor {
     pub(super) rooms: Rooms,
     pub(super) said: Said,
     pub(super) reports: Reports,
+    pub(super) stages: Stages,
     pub(super) jobs: JoinSet<Done>,
     /// Objects that are to be settled.
-    dirty: BTreeSet<ObjectId>,
+    pub(super) dirty: BTreeSet<ObjectId>,
     timers: BTreeSet<(Instant, ObjectId)>,
     /// Kinds of policies without which it was begun, since they couldn't be listed.
     went_on_without: BTreeSet<Topic>,
@@ -121,6 +123,7 @@ impl Distributor {
             rooms: Rooms::default(),
             said: Said::new(ctx.options.progress_interval.unsigned_abs()),
             reports: Reports::new(ctx.options.progress_interval.unsigned_abs()),
+            stages: Stages::default(),
             jobs: JoinSet::new(),
             dirty: BTreeSet::new(),
             timers: BTreeSet::new(),
@@ -136,7 +139,7 @@ impl Distributor {
     fn begin(&mut self, recorded: Recorded) {
         for application in self.ctx.hub.applications.state() {
             let key: AppKey = (application.namespace().unwrap_or_default(), application.name_any());
-            self.applications.set(&key, Some(&application));
+            self.application_seen(&key, Some(&application));
         }
         for (id, (remembered, at)) in recorded.objects {
             let places = at.iter().map(|cluster| {
@@ -148,7 +151,12 @@ impl Distributor {
                 self.dependents.on_record(&id);
             }
             self.remembered_before.insert(id.clone(), remembered.clone());
-            let item = Item { remembered, recorded: at.clone(), at, places, ..Item::default() };
+            let recorded_stage = remembered.stage.clone();
+            if let Some(stage) = &recorded_stage {
+                self.stages.carries(&id, stage, remembered.policy.as_ref().and_then(read_recorded));
+            }
+            let item =
+                Item { remembered, recorded: at.clone(), recorded_stage, at, places, ..Item::default() };
             self.dirty.insert(id.clone());
             self.items.insert(id, item);
         }
@@ -223,6 +231,7 @@ impl Distributor {
             }
         }
         self.write();
+        self.tend();
         self.pump();
         self.say();
         self.report();
@@ -231,9 +240,11 @@ impl Distributor {
 
     fn next(&self) -> Option<Instant> {
         let timer = self.timers.first().map(|(at, _)| *at);
-        // Nothing is said before everything is listed; what tells of that wakes.
-        let said = self.said.next().filter(|_| self.policies_listed());
-        [timer, self.ledger.next(), said, self.reports.next()].into_iter().flatten().min()
+        // Nothing is said or staged before everything is listed; what tells of that wakes.
+        let listed = self.policies_listed();
+        let said = self.said.next().filter(|_| listed);
+        let stages = self.stages.next().filter(|_| listed);
+        [timer, self.ledger.next(), said, stages, self.reports.next()].into_iter().flatten().min()
     }
 
     fn write(&mut self) {
@@ -255,7 +266,16 @@ impl Distributor {
         if !self.ledger.written(write.shard, outcome)? {
             return Ok(());
         }
-        for (id, at) in write.at {
+        let mut staged = false;
+        for ((id, at), stage) in write.at.into_iter().zip(write.stages) {
+            let Some(item) = self.items.get_mut(&id) else { continue };
+            staged |= stage.is_some();
+            if item.recorded_stage != stage {
+                item.recorded_stage.clone_from(&stage);
+            }
+            if let Some(stage) = item.remembered.stage.clone() {
+                self.stages.carries(&id, &stage, None);
+            }
             let Some(item) = self.items.get_mut(&id) else { continue };
             // What it left meanwhile is on record no longer than it takes to write again.
             let now: BTreeSet<String> = at.intersection(&item.at).cloned().collect();
@@ -268,6 +288,9 @@ impl Distributor {
             }
         }
         self.namespaces_recorded(&write.namespaces);
+        if staged {
+            self.let_go_of_recorded();
+        }
         Ok(())
     }
 
@@ -461,6 +484,7 @@ impl Distributor {
                 self.policies.survey(&policy, &self.fleet);
                 let took = self.claims.policy(&id).is_some_and(|before| before.spec.takes_dependents());
                 let takes = took || policy.spec.takes_dependents();
+                self.stages.policy_changed(&id);
                 let changes = self.claims.set_policy(policy);
                 self.dirty.extend(self.claims.claimed(&id).cloned());
                 if takes {
@@ -494,6 +518,7 @@ impl Distributor {
             }
             return;
         }
+        self.stages.policy_changed(id);
         let changes = self.claims.remove_policy(id);
         self.changed(changes);
         self.select_kinds();
@@ -672,7 +697,7 @@ impl Distributor {
             .extend(noted.objects.into_iter().map(|(_, id)| id).filter(|id| self.items.contains_key(id)));
         for key in noted.applications {
             let application = self.ctx.hub.applications.get(&ObjectRef::new(&key.1).within(&key.0));
-            for (of, namespace) in self.applications.set(&key, application.as_deref()) {
+            for (of, namespace) in self.application_seen(&key, application.as_deref()) {
                 let sources: Vec<Arc<Source>> = self.sources.within(&of, &namespace).cloned().collect();
                 for source in sources {
                     self.claim(&source);
@@ -682,6 +707,24 @@ impl Distributor {
                 }
             }
         }
+    }
+
+    /// An Application is so on the hub. Answers the places where what it refers to may matter.
+    fn application_seen(
+        &mut self,
+        key: &AppKey,
+        application: Option<&Application>,
+    ) -> BTreeSet<(GroupKind, String)> {
+        let carries = application.is_some_and(|application| staged::policy_of(application).is_some());
+        if carries || self.stages.knows(key) {
+            let leaving = self.stages.application_seen(key, application, &self.items);
+            self.dirty.extend(leaving);
+            if let Some(policy) = self.stages.policy(key).cloned() {
+                self.said.touch(&policy);
+            }
+        }
+        // What a policy's own Application refers to is the policy's.
+        self.applications.set(key, application.filter(|_| !carries))
     }
 
     fn clusters_changed(&mut self) {

@@ -18,6 +18,8 @@ pub(super) struct Item {
     pub(super) at: BTreeSet<String>,
     /// The same as recorded: nothing is sent anywhere else.
     pub(super) recorded: BTreeSet<String>,
+    /// The Application that carries it, as recorded.
+    pub(super) recorded_stage: Option<String>,
     /// Its places.
     pub(super) places: BTreeMap<String, Place>,
     /// Why it isn't placed as it should be: code and words.
@@ -44,6 +46,8 @@ pub(super) enum Goal {
     Stay,
     /// The object stands there so.
     Stand(Standing),
+    /// An Application carries it: it stands there so once that has rolled out; nothing where it leaves.
+    Carried(Option<Standing>),
     /// It leaves: deleted, or released as nobody's.
     Leave { released: bool },
 }

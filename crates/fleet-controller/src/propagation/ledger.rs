@@ -60,6 +60,8 @@ pub(super) struct Write {
     memory: Memory,
     /// Where each object may be as soon as it is written.
     pub(super) at: Vec<(ObjectId, BTreeSet<String>)>,
+    /// The Application that carries each, from then on.
+    pub(super) stages: Vec<Option<String>>,
     pub(super) namespaces: BTreeSet<MadeNamespace>,
 }
 
@@ -202,6 +204,7 @@ fn write(number: u64, shard: &Shard, items: &Items) -> Write {
     let mut inventory = Inventory::default();
     let mut memory = Memory::default();
     let mut at = Vec::with_capacity(shard.objects.len());
+    let mut stages = Vec::with_capacity(shard.objects.len());
     for id in &shard.objects {
         let Some(item) = items.get(id) else { continue };
         for cluster in &item.at {
@@ -210,6 +213,7 @@ fn write(number: u64, shard: &Shard, items: &Items) -> Write {
         }
         memory.objects.push((id.clone(), item.remembered.clone()));
         at.push((id.clone(), item.at.clone()));
+        stages.push(item.remembered.stage.clone());
     }
     for (cluster, namespace) in &shard.namespaces {
         let owned = Owned { made_namespace: true, ..Owned::default() };
@@ -217,7 +221,7 @@ fn write(number: u64, shard: &Shard, items: &Items) -> Write {
         inventory.target_mut(&target).objects.insert(namespace_id(namespace), owned);
     }
     let namespaces = shard.namespaces.clone();
-    Write { shard: number, tracker: shard.tracker.clone(), inventory, memory, at, namespaces }
+    Write { shard: number, tracker: shard.tracker.clone(), inventory, memory, at, stages, namespaces }
 }
 
 impl Write {

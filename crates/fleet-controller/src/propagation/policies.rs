@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use fleet_api::PolicyName;
-use fleet_api::propagation::{GROUPS, PolicyKind, PolicyProblem, PurgeMode, Severity};
+use fleet_api::propagation::{Division, GROUPS, PolicyKind, PolicyProblem, PurgeMode, Severity};
 use fleet_placement::{Fleet, Holds, Problems, Survey};
 use fleet_propagation::{OverridePolicy, Policy, PolicyId};
 use kube::api::{Api, DynamicObject};
 use serde_json::Value;
+
+use crate::resolve::CANNOT_BE_STAGED;
 
 /// A policy on the hub, as far as it isn't in `Claims` or `Overrides`.
 #[derive(Debug, Default)]
@@ -89,6 +91,13 @@ pub(super) fn read_recorded(name: &PolicyName) -> Option<PolicyId> {
         namespace: name.namespace.clone(),
         name: name.name.clone(),
     })
+}
+
+impl Followed {
+    /// Its UID.
+    pub(super) fn uid(&self) -> Option<&str> {
+        Some(self.newest.as_ref()?.0.as_str())
+    }
 }
 
 impl Policies {
@@ -179,11 +188,6 @@ pub(super) fn not_yet(mut policy: Policy) -> Policy {
     });
     for (there, path, message) in [
         (
-            spec.workflow.is_some(),
-            "spec.workflow",
-            "changes don't roll out by a Workflow yet: they go everywhere at once",
-        ),
-        (
             purges,
             "spec.failover.*.purgeMode",
             "a copy that is left goes when as many are ready elsewhere, as with Gracefully; never at once",
@@ -198,7 +202,25 @@ pub(super) fn not_yet(mut policy: Policy) -> Policy {
             });
         }
     }
+    cannot_be_staged(&mut policy);
     policy
+}
+
+/// What can't roll out by a Workflow is refused: it would move otherwise than it says.
+fn cannot_be_staged(policy: &mut Policy) {
+    let placement = policy.spec.placement.as_ref();
+    let scheduling = placement.and_then(|placement| placement.replica_scheduling.as_ref());
+    let divided =
+        scheduling.is_some_and(|scheduling| scheduling.replica_scheduling_type == Some(Division::Divided));
+    if policy.spec.workflow.is_some() && divided {
+        policy.acts = false;
+        policy.problems.push(PolicyProblem {
+            severity: Severity::Error,
+            reason: CANNOT_BE_STAGED.to_owned(),
+            path: "spec.placement.replicaScheduling".to_owned(),
+            message: "replicas that are divided move between clusters as these become ready, which a Workflow's steps don't wait for; take out spec.workflow, or say replicaSchedulingType: Duplicated".to_owned(),
+        });
+    }
 }
 
 /// An override policy with everything that can be told to be wrong with it, whatever the object.

@@ -151,7 +151,7 @@ impl Distributor {
             .get(id)
             .filter(|item| self.claims.holder(id).is_some() || item.remembered.dependent)?;
         let there = item.places.iter().filter(|(cluster, place)| {
-            item.at.contains(*cluster) && !matches!(place.goal, Goal::Leave { .. })
+            item.at.contains(*cluster) && !matches!(place.goal, Goal::Leave { .. } | Goal::Carried(None))
         });
         let mut seen = Vec::new();
         for (cluster, place) in there {

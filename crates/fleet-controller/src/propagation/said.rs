@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use fleet_api::propagation::{
     ClaimedObject, KEPT_OBJECTS, ObjectCounts, ObjectPlace, OverriddenObject, OverridePolicyStatus,
-    PlacePhase, PolicyProblem, PropagationPolicyStatus, RivalClaim, Severity,
+    PlacePhase, PolicyProblem, PropagationPolicyStatus, RivalClaim, Rollout, Severity,
 };
 use fleet_api::{Condition, ObjectId, conditions};
 use fleet_propagation::PolicyId;
@@ -187,7 +187,8 @@ impl Distributor {
         problems.extend(of_dependents);
         problems.extend(self.not_reported(id));
         problems.extend(self.policies_not_listed());
-        let ready = ready(&objects, along, &problems);
+        let rollouts = self.rollouts(id);
+        let ready = staged(ready(&objects, along, &problems), &rollouts);
         let before = conditions_of(&followed.status);
         let status = PropagationPolicyStatus {
             observed_generation: followed.generation,
@@ -196,7 +197,7 @@ impl Distributor {
             claimed: claimed.into_iter().map(|(_, told)| told).collect(),
             dependents: dependents.into_iter().map(|(_, told)| told).collect(),
             lost,
-            rollouts: Vec::new(),
+            rollouts,
             problems,
         };
         to_value(&status)
@@ -244,7 +245,7 @@ impl Distributor {
     }
 
     /// Whether the kinds that a policy selects are listed, as far as the hub serves them.
-    fn is_listed_for(&self, id: &PolicyId) -> bool {
+    pub(super) fn is_listed_for(&self, id: &PolicyId) -> bool {
         let Some(policy) = self.claims.policy(id) else { return false };
         policy.selectors.as_slice().iter().all(|selector| {
             let topic = super::watch::Topic::Objects(selector.group.clone(), selector.kind.clone());
@@ -394,10 +395,10 @@ fn told_of(cluster: &str, place: &Place) -> ObjectPlace {
     };
     let standing = match &place.goal {
         Goal::Stand(standing) => Some(standing),
-        Goal::Stay | Goal::Leave { .. } => None,
+        Goal::Stay | Goal::Leave { .. } | Goal::Carried(_) => None,
     };
     told.replicas = standing.and_then(|standing| standing.replicas).and_then(|n| i64::try_from(n).ok());
-    let leaves = matches!(place.goal, Goal::Leave { .. });
+    let leaves = matches!(place.goal, Goal::Leave { .. } | Goal::Carried(None));
     if leaves {
         told.phase = PlacePhase::Leaving;
     } else if place.met && place.kept.is_none() {
@@ -417,6 +418,9 @@ fn told_of(cluster: &str, place: &Place) -> ObjectPlace {
     } else if let Some(unwell) = &place.unwell {
         told.reason.clone_from(&unwell.reason);
         told.message = unwell.message.chars().take(LONGEST).collect();
+    } else if !place.met && matches!(place.goal, Goal::Carried(_)) {
+        told.reason = "Staged".to_owned();
+        told.message = "it rolls out by a Workflow; see status.rollouts".to_owned();
     }
     if let Some(hold) = place.held {
         told.phase = PlacePhase::Held;
@@ -426,6 +430,18 @@ fn told_of(cluster: &str, place: &Place) -> ObjectPlace {
         }
     }
     told
+}
+
+/// The same of what rolls out by a Workflow: what that waits for is what is waited for.
+fn staged(ready: Condition, rollouts: &[Rollout]) -> Condition {
+    if !["Delivered", "Pending", "Held", "MatchesNothing"].contains(&ready.reason.as_str()) {
+        return ready;
+    }
+    let Some(rollout) = rollouts.iter().find(|rollout| rollout.reason != "StagedDone") else { return ready };
+    let run = if rollout.run.is_empty() { String::new() } else { format!(", run {}", rollout.run) };
+    let message =
+        format!("Application {}/{}{run}: {}", rollout.namespace, rollout.application, rollout.message);
+    Condition::new("Ready", false, &rollout.reason, message)
 }
 
 /// Whether everything is where it is to be, in one line.

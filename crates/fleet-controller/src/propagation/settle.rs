@@ -26,7 +26,7 @@ pub(super) const NOT_DIVIDED_ANEW: &str = "NotDividedAnew";
 pub(super) const NOT_DIVIDED: &str = "NotDivided";
 
 /// Why an object isn't to be placed.
-enum Leaves {
+pub(super) enum Leaves {
     /// It isn't on the hub any more.
     Gone,
     /// No policy has it any more.
@@ -34,7 +34,7 @@ enum Leaves {
 }
 
 /// What is to become of an object.
-enum Verdict {
+pub(super) enum Verdict {
     /// Not everything is listed that decides on it.
     Unknown,
     /// It leaves every cluster.
@@ -51,6 +51,9 @@ impl Distributor {
     /// Decides what the places of an object are to do.
     pub(super) fn settle(&mut self, id: &ObjectId) {
         let verdict = self.verdict(id);
+        if self.settle_staged(id, &verdict) {
+            return;
+        }
         let Some(mut item) = self.items.remove(id) else {
             let mut item = Item::default();
             match verdict {
@@ -110,7 +113,7 @@ impl Distributor {
     }
 
     /// Takes an object back that was settled.
-    fn settled(&mut self, id: &ObjectId, mut item: Item) {
+    pub(super) fn settled(&mut self, id: &ObjectId, mut item: Item) {
         // What isn't in the fleet any more is nobody's: whoever took the cluster out said what becomes of its objects.
         let gone: Vec<String> =
             item.at.iter().filter(|cluster| self.fleet.get(cluster).is_none()).cloned().collect();

@@ -16,7 +16,7 @@ use crate::problem::Problem;
 use crate::queue;
 use crate::readable;
 use crate::records::RecordError;
-use crate::resolve::{Draft, Snapshot, resolve};
+use crate::resolve::{BEHIND, Draft, Snapshot, resolve};
 use crate::revision::Loaded;
 use crate::runs::{self, Behind, Decision};
 use crate::walk::{MadeFor, Walk};
@@ -73,6 +73,14 @@ async fn forward(ctx: &Arc<Context>, app: &Application, walk: &mut Walk, noted: 
     let mut fresh = None;
     if stale || noted.inputs {
         let made = draft(ctx, app, walk).await;
+        // What a policy distributes waits until the distribution has seen it, which writes the Application.
+        let behind = |problem: &Problem| {
+            problem.reason == BEHIND
+                || problem.reason == "ObjectNotFound" && fleet_api::staged::policy_of(app).is_some()
+        };
+        if made.as_ref().is_err_and(behind) {
+            return Intent::None;
+        }
         let hash = made.as_ref().map(|made| made.draft.hash.clone()).map_err(Clone::clone);
         walk.draft = Some((generation, hash));
         fresh = made.ok().filter(|made| made.in_force).map(|made| (made.draft, made.authors));

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use fleet_api::propagation::ClusterAffinity;
 use fleet_api::staged::{self, STAGED};
 use fleet_api::{Application, ObjectId, Provenance, Source, StagedPlacement, Variant, names};
+use fleet_json::ContentHash;
 use fleet_placement::Topology;
 use fleet_render::{Component, KeyRules, MatchingOverride, REFERENCE_TYPE, apply_overriders};
 use serde_json::{Value, json};
@@ -86,9 +87,13 @@ pub(super) fn refuse_foreign(
 /// Makes objects what the distribution would send, as far as that is the same everywhere.
 ///
 /// # Errors
-/// Where one of them has no namespace.
-pub(super) fn as_distributed(objects: &mut [(String, Value)]) -> Result<(), Problem> {
-    for (_, object) in objects {
+/// Where one of them has no namespace, or says something that the distribution hasn't taken up yet.
+pub(super) fn as_distributed(
+    staged: &StagedPlacement,
+    objects: &mut [(String, Value)],
+    namespace: &str,
+) -> Result<(), Problem> {
+    for (component, object) in objects {
         if let Some(id) =
             ObjectId::of(object).filter(|id| kinds::is_cluster_scoped(&id.api_version, &id.kind))
         {
@@ -96,12 +101,21 @@ pub(super) fn as_distributed(objects: &mut [(String, Value)]) -> Result<(), Prob
             return Err(Problem::wrong(CANNOT_BE_STAGED, message));
         }
         KeyRules::builtin().leave(object);
+        if staged.contents.get(component) != Some(&ContentHash::of_value(&placed(object, namespace)).short())
+        {
+            let message = format!(
+                "component {component:?} says something else than the policy's controller has seen; it is about to"
+            );
+            return Err(Problem::awaited(BEHIND, message));
+        }
     }
     Ok(())
 }
 
 /// The code of what a policy with a Workflow can't do.
 pub(crate) const CANNOT_BE_STAGED: &str = "CannotBeStaged";
+/// The code of what the distribution hasn't taken up yet. It writes the Application once it has.
+pub(crate) const BEHIND: &str = "StagedBehind";
 /// The way out.
 pub(crate) const WITHOUT: &str = "give it a policy of its own without spec.workflow";
 
@@ -154,10 +168,7 @@ fn overridden(
         return Ok(None);
     }
     // An override sees the object as it stands on the hub.
-    let mut whole = object.clone();
-    if let Some(metadata) = whole.get_mut("metadata").and_then(Value::as_object_mut) {
-        metadata.insert("namespace".to_owned(), json!(namespace));
-    }
+    let whole = placed(object, namespace);
     let here = |affinity: &ClusterAffinity| affinity.cluster_names.iter().any(|name| name == cluster);
     let made = apply_overriders(&whole, Provenance::new(Source::Referenced), &about, here)
         .map_err(|error| Problem::wrong(error.0.code, error.to_string()))?;
@@ -166,4 +177,13 @@ fn overridden(
         metadata.remove("namespace");
     }
     Ok(Some(made))
+}
+
+/// An object with its namespace, as it stands on the hub.
+fn placed(object: &Value, namespace: &str) -> Value {
+    let mut whole = object.clone();
+    if let Some(metadata) = whole.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.insert("namespace".to_owned(), json!(namespace));
+    }
+    whole
 }

@@ -12,6 +12,7 @@ mod dependents;
 mod keys;
 mod room;
 mod shown;
+mod staged;
 mod timing;
 mod unwell;
 
