@@ -118,6 +118,15 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// Whether it is to be there no more.
+    pub(super) fn leaves(&self) -> bool {
+        match &self.goal {
+            Goal::Leave { .. } => true,
+            Goal::Carried(standing) => standing.is_none() && self.kept.is_none(),
+            Goal::Stay | Goal::Stand(_) => false,
+        }
+    }
+
     /// What hindered it says nothing about a new goal.
     pub(super) fn begin_anew(&mut self) {
         self.matter = None;

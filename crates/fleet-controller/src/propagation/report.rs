@@ -14,7 +14,6 @@ use tokio::time::Instant;
 
 use super::dispatch::Done;
 use super::distributor::Distributor;
-use super::items::Goal;
 use super::sources::{GroupKind, Source};
 
 /// What changes within this time is shown at once.
@@ -151,7 +150,7 @@ impl Distributor {
             .get(id)
             .filter(|item| self.claims.holder(id).is_some() || item.remembered.dependent)?;
         let there = item.places.iter().filter(|(cluster, place)| {
-            item.at.contains(*cluster) && !matches!(place.goal, Goal::Leave { .. } | Goal::Carried(None))
+            item.at.contains(*cluster) && !place.leaves()
         });
         let mut seen = Vec::new();
         for (cluster, place) in there {

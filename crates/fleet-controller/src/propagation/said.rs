@@ -398,7 +398,7 @@ fn told_of(cluster: &str, place: &Place) -> ObjectPlace {
         Goal::Stay | Goal::Leave { .. } | Goal::Carried(_) => None,
     };
     told.replicas = standing.and_then(|standing| standing.replicas).and_then(|n| i64::try_from(n).ok());
-    let leaves = matches!(place.goal, Goal::Leave { .. } | Goal::Carried(None));
+    let leaves = place.leaves();
     if leaves {
         told.phase = PlacePhase::Leaving;
     } else if place.met && place.kept.is_none() {

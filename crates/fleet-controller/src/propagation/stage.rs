@@ -308,6 +308,9 @@ impl Distributor {
                 }
             }
             let place = item.places.entry(cluster.clone()).or_default();
+            if let (Some(_), Goal::Carried(before)) = (&kept, &place.goal) {
+                standing.clone_from(before);
+            }
             place.held = holds.holds(&cluster);
             place.waits = None;
             place.matter = None;

@@ -228,7 +228,11 @@ async fn clear(
     let clearings: Vec<(String, Clearing)> = held
         .iter()
         .filter_map(|holding| {
-            let owner = names::owner_hash(hub_uid, &holding.namespace, &holding.application);
+            let owner = if holding.carries {
+                names::owner_hash(hub_uid, "", DISTRIBUTION)
+            } else {
+                names::owner_hash(hub_uid, &holding.namespace, &holding.application)
+            };
             let revision = revisions.get(&(holding.namespace.clone(), holding.revision.clone()));
             let revision = revision.and_then(Option::as_deref);
             let clearing = Clearing::of(holding.entry.as_ref()?, revision, &owner, fate == Fate::Keep);

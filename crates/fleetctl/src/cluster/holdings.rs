@@ -30,6 +30,8 @@ pub(crate) struct Holding {
 pub(crate) struct Holdings {
     inventories: Vec<(String, String, Inventory)>,
     runs: Vec<(String, String, Run)>,
+    /// The Applications that carry a policy.
+    carry: BTreeSet<(String, String)>,
 }
 
 impl Holdings {
@@ -58,7 +60,9 @@ impl Holdings {
                 runs.items.iter().find(|run| run.name_any() == name && run.namespace() == app.namespace())?;
             Some((app.namespace().unwrap_or_default(), app.name_any(), run.clone()))
         };
-        Ok(Self { inventories, runs: applications.items.iter().filter_map(current).collect() })
+        let carries = applications.items.iter().filter(|app| staged::policy_of(app).is_some());
+        let carry = carries.map(|app| (app.namespace().unwrap_or_default(), app.name_any())).collect();
+        Ok(Self { inventories, runs: applications.items.iter().filter_map(current).collect(), carry })
     }
 
     /// What is on a member, or on its way there.
@@ -69,6 +73,7 @@ impl Holdings {
                 all.push(Holding {
                     namespace: namespace.clone(),
                     application: application.clone(),
+                    carries: self.carry.contains(&(namespace.clone(), application.clone())),
                     target: entry.target.namespace.clone(),
                     revision: entry.layers.last().map(|layer| layer.revision.clone()).unwrap_or_default(),
                     entry: Some(entry.clone()),
@@ -91,6 +96,7 @@ impl Holdings {
                     (None, Some(pends)) => all.push(Holding {
                         namespace: namespace.clone(),
                         application: application.clone(),
+                        carries: self.carry.contains(&(namespace.clone(), application.clone())),
                         target,
                         revision: String::new(),
                         entry: None,
