@@ -50,7 +50,8 @@ pub struct Rollout {
     /// Its newest run.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub run: String,
-    /// A code: `StagedDone`, `StagedRunning`, `StagedWaiting`, `StagedFailed`, `StagedRefused`, `StagedStarting`.
+    /// A code: `StagedDone`, `StagedRunning`, `StagedWaiting`, `StagedFailed`, `StagedTerminated`,
+    /// `StagedRefused`, `StagedStarting`, `StagedBehind`.
     pub reason: String,
     /// The same in words, with what is waited for and the command that moves it.
     #[serde(default, skip_serializing_if = "String::is_empty")]

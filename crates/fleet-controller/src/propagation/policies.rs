@@ -212,14 +212,30 @@ fn cannot_be_staged(policy: &mut Policy) {
     let scheduling = placement.and_then(|placement| placement.replica_scheduling.as_ref());
     let divided =
         scheduling.is_some_and(|scheduling| scheduling.replica_scheduling_type == Some(Division::Divided));
-    if policy.spec.workflow.is_some() && divided {
-        policy.acts = false;
-        policy.problems.push(PolicyProblem {
-            severity: Severity::Error,
-            reason: CANNOT_BE_STAGED.to_owned(),
-            path: "spec.placement.replicaScheduling".to_owned(),
-            message: "replicas that are divided move between clusters as these become ready, which a Workflow's steps don't wait for; take out spec.workflow, or say replicaSchedulingType: Duplicated".to_owned(),
-        });
+    if policy.spec.workflow.is_none() {
+        return;
+    }
+    for (there, path, message) in [
+        (
+            divided,
+            "spec.placement.replicaScheduling",
+            "replicas that are divided move between clusters as these become ready, which a Workflow's steps don't wait for; take out spec.workflow, or say replicaSchedulingType: Duplicated",
+        ),
+        (
+            policy.spec.takes_dependents(),
+            "spec.propagateDeps",
+            "what workloads need would go along without being asked; take out spec.workflow, or list in resourceSelectors what they need",
+        ),
+    ] {
+        if there {
+            policy.acts = false;
+            policy.problems.push(PolicyProblem {
+                severity: Severity::Error,
+                reason: CANNOT_BE_STAGED.to_owned(),
+                path: path.to_owned(),
+                message: message.to_owned(),
+            });
+        }
     }
 }
 

@@ -149,9 +149,8 @@ impl Distributor {
             .items
             .get(id)
             .filter(|item| self.claims.holder(id).is_some() || item.remembered.dependent)?;
-        let there = item.places.iter().filter(|(cluster, place)| {
-            item.at.contains(*cluster) && !place.leaves()
-        });
+        let there =
+            item.places.iter().filter(|(cluster, place)| item.at.contains(*cluster) && !place.leaves());
         let mut seen = Vec::new();
         for (cluster, place) in there {
             let member = self.ctx.members.get(cluster).ok();

@@ -176,7 +176,7 @@ impl Distributor {
                 self.stage(id, policy, source);
                 true
             }
-            (Some(stage), Verdict::Placed(..)) => {
+            (Some(stage), Verdict::Placed(..) | Verdict::Follows(_)) => {
                 self.give_up(id, &stage);
                 true
             }
@@ -236,6 +236,7 @@ impl Distributor {
         item.remembered.kept = !policy.spec.prunes();
         item.remembered.preserved = policy.spec.preserve_resources_on_deletion;
         item.remembered.told.clear();
+        item.remembered.dependent = false;
         let placed = Placed {
             group: item.remembered.group.clone(),
             shares: item.remembered.shares.clone(),

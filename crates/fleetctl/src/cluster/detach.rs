@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use fleet_api::{ApplicationRevision, ManagedCluster, ObjectId, names};
+use fleet_api::{ApplicationRevision, DISTRIBUTION, ManagedCluster, ObjectId, names};
 use fleet_controller::{Clearing, Loaded, known_kinds, read_revision};
 use fleet_members::{Acting, MemberError, Members, Options, Transport, TransportError};
 use kube::ResourceExt as _;

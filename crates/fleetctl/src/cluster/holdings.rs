@@ -1,8 +1,8 @@
 //! What the hub has on record about what is on a member: inventories and runs, not the member itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use fleet_api::{Application, Inventory, ResourceTracker, Run, TargetInventory, TargetPhase};
+use fleet_api::{Application, Inventory, ResourceTracker, Run, TargetInventory, TargetPhase, staged};
 use kube::ResourceExt as _;
 use kube::api::{Api, ListParams};
 use serde_json::{Value, json};
@@ -16,6 +16,8 @@ pub(crate) struct Holding {
     pub(crate) namespace: String,
     /// The Application.
     pub(crate) application: String,
+    /// It carries a policy: what it delivers bears the label of the distribution.
+    pub(crate) carries: bool,
     /// The namespace on the member.
     pub(crate) target: String,
     /// The newest revision that is done there; empty where none is.

@@ -49,6 +49,12 @@ fn stands(application: &Application) -> (&'static str, String) {
         {
             ("StagedStarting", "what has changed is about to roll out".to_owned())
         }
-        Phase::Running | Phase::Unhealthy => ("StagedDone", message),
+        Phase::Running | Phase::Unhealthy => {
+            let current = conditions::find(&status.conditions, "Current");
+            match current.filter(|condition| condition.status == "False") {
+                Some(behind) => ("StagedBehind", format!("{}: {}", behind.reason, behind.message)),
+                None => ("StagedDone", message),
+            }
+        }
     }
 }

@@ -44,7 +44,7 @@ fn reference(id: &ObjectId) -> Value {
 
 impl Distributor {
     /// What the Application of a policy is to say; nothing as long as that can't be told.
-    fn wanted(&self, key: &AppKey, policy: &Policy) -> Option<Wanted> {
+    fn to_be_written(&self, key: &AppKey, policy: &Policy) -> Option<Wanted> {
         // What isn't listed yet isn't gone.
         if !self.is_listed_for(&policy.id) {
             return None;
@@ -147,7 +147,7 @@ impl Distributor {
     /// Writes an Application where it says something else than it is to.
     pub(super) fn write_stage(&mut self, key: &AppKey, policy: &Policy, application: Option<&Application>) {
         let wanted = if policy.acts {
-            self.wanted(key, policy)
+            self.to_be_written(key, policy)
         } else {
             // What runs goes on; nothing new begins.
             application.map(|application| {

@@ -1,6 +1,6 @@
 //! Policies with a Workflow: their changes go through plans, gates and steps.
 
-use fleet_api::Application;
+use fleet_api::{Application, RollbackRequest, names};
 use fleet_testkit::{Engine, Fleet};
 use kube::ResourceExt as _;
 use kube::api::{Api, ListParams};
@@ -64,7 +64,8 @@ async fn identity(fleet: &Fleet, cluster: &str, name: &str) -> anyhow::Result<(V
     let available = |object: Option<&Value>| {
         object.and_then(|o| o.pointer("/status/availableReplicas")).and_then(Value::as_i64) == Some(2)
     };
-    let found = fleet.wait_object(cluster, "apps/v1", "Deployment", name, available).await?.unwrap_or_default();
+    let found =
+        fleet.wait_object(cluster, "apps/v1", "Deployment", name, available).await?.unwrap_or_default();
     let of = |pointer: &str| found.pointer(pointer).cloned().unwrap_or_default();
     Ok((of("/metadata/uid"), of("/metadata/generation")))
 }
@@ -389,6 +390,102 @@ async fn an_object_passes_to_another_policy_in_place() -> anyhow::Result<()> {
         };
         fleet.wait_object(member, "apps/v1", "Deployment", "web", image).await?;
     }
+    engine.stop().await?;
+    Ok(())
+}
+
+/// Broken: an edit that came after a mask rolls out where the mask holds it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mask_that_was_set_before_an_edit_holds_it() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one")]).await?;
+    let engine = Engine::start(&fleet);
+    let flow = json!({"apiVersion": OAM, "kind": "Workflow", "metadata": {"name": "flow", "namespace": "demo"},
+        "steps": [{"name": "all", "type": "deploy"}]});
+    fleet.apply("hub", &flow).await?;
+    fleet.apply("hub", &config("settings", "0")).await?;
+    let policy = staged("all", CONFIG, "settings", &["one"]);
+    fleet.apply("hub", &policy).await?;
+    ready(&fleet, "all", "Delivered").await?;
+    let application = carrier(&fleet, "all").await?;
+    for n in 1..=4 {
+        let mut masked = policy.clone();
+        masked["spec"]["mask"] = json!([]);
+        fleet.apply("hub", &masked).await?;
+        fleet.apply("hub", &config("settings", &n.to_string())).await?;
+        fleet.wait_run(&application, n + 1, "runningWorkflow").await?;
+        ready(&fleet, "all", "StagedRunning").await?;
+        assert_eq!(value(&fleet, "m1", "settings").await?, Some(json!((n - 1).to_string())));
+        fleet.apply("hub", &policy).await?;
+        wait_value(&fleet, "m1", "settings", Some(&n.to_string())).await?;
+        ready(&fleet, "all", "Delivered").await?;
+    }
+    engine.stop().await?;
+    Ok(())
+}
+
+/// Broken: a cluster-scoped policy rolls out in one namespace only, or doesn't find its Workflow.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_scoped_policy_rolls_out_in_each_namespace() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one"), ("m2", "two")]).await?;
+    let engine = Engine::start(&fleet);
+    flow(&fleet).await?;
+    let mut shop = config("settings", "shop");
+    shop["metadata"]["namespace"] = json!("shop");
+    fleet
+        .apply("hub", &json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}))
+        .await?;
+    fleet.apply("hub", &config("settings", "demo")).await?;
+    let resource = kube::core::ApiResource::erase::<k8s_openapi::api::core::v1::ConfigMap>(&());
+    let configs = |cluster: &str| {
+        Api::<kube::api::DynamicObject>::namespaced_with(fleet.client(cluster), "shop", &resource)
+    };
+    configs("hub").create(&Default::default(), &serde_json::from_value(shop)?).await?;
+    let wide = json!({"apiVersion": super::GROUP, "kind": "ClusterPropagationPolicy", "metadata": {"name": "wide"},
+        "spec": {"resourceSelectors": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "settings"}],
+            "workflow": {"ref": "flow", "namespace": "demo"}}});
+    fleet.apply("hub", &wide).await?;
+    let wait = |policy: &Value| {
+        let rollouts = policy.pointer("/status/rollouts").and_then(Value::as_array);
+        rollouts.is_some_and(|all| all.len() == 2 && all.iter().all(|one| one["reason"] == "StagedWaiting"))
+    };
+    wait_policy(&fleet, "ClusterPropagationPolicy", "wide", wait).await?;
+    assert_eq!(value(&fleet, "m1", "settings").await?, Some(json!("demo")));
+    assert_eq!(configs("m1").get("settings").await?.data["data"]["key"], "shop");
+    assert!(configs("m2").get_opt("settings").await?.is_none());
+    engine.stop().await?;
+    Ok(())
+}
+
+/// Broken: what went back comes again by itself, or the policy says that everything is as it says.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollout_is_rolled_back() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one"), ("m2", "two")]).await?;
+    let engine = Engine::start(&fleet);
+    flow(&fleet).await?;
+    fleet.apply("hub", &config("settings", "1")).await?;
+    fleet.apply("hub", &staged("all", CONFIG, "settings", &["one", "two"])).await?;
+    let application = carrier(&fleet, "all").await?;
+    approve(&fleet, &application, 1).await?;
+    ready(&fleet, "all", "Delivered").await?;
+    fleet.apply("hub", &config("settings", "2")).await?;
+    approve(&fleet, &application, 2).await?;
+    let done = fleet.wait_run(&application, 2, "running").await?;
+    let request = RollbackRequest {
+        run: fleet.run_of(&done).await?.name_any(),
+        by: "ada".to_owned(),
+        reason: "the shop is empty".to_owned(),
+        ..RollbackRequest::default()
+    };
+    let text = request.write().map_err(anyhow::Error::msg)?;
+    let patch = json!({"metadata": {"annotations": {names::ROLLBACK: text}}});
+    fleet.merge("hub", "core.oam.dev/v1beta1", "Application", &application, &patch).await?;
+    approve(&fleet, &application, 3).await?;
+    wait_value(&fleet, "m2", "settings", Some("1")).await?;
+    ready(&fleet, "all", "StagedBehind").await?;
+    fleet.apply("hub", &config("settings", "3")).await?;
+    approve(&fleet, &application, 4).await?;
+    wait_value(&fleet, "m2", "settings", Some("3")).await?;
+    ready(&fleet, "all", "Delivered").await?;
     engine.stop().await?;
     Ok(())
 }
