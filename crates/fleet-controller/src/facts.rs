@@ -55,7 +55,7 @@ pub(crate) fn gather(ctx: &Context, app: &Application, walk: &Walk, superseded: 
         facts.authors = match staged::policy_of(app) {
             None => authors(run, &ctx.author_record(&walk.key.0)),
             Some(policy) => Authors::Unrecorded(format!(
-                "who changes {} {} and override policies isn't recorded; say who may approve by requiredApprovers instead",
+                "who changes {} {} and override policies isn't recorded; let the Workflow say by approval.groups who may approve, and leave excludeAuthor out",
                 policy.kind, policy.name
             )),
         };

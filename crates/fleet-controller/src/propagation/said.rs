@@ -420,7 +420,7 @@ fn told_of(cluster: &str, place: &Place) -> ObjectPlace {
         told.message = unwell.message.chars().take(LONGEST).collect();
     } else if !place.met && matches!(place.goal, Goal::Carried(_)) {
         told.reason = "Staged".to_owned();
-        told.message = "it rolls out by a Workflow; see status.rollouts".to_owned();
+        told.message = "it rolls out by a Workflow; see status.rollouts, and where that is done, whether any step of the Workflow delivers here".to_owned();
     }
     if let Some(hold) = place.held {
         told.phase = PlacePhase::Held;
