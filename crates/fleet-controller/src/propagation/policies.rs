@@ -186,13 +186,11 @@ pub(super) fn not_yet(mut policy: Policy) -> Policy {
         let application = failover.application.as_ref().and_then(|rule| rule.purge_mode);
         cluster == Some(PurgeMode::Directly) || application == Some(PurgeMode::Directly)
     });
-    for (there, path, message) in [
-        (
-            purges,
-            "spec.failover.*.purgeMode",
-            "a copy that is left goes when as many are ready elsewhere, as with Gracefully; never at once",
-        ),
-    ] {
+    for (there, path, message) in [(
+        purges,
+        "spec.failover.*.purgeMode",
+        "a copy that is left goes when as many are ready elsewhere, as with Gracefully; never at once",
+    )] {
         if there {
             policy.problems.push(PolicyProblem {
                 severity: Severity::Warning,
@@ -220,6 +218,11 @@ fn cannot_be_staged(policy: &mut Policy) {
             divided,
             "spec.placement.replicaScheduling",
             "replicas that are divided move between clusters as these become ready, which a Workflow's steps don't wait for; take out spec.workflow, or say replicaSchedulingType: Duplicated",
+        ),
+        (
+            policy.spec.failover.as_ref().is_some_and(|failover| failover.application.is_some()),
+            "spec.failover.application",
+            "a workload that is unhealthy would move without being asked; take out spec.workflow, or failover.application (a step's maxFailures and onFailure say what a run does)",
         ),
         (
             policy.spec.takes_dependents(),

@@ -438,6 +438,10 @@ impl Distributor {
         let known = policy.as_ref().and_then(|policy| self.claims.policy(policy)).cloned();
         let rolls_out = known.filter(|policy| policy.spec.workflow.is_some() && name_of(&policy.id) == key.1);
         let may_be_gone = policy.is_none_or(|policy| {
+            let mut unlisted = self.unlisted_policies();
+            if unlisted.any(|(kind, group, _)| kind == policy.kind && group == policy.group) {
+                return false;
+            }
             !GROUPS.contains(&policy.group.as_str())
                 || self.served.has(&format!("{}.{}", policy.kind.plural(), policy.group))
         });
