@@ -358,8 +358,15 @@ pub fn changes_between(id: Option<&ObjectId>, before: &Value, after: &Value) -> 
 /// Leaves out what may hold a value of a Secret: everything but the fields that never do. The annotation of
 /// client-side apply holds a whole Secret, so annotations are left out too.
 pub fn redact(id: &ObjectId, path: &FieldPath, value: Option<Value>) -> Option<Value> {
-    const HARMLESS: [&[&str]; 5] =
-        [&["apiVersion"], &["kind"], &["type"], &["immutable"], &["metadata", "labels"]];
+    const HARMLESS: [&[&str]; 7] = [
+        &["apiVersion"],
+        &["kind"],
+        &["type"],
+        &["immutable"],
+        &["metadata", "labels"],
+        &["metadata", "name"],
+        &["metadata", "namespace"],
+    ];
     let harmless =
         HARMLESS.iter().any(|names| path.starts_with(&FieldPath::of_fields(names.iter().copied())));
     let secret = id.kind == "Secret" && id.group().is_empty();

@@ -144,15 +144,54 @@ fn fit(object: &ObjectFacts, selector: Option<&Selector>) -> bool {
     let namespace_named = selector.is_some_and(|selector| selector.namespace.is_some());
     let named = selector.is_some_and(|selector| selector.name.is_some());
     let clusters_namespace = CLUSTERS_OWN.contains(&id.namespace.as_str());
-    let clusters_object = id.group().is_empty()
-        && matches!(
-            (id.kind.as_str(), id.name.as_str()),
-            ("ConfigMap", "kube-root-ca.crt")
-                | ("ServiceAccount", "default")
-                | ("Namespace", "default" | "kube-system" | "kube-public" | "kube-node-lease")
-        );
+    let clusters_object = is_clusters_own(object);
     !own && (!clusters_namespace || namespace_named) && ((!clusters_object && !object.made) || named)
 }
+
+/// Whether every cluster has one of its own that it can't do without, or the hub has it for itself.
+/// Sources: the API server's bootstrap of RBAC (label `kubernetes.io/bootstrapping`), priority classes, flow control, the Service
+/// `kubernetes` and aggregation; [`names`] for ours.
+#[must_use]
+pub fn is_clusters_own(object: &ObjectFacts) -> bool {
+    let ObjectId { kind, namespace, name, .. } = &object.id;
+    let of = |label: &str, value: &str| object.labels.get(label).is_some_and(|own| own == value);
+    let ours = of("app.kubernetes.io/name", "fleetctl")
+        || ["fleetctl.dev", "core.oam.dev", CLUSTERS_GROUP]
+            .iter()
+            .chain(&GROUPS)
+            .any(|group| name.strip_suffix(group).is_some_and(|rest| rest.ends_with('.')));
+    let bootstrap = match (object.id.group(), kind.as_str()) {
+        ("", "ConfigMap") => name == "kube-root-ca.crt",
+        ("", "ServiceAccount") => name == "default",
+        ("", "Namespace") => name == "default" || CLUSTERS_OWN.contains(&name.as_str()),
+        ("", "Service" | "Endpoints") | ("discovery.k8s.io", "EndpointSlice") => {
+            namespace == "default" && name == "kubernetes"
+        }
+        ("rbac.authorization.k8s.io", _) => {
+            of("kubernetes.io/bootstrapping", "rbac-defaults")
+                || name.starts_with("system:")
+                || name == "cluster-admin"
+        }
+        ("scheduling.k8s.io", "PriorityClass") => name.starts_with("system-"),
+        ("flowcontrol.apiserver.k8s.io", _) | ("apiregistration.k8s.io", "APIService") => true,
+        _ => false,
+    };
+    let cluster_scoped = namespace.is_empty();
+    bootstrap || (ours && cluster_scoped)
+}
+
+/// The group of the members' own kinds.
+const CLUSTERS_GROUP: &str = "cluster.open-cluster-management.io";
+
+/// Kinds by which a cluster tells of itself: group and kind.
+const TELL_OF_THEMSELVES: [(&str, &str); 6] = [
+    ("", "Event"),
+    ("events.k8s.io", "Event"),
+    ("", "Node"),
+    ("coordination.k8s.io", "Lease"),
+    ("certificates.k8s.io", "CertificateSigningRequest"),
+    ("storage.k8s.io", "CSINode"),
+];
 
 fn read(
     written: &ResourceSelector,
@@ -173,7 +212,12 @@ fn read(
         }
     }
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-    if GROUPS.contains(&group) || ["core.oam.dev", "fleetctl.dev"].contains(&group) {
+    if TELL_OF_THEMSELVES.contains(&(group, kind)) {
+        let message = format!("{kind} is what a cluster writes about itself; take the selector out");
+        problems.error(format!("{path}.kind"), "HubsOwnKind", message);
+        return None;
+    }
+    if GROUPS.contains(&group) || ["core.oam.dev", "fleetctl.dev", CLUSTERS_GROUP].contains(&group) {
         let message =
             format!("{kind} is for the hub itself and does nothing on a member; take the selector out");
         problems.error(format!("{path}.kind"), "HubsOwnKind", message);

@@ -247,8 +247,24 @@ fn same_identity(before: &Value, after: &Value) -> Result<(), Fault> {
             ));
         }
     }
+    for field in ["labels", "annotations"] {
+        let ours = |object: &Value| -> Vec<(String, Value)> {
+            let entries = object.pointer(&format!("/metadata/{field}")).and_then(Value::as_object);
+            let entries = entries.into_iter().flatten();
+            let ours = entries.filter(|(key, _)| key.starts_with(RESERVED));
+            ours.map(|(key, value)| (key.clone(), value.clone())).collect()
+        };
+        if ours(before) != ours(after) {
+            let message =
+                format!("it would change metadata.{field} of {RESERVED}…, which are the engine's own");
+            return Err(Fault::new("IdentityChanged", message));
+        }
+    }
     Ok(())
 }
+
+/// Labels and annotations by which the engine knows what is its own.
+const RESERVED: &str = "fleetctl.dev/";
 
 /// What differs, without values of a Secret.
 fn changes(before: &Value, after: &Value) -> Vec<OverrideChange> {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fleet_api::{Application, ObjectId};
+use fleet_api::{Application, ObjectId, staged};
 use serde_json::Value;
 
 use super::sources::GroupKind;
@@ -68,8 +68,11 @@ impl References {
     }
 }
 
-/// References that can't be read deliver nothing.
+/// References that can't be read deliver nothing; what a policy's own Application refers to is the policy's.
 fn read(key: &AppKey, application: &Application) -> Vec<ObjectReference> {
+    if staged::policy_of(application).is_some() {
+        return Vec::new();
+    }
     let components = application.spec.components.iter();
     let referring = components.filter(|component| component.type_ == fleet_render::REFERENCE_TYPE);
     let none = Value::Null;

@@ -723,8 +723,7 @@ impl Distributor {
                 self.said.touch(&policy);
             }
         }
-        // What a policy's own Application refers to is the policy's.
-        self.applications.set(key, application.filter(|_| !carries))
+        self.applications.set(key, application)
     }
 
     fn clusters_changed(&mut self) {

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use fleet_api::propagation::{GROUPS, ObjectPlace, PolicyKind, Precision, PropagationPolicyStatus};
+use fleet_api::propagation::{
+    ClaimedObject, GROUPS, ObjectPlace, PolicyKind, Precision, PropagationPolicyStatus,
+};
 use fleet_api::{Application, DISTRIBUTION, ManagedCluster, ObjectId, Provenance, names};
 use fleet_json::ContentHash;
-use fleet_placement::Fleet;
+use fleet_placement::{Decision, Fleet, Placed, Survey};
 use fleet_propagation::{Claims, Overrides, PolicyId, Reader};
 use fleet_render::{KeyRules, LeftKey, OverrideStep, OverriderProblem};
 use futures::future::try_join_all;
@@ -35,10 +37,14 @@ pub struct Distributed {
     pub winner: Option<String>,
     /// How exactly that selects it; nothing where it has errors, keeps what it has, and doesn't select it any more.
     pub precision: Option<Precision>,
+    /// No policy selects it: it goes along with workloads that the winner distributes (`propagateDeps`).
+    pub dependent: bool,
     /// The others that select it, best first.
     pub lost: Vec<LostClaim>,
     /// How it stands there, as the winner's status says; nothing where it isn't to be there.
     pub place: Option<ObjectPlace>,
+    /// Why the winner doesn't choose this cluster, where the cluster itself is the reason.
+    pub left_out: Option<String>,
     /// The replicas that it was told to have there, where they are divided.
     pub replicas: Option<u64>,
     /// Every override that is made, in order.
@@ -76,7 +82,7 @@ struct Judged {
     claims: Claims,
     overrides: Overrides,
     /// Their status as it is on the hub.
-    statuses: Vec<(PolicyId, Value)>,
+    statuses: Vec<(PolicyId, PropagationPolicyStatus)>,
 }
 
 /// What policies say about an object of the hub on a cluster. `id` may be of another version than the hub's. Nothing where
@@ -112,10 +118,12 @@ pub async fn distributed(
     facts.holder = remembered.policy.as_ref().and_then(read_recorded);
     claims.set_object(facts);
     let Some(outcome) = claims.outcome(&id) else { return Ok(None) };
-    if outcome.winner.is_none() && outcome.lost.is_empty() {
+    let chosen = outcome.winner.as_ref().map(|(winner, _)| winner);
+    let along = statuses.iter().find(|(_, status)| entry(&status.dependents, &id).is_some());
+    let winner = chosen.or(along.filter(|_| remembered.dependent).map(|(policy, _)| policy));
+    if winner.is_none() && outcome.lost.is_empty() {
         return Ok(None);
     }
-    let winner = outcome.winner.as_ref().map(|(winner, _)| winner);
     let lost = outcome.lost.iter().map(|(policy, lost)| LostClaim {
         policy: policy.to_string(),
         reason: lost.code().to_owned(),
@@ -127,6 +135,13 @@ pub async fn distributed(
     let clusters = clusters.map_err(|error| PreviewError::hub("the ManagedClusters", error))?;
     let clusters: Vec<Arc<ManagedCluster>> = clusters.items.into_iter().map(Arc::new).collect();
     let fleet: Fleet = fleet_of(&clusters);
+    let placed =
+        Placed { group: remembered.group.clone(), shares: remembered.shares.clone(), ..Placed::default() };
+    let left_out = winner.and_then(|winner| claims.policy(winner)).and_then(|policy| {
+        let survey = Survey::of(&policy.rules, &fleet);
+        let left = Decision { placed, ..Decision::default() }.explain(&survey, &fleet);
+        left.into_iter().find(|left| left.cluster == cluster).map(|left| left.reason.to_string())
+    });
     let about = overrides.about(&source.facts);
     let replicas = remembered.told.get(cluster).copied();
     let mut object = replicated(&source, replicas);
@@ -145,7 +160,9 @@ pub async fn distributed(
         place: winner.and_then(|winner| place(&statuses, winner, &id, cluster)),
         winner: winner.map(ToString::to_string),
         precision: outcome.winner.as_ref().and_then(|(_, precision)| *precision),
+        dependent: winner.is_some() && chosen.is_none(),
         lost: lost.collect(),
+        left_out,
         replicas,
         overrides: steps,
         warnings,
@@ -209,7 +226,8 @@ async fn judge(client: &kube::Client) -> Result<Judged, PreviewError> {
                 reader.overrides(&manifest).map(|policy| overrides.set(policy)).ok();
             } else {
                 reader.propagation(&manifest).map(|policy| claims.set_policy(policy)).ok();
-                statuses.push((id, policy.data.get("status").cloned().unwrap_or_default()));
+                let status = policy.data.get("status").cloned().unwrap_or_default();
+                statuses.push((id, serde_json::from_value(status).unwrap_or_default()));
             }
         }
     }
@@ -231,14 +249,16 @@ async fn application_of(client: &kube::Client, source: &Source) -> Result<Option
 
 /// How an object stands on a cluster, as its policy's status says.
 fn place(
-    statuses: &[(PolicyId, Value)],
+    statuses: &[(PolicyId, PropagationPolicyStatus)],
     policy: &PolicyId,
     id: &ObjectId,
     cluster: &str,
 ) -> Option<ObjectPlace> {
     let (_, status) = statuses.iter().find(|(known, _)| known == policy)?;
-    let status: PropagationPolicyStatus = serde_json::from_value(status.clone()).ok()?;
-    let claimed =
-        status.claimed.into_iter().find(|claimed| claimed.object.versionless() == id.versionless())?;
-    claimed.places.into_iter().find(|place| place.cluster == cluster)
+    let entry = entry(&status.claimed, id).or_else(|| entry(&status.dependents, id))?;
+    entry.places.iter().find(|place| place.cluster == cluster).cloned()
+}
+
+fn entry<'s>(told: &'s [ClaimedObject], id: &ObjectId) -> Option<&'s ClaimedObject> {
+    told.iter().find(|told| told.object.versionless() == id.versionless())
 }

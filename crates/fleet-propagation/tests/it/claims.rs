@@ -243,6 +243,30 @@ fn what_is_not_for_distribution_is_left_alone() {
     let taken = object("Secret", "demo", "password");
     claims.set_object(taken.clone());
     assert_eq!(holder(&claims, &taken), "ClusterPropagationPolicy secrets");
+    // What a cluster can't do without is its own, whatever takes the whole kind: deleting the policy would take it away.
+    let all = |api_version: &str, kind: &str| json!({"resourceSelectors": [{"apiVersion": api_version, "kind": kind}]});
+    let rbac = "rbac.authorization.k8s.io/v1";
+    for (name, api_version, kind, one, label, taken) in [
+        ("roles", rbac, "ClusterRole", "cluster-admin", "", false),
+        ("roles", rbac, "ClusterRole", "system:node", "", false),
+        ("roles", rbac, "ClusterRole", "view", "kubernetes.io/bootstrapping=rbac-defaults", false),
+        ("roles", rbac, "ClusterRole", "fleetctl-approver", "app.kubernetes.io/name=fleetctl", false),
+        ("roles", rbac, "ClusterRole", "reader", "", true),
+        ("services", "v1", "Service", "kubernetes", "", false),
+        ("services", "v1", "Service", "web", "", true),
+        ("crds", "apiextensions.k8s.io/v1", "CustomResourceDefinition", "runs.fleetctl.dev", "", false),
+        ("crds", "apiextensions.k8s.io/v1", "CustomResourceDefinition", "widgets.example.com", "", true),
+        ("classes", "scheduling.k8s.io/v1", "PriorityClass", "system-node-critical", "", false),
+    ] {
+        claims.set_policy(policy("ClusterPropagationPolicy", name, all(api_version, kind)));
+        let namespace = if kind == "Service" { "default" } else { "" };
+        let mut found = object(kind, namespace, one);
+        found.id.api_version = api_version.to_owned();
+        found.labels =
+            label.split_once('=').map(|(key, value)| (key.into(), value.into())).into_iter().collect();
+        claims.set_object(found.clone());
+        assert_eq!(!holder(&claims, &found).is_empty(), taken, "{}", found.id);
+    }
     let named = json!({"resourceSelectors": [{"apiVersion": "v1", "kind": "Secret", "namespace": "kube-system", "name": "token"}]});
     claims.set_policy(policy("ClusterPropagationPolicy", "named", named));
     assert_eq!(holder(&claims, &object("Secret", "kube-system", "token")), "ClusterPropagationPolicy named");

@@ -72,7 +72,7 @@ pub(super) async fn controlled(member: &Member, id: &ObjectId, by: OwnerReferenc
         top = above;
     }
     Failure::refused(format!(
-        "{id} on {} is made by {first}, which would make it anew as it wants; adopt {}/{} instead",
+        "{id} on {} is made by {first}, which would make it anew as it wants; take {}/{} instead",
         member.label,
         top.kind.to_lowercase(),
         top.name

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use fleet_api::ObjectId;
 use fleet_api::propagation::GROUPS;
 use fleet_controller::labelled;
+use fleet_propagation::ObjectFacts;
+use fleet_propagation::selector::is_clusters_own;
 use serde_json::{Value, json};
 
 use crate::adopt::found::{Member, Object};
@@ -46,6 +48,12 @@ impl Bundle {
                 return Err(Failure::failed(format!("{} was read more than once", object.id)));
             };
             let mut manifest = said.object.clone();
+            if ObjectFacts::of(&manifest).is_some_and(|facts| is_clusters_own(&facts)) {
+                return Err(Failure::refused(format!(
+                    "{}: every cluster has one of its own, which the others would lose; leave it out",
+                    object.id
+                )));
+            }
             if let Some(metadata) = manifest.get_mut("metadata").and_then(Value::as_object_mut) {
                 metadata.insert("namespace".to_owned(), json!(namespace));
             }

@@ -59,8 +59,10 @@ pub(super) fn for_programs(format: Output, head: &Head<'_>, fields: &[Field]) ->
         "object": found.id,
         "policy": found.winner,
         "selectedBy": found.precision.map(precision),
+        "dependent": found.dependent,
         "lost": lost.collect::<Vec<Value>>(),
         "place": found.place,
+        "leftOut": found.left_out,
         "replicas": found.replicas,
         "overrides": overrides.collect::<Vec<Value>>(),
         "warnings": found.warnings.iter().map(ToString::to_string).collect::<Vec<String>>(),
@@ -77,6 +79,9 @@ pub(super) fn for_people(head: &Head<'_>, fields: &[Field]) -> String {
     let found = head.distributed;
     let by = match (&found.winner, found.precision) {
         (Some(winner), Some(how)) => format!("{winner} has it, by {}", precision(how)),
+        (Some(winner), _) if found.dependent => {
+            format!("it goes along with workloads of {winner} (propagateDeps)")
+        }
         (Some(winner), None) => format!("{winner} keeps it, though it doesn't select it any more"),
         (None, _) => "no policy has it".to_owned(),
     };
@@ -137,7 +142,11 @@ fn standing(head: &Head<'_>) -> String {
             format!("{}{replicas}{why}", phase.as_str())
         }
         (None, Some(_)) => "its policy says nothing about this cluster: it is leaving".to_owned(),
-        (None, None) => "it isn't to be there: its policy doesn't choose this cluster".to_owned(),
+        (None, None) if found.winner.is_none() => "so no policy sends it anywhere".to_owned(),
+        (None, None) => match &found.left_out {
+            Some(why) => format!("it isn't to be there: {why}"),
+            None => "it isn't to be there: its policy doesn't choose this cluster".to_owned(),
+        },
     };
     match head.is_outdated() {
         true => format!("{there}; what is there was delivered earlier, the hub says something else now"),

@@ -251,7 +251,7 @@ async fn what_can_not_be_adopted_is_told_apart() {
         assert!(!told.contains("hunter2"), "{told}");
     }
     let told = line.fails(&format!("fleetctl adopt web-demo -n demo {of_pod}"), 4).await;
-    assert!(told.contains("adopt deployment/web instead"), "{told}");
+    assert!(told.contains("take deployment/web instead"), "{told}");
     let told = line.fails("fleetctl adopt web-demo -n nowhere --from mc-bj1 deploy/web --yes", 3).await;
     assert!(told.contains("kubectl create namespace nowhere"), "{told}");
     let told = line.fails("fleetctl adopt Web_Demo -n demo --from mc-bj1 deploy/web --yes", 1).await;

