@@ -10,6 +10,7 @@
 //!                               dispatch: one request at a time for each place ─► members
 //!                               said: status of policies, gathered
 //!                               report: what members show, on the object of the hub
+//!                               stage: where a policy names a Workflow, an Application carries its objects
 //! ```
 //!
 //! The unit of work is one object of the hub. Whatever happens (a change of it, of a policy, an override, a cluster, or what
