@@ -94,12 +94,13 @@ impl Acting {
         params.force = force;
         let (at, patch) = (self.at(id).await?, Patch::Apply(object));
         // As there, the answer is what a watch would bring.
-        if self.member.by_metadata(&(id.api_version.clone(), id.kind.clone())) {
+        let applied = if self.member.by_metadata(&(id.api_version.clone(), id.kind.clone())) {
             let request = at.patch(&id.name, &params, &patch);
             self.apply_as::<PartialObjectMeta<DynamicObject>>(id, account, request).await
         } else {
             self.apply_as::<DynamicObject>(id, account, at.patch(&id.name, &params, &patch)).await
-        }
+        };
+        applied.map_err(|error| error.without_values(object))
     }
 
     async fn apply_as<K: Sight>(

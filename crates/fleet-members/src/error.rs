@@ -1,6 +1,9 @@
 //! What can go wrong with a request to a member.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use kube::core::Status;
+use serde_json::Value;
 
 use crate::Hold;
 
@@ -104,6 +107,19 @@ impl MemberError {
         }
     }
 
+    /// The same without the values of a Secret that was sent: servers may repeat what they refuse (design invariant 11).
+    pub(crate) fn without_values(mut self, sent: &Value) -> Self {
+        let text = |at: &str| sent.get(at).and_then(Value::as_str);
+        if (text("apiVersion"), text("kind")) == (Some("v1"), Some("Secret"))
+            && let Self::Busy { message, .. } | Self::Refused { message, .. } = &mut self
+        {
+            for value in values(sent) {
+                *message = message.replace(&value, "<hidden>");
+            }
+        }
+        self
+    }
+
     pub(crate) fn from_status(cluster: &str, status: &Status) -> Self {
         let cluster = cluster.to_owned();
         let message = status.message.clone();
@@ -143,6 +159,24 @@ impl MemberError {
     }
 }
 
+/// The values of a Secret as they may be repeated, the longest first: as they stand there, quoted, and decoded.
+fn values(secret: &Value) -> Vec<String> {
+    let fields = ["data", "stringData"].into_iter().filter_map(|field| secret.get(field)?.as_object());
+    let mut all: Vec<String> = Vec::new();
+    for value in fields.flat_map(|field| field.values()) {
+        let Some(text) = value.as_str() else {
+            all.push(value.to_string());
+            continue;
+        };
+        all.push(text.to_owned());
+        all.push(text.escape_debug().to_string());
+        all.extend(STANDARD.decode(text).ok().and_then(|bytes| String::from_utf8(bytes).ok()));
+    }
+    all.retain(|value| !value.is_empty());
+    all.sort_by_key(|value| std::cmp::Reverse(value.len()));
+    all
+}
+
 /// The end of an error's chain, the cause that a person can act on: what is above says "client error" and no more.
 pub fn innermost(error: &dyn std::error::Error) -> String {
     let mut deepest = error;
@@ -161,4 +195,30 @@ fn conflicts(status: &Status) -> Vec<Conflict> {
             field: cause.field.clone(),
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// Broken: what only a Secret should hold stands in a status or a log, as the member's words about it.
+    #[test]
+    fn values_of_a_secret_are_not_repeated() {
+        let refused = || MemberError::Refused {
+            cluster: "m1".to_owned(),
+            code: 422,
+            reason: "Invalid".to_owned(),
+            message: "data.password: \"hunter2!\" isn't base64; data.token: s3cret".to_owned(),
+        };
+        let secret = json!({ "apiVersion": "v1", "kind": "Secret", "data": { "password": "hunter2!", "token": "czNjcmV0" } });
+        let said = refused().without_values(&secret).to_string();
+        assert_eq!(
+            said,
+            "cluster m1 refuses: data.password: \"<hidden>\" isn't base64; data.token: <hidden>"
+        );
+        let map = json!({ "apiVersion": "v1", "kind": "ConfigMap", "data": { "password": "hunter2!" } });
+        assert!(refused().without_values(&map).to_string().contains("hunter2!"));
+    }
 }

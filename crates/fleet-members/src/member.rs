@@ -195,10 +195,11 @@ impl Member {
         let mut params = PatchParams::apply(manager);
         params.force = force;
         // The answer is what a watch would bring: of some kinds, metadata only.
-        match self.by_metadata(&(id.api_version.clone(), id.kind.clone())) {
+        let applied = match self.by_metadata(&(id.api_version.clone(), id.kind.clone())) {
             true => self.apply_as::<PartialObjectMeta<DynamicObject>>(id, &path, object, &params).await,
             false => self.apply_as::<DynamicObject>(id, &path, object, &params).await,
-        }
+        };
+        applied.map_err(|error| error.without_values(object))
     }
 
     async fn apply_as<K: Sight>(
