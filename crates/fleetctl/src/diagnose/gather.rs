@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fleet_api::{Application, AuditLog, ManagedCluster, ResourceTracker, RolloutWindow, crds, names};
+use fleet_api::propagation::{GROUPS, PolicyKind};
+use fleet_api::{
+    Application, AuditLog, Condition, ManagedCluster, ResourceTracker, RolloutWindow, conditions, crds, names,
+};
 use fleet_controller::resolve::{ObjectReference, Selection, references};
 use fleet_controller::{RuleError, read_health_rules, read_key_rules};
 use fleet_members::Credentials;
@@ -59,6 +62,7 @@ pub(crate) async fn gather(hub: &Cluster, called: &str, now: Timestamp, scope: &
     gathering.inventories(scope).await;
     gathering.records().await;
     gathering.rules().await;
+    gathering.policies().await;
     Ok(gathering.snapshot)
 }
 
@@ -299,6 +303,25 @@ impl Gathering<'_> {
             if self.snapshot.unread.len() > unread {
                 // What may not be read here may not be read for the next either: once is enough to say so.
                 return;
+            }
+        }
+    }
+
+    /// Policies about native objects, of every group that the hub serves.
+    async fn policies(&mut self) {
+        for (group, kind) in GROUPS.into_iter().flat_map(|group| PolicyKind::ALL.map(|kind| (group, kind))) {
+            let api: Api<DynamicObject> = Api::all_with(self.hub.client.clone(), &kind.resource(group));
+            let what = format!("{}.{group}", kind.plural());
+            for policy in self.all(&what, &api, &ListParams::default()).await {
+                let conditions = policy.data.pointer("/status/conditions").cloned().unwrap_or_default();
+                let conditions: Vec<Condition> = serde_json::from_value(conditions).unwrap_or_default();
+                let Some(ready) = conditions::find(&conditions, "Ready").filter(|ready| !ready.is_true())
+                else {
+                    continue;
+                };
+                let inside = policy.namespace().map(|name| format!(" -n {name}")).unwrap_or_default();
+                let about = format!("{what} {}{inside}", policy.name_any());
+                self.snapshot.unready_policies.push((about, ready.reason.clone(), ready.message.clone()));
             }
         }
     }

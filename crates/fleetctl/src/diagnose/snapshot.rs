@@ -37,6 +37,8 @@ pub struct Snapshot {
     pub lost_inventories: Vec<(String, String)>,
     /// Records of Applications that aren't whole: `NAMESPACE/NAME`, and where they aren't.
     pub broken_records: Vec<(String, String)>,
+    /// Policies about native objects that aren't ready: which, the reason and the message of their condition.
+    pub unready_policies: Vec<(String, String, String)>,
     /// Health rules that can't be used: where they stand, and why.
     pub broken_health_rules: Vec<(String, String)>,
     /// Rules of keys that can't be used: the same.

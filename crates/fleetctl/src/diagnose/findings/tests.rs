@@ -335,6 +335,24 @@ fn applications_that_wait() {
     one(suspended, Note, "Suspended", "fleetctl workflow resume web -n demo");
 }
 
+/// Broken: a policy delivers nothing, and nothing is wrong; or what waits for people is called wrong.
+#[test]
+fn policies_that_are_not_ready() {
+    let policy = |reason: &str| {
+        (
+            "propagationpolicies.one.alibabacloud.com web -n demo".to_owned(),
+            reason.to_owned(),
+            "no".to_owned(),
+        )
+    };
+    let describe = "kubectl describe propagationpolicies.one.alibabacloud.com web -n demo";
+    one(|s| s.unready_policies.push(policy("Failed")), Error, "PolicyNotReady", describe);
+    one(|s| s.unready_policies.push(policy("Lost")), Warning, "PolicyNotReady", describe);
+    let mut waits = well();
+    waits.unready_policies = vec![policy("Pending"), policy("Held"), policy("StagedWaiting")];
+    assert!(findings(&waits).is_empty());
+}
+
 #[test]
 fn rules_that_cannot_be_used() {
     let broken = ("ConfigMap fleetctl-system/ours, a.yaml".to_owned(), "[0].rules[0].when: no".to_owned());
