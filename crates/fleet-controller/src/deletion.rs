@@ -1,6 +1,5 @@
 //! Deleting an Application: its objects go, or stay as nobody's; what can't be reached in time is recorded.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -226,6 +225,19 @@ async fn clear(
     clearing.carry_out(&Acting::new(member, account)).await
 }
 
+/// What came of a look at a namespace that is to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Emptied {
+    /// It was deleted.
+    Deleted,
+    /// It isn't there, isn't ours, or is being deleted.
+    NotOurs,
+    /// What is in it goes, or may go, with what was deleted.
+    Leaving,
+    /// Something in it is somebody else's, and stays.
+    Others,
+}
+
 /// Deletes a namespace that we made, once what we deleted in it is gone; one that others use stays. Answers whether
 /// it was deleted.
 pub(crate) async fn delete_if_empty(
@@ -234,31 +246,51 @@ pub(crate) async fn delete_if_empty(
     owner: &str,
 ) -> Result<bool, MemberError> {
     for look in 0..LOOKS {
-        let live = member.metadata(id).await?.filter(|live| live.owner() == Some(owner) && !live.deleting);
-        let Some(live) = live else { return Ok(false) };
-        let mut held = BTreeSet::new();
-        for (api_version, kind) in KINDS_IN_NAMESPACES {
-            let kind_in = ObjectId {
-                api_version: api_version.to_owned(),
-                kind: kind.to_owned(),
-                namespace: id.name.clone(),
-                name: String::new(),
-            };
-            if member.holds_any(&kind_in, &LEFT_BY_KUBERNETES).await? {
-                held.insert(kind);
-                break;
+        match delete_namespace(member, id, owner).await? {
+            Emptied::Deleted => return Ok(true),
+            Emptied::NotOurs => return Ok(false),
+            Emptied::Leaving | Emptied::Others if look + 1 < LOOKS => {
+                tokio::time::sleep(BETWEEN_LOOKS).await;
             }
-        }
-        if held.is_empty() {
-            return match member.delete(id, &live).await {
-                Err(MemberError::Refused { code: 409, .. }) => Ok(false),
-                other => other.map(|()| true),
-            };
-        }
-        if look + 1 < LOOKS {
-            tokio::time::sleep(BETWEEN_LOOKS).await;
+            Emptied::Leaving | Emptied::Others => {}
         }
     }
     tracing::info!(cluster = member.name(), namespace = id.name, "the namespace stays: others use it");
     Ok(false)
+}
+
+/// Deletes a namespace of ours if nothing is in it now.
+pub(crate) async fn delete_namespace(
+    member: &Acting,
+    id: &ObjectId,
+    owner: &str,
+) -> Result<Emptied, MemberError> {
+    let live = member.metadata(id).await?.filter(|live| live.owner() == Some(owner) && !live.deleting);
+    let Some(live) = live else { return Ok(Emptied::NotOurs) };
+    let mut empty = true;
+    for (api_version, kind) in KINDS_IN_NAMESPACES {
+        let kind_in = ObjectId {
+            api_version: api_version.to_owned(),
+            kind: kind.to_owned(),
+            namespace: id.name.clone(),
+            name: String::new(),
+        };
+        let inside = member.inside(&kind_in, &LEFT_BY_KUBERNETES).await?;
+        // What has an owner goes with it, if that goes.
+        if inside.iter().any(|one| !one.deleting && !one.follows && one.owner.as_deref() != Some(owner)) {
+            return Ok(Emptied::Others);
+        }
+        empty &= inside.is_empty();
+        // Another look is needed anyway.
+        if !inside.is_empty() && inside.iter().all(|one| one.deleting) {
+            return Ok(Emptied::Leaving);
+        }
+    }
+    if !empty {
+        return Ok(Emptied::Leaving);
+    }
+    match member.delete(id, &live).await {
+        Err(MemberError::Refused { code: 409, .. }) => Ok(Emptied::Leaving),
+        other => other.map(|()| Emptied::Deleted),
+    }
 }

@@ -38,6 +38,8 @@ mod follow;
 mod inbox;
 mod items;
 mod ledger;
+mod lingering;
+mod namespaces;
 mod pieces;
 mod policies;
 mod render;

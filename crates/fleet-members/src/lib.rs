@@ -31,7 +31,7 @@ pub use breaker::Reachability;
 pub use error::{Conflict, MemberError, innermost};
 pub use facts::{Capacity, Occupancy};
 pub use hold::Hold;
-pub use member::{Live, Member};
+pub use member::{INSIDE, Inside, Live, Member};
 pub use observe::Observed;
 pub use registry::{Announced, MemberEvent, Members, Notify, Options, Transport, TransportError};
 pub use remote::{AllowedPlugin, Credentials, CredentialsError, Identity, Remote, RemoteOptions, is_watch};

@@ -48,6 +48,20 @@ pub struct Live {
     pub managed: Option<u64>,
 }
 
+/// How much of a kind [`Member::inside`] looks at.
+pub const INSIDE: u32 = 50;
+
+/// Something that is in a namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inside {
+    /// It is being deleted.
+    pub deleting: bool,
+    /// It names an owner, and goes when that goes.
+    pub follows: bool,
+    /// The value of [`names::OWNER`].
+    pub owner: Option<String>,
+}
+
 impl Live {
     pub(crate) fn of(metadata: &kube::core::ObjectMeta) -> Self {
         let managers = || metadata.managed_fields.iter().flatten();
@@ -333,15 +347,26 @@ impl Member {
         }
     }
 
-    /// Whether a namespace holds nothing of the given kinds.
+    /// What a namespace holds of a kind, as far as the first [`INSIDE`] of it; without those of some names.
     ///
     /// # Errors
     /// Where the member doesn't answer or refuses.
-    pub async fn holds_any(self: &Arc<Self>, id: &ObjectId, ignored: &[&str]) -> Result<bool, MemberError> {
+    pub async fn inside(
+        self: &Arc<Self>,
+        id: &ObjectId,
+        ignored: &[&str],
+    ) -> Result<Vec<Inside>, MemberError> {
         let api = self.api(id).await?;
-        let limit = ListParams::default().limit(ignored.len() as u32 + 1);
-        let found = self.ask("list", id, api.list_metadata(&limit)).await?;
-        Ok(found.items.iter().any(|o| !ignored.contains(&o.metadata.name.as_deref().unwrap_or_default())))
+        let found = self.ask("list", id, api.list_metadata(&ListParams::default().limit(INSIDE))).await?;
+        let others = |object: &PartialObjectMeta<DynamicObject>| {
+            !ignored.contains(&object.metadata.name.as_deref().unwrap_or_default())
+        };
+        let inside = |object: PartialObjectMeta<DynamicObject>| Inside {
+            deleting: object.metadata.deletion_timestamp.is_some(),
+            follows: object.metadata.owner_references.is_some_and(|owners| !owners.is_empty()),
+            owner: object.metadata.labels.and_then(|mut labels| labels.remove(names::OWNER)),
+        };
+        Ok(found.items.into_iter().filter(others).map(inside).collect())
     }
 
     pub(crate) fn client(&self) -> kube::Client {

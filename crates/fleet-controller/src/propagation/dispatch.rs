@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet_api::{Application, Inventory, ObjectId, ResourceTracker, Target};
+use fleet_api::{Application, Inventory, ObjectId, ResourceTracker};
 use fleet_members::{Account, Acting, Member, MemberError, Reachability};
 use fleet_placement::Room;
 use fleet_plan::{Wave, wave};
@@ -15,11 +15,12 @@ use tokio::time::Instant;
 
 use super::distributor::Distributor;
 use super::items::{Goal, Item, Matter, Standing};
-use super::ledger::{MadeNamespace, Write, namespace_id};
+use super::ledger::{MadeNamespace, Write};
+use super::namespaces::{Made, is_namespace, unmake};
 use super::policies::read_recorded;
 use super::send::{self, Order, Sent};
 use crate::context::{AppKey, Context, OnDrift};
-use crate::deletion::delete_if_empty;
+use crate::deletion::Emptied;
 use crate::prune::{Parting, part_with};
 use crate::records::RecordError;
 use crate::tenancy;
@@ -27,10 +28,10 @@ use crate::tenancy;
 /// How many requests of ours one member gets at once.
 const AT_ONCE: usize = 16;
 /// The first wait after a refusal that may pass, and after one that somebody has to mend; doubled each time.
-const PASSING: Duration = Duration::from_secs(1);
+pub(super) const PASSING: Duration = Duration::from_secs(1);
 const LASTING: Duration = Duration::from_secs(30);
 /// The longest of these waits.
-const LONGEST: Duration = Duration::from_secs(60);
+pub(super) const LONGEST: Duration = Duration::from_secs(60);
 const LONGEST_LASTING: Duration = Duration::from_mins(10);
 /// What is put right so often in a row is fought over.
 const FIGHT: u32 = 5;
@@ -42,11 +43,11 @@ pub(super) enum Done {
     /// An object was sent.
     Sent { cluster: String, id: ObjectId, standing: Standing, sent: Sent },
     /// An object was deleted or released.
-    Left { cluster: String, id: ObjectId, outcome: Result<bool, MemberError> },
+    Left { cluster: String, id: ObjectId, outcome: Result<Parted, MemberError> },
     /// A namespace was made.
     Made { made: MadeNamespace, outcome: Result<(), MemberError> },
-    /// A namespace was deleted, if nobody uses it.
-    Unmade { made: MadeNamespace, outcome: Result<bool, MemberError> },
+    /// A namespace that is to go was looked at.
+    Unmade { made: MadeNamespace, outcome: Result<Emptied, MemberError> },
     /// A kind is watched on a member.
     Watched { cluster: String, kind: (String, String), outcome: Result<(), MemberError> },
     /// An inventory was written.
@@ -67,30 +68,26 @@ pub(super) enum Done {
     Said { policy: PolicyId, outcome: Result<Value, kube::Error> },
 }
 
+/// How far an object that leaves is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Parted {
+    /// It is gone, will be, or is nobody's.
+    Gone,
+    /// It is a namespace, and what is in it has yet to go.
+    NotEmpty,
+}
+
 /// What waits and what is under way.
 #[derive(Default)]
 pub(super) struct Dispatch {
     queues: BTreeMap<String, BTreeSet<(Wave, ObjectId)>>,
     under_way: BTreeMap<String, usize>,
     /// Namespaces that were made, or are to be.
-    made: BTreeMap<MadeNamespace, Made>,
+    pub(super) made: BTreeMap<MadeNamespace, Made>,
     /// Objects that wait for a namespace.
-    blocked: BTreeMap<MadeNamespace, BTreeSet<ObjectId>>,
+    pub(super) blocked: BTreeMap<MadeNamespace, BTreeSet<ObjectId>>,
     /// Kinds that are watched since they are on record of a member.
     watched: BTreeSet<(String, (String, String))>,
-}
-
-#[derive(Default)]
-struct Made {
-    recorded: bool,
-    busy: bool,
-}
-
-impl Dispatch {
-    /// Namespaces that are on record.
-    pub(super) fn made_before(&mut self, made: BTreeSet<MadeNamespace>) {
-        self.made = made.into_iter().map(|made| (made, Made { recorded: true, busy: false })).collect();
-    }
 }
 
 impl Distributor {
@@ -252,6 +249,7 @@ impl Distributor {
         let Some(item) = self.items.get(id) else { return false };
         let account = self.account(id, item, cluster);
         let recorded = item.recorded.contains(cluster);
+        let last_look = self.is_last_look(id, item, cluster);
         let Some(place) = self.items.get_mut(id).and_then(|item| item.places.get_mut(cluster)) else {
             return false;
         };
@@ -301,17 +299,18 @@ impl Distributor {
                 let released = *released;
                 place.busy = true;
                 self.jobs.spawn(async move {
-                    let namespace = id.kind == "Namespace" && id.group().is_empty();
                     let outcome = if released {
-                        part_with(&acting, &Parting::Release(id.clone()), &owner).await
-                    } else if namespace {
-                        // Everything in it would go with it: one that others use stays, as nobody's.
-                        match delete_if_empty(&acting, &id, &owner).await {
-                            Ok(false) => part_with(&acting, &Parting::Release(id.clone()), &owner).await,
-                            other => other,
+                        let parted = part_with(&acting, &Parting::Release(id.clone()), &owner).await;
+                        parted.map(|_| Parted::Gone)
+                    } else if is_namespace(&id) {
+                        // Everything in it would go with it.
+                        match unmake(&acting, &id, &owner, last_look).await {
+                            Ok(Emptied::Leaving) => Ok(Parted::NotEmpty),
+                            other => other.map(|_| Parted::Gone),
                         }
                     } else {
-                        part_with(&acting, &Parting::Delete(id.clone()), &owner).await
+                        let parted = part_with(&acting, &Parting::Delete(id.clone()), &owner).await;
+                        parted.map(|_| Parted::Gone)
                     };
                     Done::Left { cluster, id, outcome }
                 });
@@ -335,17 +334,7 @@ impl Distributor {
                 self.left(&cluster, &id, outcome);
             }
             Done::Made { made, outcome } => self.made(&made, outcome),
-            Done::Unmade { made, outcome } => {
-                if let Some(known) = self.dispatch.made.get_mut(&made) {
-                    known.busy = false;
-                }
-                if outcome.is_ok() {
-                    self.dispatch.made.remove(&made);
-                    self.ledger.touch_namespace(&made, false);
-                }
-                // Who found none meanwhile asks for it again.
-                self.unblock(&made);
-            }
+            Done::Unmade { made, outcome } => self.unmade(&made, outcome),
             Done::Watched { cluster, kind, outcome } => {
                 if outcome.is_err() {
                     self.dispatch.watched.remove(&(cluster, kind));
@@ -412,17 +401,25 @@ impl Distributor {
         self.tell_of(id);
     }
 
-    fn left(&mut self, cluster: &str, id: &ObjectId, outcome: Result<bool, MemberError>) {
+    fn left(&mut self, cluster: &str, id: &ObjectId, outcome: Result<Parted, MemberError>) {
         let Some(mut item) = self.items.remove(id) else { return };
         if let Some(place) = item.places.get_mut(cluster) {
             place.busy = false;
         }
         match outcome {
-            Ok(_) => {
+            Ok(Parted::Gone) => {
+                self.was_deleted(id, cluster);
                 self.forget_place(&mut item, cluster);
                 self.items.insert(id.clone(), item);
                 self.touch(id);
-                self.namespaces_of(cluster);
+                self.left_namespace(cluster, id);
+            }
+            Ok(Parted::NotEmpty) => {
+                if let Some(place) = item.places.get_mut(cluster) {
+                    place.still_filled(id, cluster);
+                }
+                self.items.insert(id.clone(), item);
+                self.touch(id);
             }
             Err(error) => {
                 let sent = send::failed(id, &error);
@@ -468,137 +465,6 @@ impl Distributor {
         }
     }
 
-    fn needs_namespace(&mut self, key: MadeNamespace, id: &ObjectId) {
-        // A namespace that is distributed itself is on its way.
-        let own = self.items.get(&namespace_id(&key.1));
-        let coming = own.and_then(|item| item.places.get(&key.0));
-        if coming.is_some_and(|place| matches!(place.goal, Goal::Stand(_)) && !place.met) {
-            if let Some(place) = self.items.get_mut(id).and_then(|item| item.places.get_mut(&key.0)) {
-                let wait = backoff(PASSING / 8, LONGEST, place.tries);
-                place.tries = place.tries.saturating_add(1);
-                place.not_before = Some(Instant::now() + wait);
-            }
-            return;
-        }
-        self.dispatch.blocked.entry(key.clone()).or_default().insert(id.clone());
-        match self.dispatch.made.get(&key) {
-            None => {
-                self.dispatch.made.insert(key.clone(), Made::default());
-                self.ledger.touch_namespace(&key, true);
-            }
-            Some(made) if made.recorded => self.make(&key),
-            Some(_) => {}
-        }
-    }
-
-    /// A namespace that was made for objects by who carried them.
-    pub(super) fn keep_namespace(&mut self, key: MadeNamespace) {
-        self.dispatch.made.entry(key.clone()).or_insert(Made { recorded: true, busy: false });
-        self.ledger.touch_namespace(&key, true);
-    }
-
-    /// Namespaces are on record: they may be made.
-    pub(super) fn namespaces_recorded(&mut self, namespaces: &BTreeSet<MadeNamespace>) {
-        for key in namespaces {
-            if let Some(made) = self.dispatch.made.get_mut(key) {
-                made.recorded = true;
-                if self.dispatch.blocked.contains_key(key) {
-                    self.make(key);
-                }
-            }
-        }
-    }
-
-    fn make(&mut self, key: &MadeNamespace) {
-        let Some(made) = self.dispatch.made.get_mut(key).filter(|made| !made.busy) else { return };
-        // Who isn't in the fleet any more may come back: what waits asks again then.
-        let Ok(member) = self.ctx.members.get(&key.0) else { return self.unblock(key) };
-        made.busy = true;
-        let (made, owner) = (key.clone(), self.owner().to_owned());
-        self.jobs.spawn(async move {
-            let target = Target::new(made.0.as_str(), made.1.as_str());
-            let outcome = send::make_namespace(&Acting::new(member, None), &target, &owner).await;
-            Done::Made { made, outcome }
-        });
-    }
-
-    fn made(&mut self, key: &MadeNamespace, outcome: Result<(), MemberError>) {
-        if let Some(made) = self.dispatch.made.get_mut(key) {
-            made.busy = false;
-        }
-        let Err(error) = outcome else { return self.unblock(key) };
-        let waiting = self.dispatch.blocked.remove(key).unwrap_or_default();
-        let message = format!("namespace {} can't be made: {error}", key.1);
-        for id in waiting {
-            if let Some(place) = self.items.get_mut(&id).and_then(|item| item.places.get_mut(&key.0)) {
-                place.matter = Some(if error.is_transient() {
-                    Matter::passing(error.reason(), message.clone())
-                } else {
-                    Matter::lasting(error.reason(), message.clone())
-                });
-                let wait = backoff(PASSING, LONGEST, place.tries);
-                place.tries = place.tries.saturating_add(1);
-                place.not_before = Some(Instant::now() + wait);
-                self.wake_in(wait, &id);
-                self.tell_of(&id);
-            }
-        }
-    }
-
-    /// What waited for a namespace goes on.
-    fn unblock(&mut self, key: &MadeNamespace) {
-        for id in self.dispatch.blocked.remove(key).unwrap_or_default() {
-            self.touch(&id);
-        }
-    }
-
-    /// Deletes the namespaces that were made on a cluster and that nothing of ours is in any more.
-    pub(super) fn namespaces_of(&mut self, cluster: &str) {
-        if !self.policies_listed() {
-            return;
-        }
-        let idle = |(key, made): &(&MadeNamespace, &Made)| key.0 == cluster && made.recorded && !made.busy;
-        let candidates: Vec<MadeNamespace> =
-            self.dispatch.made.iter().filter(idle).map(|(key, _)| key.clone()).collect();
-        for key in candidates {
-            let used =
-                self.items.iter().any(|(id, item)| id.namespace == key.1 && (item.at.contains(&key.0)));
-            if used || self.dispatch.blocked.contains_key(&key) {
-                continue;
-            }
-            if self.fleet.get(&key.0).is_none() {
-                self.dispatch.made.remove(&key);
-                self.ledger.touch_namespace(&key, false);
-                continue;
-            }
-            let Ok(member) = self.ctx.members.get(&key.0) else { continue };
-            if let Some(made) = self.dispatch.made.get_mut(&key) {
-                made.busy = true;
-            }
-            let owner = self.owner().to_owned();
-            self.jobs.spawn(async move {
-                let (id, member) = (namespace_id(&key.1), Acting::new(member, None));
-                let mut tries = 0;
-                let outcome = loop {
-                    match delete_if_empty(&member, &id, &owner).await {
-                        // When it answers again or is let go, its namespaces are looked at again; nothing else tells.
-                        Err(error)
-                            if !matches!(
-                                error,
-                                MemberError::Unreachable { .. } | MemberError::Held { .. }
-                            ) =>
-                        {
-                            tokio::time::sleep(backoff(PASSING, LONGEST, tries)).await;
-                            tries += 1;
-                        }
-                        other => break other,
-                    }
-                };
-                Done::Unmade { made: key, outcome }
-            });
-        }
-    }
-
     /// Watches a kind of an object on a member.
     pub(super) fn watch_on(&mut self, cluster: &str, id: &ObjectId) {
         let kind = (id.api_version.clone(), id.kind.clone());
@@ -615,7 +481,7 @@ impl Distributor {
 }
 
 /// A member that may be written to now.
-fn at_hand(ctx: &Context, cluster: &str) -> Result<Arc<Member>, Matter> {
+pub(super) fn at_hand(ctx: &Context, cluster: &str) -> Result<Arc<Member>, Matter> {
     let member =
         ctx.members.get(cluster).map_err(|error| Matter::passing("Unreachable", error.to_string()))?;
     if let Some(hold) = member.hold() {
@@ -631,6 +497,6 @@ fn at_hand(ctx: &Context, cluster: &str) -> Result<Arc<Member>, Matter> {
 }
 
 /// A wait that doubles.
-fn backoff(first: Duration, longest: Duration, tries: u32) -> Duration {
+pub(super) fn backoff(first: Duration, longest: Duration, tries: u32) -> Duration {
     first.saturating_mul(2_u32.saturating_pow(tries.min(16))).min(longest)
 }

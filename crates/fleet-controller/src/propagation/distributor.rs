@@ -25,6 +25,7 @@ use super::dispatch::{Dispatch, Done};
 use super::inbox::Inbox;
 use super::items::{Item, Items, Place};
 use super::ledger::{Ledger, Recorded};
+use super::lingering::Lingering;
 use super::policies::{self, Policies, read_recorded};
 use super::report::Reports;
 use super::rooms::Rooms;
@@ -65,6 +66,7 @@ pub(super) struct Distributor {
     pub(super) dispatch: Dispatch,
     pub(super) rooms: Rooms,
     pub(super) said: Said,
+    pub(super) lingering: Lingering,
     pub(super) reports: Reports,
     pub(super) stages: Stages,
     pub(super) jobs: JoinSet<Done>,
@@ -122,6 +124,7 @@ impl Distributor {
             dispatch: Dispatch::default(),
             rooms: Rooms::default(),
             said: Said::new(ctx.options.progress_interval.unsigned_abs()),
+            lingering: Lingering::default(),
             reports: Reports::new(ctx.options.progress_interval.unsigned_abs()),
             stages: Stages::default(),
             jobs: JoinSet::new(),
@@ -230,6 +233,7 @@ impl Distributor {
                 self.settle(&id);
             }
         }
+        self.look_at_namespaces();
         self.write();
         self.tend();
         self.pump();
@@ -244,7 +248,8 @@ impl Distributor {
         let listed = self.policies_listed();
         let said = self.said.next().filter(|_| listed);
         let stages = self.stages.next().filter(|_| listed);
-        [timer, self.ledger.next(), said, stages, self.reports.next()].into_iter().flatten().min()
+        let namespaces = self.dispatch.next().filter(|_| listed);
+        [timer, self.ledger.next(), said, stages, namespaces, self.reports.next()].into_iter().flatten().min()
     }
 
     fn write(&mut self) {
@@ -692,6 +697,10 @@ impl Distributor {
             };
             self.dirty.extend(self.items.iter().filter(on).map(|(id, _)| id.clone()));
             self.namespaces_of(cluster);
+            self.some_may_be_gone(cluster);
+        }
+        for (cluster, id) in &noted.objects {
+            self.may_be_gone(id, cluster);
         }
         self.dirty
             .extend(noted.objects.into_iter().map(|(_, id)| id).filter(|id| self.items.contains_key(id)));

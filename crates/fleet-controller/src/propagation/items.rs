@@ -109,6 +109,8 @@ pub(super) struct Place {
     pub(super) left: Option<u64>,
     /// What was delivered last, where that is known.
     pub(super) last: Option<Standing>,
+    /// It is a namespace that leaves, and something is in it: since when.
+    pub(super) leaves_since: Option<Instant>,
     /// How often a request failed in a row.
     pub(super) tries: u32,
     /// Nothing is sent before.
@@ -130,6 +132,7 @@ impl Place {
     /// What hindered it says nothing about a new goal.
     pub(super) fn begin_anew(&mut self) {
         self.matter = None;
+        self.leaves_since = None;
         self.tries = 0;
         self.not_before = None;
     }

@@ -17,6 +17,14 @@ pub(super) fn count(api_version: &str, kind: &str, content: &Value) -> Option<u6
     Some(number("/spec/completions").or_else(|| number("/spec/parallelism")).unwrap_or(1))
 }
 
+/// Whether it is one of Kubernetes' own kinds that have replicas.
+pub(super) fn has_replicas(api_version: &str, kind: &str) -> bool {
+    matches!(
+        (api_version, kind),
+        ("apps/v1", "Deployment" | "StatefulSet" | "ReplicaSet") | ("v1", "ReplicationController")
+    )
+}
+
 /// Whether it is a Job: what it runs can't be divided anew.
 pub(super) fn is_job(api_version: &str, kind: &str) -> bool {
     kind == "Job" && api_version.starts_with("batch/")

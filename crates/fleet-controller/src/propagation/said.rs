@@ -79,6 +79,7 @@ impl Distributor {
         if let Some(holder) = self.claims.holder(id) {
             self.said.touch(&holder.clone());
         }
+        self.tell_of_lingering(id);
         for policy in self.policies_needing(id) {
             self.said.touch(&policy);
         }
@@ -149,6 +150,12 @@ impl Distributor {
             }
             claimed.push((weight, told));
         }
+        let lingering = self.lingering_of(id);
+        let leaving = Leaving {
+            held: lingering.iter().filter(|(weight, _)| *weight == 2).count(),
+            others: lingering.iter().filter(|(weight, _)| *weight != 2).count(),
+        };
+        claimed.extend(lingering);
         claimed.sort_by_key(|(weight, _)| *weight);
         claimed.truncate(KEPT_OBJECTS);
         let (along, of_dependents) = self.along_with(id);
@@ -188,7 +195,7 @@ impl Distributor {
         problems.extend(self.not_reported(id));
         problems.extend(self.policies_not_listed());
         let rollouts = self.rollouts(id);
-        let ready = staged(ready(&objects, along, &problems), &rollouts);
+        let ready = staged(ready(&objects, along, &leaving, &problems), &rollouts);
         let before = conditions_of(&followed.status);
         let status = PropagationPolicyStatus {
             observed_generation: followed.generation,
@@ -328,7 +335,7 @@ fn conditions_of(status: &Value) -> Vec<Condition> {
 }
 
 /// An object with its places, and how much it weighs: failed, pending, held, delivered.
-fn told(object: &ObjectId, item: Option<&Item>) -> (u8, ClaimedObject) {
+pub(super) fn told(object: &ObjectId, item: Option<&Item>) -> (u8, ClaimedObject) {
     let mut told = ClaimedObject {
         object: object.clone(),
         places: Vec::new(),
@@ -434,7 +441,7 @@ fn told_of(cluster: &str, place: &Place) -> ObjectPlace {
 
 /// The same of what rolls out by a Workflow: what that waits for is what is waited for.
 fn staged(ready: Condition, rollouts: &[Rollout]) -> Condition {
-    if !["Delivered", "Pending", "Held", "MatchesNothing"].contains(&ready.reason.as_str()) {
+    if !["Delivered", "Pending", "Held", "Leaving", "MatchesNothing"].contains(&ready.reason.as_str()) {
         return ready;
     }
     let Some(rollout) = rollouts.iter().find(|rollout| rollout.reason != "StagedDone") else { return ready };
@@ -444,10 +451,29 @@ fn staged(ready: Condition, rollouts: &[Rollout]) -> Condition {
     Condition::new("Ready", false, &rollout.reason, message)
 }
 
+/// How many objects a policy had that are still on clusters.
+struct Leaving {
+    held: usize,
+    others: usize,
+}
+
+impl Leaving {
+    fn condition(&self) -> Option<Condition> {
+        let no = |reason: &str, message: String| Condition::new("Ready", false, reason, message);
+        if self.others > 0 {
+            let message = format!("{} objects that it had leave clusters; see status.claimed", self.others);
+            return Some(no("Leaving", message));
+        }
+        let message =
+            || format!("{} objects that it had are held on clusters; see status.claimed", self.held);
+        (self.held > 0).then(|| no("Held", message()))
+    }
+}
+
 /// Whether everything is where it is to be, in one line.
 ///
 /// `along` weighs what goes along with the objects, as [`told`] does.
-fn ready(objects: &ObjectCounts, along: u8, problems: &[PolicyProblem]) -> Condition {
+fn ready(objects: &ObjectCounts, along: u8, leaving: &Leaving, problems: &[PolicyProblem]) -> Condition {
     let no = |reason: &str, message: String| Condition::new("Ready", false, reason, message);
     let of = |count: u64| format!("{count} of {}", objects.claimed);
     if let Some(problem) = problems.iter().find(|problem| problem.severity == Severity::Error) {
@@ -458,6 +484,12 @@ fn ready(objects: &ObjectCounts, along: u8, problems: &[PolicyProblem]) -> Condi
     }
     if let Some(problem) = problems.iter().find(|problem| problem.reason == OVERRIDES_UNKNOWN) {
         return no(OVERRIDES_UNKNOWN, problem.message.clone());
+    }
+    let leaving = leaving.condition();
+    if objects.claimed == 0
+        && let Some(leaving) = leaving
+    {
+        return leaving;
     }
     if objects.matched == 0 {
         return no("MatchesNothing", "no object is selected; see status.problems".to_owned());
@@ -485,6 +517,9 @@ fn ready(objects: &ObjectCounts, along: u8, problems: &[PolicyProblem]) -> Condi
     }
     if objects.held > 0 {
         return no("Held", format!("{} objects are held somewhere; see status.claimed", of(objects.held)));
+    }
+    if let Some(leaving) = leaving {
+        return leaving;
     }
     Condition::new(
         "Ready",

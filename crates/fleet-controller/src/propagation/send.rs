@@ -62,6 +62,8 @@ async fn try_to_send(member: &Acting, order: &Order) -> Result<Sent, MemberError
         match live.owner() {
             Some(owner) if owner == order.owner => was_ours = true,
             Some(_) => return Ok(Sent::Refused(owned_by_another(member, id, &live.labels))),
+            // Somebody took our label off, which is drift: what was let go, or made anew, has no entry of ours.
+            None if live.appliers.contains(&manager) => was_ours = true,
             None if order.standing.takes_over => force = true,
             None => {
                 let message = format!(

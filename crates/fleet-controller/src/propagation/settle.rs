@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::distributor::Distributor;
 use super::items::{Goal, Item, Matter, Place};
-use super::pieces::{is_indexed, is_job};
+use super::pieces::{has_replicas, is_indexed, is_job};
 use super::policies::{read_recorded, recorded};
 use super::render::render;
 use super::rooms::{ASK_AGAIN, MEASURING};
@@ -477,10 +477,17 @@ fn keep_job(
     (Decision { placed, shortfall: None, wake_at: None, ..decision }, told)
 }
 
-/// What is told of a Job that a policy divides and that can't be divided.
+/// What is told of an object that a policy divides and that can't be divided.
 fn undivided(id: &ObjectId, policy: &Policy, source: &Source) -> Option<(String, String)> {
+    if !policy.rules.divides() {
+        return None;
+    }
+    if source.replicas.is_none() && has_replicas(&id.api_version, &id.kind) {
+        let message = "nobody set spec.replicas on the hub, so there is nothing to divide, and each cluster runs its default of it (1 that was created counts as not set: it is the default); set it with kubectl apply, or to another number";
+        return Some((NOT_DIVIDED.to_owned(), message.to_owned()));
+    }
     let indexed = is_job(&id.api_version, &id.kind) && is_indexed(&source.content);
-    (indexed && policy.rules.divides()).then(|| {
+    indexed.then(|| {
         let message = "each cluster runs all of it: the indexes of a Job can't be divided; use Duplicated, or completionMode: NonIndexed";
         (NOT_DIVIDED.to_owned(), message.to_owned())
     })
