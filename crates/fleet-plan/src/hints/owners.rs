@@ -16,6 +16,11 @@ pub(super) fn claimed(case: &Case<'_>) -> Vec<Finding> {
     let Some(claims) = case.facts.claims.get(&case.input.target.cluster) else { return Vec::new() };
     let by = claims.iter().find(|(known, _)| known.versionless() == id.versionless()).map(|(_, by)| by);
     let Some(by) = by else { return Vec::new() };
+    // Inventories of what policies distribute have no namespace.
+    if by.starts_with('/') {
+        let message = "a policy distributes it, and only one may deliver it; fleetctl why says which policy: take it out of that one, or of the Application";
+        return vec![Finding::new(message.to_owned())];
+    }
     if *shared {
         return vec![Finding::new(format!("Application {by} has it, too; it is shared")).as_(Severity::Info)];
     }

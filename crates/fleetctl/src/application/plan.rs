@@ -15,7 +15,7 @@ pub(crate) mod shown;
 mod text;
 mod trial;
 
-use fleet_api::{Application, Run, StepState};
+use fleet_api::{Application, DISTRIBUTION, Run, StepState, staged};
 use fleet_controller::{GatePlan, Planner, PreviewError};
 use fleet_plan::{ActionKind, Hint};
 use kube::ResourceExt as _;
@@ -176,8 +176,11 @@ async fn gathered(
     };
     let except: Vec<(String, String)> = planners
         .iter()
-        .map(|planner| {
-            (planner.application().namespace().unwrap_or_default(), planner.application().name_any())
+        .flat_map(|planner| {
+            let app = planner.application();
+            // What a policy's own Application carries is on record of the policies, too.
+            let carries = staged::policy_of(app).map(|_| (String::new(), DISTRIBUTION.to_owned()));
+            [Some((app.namespace().unwrap_or_default(), app.name_any())), carries].into_iter().flatten()
         })
         .collect();
     gathered.and_claims(&hub.cluster, plans, &except).await;

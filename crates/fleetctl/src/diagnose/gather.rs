@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fleet_api::propagation::{GROUPS, PolicyKind};
 use fleet_api::{
-    Application, AuditLog, Condition, ManagedCluster, ResourceTracker, RolloutWindow, conditions, crds, names,
+    Application, AuditLog, Condition, ManagedCluster, ResourceTracker, RolloutWindow, conditions, crds,
+    names, staged,
 };
 use fleet_controller::resolve::{ObjectReference, Selection, references};
 use fleet_controller::{RuleError, read_health_rules, read_key_rules};
@@ -221,7 +222,9 @@ impl Gathering<'_> {
     /// The hub objects that Applications refer to by name, kind by kind.
     async fn references(&mut self) {
         let mut wanted: BTreeMap<(String, String, String), Vec<(String, ObjectReference)>> = BTreeMap::new();
-        for app in &self.snapshot.applications {
+        // The status of what a policy's own Application carries is the members' together.
+        let own = self.snapshot.applications.iter().filter(|app| staged::policy_of(app).is_none());
+        for app in own {
             let namespace = app.namespace().unwrap_or_default();
             let mine = format!("{namespace}/{}", app.name_any());
             for component in app.spec.components.iter().filter(|component| component.type_ == REF_OBJECTS) {

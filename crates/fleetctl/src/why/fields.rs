@@ -113,6 +113,7 @@ pub(super) fn explain(id: &ObjectId, live: &Value, sent: &Sent<'_>) -> Vec<Field
                 (by, from, Some((sent.author)(&path)))
             }
             (true, None) => ((sent.author)(&path), None, None),
+            (false, _) if is_our_label(&path) => (SetBy::Fleetctl, None, None),
             (false, _) => (owners.of_field(&path, live).unwrap_or(SetBy::Server), None, None),
         };
         let value = redact(id, &path, path.get(live).cloned());

@@ -91,3 +91,55 @@ async fn why_names_the_policies_and_what_they_made_of_it() {
     assert!(said.contains("there is no Deployment \"nginx\""), "{said}");
     fleet.shutdown().await;
 }
+
+/// A policy with a Workflow is looked at and approved as an Application is. Broken: its plan warns of itself, or what it
+/// carries is told as somebody else's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_policy_with_a_workflow_is_approved_by_hand() {
+    let fleet = fleet_with(true).await;
+    let hub = fleet.client("hub");
+    let line = CommandLine::of(&fleet);
+    let namespaces: Api<Namespace> = Api::all(hub.clone());
+    if namespaces.get_opt("demo").await.unwrap().is_none() {
+        apply(&hub, &json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "demo" } }))
+            .await;
+    }
+    let flow = json!({ "apiVersion": "core.oam.dev/v1alpha1", "kind": "Workflow", "metadata": { "name": "careful", "namespace": "demo" },
+        "steps": [{ "name": "everywhere", "type": "deploy", "properties": { "auto": false } }] });
+    apply(&hub, &flow).await;
+    let nginx = serde_saphyr::from_str(include_str!("../../../../examples/propagation/nginx.yaml")).unwrap();
+    apply(&hub, &nginx).await;
+    let spec = json!({ "workflow": { "ref": "careful" },
+        "resourceSelectors": [{ "apiVersion": "apps/v1", "kind": "Deployment", "name": "nginx" }],
+        "placement": { "clusterAffinity": { "clusterNames": ["mc-bj1", "mc-bj2"] } } });
+    apply(&hub, &policy("PropagationPolicy", "careful", spec)).await;
+    let applications: Api<fleet_api::Application> = Api::namespaced(hub.clone(), "demo");
+    let carriers = async || applications.list(&Default::default()).await.unwrap().items;
+    let waits = async || {
+        let carriers = carriers().await;
+        let status = carriers.first().and_then(|app| app.status.as_ref());
+        status.is_some_and(|status| status.status == fleet_api::Phase::WorkflowSuspending)
+    };
+    eventually("it waits at the gate", waits).await;
+    let name = carriers().await[0].metadata.name.clone().unwrap();
+    let plan = line.done(&format!("fleetctl plan {name} -n demo")).await;
+    assert!(plan.contains("on 2 targets alike") && !plan.contains("ClaimedByAnother"), "{plan}");
+    line.done(&format!("fleetctl workflow resume {name} -n demo")).await;
+    let there: Api<Deployment> = Api::namespaced(fleet.client("mc-bj2"), "demo");
+    eventually("it is delivered", async || there.get_opt("nginx").await.unwrap().is_some()).await;
+    let why = "fleetctl why deploy/nginx -n demo -m mc-bj2 -o json";
+    let said: Value = serde_json::from_str(&line.done(why).await).unwrap();
+    assert_eq!(said["policy"], "PropagationPolicy demo/careful", "{said:#}");
+    let fields = said["fields"].as_array().unwrap();
+    let label = fields.iter().find(|field| field["path"] == ".metadata.labels[\"app.oam.dev/name\"]");
+    assert_eq!(label.unwrap()["setBy"], json!({ "kind": "fleetctl" }), "{said:#}");
+    // What members show on the hub's object is no controller of the hub.
+    eventually("members show it on the hub", async || {
+        let api: Api<Deployment> = Api::namespaced(hub.clone(), "demo");
+        api.get("nginx").await.unwrap().status.is_some_and(|status| status.available_replicas == Some(6))
+    })
+    .await;
+    let found = line.done("fleetctl diagnose").await;
+    assert!(!found.contains("taken it up"), "{found}");
+    fleet.shutdown().await;
+}
