@@ -1,10 +1,13 @@
 //! The live objects that were asked for, on every member.
 
+use std::collections::BTreeSet;
+
 use fleet_api::{ManagedCluster, ObjectId, names};
 use futures::{StreamExt as _, TryStreamExt as _};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::ResourceExt as _;
-use kube::api::Api;
+use kube::api::{Api, ListParams};
 use serde_json::Value;
 
 use super::owners::{self, Whose};
@@ -169,7 +172,8 @@ pub(crate) async fn read(
                     found.api_version, member.label, id.api_version, id.name
                 )));
             }
-            of_it.push(said(&id, live));
+            let autoscaled = here.autoscaled.contains(&(id.kind.clone(), id.name.clone()));
+            of_it.push(said(&id, live, autoscaled));
             lives.push(live);
         }
         agree(&mut of_it, &lives);
@@ -181,6 +185,11 @@ pub(crate) async fn read(
             notes.push(format!(
                 "warning: {} is cordoned: nothing is taken over there until: fleetctl cluster uncordon {}",
                 member.label, member.name
+            ));
+        }
+        if let Some(why) = &here.unknown {
+            notes.push(format!(
+                "warning: whether an autoscaler decides on replicas isn't known ({why}); where one does, take spec.replicas out on the hub"
             ));
         }
         if !here.passed_over.is_empty() {
@@ -201,6 +210,10 @@ struct Here {
     missing: Vec<String>,
     /// Objects with the labels that a controller makes.
     passed_over: Vec<String>,
+    /// What autoscalers scale: kind and name.
+    autoscaled: BTreeSet<(String, String)>,
+    /// Why that isn't known.
+    unknown: Option<Failure>,
 }
 
 impl Here {
@@ -227,6 +240,8 @@ async fn here(member: &Member, request: &Request, owner: Option<&str>, takes: Ta
         objects: Vec::new(),
         missing: answer.missing.iter().map(|missing| missing.object.clone()).collect(),
         passed_over: Vec::new(),
+        autoscaled: BTreeSet::new(),
+        unknown: None,
     };
     for found in &answer.found {
         takes(&found.type_)?;
@@ -255,7 +270,22 @@ async fn here(member: &Member, request: &Request, owner: Option<&str>, takes: Ta
             here.objects.push((id, live.clone()));
         }
     }
+    if here.objects.iter().any(|(_, live)| live.pointer("/spec/replicas").is_some()) {
+        match autoscaled(member).await {
+            Ok(autoscaled) => here.autoscaled = autoscaled,
+            Err(failure) => here.unknown = Some(failure),
+        }
+    }
     Ok(here)
+}
+
+/// What autoscalers scale, by kind and name.
+async fn autoscaled(member: &Member) -> Outcome<BTreeSet<(String, String)>> {
+    let api: Api<HorizontalPodAutoscaler> = Api::namespaced(member.cluster.client.clone(), &member.namespace);
+    let listed = member.cluster.ask("HorizontalPodAutoscalers", api.list(&ListParams::default())).await;
+    let listed = listed.map_err(|failure| on(&member.label, failure))?;
+    let targets = listed.items.into_iter().filter_map(|autoscaler| autoscaler.spec);
+    Ok(targets.map(|spec| (spec.scale_target_ref.kind, spec.scale_target_ref.name)).collect())
 }
 
 /// Refuses kinds that no Application takes from a member.

@@ -20,8 +20,8 @@ pub(crate) struct Said {
 
 /// Reads a live object as a referenced object of the hub is read: less what its cluster wrote, less defaults that
 /// nobody decided. Where that isn't what stands there now (an autoscaler has overruled the manifest), the field is left
-/// to whoever wrote it.
-pub(crate) fn said(id: &ObjectId, live: &Value) -> Said {
+/// to whoever wrote it; so are the replicas of what an autoscaler scales, whether or not it has done so yet.
+pub(crate) fn said(id: &ObjectId, live: &Value, autoscaled: bool) -> Said {
     let mut object = referenced_content(live);
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.remove("namespace");
@@ -33,6 +33,13 @@ pub(crate) fn said(id: &ObjectId, live: &Value) -> Said {
         left.push(drift.path.to_dotted());
     }
     const REPLICAS: &str = "/spec/replicas";
+    if autoscaled
+        && object.pointer(REPLICAS).is_some()
+        && let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut)
+    {
+        spec.remove("replicas");
+        left.push("spec.replicas".to_owned());
+    }
     let scaled = live.pointer(REPLICAS).and_then(Value::as_i64).is_some_and(|count| count != 1);
     if left.is_empty() && scaled && object.pointer(REPLICAS).is_none() {
         left.push("spec.replicas".to_owned());
@@ -128,11 +135,20 @@ mod tests {
     #[test]
     fn only_decisions_are_adopted() {
         let live = deployment(3);
-        let Said { object, left } = said(&id(&live), &live);
+        let Said { object, left } = said(&id(&live), &live, false);
         assert_eq!(object["metadata"], json!({ "name": "web", "labels": { "app": "web" } }));
         assert_eq!(object["spec"]["replicas"], 3);
         assert!(object.get("status").is_none() && object["spec"].get("revisionHistoryLimit").is_none());
         assert!(left.is_empty(), "{left:?}");
+    }
+
+    /// Broken: the hub and an autoscaler that is about to scale for the first time fight over replicas.
+    #[test]
+    fn what_an_autoscaler_will_decide_is_left_to_it() {
+        let live = deployment(3);
+        let Said { object, left } = said(&id(&live), &live, true);
+        assert!(object.pointer("/spec/replicas").is_none());
+        assert_eq!(left, ["spec.replicas"]);
     }
 
     /// Broken: adopting a workload that an autoscaler has scaled up takes its pods away.
@@ -145,12 +161,12 @@ mod tests {
             "manager": "kube-controller-manager", "operation": "Update", "subresource": "scale",
             "fieldsType": "FieldsV1", "fieldsV1": { "f:spec": { "f:replicas": {} } },
         }]);
-        let Said { object, left } = said(&id(&live), &live);
+        let Said { object, left } = said(&id(&live), &live, false);
         assert!(object["spec"].get("replicas").is_none(), "{object}");
         assert_eq!(left, ["spec.replicas"]);
         // The same without a manifest on record.
         live["metadata"]["annotations"] = json!({});
-        assert_eq!(said(&id(&live), &live).left, ["spec.replicas"]);
+        assert_eq!(said(&id(&live), &live, false).left, ["spec.replicas"]);
     }
 
     /// Broken: two members with the same object differ by an override, because one was made by an explicit manifest.
@@ -163,7 +179,7 @@ mod tests {
         let mut changed = other;
         changed["spec"]["revisionHistoryLimit"] = json!(4);
         let lives = [&plain, &explicit, &changed];
-        let mut all: Vec<Said> = lives.iter().map(|live| said(&id(live), live)).collect();
+        let mut all: Vec<Said> = lives.iter().map(|live| said(&id(live), live, false)).collect();
         assert!(all[0].object["spec"].get("revisionHistoryLimit").is_none());
         agree(&mut all, &lives);
         let limits: Vec<&Value> =
@@ -176,7 +192,7 @@ mod tests {
     #[test]
     fn what_is_left_to_others_stays_left() {
         let live = deployment(3);
-        let mut all = vec![said(&id(&live), &live), said(&id(&live), &live)];
+        let mut all = vec![said(&id(&live), &live, false), said(&id(&live), &live, false)];
         all[1].object["spec"].as_object_mut().unwrap().remove("replicas");
         all[1].left.push("spec.replicas".to_owned());
         agree(&mut all, &[&live, &live]);

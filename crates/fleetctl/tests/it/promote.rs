@@ -1,6 +1,7 @@
 //! A running cluster's objects come to the hub, and go from there to others.
 
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::ResourceExt as _;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
@@ -24,6 +25,12 @@ async fn from_one_cluster_to_many_without_a_touch() {
     let hub = fleet.client("hub");
     let one = running(&fleet, "mc-bj1", 2, "bj1").await;
     make::<Secret>(&one, json!({ "metadata": { "name": "key", "labels": { "app": "web" } }, "stringData": { "password": "hunter2" } })).await;
+    make::<HorizontalPodAutoscaler>(
+        &one,
+        json!({ "metadata": { "name": "web" }, "spec": { "maxReplicas": 9,
+        "scaleTargetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "web" } } }),
+    )
+    .await;
     let before = fingerprint(&one).await;
     let line = CommandLine::of(&fleet);
     let words =
@@ -33,6 +40,7 @@ async fn from_one_cluster_to_many_without_a_touch() {
     let plan = line.run(&format!("{words} --dry-run")).await;
     assert_eq!(plan.code, 0, "{plan:?}");
     assert!(plan.out.contains("Nothing of them changes there but labels: tried by a dry run."), "{plan:?}");
+    assert!(plan.out.contains("spec.replicas"), "an autoscaler decides on them: {plan:?}");
     assert!(plan.out.contains("Secret demo/key") && !plan.out.contains("hunter2"), "{plan:?}");
     assert_eq!(line.run(words).await.code, 7);
     assert_eq!(owner(&one).await, None);
