@@ -21,6 +21,7 @@ use fleet_api::{
     TargetState, names,
 };
 use fleet_plan::{ActionKind, Delivery, Desired, Facts, Hint};
+use k8s_openapi::api::core::v1::Namespace;
 use kube::ResourceExt as _;
 use kube::api::{Api, ListParams};
 use serde::Serialize;
@@ -172,11 +173,8 @@ impl Planner {
     /// # Errors
     /// What isn't there or can't be read.
     pub async fn of_run(client: &kube::Client, app: &Application, run: &Run) -> Result<Self, PreviewError> {
-        let hub: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(client.clone());
-        let hub = hub.get_metadata("kube-system").await;
-        let hub = hub.map_err(|error| PreviewError::hub("the hub's identity", error))?;
-        let uid = names::hub_identity(&hub.metadata).unwrap_or_default();
-        let mut walk = Box::pin(records::load_from(client, new_walk(app, uid)?)).await?;
+        let uid = hub_identity(client).await?;
+        let mut walk = Box::pin(records::load_from(client, new_walk(app, &uid)?)).await?;
         if walk.run_name() != run.name_any() {
             let name = &run.spec.revision;
             walk.revision = Some(records::read_revision(client, &walk.key.0, name).await?);
@@ -492,6 +490,14 @@ fn settled(walk: &Walk) -> Standing {
         }
         _ => Standing::Current { run },
     }
+}
+
+/// [`names::hub_identity`], asked for.
+pub(crate) async fn hub_identity(client: &kube::Client) -> Result<String, PreviewError> {
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    let system = namespaces.get_metadata("kube-system").await;
+    let system = system.map_err(|error| PreviewError::hub("the hub's identity", error))?;
+    Ok(names::hub_identity(&system.metadata).unwrap_or_default().to_owned())
 }
 
 fn new_walk(app: &Application, hub_uid: &str) -> Result<Walk, PreviewError> {

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use fleet_api::{Application, Layer, ObjectId, Provenance, Target, names};
+use fleet_api::{Application, Layer, ObjectId, Provenance, Target};
 use kube::ResourceExt as _;
-use kube::api::Api;
 use serde_json::Value;
 
-use super::{PreviewError, new_walk};
+use super::{PreviewError, hub_identity, new_walk};
 use crate::records;
 
 /// An object as it was delivered last.
@@ -45,11 +44,8 @@ pub async fn delivered(
     cluster: &str,
     id: &ObjectId,
 ) -> Result<Option<Delivered>, PreviewError> {
-    let hub: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(client.clone());
-    let hub = hub.get_metadata("kube-system").await;
-    let hub = hub.map_err(|error| PreviewError::hub("the hub's identity", error))?;
-    let uid = names::hub_identity(&hub.metadata).unwrap_or_default();
-    let walk = records::load_from(client, new_walk(app, uid)?).await?;
+    let uid = hub_identity(client).await?;
+    let walk = records::load_from(client, new_walk(app, &uid)?).await?;
     let here = walk.inventory.targets.iter().map(|entry| &entry.target);
     let fits = |target: &&Target| {
         target.cluster == cluster && (id.namespace.is_empty() || id.namespace == target.namespace)

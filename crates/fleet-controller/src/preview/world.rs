@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex};
 
 use fleet_api::{
     Application, ClusterAccessPolicy, ComponentDefinition, ManagedCluster, Policy, TraitDefinition, Workflow,
-    names,
 };
 use fleet_render::Definitions;
 use fleet_schema::behaviour::referenced_content;
@@ -16,8 +15,8 @@ use kube::core::{ApiResource, GroupVersionKind};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::PreviewError;
 use super::overlay::applied;
+use super::{PreviewError, hub_identity};
 use crate::Problem;
 use crate::context::lock;
 use crate::hub::ADMINISTRATORS;
@@ -94,11 +93,9 @@ impl World {
     /// # Errors
     /// What the hub refused, or a manifest that can't be read.
     pub async fn of_hub(client: kube::Client, given: Vec<Value>) -> Result<Self, PreviewError> {
-        let namespaces: Api<Namespace> = Api::all(client.clone());
-        let system = namespaces.get_metadata("kube-system").await;
-        let system = system.map_err(|error| PreviewError::hub("the hub's identity", error))?;
+        let hub_uid = hub_identity(&client).await?;
         let mut world = Self::offline(given)?;
-        world.hub_uid = names::hub_identity(&system.metadata).unwrap_or_default().to_owned();
+        world.hub_uid = hub_uid;
         world.client = Some(client);
         world.clusters = typed(world.laid_over::<ManagedCluster>(None).await?)?;
         let access: Vec<ClusterAccessPolicy> = typed(world.optional::<ClusterAccessPolicy>(None).await?)?;

@@ -7,11 +7,11 @@ use fleet_api::propagation::{
 };
 use fleet_api::{Application, DISTRIBUTION, ManagedCluster, ObjectId, Provenance, names};
 use fleet_json::ContentHash;
-use fleet_placement::{Decision, Fleet, Placed, Survey};
+use fleet_placement::{Decision, Fleet, Survey};
 use fleet_propagation::{Claims, Overrides, PolicyId, Reader};
 use fleet_render::{KeyRules, LeftKey, OverrideStep, OverriderProblem};
 use futures::future::try_join_all;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
+use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt as _;
 use kube::api::{Api, DynamicObject, ListParams};
 use kube::core::{ApiResource, GroupVersionKind};
@@ -19,13 +19,14 @@ use serde_json::Value;
 
 use super::applications::References;
 use super::distributor::fleet_of;
+use super::items::placed;
 use super::ledger::Ledger;
 use super::policies::{manifest, read_recorded};
 use super::render::{labelled, overridden, replicated};
 use super::served::Served;
 use super::sources::Source;
 use crate::key_rules::read_key_rules;
-use crate::preview::PreviewError;
+use crate::preview::{PreviewError, hub_identity};
 use crate::referenced::DEFINITION;
 
 /// What policies say about an object on a cluster.
@@ -135,8 +136,7 @@ pub async fn distributed(
     let clusters = clusters.map_err(|error| PreviewError::hub("the ManagedClusters", error))?;
     let clusters: Vec<Arc<ManagedCluster>> = clusters.items.into_iter().map(Arc::new).collect();
     let fleet: Fleet = fleet_of(&clusters);
-    let placed =
-        Placed { group: remembered.group.clone(), shares: remembered.shares.clone(), ..Placed::default() };
+    let placed = placed(&remembered);
     let left_out = winner.and_then(|winner| claims.policy(winner)).and_then(|policy| {
         let survey = Survey::of(&policy.rules, &fleet);
         let left = Decision { placed, ..Decision::default() }.explain(&survey, &fleet);
@@ -191,11 +191,7 @@ fn left_to_member(keys: &KeyRules, resource: &ApiResource, found: &DynamicObject
 
 /// What everything that policies distribute has as its owner.
 async fn owner(client: &kube::Client) -> Result<String, PreviewError> {
-    let namespaces: Api<Namespace> = Api::all(client.clone());
-    let system = namespaces.get_metadata("kube-system").await;
-    let system = system.map_err(|error| PreviewError::hub("the hub's identity", error))?;
-    let uid = names::hub_identity(&system.metadata).unwrap_or_default();
-    Ok(names::owner_hash(uid, "", DISTRIBUTION))
+    Ok(names::owner_hash(&hub_identity(client).await?, "", DISTRIBUTION))
 }
 
 /// Reads every policy of the hub.

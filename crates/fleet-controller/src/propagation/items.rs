@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use fleet_api::{ObjectId, Remembered};
-use fleet_placement::Hold;
+use fleet_placement::{Hold, Placed};
 use jiff::Timestamp;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -28,6 +28,22 @@ pub(super) struct Item {
     pub(super) overridden: BTreeMap<String, Overridden>,
     /// When to decide again even if nothing happens.
     pub(super) wake_at: Option<Timestamp>,
+}
+
+/// Where an object was placed, as it is remembered.
+pub(super) fn placed(remembered: &Remembered) -> Placed {
+    Placed {
+        group: remembered.group.clone(),
+        shares: remembered.shares.clone(),
+        ceilings: remembered.ceilings.clone(),
+    }
+}
+
+/// An object is placed so from now on.
+pub(super) fn remember(remembered: &mut Remembered, placed: Placed) {
+    remembered.group = placed.group;
+    remembered.shares = placed.shares;
+    remembered.ceilings = placed.ceilings;
 }
 
 /// What an override policy does to an object.

@@ -180,25 +180,20 @@ impl Policies {
 
 /// What this version reads and doesn't act on yet.
 pub(super) fn not_yet(mut policy: Policy) -> Policy {
-    let spec = &policy.spec;
-    let purges = spec.failover.as_ref().is_some_and(|failover| {
+    let purges = policy.spec.failover.as_ref().is_some_and(|failover| {
         let cluster = failover.cluster.as_ref().and_then(|rule| rule.purge_mode);
         let application = failover.application.as_ref().and_then(|rule| rule.purge_mode);
         cluster == Some(PurgeMode::Directly) || application == Some(PurgeMode::Directly)
     });
-    for (there, path, message) in [(
-        purges,
-        "spec.failover.*.purgeMode",
-        "a copy that is left goes when as many are ready elsewhere, as with Gracefully; never at once",
-    )] {
-        if there {
-            policy.problems.push(PolicyProblem {
-                severity: Severity::Warning,
-                reason: "NotActedOn".to_owned(),
-                path: path.to_owned(),
-                message: message.to_owned(),
-            });
-        }
+    if purges {
+        let message =
+            "a copy that is left goes when as many are ready elsewhere, as with Gracefully; never at once";
+        policy.problems.push(PolicyProblem {
+            severity: Severity::Warning,
+            reason: "NotActedOn".to_owned(),
+            path: "spec.failover.*.purgeMode".to_owned(),
+            message: message.to_owned(),
+        });
     }
     cannot_be_staged(&mut policy);
     policy

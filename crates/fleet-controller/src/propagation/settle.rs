@@ -7,12 +7,12 @@ use fleet_api::ObjectId;
 use fleet_api::propagation::{ConflictResolution, GROUPS};
 use fleet_members::Reachability;
 use fleet_placement::moves::{GoesFirst, Move, Share, at_once};
-use fleet_placement::{Decision, Demand, Placed, Shortfall, decide, next_step, pod_requests};
+use fleet_placement::{Decision, Demand, Shortfall, Trouble, decide, next_step, pod_requests};
 use fleet_propagation::{OverridePolicy, Policy, Precision};
 use tokio::time::Instant;
 
 use super::distributor::Distributor;
-use super::items::{Goal, Item, Matter, Place};
+use super::items::{Goal, Item, Matter, Place, placed, remember};
 use super::pieces::{has_replicas, is_indexed, is_job};
 use super::policies::{read_recorded, recorded};
 use super::render::render;
@@ -212,32 +212,13 @@ impl Distributor {
         item.remembered.dependent = false;
         item.remembered.kept = !policy.spec.prunes();
         item.remembered.preserved = policy.spec.preserve_resources_on_deletion;
-        let placed = Placed {
-            group: item.remembered.group.clone(),
-            shares: item.remembered.shares.clone(),
-            ceilings: item.remembered.ceilings.clone(),
-        };
-        let seed = id.to_string();
         let trouble = self.troubles(id, item, policy, source);
-        let suspended = policy.spec.suspension.as_ref().is_some_and(|suspension| suspension.scheduling);
         let request = source
             .replicas
             .filter(|_| policy.rules.weighs_room())
             .and_then(|_| pod_requests(&source.content));
-        let decision = if suspended {
-            Decision { placed, ..Decision::default() }
-        } else {
-            let demand = Demand {
-                seed: &seed,
-                replicas: source.replicas,
-                placed: &placed,
-                room: &|cluster| self.rooms.fits(cluster, request.as_ref()?),
-                trouble: &trouble,
-                fresh: false,
-                now: self.ctx.now(),
-            };
-            decide(&policy.rules, &survey, &self.fleet, &demand)
-        };
+        let room = |cluster: &str| self.rooms.fits(cluster, request.as_ref()?);
+        let decision = self.decision(id, item, policy, source, &room, &trouble);
         let (decision, not_anew) = keep_job(id, item, decision, source);
         let mut again = None;
         if let Some(request) = &request {
@@ -272,9 +253,7 @@ impl Distributor {
             item.shortfall = not_anew.or_else(|| undivided(id, policy, source));
         }
         item.wake_at = decision.wake_at.into_iter().chain(again).min();
-        item.remembered.group = decision.placed.group;
-        item.remembered.ceilings = decision.placed.ceilings;
-        item.remembered.shares = decision.placed.shares;
+        remember(&mut item.remembered, decision.placed);
 
         let wanted = item.remembered.shares.clone();
         let divided = wanted.values().any(Option::is_some);
@@ -351,6 +330,33 @@ impl Distributor {
                 place.unwell = unwell;
             }
         }
+    }
+
+    /// Where an object goes by a policy, from where it is; a policy whose scheduling is suspended chooses nothing anew.
+    pub(super) fn decision(
+        &self,
+        id: &ObjectId,
+        item: &Item,
+        policy: &Policy,
+        source: &Source,
+        room: &dyn Fn(&str) -> Option<u64>,
+        trouble: &BTreeMap<String, Trouble>,
+    ) -> Decision {
+        let placed = placed(&item.remembered);
+        let suspended = policy.spec.suspension.as_ref().is_some_and(|suspension| suspension.scheduling);
+        let Some(followed) = self.policies.get(&policy.id).filter(|_| !suspended) else {
+            return Decision { placed, ..Decision::default() };
+        };
+        let demand = Demand {
+            seed: &id.to_string(),
+            replicas: source.replicas,
+            placed: &placed,
+            room,
+            trouble,
+            fresh: false,
+            now: self.ctx.now(),
+        };
+        decide(&policy.rules, &followed.survey, &self.fleet, &demand)
     }
 
     /// What stands on a cluster, unless it is held there.
@@ -469,12 +475,7 @@ fn keep_job(
         let message = "it runs as it was divided when it was delivered, since members can't change what a Job has to complete; delete it and apply it again to divide it anew";
         (NOT_DIVIDED_ANEW.to_owned(), message.to_owned())
     });
-    let placed = Placed {
-        group: before.group.clone(),
-        shares: before.shares.clone(),
-        ceilings: before.ceilings.clone(),
-    };
-    (Decision { placed, shortfall: None, wake_at: None, ..decision }, told)
+    (Decision { placed: placed(before), shortfall: None, wake_at: None, ..decision }, told)
 }
 
 /// What is told of an object that a policy divides and that can't be divided.

@@ -22,14 +22,13 @@ use std::time::Duration;
 use fleet_api::propagation::{GROUPS, PolicyKind};
 use fleet_api::{Application, ObjectId, Phase, names, staged};
 use fleet_json::ContentHash;
-use fleet_placement::{Decision, Demand, Placed, decide};
 use fleet_propagation::{Policy, PolicyId};
 use kube::ResourceExt as _;
 use kube::runtime::reflector::ObjectRef;
 use tokio::time::Instant;
 
 use super::distributor::Distributor;
-use super::items::{Goal, Item, Items, Matter};
+use super::items::{Goal, Item, Items, Matter, remember};
 use super::policies::{read_recorded, recorded};
 use super::render::render;
 use super::settle::{Leaves, Verdict};
@@ -224,7 +223,7 @@ impl Distributor {
     /// An object goes where its policy says, when its Application says.
     fn stage(&mut self, id: &ObjectId, policy: &Arc<Policy>, source: &Arc<Source>) {
         let Some(followed) = self.policies.get(&policy.id) else { return };
-        let (survey, holds) = (Arc::clone(&followed.survey), Arc::clone(&followed.holds));
+        let holds = Arc::clone(&followed.holds);
         let key = (id.namespace.clone(), name_of(&policy.id));
         let mut item = self.items.remove(id).unwrap_or_default();
         if item.remembered.stage.is_none() {
@@ -237,33 +236,11 @@ impl Distributor {
         item.remembered.preserved = policy.spec.preserve_resources_on_deletion;
         item.remembered.told.clear();
         item.remembered.dependent = false;
-        let placed = Placed {
-            group: item.remembered.group.clone(),
-            shares: item.remembered.shares.clone(),
-            ceilings: item.remembered.ceilings.clone(),
-        };
-        let seed = id.to_string();
-        let suspended = policy.spec.suspension.as_ref().is_some_and(|suspension| suspension.scheduling);
-        let decision = if suspended {
-            Decision { placed, ..Decision::default() }
-        } else {
-            let demand = Demand {
-                seed: &seed,
-                replicas: source.replicas,
-                placed: &placed,
-                room: &|_| None,
-                trouble: &BTreeMap::new(),
-                fresh: false,
-                now: self.ctx.now(),
-            };
-            decide(&policy.rules, &survey, &self.fleet, &demand)
-        };
+        let decision = self.decision(id, &item, policy, source, &|_| None, &BTreeMap::new());
         item.shortfall =
             decision.shortfall.as_ref().map(|shortfall| (shortfall.code().to_owned(), shortfall.to_string()));
         item.wake_at = decision.wake_at;
-        item.remembered.group = decision.placed.group;
-        item.remembered.ceilings = decision.placed.ceilings;
-        item.remembered.shares = decision.placed.shares;
+        remember(&mut item.remembered, decision.placed);
         let wanted: BTreeSet<String> = item.remembered.shares.keys().cloned().collect();
         item.at.extend(wanted.iter().cloned());
         item.places.retain(|cluster, _| item.at.contains(cluster));
