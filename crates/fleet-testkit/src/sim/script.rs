@@ -173,27 +173,10 @@ impl Script {
                     which: chance.below(4),
                     deletes: chance.percent(40),
                 },
-                19 | 20 => {
-                    let fault = match chance.below(6) {
-                        0 | 1 => Fault::Down,
-                        2 => Fault::Slow(Duration::from_millis(chance.between(100, 12_000))),
-                        3 => Fault::Refuse,
-                        4 => Fault::Full,
-                        _ => Fault::Reject,
-                    };
-                    Action::Fault(chance.below(members), fault, Duration::from_secs(chance.between(1, 400)))
-                }
+                19 | 20 => fault(&mut chance, members),
                 21 => Action::Unwell(chance.below(members), Duration::from_secs(chance.between(1, 120))),
-                22 => {
-                    let member = chance.below(members + 1);
-                    Action::BreakWatches((member < members).then_some(member))
-                }
-                23 | 24 => Action::Crash {
-                    replica: chance.below(replicas),
-                    writes: chance.between(1, 12),
-                    carried_out: chance.percent(50),
-                    away: Duration::from_secs(chance.between(0, 40)),
-                },
+                22 => broken_watches(&mut chance, members),
+                23 | 24 => crash(&mut chance, replicas),
                 25..=27 => Action::Target { app, member: chance.below(members), again: chance.percent(50) },
                 28 | 29 => Action::Door(app, chance.percent(50)),
                 30 => Action::HoldDrift(app, Duration::from_secs(chance.between(5, 300))),
@@ -213,6 +196,34 @@ impl Script {
             actions.push((pause, action));
         }
         Self { seed, members, replicas, weather, hub_weather, policies: false, actions }
+    }
+}
+
+/// A server goes wrong for a time.
+pub(super) fn fault(chance: &mut Chance, members: usize) -> Action {
+    let fault = match chance.below(6) {
+        0 | 1 => Fault::Down,
+        2 => Fault::Slow(Duration::from_millis(chance.between(100, 12_000))),
+        3 => Fault::Refuse,
+        4 => Fault::Full,
+        _ => Fault::Reject,
+    };
+    Action::Fault(chance.below(members), fault, Duration::from_secs(chance.between(1, 400)))
+}
+
+/// The watches of a member, or of the hub, break.
+pub(super) fn broken_watches(chance: &mut Chance, members: usize) -> Action {
+    let member = chance.below(members + 1);
+    Action::BreakWatches((member < members).then_some(member))
+}
+
+/// A controller dies before or after one of its next writes.
+pub(super) fn crash(chance: &mut Chance, replicas: usize) -> Action {
+    Action::Crash {
+        replica: chance.below(replicas),
+        writes: chance.between(1, 12),
+        carried_out: chance.percent(50),
+        away: Duration::from_secs(chance.between(0, 40)),
     }
 }
 

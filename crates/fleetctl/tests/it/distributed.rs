@@ -1,10 +1,10 @@
 //! `fleetctl why` of objects that policies distribute.
 
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Api, DeleteParams};
 use serde_json::{Value, json};
 
+use crate::adopt::namespace;
 use crate::support::{CommandLine, apply, eventually, fleet_with};
 
 const GROUP: &str = "one.alibabacloud.com/v1alpha1";
@@ -24,11 +24,7 @@ async fn why_names_the_policies_and_what_they_made_of_it() {
     let fleet = fleet_with(true).await;
     let hub = fleet.client("hub");
     let line = CommandLine::of(&fleet);
-    let namespaces: Api<Namespace> = Api::all(hub.clone());
-    if namespaces.get_opt("demo").await.unwrap().is_none() {
-        apply(&hub, &json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "demo" } }))
-            .await;
-    }
+    namespace(&hub).await;
     for text in [
         include_str!("../../../../examples/propagation/nginx.yaml"),
         include_str!("../../../../examples/propagation/policies.yaml"),
@@ -99,11 +95,7 @@ async fn a_policy_with_a_workflow_is_approved_by_hand() {
     let fleet = fleet_with(true).await;
     let hub = fleet.client("hub");
     let line = CommandLine::of(&fleet);
-    let namespaces: Api<Namespace> = Api::all(hub.clone());
-    if namespaces.get_opt("demo").await.unwrap().is_none() {
-        apply(&hub, &json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "demo" } }))
-            .await;
-    }
+    namespace(&hub).await;
     let flow = json!({ "apiVersion": "core.oam.dev/v1alpha1", "kind": "Workflow", "metadata": { "name": "careful", "namespace": "demo" },
         "steps": [{ "name": "everywhere", "type": "deploy", "properties": { "auto": false } }] });
     apply(&hub, &flow).await;

@@ -3,11 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use fleet_sim::Fault;
-
 use super::{Act, Inputs, OBJECTS, OVERRIDES, Override, POLICIES, Places, Policy, Selects, Source};
 use crate::sim::chance::Chance;
-use crate::sim::script::{Action, Script, pause, weather};
+use crate::sim::script::{Action, Script, broken_watches, crash, fault, pause, weather};
 
 const MEMBERS: usize = 3;
 
@@ -177,27 +175,10 @@ fn action(chance: &mut Chance, inputs: &mut Inputs, value: &mut u64, replicas: u
         }),
         22 => Action::Membership(chance.below(MEMBERS), chance.percent(50)),
         23 => Action::Cordon(chance.below(MEMBERS), chance.percent(60)),
-        24 | 25 => {
-            let fault = match chance.below(6) {
-                0 | 1 => Fault::Down,
-                2 => Fault::Slow(Duration::from_millis(chance.between(100, 12_000))),
-                3 => Fault::Refuse,
-                4 => Fault::Full,
-                _ => Fault::Reject,
-            };
-            Action::Fault(chance.below(MEMBERS), fault, Duration::from_secs(chance.between(1, 400)))
-        }
+        24 | 25 => fault(chance, MEMBERS),
         26 | 27 => Action::Unwell(chance.below(MEMBERS), Duration::from_secs(chance.between(1, 120))),
-        28 => {
-            let member = chance.below(MEMBERS + 1);
-            Action::BreakWatches((member < MEMBERS).then_some(member))
-        }
-        29..=32 => Action::Crash {
-            replica: chance.below(replicas),
-            writes: chance.between(1, 12),
-            carried_out: chance.percent(50),
-            away: Duration::from_secs(chance.between(0, 40)),
-        },
+        28 => broken_watches(chance, MEMBERS),
+        29..=32 => crash(chance, replicas),
         _ => Action::Restore(chance.below(MEMBERS), chance.percent(50)),
     })
 }
