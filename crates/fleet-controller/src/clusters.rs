@@ -5,6 +5,7 @@
 //! ```
 
 mod derive;
+pub(crate) mod register;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -227,7 +228,7 @@ async fn write(
     let name = cluster.name_any();
     match api.patch_status(&name, &PatchParams::default(), &Patch::Merge(&patch)).await {
         Ok(_) => {
-            crate::events::cluster_turned(ctx, cluster, &old.conditions, &new.conditions);
+            crate::report::events::cluster_turned(ctx, cluster, &old.conditions, &new.conditions);
             Some(again)
         }
         // The newer state is on its way, and asks for another look.

@@ -14,19 +14,19 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::authors::{self, AuthorRecord, AuthorSource};
 use crate::clusters::Touched;
-use crate::events::Events;
-use crate::health::Health;
 use crate::hub::Hub;
-use crate::line::InLine;
 use crate::measure::{Addresses, Dial, Outbound};
-use crate::metrics::Metrics;
-use crate::proof::powers::Powers;
-use crate::proof::{self, Proof};
+use crate::people::authors::{self, AuthorRecord, AuthorSource};
+use crate::people::proof::powers::Powers;
+use crate::people::proof::{self, Proof};
 use crate::propagation::Inbox;
 use crate::replicas::{Duty, Hold, LeaseOptions, Shares};
-use crate::walk::Walk;
+use crate::report::events::Events;
+use crate::report::health::Health;
+use crate::report::metrics::Metrics;
+use crate::run::line::InLine;
+use crate::turn::walk::Walk;
 
 /// Tells the time; injected so that nothing here reads a clock.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -81,7 +81,7 @@ pub struct Options {
     /// What steps send goes through these connections, where it doesn't go through the network. Mail always does.
     pub dial: Option<Arc<dyn Dial>>,
     /// Signs the end of records, where it is given.
-    pub audit_signer: Option<Arc<crate::audit::Signer>>,
+    pub audit_signer: Option<Arc<crate::people::audit::Signer>>,
     /// What is counted.
     pub metrics: Metrics,
     /// Whether it is alive and ready.

@@ -18,20 +18,20 @@ use kube::{Resource, ResourceExt as _};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
-use crate::authors::AuthorSource;
 use crate::context::{AppKey, Context, Due, Options};
-use crate::events::{self, Events};
-use crate::health_rules;
+use crate::hub::health_rules;
+use crate::hub::key_rules;
+use crate::hub::referenced::Referenced;
+use crate::hub::refusal;
+use crate::hub::rule_maps;
+use crate::hub::watches::{Lists, follow, followed, interrupted, watched, watched_by, within};
 use crate::hub::{Hub, Input, Stores};
-use crate::key_rules;
+use crate::people::authors::AuthorSource;
 use crate::propagation::Inbox;
 use crate::records::RecordError;
-use crate::referenced::Referenced;
-use crate::refusal;
 use crate::replicas::{Driver, Shares};
-use crate::rule_maps;
-use crate::turns::turn;
-use crate::watches::{Lists, follow, followed, interrupted, watched, watched_by, within};
+use crate::report::events::{self, Events};
+use crate::turn::turn;
 
 /// How soon a turn is taken again that the hub refused for good: rights and admission have no watch.
 const REFUSED: Duration = Duration::from_secs(5);
@@ -73,7 +73,7 @@ impl Controller {
             Some(leases) => Shares::shared(&leases.replica, leases.timing),
             None => Shares::alone(),
         };
-        Self { hub: crate::deadline::bounded(hub), transport, options, shares }
+        Self { hub: crate::hub::deadline::bounded(hub), transport, options, shares }
     }
 
     /// What this replica does, for others that share their work in the same way.
@@ -184,9 +184,9 @@ impl Controller {
         ));
         users.serve(&ctx);
         ctx.tasks.spawn(crate::clusters::keep(Arc::clone(&ctx)));
-        ctx.tasks.spawn(crate::proof::follow::follow(Arc::clone(&ctx)));
+        ctx.tasks.spawn(crate::people::proof::follow::follow(Arc::clone(&ctx)));
         if ctx.options.author == AuthorSource::Webhook {
-            ctx.tasks.spawn(crate::authors::webhook::follow(Arc::clone(&ctx)));
+            ctx.tasks.spawn(crate::people::authors::webhook::follow(Arc::clone(&ctx)));
         }
         metrics.look_at(&Arc::downgrade(&ctx));
         let publishing = events::publish(publisher, waiting, metrics);
@@ -278,10 +278,10 @@ impl Controller {
             tasks.wait().await;
             return listed;
         }
-        ctx.tasks.spawn(crate::register::follow(Arc::clone(&ctx)));
+        ctx.tasks.spawn(crate::clusters::register::follow(Arc::clone(&ctx)));
         ctx.tasks.spawn(crate::propagation::follow(Arc::clone(&ctx)));
         if ctx.options.limits.is_any() {
-            ctx.tasks.spawn(crate::line::keep(Arc::clone(&ctx)));
+            ctx.tasks.spawn(crate::run::line::keep(Arc::clone(&ctx)));
         }
 
         let lease = replica(&ctx);

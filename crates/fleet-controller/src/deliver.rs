@@ -1,4 +1,11 @@
-//! Sending a step's objects to one target: one apply per object, in waves.
+//! Jobs against members. Here: sending a step's objects to one target, one apply per object, in waves.
+
+pub(crate) mod deletion;
+pub(crate) mod drift;
+pub(crate) mod late;
+pub(crate) mod looks;
+pub(crate) mod prune;
+mod sharing;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,11 +20,9 @@ use futures::{FutureExt as _, StreamExt as _};
 use serde_json::Value;
 use tracing::Instrument as _;
 
-use crate::board::Board;
 use crate::context::Context;
-use crate::walk::Walk;
-
-mod sharing;
+use crate::turn::board::Board;
+use crate::turn::walk::Walk;
 
 /// How long to wait for a definition to be established, or for a deleted object to be gone.
 const SETTLE: Duration = Duration::from_secs(30);

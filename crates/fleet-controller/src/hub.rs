@@ -1,5 +1,17 @@
 //! The hub as the controller sees it: caches fed by watches.
 
+pub(crate) mod deadline;
+pub(crate) mod health_rules;
+pub(crate) mod key_rules;
+pub(crate) mod kinds;
+pub(crate) mod readable;
+pub(crate) mod referenced;
+pub(crate) mod refusal;
+pub(crate) mod rule_maps;
+pub(crate) mod tenancy;
+pub(crate) mod watches;
+pub(crate) mod windows;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
@@ -13,12 +25,12 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use serde_json::Value;
 
 use crate::Problem;
-use crate::authors::Authors;
 use crate::context::{AppKey, lock};
-use crate::readable::Answers;
-use crate::referenced::{DEFINITION, Referenced};
+use crate::hub::readable::Answers;
+use crate::hub::referenced::{DEFINITION, Referenced};
+use crate::hub::windows::ReadWindows;
+use crate::people::authors::Authors;
 use crate::resolve::{ObjectReference, Selection, Snapshot};
-use crate::windows::ReadWindows;
 
 /// Where definitions for all namespaces are; of two with one name, that of the later namespace counts.
 pub(crate) const ADMINISTRATORS: [&str; 2] = ["vela-system", names::SYSTEM_NAMESPACE];

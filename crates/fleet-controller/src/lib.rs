@@ -13,81 +13,60 @@
 //!      └── status (derived, pure)
 //! ```
 //!
-//! [`Controller`] wires it; `reconcile` is one turn for one Application: snapshot, decide, record, carry
-//! out, patch status if it changed.
+//! [`Controller`] wires it. Beside it stands `propagation`: native objects of the hub follow policies, with no run.
+//!
+//! | module | what is there |
+//! |---|---|
+//! | `hub` | the hub's caches: what is referred to, who may read and deliver what, windows, rules that people give |
+//! | `clusters` | the members: registered, and their status kept true |
+//! | `resolve` | from an Application to the content of a revision, pure |
+//! | `records` | revisions, runs and inventories on the hub: what decides; what there is to go back to |
+//! | `run` | when a run starts and with what; whose turn it is, who joins and leaves, what people ask of single targets |
+//! | `turn` | one turn for one Application: snapshot, decide, record, carry out, patch status if it changed |
+//! | `deliver` | jobs against members: send, prune, repair drift, delete |
+//! | `measure` | steps that measure, ask or tell |
+//! | `plans` | what a gate would change, and what would run if files were applied |
+//! | `people` | who changed and who approved what, as admission proves it, and the record of it |
+//! | `replicas` | who does what, so that two never do the same |
+//! | `report` | what the controller says: status, Events, log lines, metrics, health |
 
-mod advice;
-pub mod audit;
-mod authors;
-mod board;
 mod clusters;
 mod context;
 mod controller;
-mod deadline;
-mod deletion;
 mod deliver;
-mod drift;
-mod events;
-mod facts;
-mod health;
-mod health_rules;
-mod held;
 mod hub;
-mod joining;
-mod key_rules;
-mod kinds;
-mod late;
-mod leavers;
-mod line;
-mod looks;
 mod measure;
-pub mod metrics;
+mod people;
 mod plans;
-mod preview;
 mod problem;
-pub mod proof;
 mod propagation;
-mod prune;
-mod queue;
-mod readable;
-mod reconcile;
 mod records;
-mod referenced;
-mod refusal;
-mod register;
 pub mod replicas;
-mod requests;
+mod report;
 pub mod resolve;
-mod revision;
-mod rivals;
-pub mod rollback;
-mod rule_maps;
-mod runs;
-mod status;
-mod tenancy;
-mod transitions;
-mod turns;
-mod walk;
-mod watches;
-mod windows;
+mod run;
+mod turn;
 
-pub use advice::advise;
-pub use authors::webhook::{AUTHORS_WEBHOOK, judge as judge_authors_webhook};
-pub use authors::{AuthorRecord, AuthorSource};
 pub use context::{Clock, OnDrift, Options};
 pub use controller::{Controller, ControllerError};
-pub use deletion::{Cleared, Clearing};
+pub use deliver::deletion::{Cleared, Clearing};
 pub use fleet_health::RuleError;
 pub use fleet_workflow::Limits;
-pub use health::Health;
-pub use health_rules::read_health_rules;
-pub use key_rules::read_key_rules;
-pub use kinds::known_kinds;
+pub use hub::health_rules::read_health_rules;
+pub use hub::key_rules::read_key_rules;
+pub use hub::kinds::known_kinds;
 pub use measure::{Addresses, Connection, Dial};
-pub use metrics::Metrics;
+pub use people::authors::webhook::{AUTHORS_WEBHOOK, judge as judge_authors_webhook};
+pub use people::authors::{AuthorRecord, AuthorSource};
+pub use people::{audit, proof};
+pub use plans::preview::{Delivered, Planner, PreviewError, Standing, Step, World, claims, delivered};
 pub use plans::{GatePlan, gate_plan, read_revision};
-pub use preview::{Delivered, Planner, PreviewError, Standing, Step, World, claims, delivered};
 pub use problem::Problem;
 pub use propagation::{Distributed, LostClaim, distributed, labelled};
+pub use records::revision::Loaded;
+pub use records::rollback;
 pub use replicas::{LeaseOptions, Shares};
-pub use revision::Loaded;
+pub use report::health::Health;
+pub use report::metrics;
+pub use report::metrics::Metrics;
+pub use resolve::advice::advise;

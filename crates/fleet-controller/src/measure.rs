@@ -34,9 +34,9 @@ pub use outbound::Addresses;
 pub(crate) use outbound::Outbound;
 
 use crate::Problem;
-use crate::board::Board;
 use crate::context::{AppKey, Context};
-use crate::walk::Walk;
+use crate::turn::board::Board;
+use crate::turn::walk::Walk;
 use secrets::Secrets;
 
 /// Refuses steps that name a server which nothing is ever sent to, where that stands in the workflow itself.
@@ -107,7 +107,7 @@ impl Job {
         });
         Some(Self {
             app: walk.key.clone(),
-            account: crate::tenancy::named(walk).map(str::to_owned),
+            account: crate::hub::tenancy::named(walk).map(str::to_owned),
             run: walk.run_name().to_owned(),
             step: name.to_owned(),
             number: number(step),

@@ -1,5 +1,7 @@
 //! Plans of a run's steps, made the same way by the controller and by whoever wants to look.
 
+pub(crate) mod preview;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -9,8 +11,8 @@ use fleet_plan::{Delivery, Desired, Facts, Hint, Plan, PlanInput, TargetInput, h
 use fleet_workflow::{OnDelete, StepKind};
 use serde::Serialize;
 
-use crate::revision::Loaded;
-use crate::walk::overlay;
+use crate::records::revision::Loaded;
+use crate::turn::walk::overlay;
 
 /// What plans are made from.
 pub(crate) struct PlanSource<'a> {

@@ -1,5 +1,10 @@
 //! Reading and writing what decides: revisions, runs, trackers. Every write carries the resource version.
 
+mod forget;
+pub(crate) mod revision;
+mod revisions;
+pub mod rollback;
+
 use fleet_api::run::RunSpec;
 use fleet_api::{
     Application, Inventory, Packed, ResourceTracker, ResourceTrackerSpec, Run, RunStatus, names,
@@ -10,10 +15,7 @@ use kube::{Resource as _, ResourceExt as _};
 use crate::Problem;
 use crate::context::Context;
 use crate::replicas::Hold;
-use crate::walk::Walk;
-
-mod forget;
-mod revisions;
+use crate::turn::walk::Walk;
 
 pub(crate) use forget::forget_old;
 pub(crate) use revisions::{create_revision, read_revision};

@@ -1,5 +1,10 @@
 //! From an Application and what it refers to, to the content of a revision. Pure over a snapshot.
 
+pub(crate) mod advice;
+mod inline;
+mod references;
+mod staged;
+
 use std::collections::BTreeMap;
 
 use fleet_api::staged::STAGED;
@@ -14,11 +19,8 @@ use fleet_render::{Component, Definitions, Override, RenderInput, Trait, check, 
 use fleet_workflow::{Graph, StepKind, flatten, graph};
 use serde_json::{Value, json};
 
-use crate::{Problem, queue};
-
-mod inline;
-mod references;
-mod staged;
+use crate::Problem;
+use crate::run::queue;
 
 pub use references::{ObjectReference, Selection, references};
 pub(crate) use staged::{BEHIND, CANNOT_BE_STAGED, WITHOUT};

@@ -8,8 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 use kube::runtime::reflector::ObjectRef;
 
 use crate::context::{AppKey, Context};
-use crate::tenancy;
-use crate::walk::Walk;
+use crate::hub::tenancy;
+use crate::turn::walk::Walk;
 
 /// So long an Application that isn't there is waited for: what is applied together comes one after the other.
 const COMES_WITHIN: SignedDuration = SignedDuration::from_mins(1);

@@ -39,7 +39,7 @@ impl Secrets {
             let name = &at.name;
             if !read.contains_key(name) {
                 let input = Input::Object("v1".into(), "Secret".into(), namespace.clone(), name.clone());
-                crate::readable::check(ctx, &job.app, job.account.as_deref(), [&input].into_iter())
+                crate::hub::readable::check(ctx, &job.app, job.account.as_deref(), [&input].into_iter())
                     .await
                     .map_err(|problem| problem.message)?;
                 let secret = api.get_opt(name).await.map_err(|error| match error {

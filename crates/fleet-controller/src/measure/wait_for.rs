@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::Job;
 use crate::context::Context;
 use crate::hub::Input;
-use crate::{readable, tenancy};
+use crate::hub::{readable, tenancy};
 
 /// Returns once the condition is true, or can't become so; says meanwhile what is waited for.
 pub(super) async fn wait(

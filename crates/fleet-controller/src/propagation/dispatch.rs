@@ -20,10 +20,10 @@ use super::namespaces::{Made, is_namespace, unmake};
 use super::policies::read_recorded;
 use super::send::{self, Order, Sent};
 use crate::context::{AppKey, Context, OnDrift};
-use crate::deletion::Emptied;
-use crate::prune::{Parting, part_with};
+use crate::deliver::deletion::Emptied;
+use crate::deliver::prune::{Parting, part_with};
+use crate::hub::tenancy;
 use crate::records::RecordError;
-use crate::tenancy;
 
 /// How many requests of ours one member gets at once.
 const AT_ONCE: usize = 16;

@@ -35,8 +35,8 @@ use super::sources::{Change, GroupKind, Source, Sources};
 use super::stage::Stages;
 use super::watch::{Heard, Topic, Watches};
 use crate::context::{AppKey, Context};
+use crate::hub::referenced::DEFINITION;
 use crate::records::RecordError;
-use crate::referenced::DEFINITION;
 
 /// How many objects are settled in one turn: news are taken up in between.
 const A_TURN: usize = 500;

@@ -25,9 +25,9 @@ use super::policies::{manifest, read_recorded};
 use super::render::{labelled, overridden, replicated};
 use super::served::Served;
 use super::sources::Source;
-use crate::key_rules::read_key_rules;
-use crate::preview::{PreviewError, hub_identity};
-use crate::referenced::DEFINITION;
+use crate::hub::key_rules::read_key_rules;
+use crate::hub::referenced::DEFINITION;
+use crate::plans::preview::{PreviewError, hub_identity};
 
 /// What policies say about an object on a cluster.
 #[derive(Debug, Clone)]

@@ -16,8 +16,8 @@ use super::distributor::Distributor;
 use super::items::{Goal, Item, Matter, Place};
 use super::ledger::{MadeNamespace, namespace_id};
 use super::send;
-use crate::deletion::{Emptied, delete_namespace};
-use crate::prune::{Parting, part_with};
+use crate::deliver::deletion::{Emptied, delete_namespace};
+use crate::deliver::prune::{Parting, part_with};
 
 /// The wait between the first looks at a namespace.
 const FIRST_LOOKS: Duration = Duration::from_millis(250);

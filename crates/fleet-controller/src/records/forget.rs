@@ -10,8 +10,8 @@ use kube::api::{Api, DeleteParams, ListParams};
 
 use super::revisions;
 use crate::context::Context;
-use crate::rollback;
-use crate::walk::Walk;
+use crate::records::rollback;
+use crate::turn::walk::Walk;
 
 /// Takes away the oldest runs and revisions beyond the limits, some at once so that not every run pays for it. What
 /// can't be deleted now is found and deleted the next time.

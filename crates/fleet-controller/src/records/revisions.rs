@@ -12,7 +12,7 @@ use kube::api::{Api, DeleteParams, PostParams, Preconditions};
 
 use super::{RecordError, label};
 use crate::context::Context;
-use crate::revision::Loaded;
+use crate::records::revision::Loaded;
 
 /// The longest packed text in one object: etcd takes 1.5 MiB a request by default, a Secret 1 MiB.
 const PART_LIMIT: usize = 1000 * 1024;

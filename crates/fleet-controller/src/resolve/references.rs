@@ -6,7 +6,8 @@ use fleet_json::LabelSelector;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{Problem, kinds};
+use crate::Problem;
+use crate::hub::kinds;
 
 /// One reference: a kind, and which objects of it.
 #[derive(Debug, Clone, PartialEq)]

@@ -11,7 +11,8 @@ use fleet_render::{Component, KeyRules, MatchingOverride, REFERENCE_TYPE, apply_
 use serde_json::{Value, json};
 
 use super::{Policies, references};
-use crate::{Problem, kinds};
+use crate::Problem;
+use crate::hub::kinds;
 
 /// What the Application says of a policy that it carries.
 ///
