@@ -33,6 +33,7 @@ mod confirm;
 mod dependents;
 mod dispatch;
 mod distributor;
+mod due;
 mod explain;
 mod follow;
 mod inbox;

@@ -19,6 +19,7 @@ pub mod facts;
 pub mod hold;
 pub mod member;
 pub mod observe;
+mod others;
 mod recognition;
 pub mod registry;
 pub mod remote;

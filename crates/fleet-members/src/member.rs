@@ -20,6 +20,7 @@ use crate::breaker::Breaker;
 use crate::budget::Budget;
 use crate::discovery::Discovered;
 use crate::observe::{Looks, Observations, Observed, Sight, Watched, sight};
+use crate::others::Others;
 use crate::recognition::Recognition;
 use crate::registry::{MemberEvent, Shared};
 use crate::resource::ResourcePath;
@@ -95,6 +96,7 @@ pub struct Member {
     pub(crate) observations: Observations,
     pub(crate) watched: Watched,
     pub(crate) looks: Looks,
+    pub(crate) others: Others,
     pub(crate) shared: Arc<Shared>,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
@@ -124,6 +126,7 @@ impl Member {
             observations: Observations::default(),
             watched: Watched::default(),
             looks: Looks::default(),
+            others: Others::default(),
             outages: AtomicU64::new(0),
             shared,
             stop,
@@ -373,7 +376,7 @@ impl Member {
         self.client.clone()
     }
 
-    async fn api(self: &Arc<Self>, id: &ObjectId) -> Result<Api<DynamicObject>, MemberError> {
+    pub(crate) async fn api(self: &Arc<Self>, id: &ObjectId) -> Result<Api<DynamicObject>, MemberError> {
         let path = self.path(id).await?;
         Ok(if path.namespaced {
             Api::namespaced_with(self.client.clone(), &id.namespace, &path.resource)

@@ -90,13 +90,20 @@ pub(super) struct Dispatch {
     watched: BTreeSet<(String, (String, String))>,
 }
 
+impl Dispatch {
+    /// Whether nothing is under way to members, or waits for its turn.
+    pub(super) fn is_idle(&self) -> bool {
+        self.queues.is_empty() && self.under_way.is_empty()
+    }
+}
+
 impl Distributor {
     /// Compares a place with what is seen there; where that isn't as it is to be, a request waits for its turn.
     pub(super) fn look(&mut self, id: &ObjectId, cluster: &str) {
         let owner = self.owner().to_owned();
         let waits = self.waits_for(id, cluster);
         let Some(item) = self.items.get_mut(id) else { return };
-        let recorded = item.recorded.contains(cluster);
+        let (recorded, at_rest) = (item.recorded.contains(cluster), item.at_rest);
         let Some(place) = item.places.get_mut(cluster) else { return };
         if place.busy || place.queued {
             return;
@@ -153,7 +160,7 @@ impl Distributor {
                             place.matter = None;
                             place.tries = 0;
                             place.not_before = None;
-                            if unknown {
+                            if unknown && !at_rest {
                                 // A move may have waited to hear that it is as it was told to be.
                                 self.touch(id);
                             }
@@ -222,7 +229,8 @@ impl Distributor {
                     self.dispatch.queues.remove(&cluster);
                     break;
                 };
-                if self.start(&id, &cluster) {
+                let one_of_many = under_way + queue.len() >= AT_ONCE;
+                if self.start(&id, &cluster, one_of_many) {
                     *self.dispatch.under_way.entry(cluster.clone()).or_default() += 1;
                 }
             }
@@ -244,7 +252,7 @@ impl Distributor {
     }
 
     /// Starts the request that a place needs. True where one is under way now.
-    fn start(&mut self, id: &ObjectId, cluster: &str) -> bool {
+    fn start(&mut self, id: &ObjectId, cluster: &str, one_of_many: bool) -> bool {
         let owner = self.owner().to_owned();
         let Some(item) = self.items.get(id) else { return false };
         let account = self.account(id, item, cluster);
@@ -289,7 +297,7 @@ impl Distributor {
                 }
                 place.busy = true;
                 let last = place.last.as_ref().map(|last| last.object.clone());
-                let order = Order { id, standing, last, ours: seen, owner };
+                let order = Order { id, standing, last, ours: seen, one_of_many, owner };
                 self.jobs.spawn(async move {
                     let sent = send::send(&acting, &order).await;
                     Done::Sent { cluster, id: order.id, standing: order.standing, sent }
@@ -362,7 +370,7 @@ impl Distributor {
     }
 
     fn sent(&mut self, cluster: &str, id: &ObjectId, standing: Standing, sent: Sent) {
-        self.touch(id);
+        self.touch_place(id, cluster);
         let Some(item) = self.items.get_mut(id) else { return };
         let Some(place) = item.places.get_mut(cluster) else { return };
         place.busy = false;

@@ -22,6 +22,7 @@ use super::applications::References;
 use super::confirm::Confirmations;
 use super::dependents::{Dependents, follows};
 use super::dispatch::{Dispatch, Done};
+use super::due::Due;
 use super::inbox::Inbox;
 use super::items::{Item, Items, Place};
 use super::ledger::{Ledger, Recorded};
@@ -72,11 +73,16 @@ pub(super) struct Distributor {
     pub(super) jobs: JoinSet<Done>,
     /// Objects that are to be settled.
     pub(super) dirty: BTreeSet<ObjectId>,
-    timers: BTreeSet<(Instant, ObjectId)>,
     /// Kinds of policies without which it was begun, since they couldn't be listed.
     went_on_without: BTreeSet<Topic>,
     /// One of them is listed now.
     begins_anew: bool,
+    /// Places of which something was seen, or that a request has ended for.
+    seen: BTreeSet<(ObjectId, String)>,
+    /// When an object is settled again even if nothing happens.
+    timers: Due<ObjectId>,
+    /// The hub serves other kinds than the reader knows.
+    kinds_moved: bool,
 }
 
 /// Distributes until its future is dropped.
@@ -129,9 +135,11 @@ impl Distributor {
             stages: Stages::default(),
             jobs: JoinSet::new(),
             dirty: BTreeSet::new(),
-            timers: BTreeSet::new(),
             went_on_without: BTreeSet::new(),
             begins_anew: false,
+            seen: BTreeSet::new(),
+            timers: Due::default(),
+            kinds_moved: false,
         }
     }
 
@@ -218,12 +226,14 @@ impl Distributor {
     /// Settles what is to be settled, and starts what follows. True where there is more to do at once.
     fn turn(&mut self) -> bool {
         let now = Instant::now();
-        while let Some((at, id)) = self.timers.first().cloned() {
-            if at > now {
-                break;
-            }
-            self.timers.remove(&(at, id.clone()));
+        if self.kinds_moved {
+            self.kinds_changed();
+        }
+        while let Some(id) = self.timers.pop(now) {
             self.dirty.insert(id);
+        }
+        for (id, cluster) in std::mem::take(&mut self.seen) {
+            self.look_again(&id, &cluster);
         }
         // What workloads need is known before anything that may be needed is settled.
         let more = self.read_workloads(A_TURN);
@@ -237,13 +247,16 @@ impl Distributor {
         self.write();
         self.tend();
         self.pump();
+        if self.dirty.is_empty() && self.dispatch.is_idle() {
+            self.said.nothing_is_on_its_way();
+        }
         self.say();
         self.report();
         more || !self.dirty.is_empty()
     }
 
     fn next(&self) -> Option<Instant> {
-        let timer = self.timers.first().map(|(at, _)| *at);
+        let timer = self.timers.next();
         // Nothing is said or staged before everything is listed; what tells of that wakes.
         let listed = self.policies_listed();
         let said = self.said.next().filter(|_| listed);
@@ -317,7 +330,28 @@ impl Distributor {
     }
 
     pub(super) fn wake_in(&mut self, wait: std::time::Duration, id: &ObjectId) {
-        self.timers.insert((Instant::now() + wait, id.clone()));
+        self.timers.no_later(id, Instant::now() + wait);
+    }
+
+    /// Something was seen of an object on a cluster, or what was sent there has ended.
+    pub(super) fn touch_place(&mut self, id: &ObjectId, cluster: &str) {
+        self.seen.insert((id.clone(), cluster.to_owned()));
+    }
+
+    /// Looks at one place. What a move waits for is settled anew with the whole object; one at rest moves nowhere,
+    /// whatever its places show.
+    fn look_again(&mut self, id: &ObjectId, cluster: &str) {
+        if self.is_to_be_settled(id) {
+            return;
+        }
+        // What workloads need goes before them: who waits for it is woken by settling it.
+        if !self.dependents.is_empty() || !self.items.get(id).is_some_and(|item| item.at_rest) {
+            self.dirty.insert(id.clone());
+            return;
+        }
+        self.look(id, cluster);
+        self.reports.touch(id);
+        self.tell_of(id);
     }
 
     /// Whether all policies are known, of every kind that the hub serves; but for kinds that it doesn't list to us, of which
@@ -375,30 +409,26 @@ impl Distributor {
 
     fn hear_definition(&mut self, topic: &Topic, event: watcher::Event<DynamicObject>) {
         let value = |object: DynamicObject| serde_json::to_value(object).unwrap_or_default();
-        let news = match event {
-            watcher::Event::Init => {
-                self.served.list_begins();
-                false
-            }
+        match event {
+            watcher::Event::Init => self.served.list_begins(),
             watcher::Event::InitApply(object) => {
                 self.served.put(&value(object));
-                false
             }
             watcher::Event::InitDone => {
                 self.served.list_ends();
                 self.watches.listed(topic);
-                true
+                // Policies that aren't watched yet aren't listed: nothing may be decided before.
+                self.kinds_changed();
             }
-            watcher::Event::Apply(object) => self.served.put(&value(object)),
-            watcher::Event::Delete(object) => self.served.remove(&object.name_any()),
-        };
-        if news {
-            self.kinds_changed();
+            // Definitions come many at a time: they are taken up together, with the next turn.
+            watcher::Event::Apply(object) => self.kinds_moved |= self.served.put(&value(object)),
+            watcher::Event::Delete(object) => self.kinds_moved |= self.served.remove(&object.name_any()),
         }
     }
 
     /// The hub serves other kinds than before.
     fn kinds_changed(&mut self) {
+        self.kinds_moved = false;
         self.reader = Reader::new(self.served.table());
         for group in GROUPS {
             for kind in PolicyKind::ALL {
@@ -702,8 +732,8 @@ impl Distributor {
         for (cluster, id) in &noted.objects {
             self.may_be_gone(id, cluster);
         }
-        self.dirty
-            .extend(noted.objects.into_iter().map(|(_, id)| id).filter(|id| self.items.contains_key(id)));
+        let known = |(_, id): &(String, ObjectId)| self.items.contains_key(id);
+        self.seen.extend(noted.objects.into_iter().filter(known).map(|(cluster, id)| (id, cluster)));
         for key in noted.applications {
             let application = self.ctx.hub.applications.get(&ObjectRef::new(&key.1).within(&key.0));
             for (of, namespace) in self.application_seen(&key, application.as_deref()) {

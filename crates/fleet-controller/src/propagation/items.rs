@@ -26,6 +26,10 @@ pub(super) struct Item {
     pub(super) shortfall: Option<(String, String)>,
     /// Override policies that change it, or can't: by policy, the clusters, and what is to be told.
     pub(super) overridden: BTreeMap<String, Overridden>,
+    /// Nothing that its places show changes what is decided: no move is under way, and nothing was left out.
+    pub(super) at_rest: bool,
+    /// As it stands on clusters that no override policy is about.
+    pub(super) plain: Plain,
     /// When to decide again even if nothing happens.
     pub(super) wake_at: Option<Timestamp>,
 }
@@ -44,6 +48,15 @@ pub(super) fn remember(remembered: &mut Remembered, placed: Placed) {
     remembered.group = placed.group;
     remembered.shares = placed.shares;
     remembered.ceilings = placed.ceilings;
+}
+
+/// An object as it stands where no override policy is about it: the same for all clusters with as many replicas.
+#[derive(Debug, Default)]
+pub(super) struct Plain {
+    /// What it was made from.
+    pub(super) from: Option<Arc<Value>>,
+    /// By the replicas that it has there, where they are divided: the object, and the hash of what it says.
+    pub(super) made: BTreeMap<Option<u64>, (Arc<Value>, String)>,
 }
 
 /// What an override policy does to an object.

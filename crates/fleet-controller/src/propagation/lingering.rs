@@ -9,7 +9,7 @@ use fleet_propagation::PolicyId;
 use super::distributor::Distributor;
 use super::items::Item;
 use super::policies::read_recorded;
-use super::said::told;
+use super::said::{told, weight};
 use super::watch::Topic;
 
 /// The objects, and whose they were.
@@ -97,15 +97,15 @@ impl Distributor {
         ids.iter().for_each(|id| self.may_be_gone(id, cluster));
     }
 
-    /// What is still somewhere of what a policy had, each with its weight as [`told`] has it.
+    /// What is still somewhere of what a policy had, each with its [`weight`].
     pub(super) fn lingering_of(&self, policy: &PolicyId) -> Vec<(u8, ClaimedObject)> {
         let objects = self.lingering.objects.get(policy).into_iter().flatten();
         objects.map(|id| self.told_lingering(id)).collect()
     }
 
     fn told_lingering(&self, id: &ObjectId) -> (u8, ClaimedObject) {
-        let (weight, mut told) = told(id, self.items.get(id));
-        let held = weight == 2;
+        let item = self.items.get(id);
+        let (held, mut told) = (item.is_some_and(|item| weight(item) == 2), told(id, item));
         let (reason, message) =
             if self.watches.is_listed(&Topic::Objects(id.group().to_owned(), id.kind.clone()))
                 && self.sources.get(id).is_none()

@@ -178,7 +178,7 @@ impl Distributor {
     /// What waited for a namespace goes on.
     fn unblock(&mut self, key: &MadeNamespace) {
         for id in self.dispatch.blocked.remove(key).unwrap_or_default() {
-            self.touch(&id);
+            self.touch_place(&id, &key.0);
         }
     }
 

@@ -1,5 +1,6 @@
 //! An object as it is to stand on one cluster: replicas, overrides, our labels.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fleet_api::propagation::ClusterAffinity;
@@ -10,7 +11,7 @@ use fleet_propagation::{OverridePolicy, Precision};
 use fleet_render::{MatchingOverride, Overridden, OverriderError, OverriderProblem, apply_overriders};
 use serde_json::{Value, json};
 
-use super::items::Standing;
+use super::items::{Plain, Standing};
 use super::pieces;
 use super::sources::Source;
 
@@ -59,6 +60,22 @@ pub(super) fn render(
     let content = ContentHash::of_value(&object).short();
     let object = label(object, owner, &content);
     Ok(Rendered { object: Arc::new(object), content, changed_by, warnings })
+}
+
+impl Plain {
+    /// Renders for any cluster with so many replicas, or as it was rendered for another.
+    pub(super) fn render(&mut self, source: &Source, replicas: Option<u64>, owner: &str) -> Rendered {
+        if !self.from.as_ref().is_some_and(|from| Arc::ptr_eq(from, &source.content)) {
+            *self = Self { from: Some(Arc::clone(&source.content)), made: BTreeMap::new() };
+        }
+        let (object, content) = self.made.entry(replicas).or_insert_with(|| {
+            let object = replicated(source, replicas);
+            let content = ContentHash::of_value(&object).short();
+            (Arc::new(label(object, owner, &content)), content)
+        });
+        let (object, content) = (Arc::clone(object), content.clone());
+        Rendered { object, content, changed_by: Vec::new(), warnings: Vec::new() }
+    }
 }
 
 /// An object with the replicas of a cluster, where they are divided.

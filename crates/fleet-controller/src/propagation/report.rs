@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::dispatch::Done;
 use super::distributor::Distributor;
+use super::due::Due;
 use super::sources::{GroupKind, Source};
 
 /// What changes within this time is shown at once.
@@ -36,8 +37,10 @@ struct Written {
 /// Which objects have something to show, and when.
 #[derive(Default)]
 pub(super) struct Reports {
-    due: BTreeMap<ObjectId, Instant>,
+    due: Due<ObjectId>,
     writing: BTreeSet<ObjectId>,
+    /// Those among them that have something to show again.
+    again: BTreeSet<ObjectId>,
     written: BTreeMap<ObjectId, Written>,
     /// Of which the hub has shown a status since the last write began.
     echoed: BTreeSet<ObjectId>,
@@ -60,19 +63,24 @@ impl Reports {
         if self.refused.contains_key(&kind_of(id)) {
             return;
         }
+        if self.writing.contains(id) {
+            self.again.insert(id.clone());
+            return;
+        }
         let soon = Instant::now() + GATHERED;
         let at = self.written.get(id).map_or(soon, |written| soon.max(written.at + self.interval));
-        self.due.entry(id.clone()).or_insert(at);
+        self.due.if_none(id, at);
     }
 
     pub(super) fn forget(&mut self, id: &ObjectId) {
         self.due.remove(id);
+        self.again.remove(id);
         self.written.remove(id);
         self.echoed.remove(id);
     }
 
     pub(super) fn next(&self) -> Option<Instant> {
-        self.due.iter().filter(|(id, _)| !self.writing.contains(*id)).map(|(_, at)| *at).min()
+        self.due.next()
     }
 
     /// How many writes in a row were overruled, as the next one is about to be made. Looked at here, and not as each status
@@ -88,12 +96,15 @@ impl Reports {
     }
 
     fn take(&mut self, now: Instant) -> Vec<ObjectId> {
-        let due = |(id, at): &(&ObjectId, &Instant)| **at <= now && !self.writing.contains(*id);
-        let ids: Vec<ObjectId> = self.due.iter().filter(due).map(|(id, _)| id.clone()).collect();
-        for id in &ids {
-            self.due.remove(id);
+        std::iter::from_fn(|| self.due.pop(now)).collect()
+    }
+
+    /// A write has ended: what was asked for meanwhile keeps the interval, too.
+    fn ended(&mut self, id: &ObjectId, next: Instant) {
+        self.writing.remove(id);
+        if self.again.remove(id) {
+            self.due.if_none(id, next);
         }
-        ids
     }
 }
 
@@ -186,15 +197,11 @@ impl Distributor {
     }
 
     pub(super) fn reported(&mut self, id: &ObjectId, wanted: Value, outcome: Result<Value, kube::Error>) {
-        self.reports.writing.remove(id);
+        let at = Instant::now();
+        self.reports.ended(id, at + self.reports.interval);
         match outcome {
             Ok(answered) => {
                 let overruled = self.reports.written.get(id).map_or(0, |written| written.overruled);
-                let at = Instant::now();
-                // What was asked for meanwhile keeps the interval, too.
-                if let Some(due) = self.reports.due.get_mut(id) {
-                    *due = (*due).max(at + self.reports.interval);
-                }
                 let written = Written { at, wanted, answered, overruled };
                 self.reports.written.insert(id.clone(), written);
             }
@@ -209,7 +216,7 @@ impl Distributor {
             }
             Err(error) => {
                 tracing::warn!(object = %id, %error, "the status of an object can't be written; tried again");
-                self.reports.due.insert(id.clone(), Instant::now() + AFTER_REFUSAL);
+                self.reports.due.set(id, at + AFTER_REFUSAL);
             }
         }
     }

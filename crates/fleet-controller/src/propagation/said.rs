@@ -18,7 +18,8 @@ use tokio::time::Instant;
 
 use super::dispatch::Done;
 use super::distributor::Distributor;
-use super::items::{Goal, Item, Place};
+use super::due::Due;
+use super::items::{Goal, Item, Matter, Place};
 use super::policies;
 use super::rooms::MEASURING;
 use super::settle::{NOT_DIVIDED, NOT_DIVIDED_ANEW};
@@ -35,8 +36,12 @@ const LONGEST: usize = 1_000;
 /// Which policies have something to tell, and when.
 #[derive(Default)]
 pub(super) struct Said {
-    due: BTreeMap<PolicyId, Instant>,
+    due: Due<PolicyId>,
     writing: BTreeSet<PolicyId>,
+    /// Those among them that have something to tell again.
+    again: BTreeSet<PolicyId>,
+    /// Those that told of something that is on its way.
+    unfinished: BTreeSet<PolicyId>,
     written: BTreeMap<PolicyId, Instant>,
     /// How long to wait between two writes of one policy.
     interval: Duration,
@@ -49,27 +54,46 @@ impl Said {
 
     /// Something about a policy may have changed.
     pub(super) fn touch(&mut self, id: &PolicyId) {
+        if self.writing.contains(id) {
+            self.again.insert(id.clone());
+            return;
+        }
         let soon = Instant::now() + GATHERED;
         let at = self.written.get(id).map_or(soon, |written| soon.max(*written + self.interval));
-        self.due.entry(id.clone()).or_insert(at);
+        self.due.if_none(id, at);
+    }
+
+    /// Nothing is on its way any more: who told that something is tells the end of it soon, and no interval late.
+    pub(super) fn nothing_is_on_its_way(&mut self) {
+        let soon = Instant::now() + GATHERED;
+        for id in std::mem::take(&mut self.unfinished) {
+            if self.writing.contains(&id) {
+                self.unfinished.insert(id);
+            } else if self.due.at(&id).is_some() {
+                self.due.no_later(&id, soon);
+            }
+        }
     }
 
     pub(super) fn forget(&mut self, id: &PolicyId) {
         self.due.remove(id);
+        self.again.remove(id);
         self.written.remove(id);
+        self.unfinished.remove(id);
     }
 
     pub(super) fn next(&self) -> Option<Instant> {
-        self.due.iter().filter(|(id, _)| !self.writing.contains(*id)).map(|(_, at)| *at).min()
+        self.due.next()
     }
 
     fn take(&mut self, now: Instant) -> Vec<PolicyId> {
-        let due = |(id, at): &(&PolicyId, &Instant)| **at <= now && !self.writing.contains(*id);
-        let ids: Vec<PolicyId> = self.due.iter().filter(due).map(|(id, _)| id.clone()).collect();
-        for id in &ids {
-            self.due.remove(id);
-        }
-        ids
+        std::iter::from_fn(|| self.due.pop(now)).collect()
+    }
+
+    /// A write has ended. Whether there is something to tell again.
+    fn ended(&mut self, id: &PolicyId) -> bool {
+        self.writing.remove(id);
+        self.again.remove(id)
     }
 }
 
@@ -117,10 +141,13 @@ impl Distributor {
     }
 
     pub(super) fn status_written(&mut self, id: &PolicyId, outcome: Result<Value, kube::Error>) {
-        self.said.writing.remove(id);
+        let again = self.said.ended(id);
         match outcome {
             Ok(status) => {
                 self.said.written.insert(id.clone(), Instant::now());
+                if status.pointer("/objects/pending").and_then(Value::as_u64).is_some_and(|n| n > 0) {
+                    self.said.unfinished.insert(id.clone());
+                }
                 if let Some(followed) = self.policies.get_mut(id) {
                     followed.status = status;
                 }
@@ -129,40 +156,50 @@ impl Distributor {
             Err(kube::Error::Api(status)) if status.code == 404 => {}
             Err(error) => {
                 tracing::warn!(policy = %id, %error, "the status of a policy can't be written; tried again");
-                self.said.due.insert(id.clone(), Instant::now() + AFTER_REFUSAL);
+                self.said.due.set(id, Instant::now() + AFTER_REFUSAL);
             }
+        }
+        if again {
+            self.said.touch(id);
         }
     }
 
     fn status(&self, id: &PolicyId) -> Option<Value> {
         let (followed, policy) = (self.policies.get(id)?, self.claims.policy(id)?);
         let mut objects = ObjectCounts::default();
-        let mut claimed: Vec<(u8, ClaimedObject)> = Vec::new();
+        let mut claimed: Vec<(u8, &ObjectId, Option<&Item>)> = Vec::new();
         for object in self.claims.claimed(id) {
             objects.claimed += 1;
             let item = self.items.get(object);
-            let (weight, told) = told(object, item);
+            let weight = item.map_or(1, weight);
             match weight {
                 0 => objects.failed += 1,
                 1 => objects.pending += 1,
                 2 => objects.held += 1,
                 _ => objects.delivered += 1,
             }
-            claimed.push((weight, told));
+            claimed.push((weight, object, item));
         }
         let lingering = self.lingering_of(id);
         let leaving = Leaving {
             held: lingering.iter().filter(|(weight, _)| *weight == 2).count(),
             others: lingering.iter().filter(|(weight, _)| *weight != 2).count(),
         };
+        claimed.sort_by_key(|(weight, ..)| *weight);
+        claimed.truncate(KEPT_OBJECTS);
+        let mut claimed: Vec<(u8, ClaimedObject)> =
+            claimed.into_iter().map(|(weight, object, item)| (weight, told(object, item))).collect();
         claimed.extend(lingering);
         claimed.sort_by_key(|(weight, _)| *weight);
         claimed.truncate(KEPT_OBJECTS);
         let (along, of_dependents) = self.along_with(id);
-        let mut dependents: Vec<(u8, ClaimedObject)> =
-            along.iter().map(|object| told(object, self.items.get(object))).collect();
-        dependents.sort_by_key(|(weight, _)| *weight);
-        let along = dependents.first().map_or(3, |(weight, _)| *weight);
+        let mut dependents: Vec<(u8, &ObjectId, Option<&Item>)> = along
+            .iter()
+            .map(|object| (object, self.items.get(object)))
+            .map(|(object, item)| (item.map_or(1, weight), object, item))
+            .collect();
+        dependents.sort_by_key(|(weight, ..)| *weight);
+        let along = dependents.first().map_or(3, |(weight, ..)| *weight);
         dependents.truncate(KEPT_OBJECTS);
         let mut lost = Vec::new();
         for object in self.claims.matched(id) {
@@ -202,7 +239,7 @@ impl Distributor {
             conditions: conditions::settle(&before, vec![ready], self.ctx.now()),
             objects,
             claimed: claimed.into_iter().map(|(_, told)| told).collect(),
-            dependents: dependents.into_iter().map(|(_, told)| told).collect(),
+            dependents: dependents.into_iter().map(|(_, object, item)| told(object, item)).collect(),
             lost,
             rollouts,
             problems,
@@ -334,45 +371,67 @@ fn conditions_of(status: &Value) -> Vec<Condition> {
     serde_json::from_value(before).unwrap_or_default()
 }
 
-/// An object with its places, and how much it weighs: failed, pending, held, delivered.
-pub(super) fn told(object: &ObjectId, item: Option<&Item>) -> (u8, ClaimedObject) {
+/// How much an object weighs: failed 0, pending 1, held 2, delivered 3; the least of its places.
+pub(super) fn weight(item: &Item) -> u8 {
+    let place = |place: &Place| match phase(place) {
+        PlacePhase::Failed => 0,
+        PlacePhase::Pending | PlacePhase::Leaving => 1,
+        PlacePhase::Held => 2,
+        PlacePhase::Delivered => 3,
+    };
+    let weight = item.places.values().map(place).min().unwrap_or(3);
+    match &item.shortfall {
+        Some((reason, _)) => weight.min(match reason.as_str() {
+            // What is being asked is on its way.
+            MEASURING => 1,
+            NOT_DIVIDED | NOT_DIVIDED_ANEW => 3,
+            _ => 0,
+        }),
+        None if item.places.is_empty() => 1,
+        None => weight,
+    }
+}
+
+/// An object with its places.
+pub(super) fn told(object: &ObjectId, item: Option<&Item>) -> ClaimedObject {
     let mut told = ClaimedObject {
         object: object.clone(),
         places: Vec::new(),
         reason: String::new(),
         message: String::new(),
     };
-    let Some(item) = item else { return (1, told) };
-    let mut weight = 3;
+    let Some(item) = item else { return told };
     for (cluster, place) in &item.places {
-        let recorded = item.recorded.contains(cluster);
         let mut told_place = told_of(cluster, place);
         if told_place.phase == PlacePhase::Pending && told_place.reason.is_empty() {
             told_place.reason = "OnItsWay".to_owned();
-            told_place.message = on_its_way(place, recorded).to_owned();
+            told_place.message = on_its_way(place, item.recorded.contains(cluster)).to_owned();
         }
-        let place = told_place;
-        weight = weight.min(match place.phase {
-            PlacePhase::Failed => 0,
-            PlacePhase::Pending | PlacePhase::Leaving => 1,
-            PlacePhase::Held => 2,
-            PlacePhase::Delivered => 3,
-        });
-        told.places.push(place);
+        told.places.push(told_place);
     }
     if let Some((reason, message)) = &item.shortfall {
         told.reason.clone_from(reason);
         told.message.clone_from(message);
-        // What is being asked is on its way.
-        weight = weight.min(match reason.as_str() {
-            MEASURING => 1,
-            NOT_DIVIDED | NOT_DIVIDED_ANEW => 3,
-            _ => 0,
-        });
-    } else if told.places.is_empty() {
-        weight = 1;
     }
-    (weight, told)
+    told
+}
+
+/// What is to be told of a place beside its phase, where something is the matter with it.
+fn matter(place: &Place) -> Option<&Matter> {
+    place.kept.as_ref().or(place.matter.as_ref()).filter(|_| !place.met || place.kept.is_some())
+}
+
+/// How far a place is.
+fn phase(place: &Place) -> PlacePhase {
+    let leaves = place.leaves();
+    match matter(place) {
+        _ if place.held.is_some() => PlacePhase::Held,
+        Some(matter) if matter.lasts && !leaves => PlacePhase::Failed,
+        None if place.waits.is_some() => PlacePhase::Leaving,
+        _ if leaves => PlacePhase::Leaving,
+        _ if place.met && place.kept.is_none() => PlacePhase::Delivered,
+        _ => PlacePhase::Pending,
+    }
 }
 
 /// What a place that nothing hinders waits for.
@@ -395,7 +454,7 @@ fn on_its_way(place: &Place, recorded: bool) -> &'static str {
 fn told_of(cluster: &str, place: &Place) -> ObjectPlace {
     let mut told = ObjectPlace {
         cluster: cluster.to_owned(),
-        phase: PlacePhase::Pending,
+        phase: phase(place),
         replicas: None,
         reason: String::new(),
         message: String::new(),
@@ -405,21 +464,11 @@ fn told_of(cluster: &str, place: &Place) -> ObjectPlace {
         Goal::Stay | Goal::Leave { .. } | Goal::Carried(_) => None,
     };
     told.replicas = standing.and_then(|standing| standing.replicas).and_then(|n| i64::try_from(n).ok());
-    let leaves = place.leaves();
-    if leaves {
-        told.phase = PlacePhase::Leaving;
-    } else if place.met && place.kept.is_none() {
-        told.phase = PlacePhase::Delivered;
-    }
-    let matter = place.kept.as_ref().or(place.matter.as_ref()).filter(|_| !place.met || place.kept.is_some());
+    let matter = matter(place);
     if let Some(matter) = matter {
-        if matter.lasts && !leaves {
-            told.phase = PlacePhase::Failed;
-        }
         told.reason.clone_from(&matter.reason);
         told.message = matter.message.chars().take(LONGEST).collect();
     } else if let Some(waits) = &place.waits {
-        told.phase = PlacePhase::Leaving;
         told.reason = "Waits".to_owned();
         told.message.clone_from(waits);
     } else if let Some(unwell) = &place.unwell {
@@ -429,12 +478,9 @@ fn told_of(cluster: &str, place: &Place) -> ObjectPlace {
         told.reason = "Staged".to_owned();
         told.message = "it rolls out by a Workflow; see status.rollouts, and where that is done, whether any step of the Workflow delivers here".to_owned();
     }
-    if let Some(hold) = place.held {
-        told.phase = PlacePhase::Held;
-        if matter.is_none() {
-            told.reason = hold.reason().to_owned();
-            told.message = hold.message(cluster);
-        }
+    if let Some(hold) = place.held.filter(|_| matter.is_none()) {
+        told.reason = hold.reason().to_owned();
+        told.message = hold.message(cluster);
     }
     told
 }
@@ -472,7 +518,7 @@ impl Leaving {
 
 /// Whether everything is where it is to be, in one line.
 ///
-/// `along` weighs what goes along with the objects, as [`told`] does.
+/// `along` weighs what goes along with the objects, as [`weight`] does.
 fn ready(objects: &ObjectCounts, along: u8, leaving: &Leaving, problems: &[PolicyProblem]) -> Condition {
     let no = |reason: &str, message: String| Condition::new("Ready", false, reason, message);
     let of = |count: u64| format!("{count} of {}", objects.claimed);

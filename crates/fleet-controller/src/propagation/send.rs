@@ -18,6 +18,8 @@ pub(super) struct Order {
     pub(super) last: Option<Arc<Value>>,
     /// It was seen there as ours: there is no need to ask whose it is.
     pub(super) ours: bool,
+    /// It is one of many: whose they are is asked of all together.
+    pub(super) one_of_many: bool,
     pub(super) owner: String,
 }
 
@@ -51,7 +53,10 @@ async fn try_to_send(member: &Acting, order: &Order) -> Result<Sent, MemberError
     member.watch(id, &path);
     let manager = names::field_manager(&order.owner);
     let (mut force, mut was_ours) = (false, order.ours);
+    // Objects of ours have our label; if a list doesn't show it among others', it isn't there, or is ours.
+    let absent = !order.ours && order.one_of_many && !member.may_have_of_another(id, &order.owner).await;
     if !order.ours
+        && !absent
         && let Some(live) = member.metadata(id).await?
     {
         if live.deleting {

@@ -50,6 +50,9 @@ pub(super) enum Verdict {
 impl Distributor {
     /// Decides what the places of an object are to do.
     pub(super) fn settle(&mut self, id: &ObjectId) {
+        if let Some(item) = self.items.get_mut(id) {
+            item.at_rest = false;
+        }
         let verdict = self.verdict(id);
         if self.settle_staged(id, &verdict) {
             return;
@@ -330,6 +333,14 @@ impl Distributor {
                 place.unwell = unwell;
             }
         }
+        // How its places are decides nothing more, unless the policy says that it does. What is held or kept is to be what was
+        // delivered last, which may be on its way.
+        let stands =
+            |place: &Place| matches!(place.goal, Goal::Stand(_)) && place.held.is_none() && place.kept.is_none();
+        item.at_rest = step.settled
+            && item.shortfall.is_none()
+            && policy.rules.failover().application.is_none()
+            && item.places.values().all(stands);
     }
 
     /// Where an object goes by a policy, from where it is; a policy whose scheduling is suspended chooses nothing anew.
@@ -393,7 +404,11 @@ impl Distributor {
             keep(place, Matter::lasting("InvalidOverride", message));
             return;
         }
-        match render(source, replicas, overrides, cluster, &self.fleet, self.owner()) {
+        let rendered = match overrides {
+            [] => Ok(item.plain.render(source, replicas, self.owner())),
+            _ => render(source, replicas, overrides, cluster, &self.fleet, self.owner()),
+        };
+        match rendered {
             Ok(rendered) => {
                 for policy in &rendered.changed_by {
                     item.overridden.entry(policy.clone()).or_default().clusters.insert(cluster.to_owned());
@@ -403,11 +418,15 @@ impl Distributor {
                     told.told =
                         Some((warning.code.to_owned(), format!("{}: {}", warning.place, warning.message)));
                 }
-                let standing = rendered.standing(takes_over, replicas);
-                let same = matches!(&place.goal, Goal::Stand(before)
-                    if before.content == standing.content && before.takes_over == takes_over);
-                if !same {
-                    place.begin_anew();
+                let mut standing = rendered.standing(takes_over, replicas);
+                match &place.goal {
+                    Goal::Stand(before)
+                        if before.content == standing.content && before.takes_over == takes_over =>
+                    {
+                        // One copy of what says the same.
+                        standing.object = Arc::clone(&before.object);
+                    }
+                    _ => place.begin_anew(),
                 }
                 place.goal = Goal::Stand(standing);
             }

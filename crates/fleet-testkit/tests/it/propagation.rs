@@ -185,6 +185,35 @@ async fn many_objects_cost_the_hub_less_than_two_requests_each() -> anyhow::Resu
     Ok(())
 }
 
+/// Whose many objects are is asked of a member together, not one by one. Broken: each costs a read before its apply, or
+/// what somebody has there already is overwritten.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whose_many_objects_are_is_asked_once() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one")]).await?;
+    for n in 0..100 {
+        fleet.apply("hub", &config(&format!("settings-{n}"), "1")).await?;
+    }
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demo"}});
+    fleet.apply("m1", &namespace).await?;
+    fleet.apply("m1", &config("settings-7", "theirs")).await?;
+    let engine = Engine::start(&fleet);
+    fleet.apply("hub", &policy("all", CONFIG, "", &["one"])).await?;
+    let refused = |policy: &Value| {
+        let count = |what: &str| policy.pointer(&format!("/status/objects/{what}")).and_then(Value::as_u64);
+        (count("delivered"), count("failed")) == (Some(99), Some(1))
+    };
+    let told = wait_policy(&fleet, "PropagationPolicy", "all", refused).await?;
+    let place = told.pointer("/status/claimed/0/places/0/reason");
+    assert_eq!(place, Some(&json!("ExistsAlready")), "{told:#}");
+    wait_value(&fleet, "m1", "settings-7", Some("theirs")).await?;
+    let members = engine.members.count();
+    assert_eq!(members.sum(|kind| kind == "PATCH configmaps"), 99, "{members:?}");
+    // The one that is there, and the last few, which are no longer many.
+    assert!(members.sum(|kind| kind == "GET configmaps") <= 5, "{members:?}");
+    engine.stop().await?;
+    Ok(())
+}
+
 /// Everything that decides is followed: objects by label, another cluster, one less, the policy itself.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn objects_policies_and_clusters_are_followed() -> anyhow::Result<()> {
