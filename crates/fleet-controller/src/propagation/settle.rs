@@ -335,8 +335,9 @@ impl Distributor {
         }
         // How its places are decides nothing more, unless the policy says that it does. What is held or kept is to be what was
         // delivered last, which may be on its way.
-        let stands =
-            |place: &Place| matches!(place.goal, Goal::Stand(_)) && place.held.is_none() && place.kept.is_none();
+        let stands = |place: &Place| {
+            matches!(place.goal, Goal::Stand(_)) && place.held.is_none() && place.kept.is_none()
+        };
         item.at_rest = step.settled
             && item.shortfall.is_none()
             && policy.rules.failover().application.is_none()
