@@ -40,7 +40,7 @@ pub fn decide(cluster: &Cluster, target: &ObjectRef, moment: Moment<'_>) -> Deci
             daemonset::next(object, &pods(), &nodes, moment)
         }
         Kind::Job => job::next(object, &pods(), moment),
-        Kind::Pod => pod::next(object, moment),
+        Kind::Pod => pod::next(object, cluster.unschedulable(target, value), moment),
         Kind::Service => {
             let services: Vec<_> = cluster.of_kind(Kind::Service, None).collect();
             let pods: Vec<_> = cluster.of_kind(Kind::Pod, Some(&target.namespace)).collect();

@@ -17,7 +17,7 @@ use crate::object::uid;
 use crate::settings::{Moment, Pods, Settings};
 use crate::watch::{Reported, is_named, member_of, run};
 use crate::world::Cluster;
-use crate::{Kind, ObjectRef};
+use crate::{Action, Kind, ObjectRef};
 
 use perform::{Performed, Report, perform};
 use queue::{Key, Queue};
@@ -254,6 +254,10 @@ impl<M: Members> Simulator<M> {
             if decision.actions.is_empty() {
                 self.queue.settle(&key);
                 continue;
+            }
+            let bound = decision.actions.iter().any(|action| matches!(action, Action::Bind { .. }));
+            if bound && let Some(cluster) = self.world.get_mut(member) {
+                cluster.assume(target);
             }
             let client = self.members.member(member);
             self.queue.hold(key.clone());

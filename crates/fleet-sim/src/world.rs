@@ -1,13 +1,19 @@
 //! What is known of all members: the objects, who owns whom, and whom a change concerns.
 
+mod room;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::Value;
 
+use room::Room;
+pub(crate) use room::requests_room;
+
 use crate::Kind;
 use crate::object::{controller, deleting, name, namespace, text, uid};
+use crate::seed::NODE;
 
 /// One object of a member.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -50,6 +56,7 @@ pub struct Cluster {
     children: HashMap<String, BTreeSet<ObjectRef>>,
     /// Deleted by us, the watch hasn't said so yet: older events must not bring them back.
     gone: HashMap<String, ObjectRef>,
+    room: Room,
 }
 
 impl Cluster {
@@ -119,6 +126,9 @@ impl Cluster {
             self.children.entry(text(owner, "/uid").to_owned()).or_default().insert(target.clone());
         }
         self.concerned(&target, &value, &mut concerned);
+        if kind == Kind::Pod {
+            concerned.extend(self.room.seen(&target, &value));
+        }
         self.objects.insert(target.clone(), Held { value, since });
         concerned.push(target);
         concerned.sort();
@@ -140,7 +150,24 @@ impl Cluster {
         self.objects.remove(target);
         self.unlink(target, &value);
         self.concerned(target, &value, &mut concerned);
+        if target.kind == Kind::Pod {
+            concerned.extend(self.room.gone(target));
+        }
         concerned
+    }
+
+    /// Why a pod finds no node, in the scheduler's words; nothing where it finds one.
+    #[must_use]
+    pub fn unschedulable(&self, target: &ObjectRef, pod: &Value) -> Option<String> {
+        let node = self.get(&ObjectRef::new(Kind::Node, "", NODE));
+        self.room.lacks(target, pod, node.map(|node| &node.value))
+    }
+
+    /// A pod is about to be put on the node: what it requests isn't given to another meanwhile.
+    pub fn assume(&mut self, target: &ObjectRef) {
+        if let Some(held) = self.objects.get(target) {
+            self.room.take(target, &held.value);
+        }
     }
 
     /// Takes out what a fresh list of a kind, made at `version_listed`, doesn't show.
@@ -178,7 +205,10 @@ impl Cluster {
         let (kind, namespace) = match target.kind {
             Kind::Pod => (Kind::Service, Some(&*target.namespace)),
             Kind::IngressClass => (Kind::Ingress, None),
-            Kind::Node => (Kind::DaemonSet, None),
+            Kind::Node => {
+                found.extend(self.room.waiting());
+                (Kind::DaemonSet, None)
+            }
             _ => return,
         };
         found.extend(self.of_kind(kind, namespace).map(|held| ObjectRef::of(kind, &held.value)));

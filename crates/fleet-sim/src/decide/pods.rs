@@ -9,7 +9,7 @@ use crate::object::{
 };
 use crate::seed::NODE;
 use crate::settings::{Moment, PREFIX};
-use crate::world::Held;
+use crate::world::{Held, requests_room};
 use crate::{Kind, names};
 
 /// The most pods made in one go; the rest follows when these are there.
@@ -29,7 +29,11 @@ pub(super) fn of_template(owner_kind: Kind, owner: &Value, pod_name: &str, label
         "creationTimestamp": null,
         "ownerReferences": owner_reference(owner_kind.api_version(), owner_kind.name(), owner),
     });
-    merge_patch(&mut pod, &json!({ "metadata": metadata, "spec": { "nodeName": NODE } }));
+    merge_patch(&mut pod, &json!({ "metadata": metadata }));
+    if !requests_room(&pod) {
+        // It fits anywhere: one request less than to have it bound.
+        merge_patch(&mut pod, &json!({ "spec": { "nodeName": NODE } }));
+    }
     pod
 }
 

@@ -15,6 +15,49 @@ fn model(pods: Pods) -> Model {
     model
 }
 
+/// If this fails, a full member runs what a real one leaves waiting, or what waits isn't told of, or waits for ever.
+#[test]
+fn pods_that_request_more_than_is_left_wait_until_others_have_gone() {
+    let mut model = model(Pods::Full);
+    model.settle();
+    let hungry = |replicas: i64| {
+        let mut pods = template("web:1");
+        pods["spec"]["containers"][0]["resources"] =
+            json!({"limits": {"cpu": "20"}, "requests": {"memory": "1Mi"}});
+        json!({"metadata": {"name": "web", "namespace": "ns"}, "spec": {"replicas": replicas,
+            "selector": {"matchLabels": {"app": "web"}}, "template": pods}})
+    };
+    model.put(Kind::ReplicaSet, hungry(5));
+    model.settle();
+    let count = |model: &Model| {
+        let pods = model.all(Kind::Pod);
+        let ready = pods.iter().filter(|pod| pod_ready(pod)).count();
+        let told = pods.iter().filter(|pod| {
+            condition(&pod["status"], "PodScheduled").is_some_and(|scheduled| {
+                text(scheduled, "/status") == "False"
+                    && text(scheduled, "/reason") == "Unschedulable"
+                    && text(scheduled, "/message") == "0/1 nodes are available: 1 Insufficient cpu."
+            })
+        });
+        (ready, told.count())
+    };
+    assert_eq!(count(&model), (3, 2));
+    let running = model.all(Kind::Pod).into_iter().find(pod_ready).unwrap();
+    model.delete(Kind::Pod, name(&running));
+    model.settle();
+    assert_eq!(count(&model), (3, 2));
+    model.edit(Kind::ReplicaSet, "web", &json!({"spec": {"replicas": 3}}));
+    model.settle();
+    assert_eq!(count(&model), (3, 0));
+    model.edit(Kind::ReplicaSet, "web", &json!({"spec": {"replicas": 4}}));
+    model.settle();
+    assert_eq!(count(&model), (3, 1));
+    let more = json!({"status": {"allocatable": {"cpu": "80", "memory": "256Gi"}}});
+    model.edit(Kind::Node, crate::seed::NODE, &more);
+    model.settle();
+    assert_eq!(count(&model), (4, 0));
+}
+
 fn stateful(replicas: i64) -> Value {
     json!({
         "metadata": { "name": "db", "namespace": "ns" },
