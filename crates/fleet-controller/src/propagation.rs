@@ -36,6 +36,7 @@ mod distributor;
 mod due;
 mod explain;
 mod follow;
+mod full;
 mod inbox;
 mod items;
 mod ledger;

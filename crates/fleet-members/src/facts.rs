@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fleet_json::quantity::Quantity;
+use jiff::Timestamp;
 use kube::api::ListParams;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,55 @@ pub struct Occupancy {
     pub allocatable: BTreeMap<String, BTreeMap<String, Quantity>>,
     /// The node and the spec of each pod that runs or is to run there, containers with their resources only.
     pub pods: Vec<(String, Value)>,
+}
+
+/// A pod that the scheduler finds no node for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PendingPod {
+    /// Where it is.
+    pub namespace: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Since when.
+    pub since: Option<Timestamp>,
+    /// What the scheduler says.
+    pub message: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct Waiting {
+    #[serde(default)]
+    metadata: WaitingMeta,
+    #[serde(default)]
+    status: WaitingStatus,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+struct WaitingMeta {
+    #[serde(default)]
+    namespace: String,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+struct WaitingStatus {
+    #[serde(default)]
+    conditions: Vec<PodCondition>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PodCondition {
+    #[serde(rename = "type")]
+    type_: String,
+    status: String,
+    #[serde(default)]
+    reason: String,
+    #[serde(default)]
+    message: String,
+    #[serde(default)]
+    last_transition_time: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -182,6 +232,33 @@ impl Member {
             if found.allocatable.contains_key(&node_name) {
                 let spec = json!({ "initContainers": init_containers, "containers": containers, "overhead": overhead });
                 found.pods.push((node_name, spec));
+            }
+        };
+        self.each("pods", &params, &mut take).await?;
+        Ok(found)
+    }
+
+    /// The pods that the scheduler finds no node for, in all namespaces.
+    ///
+    /// # Errors
+    /// Where the member doesn't answer, or the account may not list pods.
+    pub async fn pending_pods(self: &Arc<Self>) -> Result<Vec<PendingPod>, MemberError> {
+        let mut found = Vec::new();
+        let params = ListParams::default().limit(PODS_PAGE).fields("spec.nodeName=,status.phase=Pending");
+        let mut take = |pod: Waiting| {
+            let Waiting { metadata, status } = pod;
+            let none = |condition: &PodCondition| {
+                condition.type_ == "PodScheduled"
+                    && condition.status == "False"
+                    && condition.reason == "Unschedulable"
+            };
+            if let Some(condition) = status.conditions.into_iter().find(none) {
+                found.push(PendingPod {
+                    namespace: metadata.namespace,
+                    labels: metadata.labels,
+                    since: condition.last_transition_time,
+                    message: condition.message,
+                });
             }
         };
         self.each("pods", &params, &mut take).await?;

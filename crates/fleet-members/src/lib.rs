@@ -30,7 +30,7 @@ pub mod telemetry;
 pub use acting::{Account, Acting};
 pub use breaker::Reachability;
 pub use error::{Conflict, MemberError, innermost};
-pub use facts::{Capacity, Occupancy};
+pub use facts::{Capacity, Occupancy, PendingPod};
 pub use hold::Hold;
 pub use member::{INSIDE, Inside, Live, Member};
 pub use observe::Observed;

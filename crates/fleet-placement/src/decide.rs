@@ -186,7 +186,7 @@ impl<'a> Judge<'a> {
                 stuck.map(|(_, since)| since),
                 failover.cluster,
                 stuck.map_or(0, |(left, _)| left),
-                LeftOutReason::NoShare,
+                LeftOutReason::Full,
             ),
         ];
         for (since, patience, ceiling, reason) in troubles {
@@ -279,7 +279,12 @@ impl<'a> Judge<'a> {
             let member = self.fleet.members().get(candidate.at);
             member.is_some_and(|member| attempt.ceilings.get(member.name()) == Some(&0))
         });
-        if candidates.is_empty() {
+        let full = self.divided()
+            && gone
+                .iter()
+                .filter_map(|gone| self.fleet.members().get(gone.at))
+                .any(|one| self.is_full(one.name()));
+        if candidates.is_empty() && !full {
             attempt.shortfall = Some(Shortfall::NoCluster);
             return attempt;
         }
@@ -334,8 +339,16 @@ impl<'a> Judge<'a> {
         let shares = share(rule, asked, &seats, self.demand.seed, self.demand.fresh);
         let mut missing = shares.missing;
         for (seat, replicas) in seats.iter().zip(&shares.replicas) {
-            if *replicas > 0 {
-                attempt.shares.insert(seat.cluster.to_owned(), Some(*replicas));
+            let stays = if self.is_full(seat.cluster) {
+                missing.min(had(seat.cluster).saturating_sub(*replicas))
+            } else {
+                0
+            };
+            missing -= stays;
+            let replicas = replicas + stays;
+            self.waits_there(attempt, seat.cluster, stays, replicas, had(seat.cluster));
+            if replicas > 0 {
+                attempt.shares.insert(seat.cluster.to_owned(), Some(replicas));
             } else {
                 attempt.left_out.push(out(seat.cluster, LeftOutReason::NoShare));
             }
@@ -343,6 +356,9 @@ impl<'a> Judge<'a> {
         for name in gone.iter().filter_map(|at| self.fleet.members().get(*at)).map(Member::name) {
             let stays = missing.min(had(name));
             missing -= stays;
+            if self.is_full(name) {
+                self.waits_there(attempt, name, stays, stays, had(name));
+            }
             if stays > 0 {
                 attempt.shares.insert(name.to_owned(), Some(stays));
             }
@@ -362,6 +378,23 @@ impl<'a> Judge<'a> {
         if missing > 0 || shares.missing > 0 {
             attempt.shortfall = Some(Shortfall::NoRoom { missing: shares.missing, asked });
         }
+    }
+
+    /// Whether replicas find no room on a cluster for longer than the policy puts up with.
+    fn is_full(&self, name: &str) -> bool {
+        self.due.get(name).is_some_and(|(_, reason)| *reason == LeftOutReason::Full)
+    }
+
+    /// What was to leave a full cluster and finds no other place waits there: room may come. Only what did leave has left.
+    fn waits_there(&self, attempt: &mut Attempt, name: &str, stays: u64, replicas: u64, had: u64) {
+        if stays == 0 {
+            return;
+        }
+        let before = self.ceilings.get(name).copied();
+        match if replicas == had { before } else { Some(replicas) } {
+            Some(ceiling) => attempt.ceilings.insert(name.to_owned(), ceiling),
+            None => attempt.ceilings.remove(name),
+        };
     }
 
     /// Whether taints ask for others to be preferred.

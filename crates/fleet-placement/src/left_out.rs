@@ -33,6 +33,8 @@ pub enum LeftOutReason {
     Gone,
     /// The workload was unhealthy there for longer than the policy puts up with.
     Unhealthy,
+    /// Replicas found no room there for longer than the policy puts up with.
+    Full,
     /// The object left it by rule, and nobody has said that it may return.
     Displaced,
     /// No fixed weight is about it.
@@ -56,6 +58,7 @@ impl LeftOutReason {
             Self::Tainted(_) => "Tainted",
             Self::Gone => "ClusterGone",
             Self::Unhealthy => "UnhealthyThere",
+            Self::Full => "ClusterFull",
             Self::Displaced => "MovedAway",
             Self::NoWeight => "NoWeight",
             Self::Spread(SpreadOut::Ungrouped(_)) => "Ungrouped",
@@ -82,6 +85,9 @@ impl fmt::Display for LeftOutReason {
             Self::Unhealthy => f.write_str(
                 "the workload was unhealthy there for longer than failover.application puts up with, and others have \
                  taken over",
+            ),
+            Self::Full => f.write_str(
+                "replicas found no room there for longer than failover.cluster.tolerationSeconds, and others have taken over",
             ),
             Self::Displaced => f.write_str(
                 "the object left it by rule and stays where it is until it is placed afresh, or onReturn is MoveBack",

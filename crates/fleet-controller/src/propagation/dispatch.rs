@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_api::{Application, Inventory, ObjectId, ResourceTracker};
-use fleet_members::{Account, Acting, Member, MemberError, Reachability};
+use fleet_members::{Account, Acting, Member, MemberError, PendingPod, Reachability};
 use fleet_placement::Room;
 use fleet_plan::{Wave, wave};
 use fleet_propagation::PolicyId;
@@ -56,6 +56,8 @@ pub(super) enum Done {
     Reported { id: ObjectId, wanted: Value, outcome: Result<Value, kube::Error> },
     /// A member said how much room it has, or didn't.
     Measured { cluster: String, room: Option<Box<Room>> },
+    /// A member said which pods find no node.
+    AskedForPending { cluster: String, outcome: Result<Vec<PendingPod>, MemberError> },
     /// A policy was read once more; nothing where it is gone.
     Confirmed { policy: PolicyId, object: Option<Box<DynamicObject>> },
     /// An Application that carries a policy was written or deleted; it stands so.
@@ -100,6 +102,7 @@ impl Dispatch {
 impl Distributor {
     /// Compares a place with what is seen there; where that isn't as it is to be, a request waits for its turn.
     pub(super) fn look(&mut self, id: &ObjectId, cluster: &str) {
+        self.look_after(id, cluster);
         let owner = self.owner().to_owned();
         let waits = self.waits_for(id, cluster);
         let Some(item) = self.items.get_mut(id) else { return };
@@ -351,6 +354,7 @@ impl Distributor {
             Done::Written { write, outcome } => self.written(*write, *outcome)?,
             Done::Reported { id, wanted, outcome } => self.reported(&id, wanted, outcome),
             Done::Measured { cluster, room } => self.measured(&cluster, room.map(|room| *room)),
+            Done::AskedForPending { cluster, outcome } => self.pending_told(&cluster, outcome),
             Done::Confirmed { policy, object } => self.confirmed(policy, object.map(|object| *object)),
             Done::Staged { key, over, outcome } => self.staged(&key, over, outcome),
             Done::HandedBack { key, outcome } => self.handed_back(&key, *outcome),

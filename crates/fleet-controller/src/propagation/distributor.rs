@@ -23,6 +23,7 @@ use super::confirm::Confirmations;
 use super::dependents::{Dependents, follows};
 use super::dispatch::{Dispatch, Done};
 use super::due::Due;
+use super::full::ComingUp;
 use super::inbox::Inbox;
 use super::items::{Item, Items, Place};
 use super::ledger::{Ledger, Recorded};
@@ -66,6 +67,7 @@ pub(super) struct Distributor {
     pub(super) ledger: Ledger,
     pub(super) dispatch: Dispatch,
     pub(super) rooms: Rooms,
+    pub(super) coming_up: ComingUp,
     pub(super) said: Said,
     pub(super) lingering: Lingering,
     pub(super) reports: Reports,
@@ -129,6 +131,7 @@ impl Distributor {
             ledger,
             dispatch: Dispatch::default(),
             rooms: Rooms::default(),
+            coming_up: ComingUp::default(),
             said: Said::new(ctx.options.progress_interval.unsigned_abs()),
             lingering: Lingering::default(),
             reports: Reports::new(ctx.options.progress_interval.unsigned_abs()),
@@ -244,6 +247,7 @@ impl Distributor {
             }
         }
         self.look_at_namespaces();
+        self.ask_about_waiting();
         self.write();
         self.tend();
         self.pump();
@@ -262,7 +266,8 @@ impl Distributor {
         let said = self.said.next().filter(|_| listed);
         let stages = self.stages.next().filter(|_| listed);
         let namespaces = self.dispatch.next().filter(|_| listed);
-        [timer, self.ledger.next(), said, stages, namespaces, self.reports.next()].into_iter().flatten().min()
+        let rest = [self.ledger.next(), self.reports.next(), self.coming_up.next()];
+        [timer, said, stages, namespaces].into_iter().chain(rest).flatten().min()
     }
 
     fn write(&mut self) {

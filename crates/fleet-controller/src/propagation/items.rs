@@ -9,6 +9,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tokio::time::Instant;
 
+use super::full::NoRoom;
+
 /// An object that is distributed, or was.
 #[derive(Debug, Default)]
 pub(super) struct Item {
@@ -30,6 +32,8 @@ pub(super) struct Item {
     pub(super) at_rest: bool,
     /// As it stands on clusters that no override policy is about.
     pub(super) plain: Plain,
+    /// Replicas for which clusters have no room.
+    pub(super) no_room: BTreeMap<String, NoRoom>,
     /// When to decide again even if nothing happens.
     pub(super) wake_at: Option<Timestamp>,
 }

@@ -215,7 +215,8 @@ impl Distributor {
         item.remembered.dependent = false;
         item.remembered.kept = !policy.spec.prunes();
         item.remembered.preserved = policy.spec.preserve_resources_on_deletion;
-        let trouble = self.troubles(id, item, policy, source);
+        let mut trouble = self.troubles(id, item, policy, source);
+        self.add_full(&mut trouble, item, policy);
         let request = source
             .replicas
             .filter(|_| policy.rules.weighs_room())
@@ -327,7 +328,8 @@ impl Distributor {
             let replicas = divided.then_some(assigned);
             let takes_over = policy.spec.conflict_resolution == Some(ConflictResolution::Overwrite);
             self.stand(item, &cluster, takes_over, source, replicas, &overrides, hold);
-            let unwell = self.unwell(id, item, policy, &cluster);
+            let unwell = self.told_of_full(item, policy, &cluster);
+            let unwell = unwell.or_else(|| self.unwell(id, item, policy, &cluster));
             if let Some(place) = item.places.get_mut(&cluster) {
                 place.waits = waits;
                 place.unwell = unwell;

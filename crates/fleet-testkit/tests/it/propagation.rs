@@ -9,6 +9,7 @@ use crate::small::{app, config, deployment, value};
 
 mod bad;
 mod dependents;
+mod full;
 mod keys;
 mod lingering;
 mod room;
