@@ -148,11 +148,15 @@ impl Hub {
 
     /// The snapshot for an Application; notes what is asked for.
     pub(crate) fn snapshot(&self, app: &Application) -> HubSnapshot<'_> {
-        let staged = StagedPlacement::read(&app.spec).ok().flatten();
-        let own = || app.metadata.namespace.clone().unwrap_or_default();
-        let rules = staged.map_or_else(own, |staged| staged.workflow_namespace);
-        HubSnapshot { hub: self, rules, used: Mutex::default(), authors: Mutex::default() }
+        HubSnapshot { hub: self, rules: rules_of(app), used: Mutex::default(), authors: Mutex::default() }
     }
+}
+
+/// The namespace of an Application's Workflow and Policies: its own, or that in which the policy that it carries has them.
+pub(crate) fn rules_of(app: &Application) -> String {
+    let staged = StagedPlacement::read(&app.spec).ok().flatten();
+    let own = || app.metadata.namespace.clone().unwrap_or_default();
+    staged.map_or_else(own, |staged| staged.workflow_namespace)
 }
 
 /// Who was put together from what.

@@ -30,6 +30,7 @@ pub use delivered::{Delivered, delivered};
 pub use world::World;
 
 use crate::Problem;
+use crate::hub::rules_of;
 use crate::plans::{GatePlan, PlanSource, gate_plan_of, hints_of};
 use crate::records::{self, RecordError};
 use crate::replicas::{Duty, Shares};
@@ -249,14 +250,16 @@ impl Planner {
         let missing =
             || PreviewError::NoApplication { namespace: namespace.to_owned(), name: name.to_owned() };
         let app = world.application(namespace, name).await?.ok_or_else(missing)?;
+        let rules = rules_of(&app);
         world.read_tenant(namespace).await?;
+        world.read_tenant(&rules).await?;
         let mut walk = new_walk(&app, &world.hub_uid)?;
         if let Some(client) = &world.client {
             walk = Box::pin(records::load_from(client, walk)).await?;
         }
         look_up_all(world, namespace, &app).await?;
         let (draft, in_force) = loop {
-            let view = world.view(namespace);
+            let view = world.view(&rules);
             let tenant = world.tenant(namespace).ok_or_else(missing)?;
             let made = with_pinned_definitions(&app, &walk.pinning(), &view, &tenant.definitions);
             let asked = view.into_asked();
@@ -291,7 +294,7 @@ impl Planner {
         }
         // What starts takes up the definitions in force.
         let draft = match (in_force, world.tenant(namespace)) {
-            (false, Some(tenant)) => resolve(&app, &world.view(namespace), &tenant.definitions)?,
+            (false, Some(tenant)) => resolve(&app, &world.view(&rules), &tenant.definitions)?,
             _ => draft,
         };
         let (revision, placed) = run::place(&walk.key, draft, &world.clusters, &|cluster, named| {

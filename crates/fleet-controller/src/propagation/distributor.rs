@@ -641,14 +641,6 @@ impl Distributor {
         }
     }
 
-    /// What objects say to members has another rule: they are listed anew.
-    fn read_objects_again(&mut self) {
-        let objects = |topic: &&Topic| matches!(topic, Topic::Objects(..));
-        let watched: Vec<Topic> = self.watches.topics().filter(objects).cloned().collect();
-        watched.iter().for_each(|topic| self.watches.end(topic));
-        self.select_kinds();
-    }
-
     fn hear_object(&mut self, topic: &Topic, of: &GroupKind, event: watcher::Event<DynamicObject>) {
         let Some(api_version) = self.watches.api_version(topic) else { return };
         match event {

@@ -285,7 +285,11 @@ mod tests {
             managed: None,
             sharers: Box::default(),
             deleting: false,
-            health: Health::progressing("ReplicasNotReady", ""),
+            health: Health {
+                status: HealthStatus::Progressing,
+                reason: "ReplicasNotReady".to_owned(),
+                message: String::new(),
+            },
             shown: Some(Arc::new(json!({ "status": status }))),
         }
     }

@@ -10,6 +10,7 @@ use kube::runtime::{WatchStreamExt as _, watcher};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::distributor::Distributor;
 use super::served::{Definition, outlined};
 
 /// How many events wait until they are taken up; the watches wait, then.
@@ -150,5 +151,15 @@ impl Watches {
 
     pub(super) fn topics(&self) -> impl Iterator<Item = &Topic> {
         self.watching.keys()
+    }
+}
+
+impl Distributor {
+    /// What objects say to members has another rule: they are listed anew.
+    pub(super) fn read_objects_again(&mut self) {
+        let objects = |topic: &&Topic| matches!(topic, Topic::Objects(..));
+        let watched: Vec<Topic> = self.watches.topics().filter(objects).cloned().collect();
+        watched.iter().for_each(|topic| self.watches.end(topic));
+        self.select_kinds();
     }
 }

@@ -358,7 +358,7 @@ impl World {
         }
     }
 
-    /// A view for [`crate::resolve::resolve`].
+    /// A view for [`crate::resolve::resolve`], with the Workflows and Policies of a namespace.
     pub(super) fn view<'w>(&'w self, namespace: &'w str) -> View<'w> {
         View { world: self, namespace, asked: Mutex::default() }
     }
