@@ -94,6 +94,9 @@ pub struct Remembered {
     /// Hash of the fields that were ours on each cluster when it was delivered there last: what differs is drift.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub left: BTreeMap<String, u64>,
+    /// What clusters have that are held while the hub says something else by now: drift there is mended to it. Never of Secrets.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub held: BTreeMap<String, serde_json::Value>,
     /// No policy selects it: it is where workloads need it (`propagateDeps`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dependent: bool,

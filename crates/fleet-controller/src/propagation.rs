@@ -37,6 +37,7 @@ mod due;
 mod explain;
 mod follow;
 mod full;
+mod held;
 mod inbox;
 mod items;
 mod ledger;

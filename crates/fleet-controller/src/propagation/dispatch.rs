@@ -116,7 +116,14 @@ impl Distributor {
         let now = Instant::now();
         let early = place.not_before.filter(|at| *at > now);
         match &place.goal {
-            Goal::Stay => return,
+            Goal::Stay => {
+                // Of an earlier process: what is seen there tells what it has.
+                let member = self.ctx.members.get(cluster).ok().filter(|_| place.held.is_some() && recorded);
+                if member.is_some_and(|member| !member.observes([id].into_iter())) {
+                    self.watch_on(cluster, id);
+                }
+                return;
+            }
             Goal::Carried(standing) => {
                 let member = self.ctx.members.get(cluster).ok();
                 let shows = |standing: &Standing| {
@@ -462,6 +469,7 @@ impl Distributor {
         item.places.remove(cluster);
         item.remembered.left.remove(cluster);
         item.remembered.told.remove(cluster);
+        item.remembered.held.remove(cluster);
     }
 
     /// Forgets an object that is nowhere and that nobody wants anywhere.

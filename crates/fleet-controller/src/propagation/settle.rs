@@ -98,13 +98,14 @@ impl Distributor {
                     policy.and_then(|id| self.policies.get(&id)).map(|followed| Arc::clone(&followed.holds));
                 for cluster in item.at.clone() {
                     let hold = holds.as_ref().and_then(|holds| holds.holds(&cluster));
-                    let place = item.places.entry(cluster).or_default();
+                    let place = item.places.entry(cluster.clone()).or_default();
                     place.kept = None;
                     place.held = hold;
                     place.waits = None;
                     if hold.is_some() {
-                        place.goal = place.last.clone().map_or(Goal::Stay, Goal::Stand);
+                        self.stand_still(id, &mut item, &cluster, None);
                     } else {
+                        item.remembered.held.remove(&cluster);
                         leave(place, released);
                     }
                 }
@@ -124,9 +125,12 @@ impl Distributor {
             self.forget_place(&mut item, cluster);
         }
         let new = item.at.difference(&item.recorded).next().is_some();
-        if new || !gone.is_empty() || self.remembered_before.get(id) != Some(&item.remembered) {
+        let before = self.remembered_before.get(id);
+        if new || !gone.is_empty() || before != Some(&item.remembered) {
+            // What a held place has isn't known from anything else.
+            let held = before.is_none_or(|before| before.held != item.remembered.held);
             self.remembered_before.insert(id.clone(), item.remembered.clone());
-            self.ledger.touch(id, new);
+            self.ledger.touch(id, new || held);
         }
         if let Some(at) = item.wake_at {
             self.wake_at(at, id);
@@ -311,7 +315,10 @@ impl Distributor {
                     place.held = hold;
                     place.waits = None;
                     if hold.is_none() {
+                        item.remembered.held.remove(&cluster);
                         leave(place, released);
+                    } else if !matches!(place.goal, Goal::Leave { .. }) {
+                        self.stand_still(id, item, &cluster, None);
                     }
                 } else if stays {
                     // It is to get it, and may not be written to, or waits for its turn in a move.
@@ -385,32 +392,34 @@ impl Distributor {
         overrides: &[(Arc<OverridePolicy>, Precision)],
         hold: Option<fleet_placement::Hold>,
     ) {
+        let id = &source.facts.id;
         let place = item.places.entry(cluster.to_owned()).or_default();
         place.held = hold;
         place.kept = None;
-        if hold.is_some() {
-            // What it has is mended as far as that is known.
-            place.goal = place.last.clone().map_or(Goal::Stay, Goal::Stand);
-            return;
-        }
-        item.at.insert(cluster.to_owned());
-        let keep = |place: &mut Place, matter: Matter| {
-            place.goal = place.last.clone().map_or(Goal::Stay, Goal::Stand);
-            place.kept = Some(matter);
-        };
-        if let Some((broken, _)) = overrides.iter().find(|(policy, _)| !policy.acts) {
-            let message =
-                format!("{} has errors, so what it would change can't be told; see its problems", broken.id);
-            let told = item.overridden.entry(broken.id.to_string()).or_default();
-            told.clusters.insert(cluster.to_owned());
-            told.told = Some(("InvalidOverride".to_owned(), message.clone()));
-            keep(place, Matter::lasting("InvalidOverride", message));
-            return;
-        }
+        let broken = overrides.iter().find(|(policy, _)| !policy.acts).map(|(policy, _)| &policy.id);
         let rendered = match overrides {
             [] => Ok(item.plain.render(source, replicas, self.owner())),
             _ => render(source, replicas, overrides, cluster, &self.fleet, self.owner()),
         };
+        if hold.is_some() {
+            let now = rendered.ok().filter(|_| broken.is_none());
+            self.stand_still(id, item, cluster, now.map(|now| now.standing(takes_over, replicas)));
+            return;
+        }
+        item.at.insert(cluster.to_owned());
+        let keep = |item: &mut Item, matter: Matter| {
+            self.stand_still(id, item, cluster, None);
+            item.places.entry(cluster.to_owned()).or_default().kept = Some(matter);
+        };
+        if let Some(broken) = broken {
+            let message =
+                format!("{broken} has errors, so what it would change can't be told; see its problems");
+            let told = item.overridden.entry(broken.to_string()).or_default();
+            told.clusters.insert(cluster.to_owned());
+            told.told = Some(("InvalidOverride".to_owned(), message.clone()));
+            keep(item, Matter::lasting("InvalidOverride", message));
+            return;
+        }
         match rendered {
             Ok(rendered) => {
                 for policy in &rendered.changed_by {
@@ -422,6 +431,8 @@ impl Distributor {
                         Some((warning.code.to_owned(), format!("{}: {}", warning.place, warning.message)));
                 }
                 let mut standing = rendered.standing(takes_over, replicas);
+                item.remembered.held.remove(cluster);
+                let place = item.places.entry(cluster.to_owned()).or_default();
                 match &place.goal {
                     Goal::Stand(before)
                         if before.content == standing.content && before.takes_over == takes_over =>
@@ -439,7 +450,7 @@ impl Distributor {
                 told.clusters.insert(cluster.to_owned());
                 told.told =
                     Some((problem.code.to_owned(), format!("{}: {}", problem.place, problem.message)));
-                keep(place, Matter::lasting(problem.code, problem.to_string()));
+                keep(item, Matter::lasting(problem.code, problem.to_string()));
             }
         }
     }

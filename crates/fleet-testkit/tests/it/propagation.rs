@@ -10,6 +10,7 @@ use crate::small::{app, config, deployment, value};
 mod bad;
 mod dependents;
 mod full;
+mod held;
 mod keys;
 mod lingering;
 mod room;

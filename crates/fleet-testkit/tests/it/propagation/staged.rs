@@ -457,7 +457,7 @@ async fn a_cluster_scoped_policy_rolls_out_in_each_namespace() -> anyhow::Result
     engine.stop().await?;
     let api: Api<Application> = Api::namespaced(fleet.client("hub"), "shop");
     let carrier = api.list(&ListParams::default().labels("fleetctl.dev/stages")).await?.items;
-    let carrier = carrier.first().map(ResourceExt::name_any).unwrap_or_default();
+    let carrier = carrier.first().map(|application| application.name_any()).unwrap_or_default();
     let mut world = World::of_hub(fleet.client("hub"), Vec::new()).await?;
     let planner = Planner::of_world(&mut world, "shop", &carrier).await?;
     assert_eq!(planner.steps(), ["first", "everywhere"]);

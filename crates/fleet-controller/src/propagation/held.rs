@@ -1,0 +1,58 @@
+//! Places that stay as they are, since they are held or what they would get can't be told: what was delivered there last is
+//! mended, by a controller that was started later, too.
+//!
+//! What a place has is on record where the hub says something else by now; where it doesn't, the hub's own content is it.
+
+use std::sync::Arc;
+
+use fleet_api::{ObjectId, names};
+use serde_json::Value;
+
+use super::distributor::Distributor;
+use super::items::{Goal, Item, Standing};
+
+impl Distributor {
+    /// A place stays as it is. `now` is what it would get if it were let go, where that is known.
+    pub(super) fn stand_still(&self, id: &ObjectId, item: &mut Item, cluster: &str, now: Option<Standing>) {
+        let replicas = item.remembered.told.get(cluster).copied();
+        let place = item.places.entry(cluster.to_owned()).or_default();
+        if place.last.is_none() && item.at.contains(cluster) {
+            let recorded = item.remembered.held.get(cluster).map(|object| standing(object, replicas));
+            place.last = recorded.or_else(|| now.clone().filter(|now| self.shows(id, cluster, &now.content)));
+        }
+        let Some(last) = place.last.clone() else {
+            place.goal = Goal::Stay;
+            return;
+        };
+        let differs = now.is_none_or(|now| now.content != last.content);
+        if !differs {
+            item.remembered.held.remove(cluster);
+        } else if !is_secret(id) && item.remembered.held.get(cluster) != Some(&*last.object) {
+            item.remembered.held.insert(cluster.to_owned(), (*last.object).clone());
+        }
+        place.goal = Goal::Stand(last);
+    }
+
+    /// Whether a cluster shows that this content was delivered there.
+    fn shows(&self, id: &ObjectId, cluster: &str, content: &str) -> bool {
+        let seen = self.ctx.members.get(cluster).ok().and_then(|member| member.observed(id));
+        seen.is_some_and(|seen| seen.owner == self.owner() && seen.content == content)
+    }
+}
+
+/// What Secrets hold is nowhere but in them.
+fn is_secret(id: &ObjectId) -> bool {
+    id.group().is_empty() && id.kind == "Secret"
+}
+
+/// An object as it was sent, from the record.
+fn standing(object: &Value, replicas: Option<u64>) -> Standing {
+    let labels = object.pointer("/metadata/labels");
+    let content = labels.and_then(|labels| labels.get(names::CONTENT)?.as_str());
+    Standing {
+        content: content.unwrap_or_default().to_owned(),
+        object: Arc::new(object.clone()),
+        takes_over: false,
+        replicas,
+    }
+}
