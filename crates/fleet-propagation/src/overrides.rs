@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use fleet_api::propagation::{OverridePolicySpec, PolicyProblem};
-use fleet_placement::Problems;
+use fleet_placement::{Affinity, Fleet, Problems};
 
 use crate::index::Index;
 use crate::kinds::KindTable;
@@ -23,7 +23,9 @@ pub struct OverridePolicy {
     pub selectors: Selectors,
     /// What it says.
     pub spec: OverridePolicySpec,
-    /// What is wrong with its selectors.
+    /// The clusters that its rules are about, as far as they say.
+    targets: Vec<Affinity>,
+    /// What is wrong with its selectors, of objects and of clusters; names of clusters are judged with a fleet.
     pub problems: Vec<PolicyProblem>,
     /// Whether there is no error among them.
     pub acts: bool,
@@ -40,7 +42,24 @@ impl OverridePolicy {
             let path = "spec.resourceSelectors";
             Selectors::read(&spec.resource_selectors, id.scope(), kinds, path, &mut problems)
         };
-        Self { acts: !problems.any_error(), problems: problems.into_vec(), id, selectors, spec }
+        // A condition that can't be read would take every cluster.
+        let earlier = spec.target_cluster.iter().map(|target| (target, "spec.targetCluster".to_owned()));
+        let rules = spec.override_rules.iter().enumerate().filter_map(|(at, rule)| {
+            Some((rule.target_cluster.as_ref()?, format!("spec.overrideRules[{at}].targetCluster")))
+        });
+        let targets = earlier.chain(rules);
+        let targets = targets.map(|(target, path)| Affinity::read(target, &path, &mut problems)).collect();
+        Self { acts: !problems.any_error(), problems: problems.into_vec(), id, selectors, targets, spec }
+    }
+
+    /// What is wrong with the names of clusters in this fleet.
+    #[must_use]
+    pub fn misnamed(&self, fleet: &Fleet) -> Vec<PolicyProblem> {
+        let mut problems = Problems::default();
+        for target in &self.targets {
+            target.resolve(fleet, &mut problems);
+        }
+        problems.into_vec()
     }
 }
 

@@ -778,7 +778,11 @@ impl Distributor {
         self.fleet = now;
         let ids: Vec<PolicyId> = self.policies.ids().cloned().collect();
         for id in ids {
-            let Some(policy) = self.claims.policy(&id).cloned() else { continue };
+            let Some(policy) = self.claims.policy(&id).cloned() else {
+                // An override policy tells of names that no cluster has.
+                self.said.touch(&id);
+                continue;
+            };
             let about = self.policies.survey(&policy, &self.fleet);
             if !about.is_disjoint(&moved) {
                 let claimed: Vec<ObjectId> = self.claims.claimed(&id).cloned().collect();

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use fleet_api::propagation::{
-    ClaimedObject, GROUPS, ObjectPlace, PolicyKind, Precision, PropagationPolicyStatus,
+    ClaimedObject, GROUPS, ObjectPlace, PolicyKind, Precision, PropagationPolicyStatus, Severity,
 };
 use fleet_api::{Application, DISTRIBUTION, ManagedCluster, ObjectId, Provenance, names};
 use fleet_json::ContentHash;
 use fleet_placement::{Decision, Fleet, Survey};
-use fleet_propagation::{Claims, Overrides, PolicyId, Reader};
+use fleet_propagation::{Claims, OverridePolicy, Overrides, PolicyId, Reader};
 use fleet_render::{KeyRules, LeftKey, OverrideStep, OverriderProblem};
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -21,7 +21,7 @@ use super::applications::References;
 use super::distributor::fleet_of;
 use super::items::placed;
 use super::ledger::Ledger;
-use super::policies::{manifest, read_recorded};
+use super::policies::{checked, manifest, read_recorded};
 use super::render::{labelled, overridden, replicated};
 use super::served::Served;
 use super::sources::Source;
@@ -147,7 +147,9 @@ pub async fn distributed(
     let mut object = replicated(&source, replicas);
     let mut provenance = Provenance::new(fleet_api::Source::Referenced);
     let (mut steps, mut warnings, mut failed) = (Vec::new(), Vec::new(), None);
+    let broken = about.iter().find(|(policy, _)| !policy.acts).map(|(policy, _)| policy);
     match overridden(&object, &about, cluster, &fleet) {
+        _ if broken.is_some() => failed = broken.map(|policy| invalid(policy, &id)),
         Ok(done) => {
             (object, provenance) = (done.object, done.provenance);
             (steps, warnings) = (done.steps, done.warnings);
@@ -174,6 +176,18 @@ pub async fn distributed(
         manager: names::field_manager(&owner),
         id,
     }))
+}
+
+/// An override policy with errors, as an override that can't be made.
+fn invalid(policy: &OverridePolicy, id: &ObjectId) -> OverriderProblem {
+    let error = policy.problems.iter().find(|problem| problem.severity == Severity::Error);
+    OverriderProblem {
+        policy: policy.id.to_string(),
+        place: error.map(|problem| problem.path.clone()).unwrap_or_default(),
+        object: id.to_string(),
+        code: "InvalidOverride",
+        message: error.map(|problem| problem.message.clone()).unwrap_or_default(),
+    }
 }
 
 /// The rules of keys, as far as whoever asks may read them: else the defaults.
@@ -219,7 +233,7 @@ async fn judge(client: &kube::Client) -> Result<Judged, PreviewError> {
         for policy in listed.items {
             let Some((id, manifest)) = manifest(kind, group, &policy) else { continue };
             if kind.overrides() {
-                reader.overrides(&manifest).map(|policy| overrides.set(policy)).ok();
+                reader.overrides(&manifest).map(|policy| overrides.set(checked(policy))).ok();
             } else {
                 reader.propagation(&manifest).map(|policy| claims.set_policy(policy)).ok();
                 let status = policy.data.get("status").cloned().unwrap_or_default();

@@ -318,6 +318,7 @@ impl Distributor {
         objects.sort_by_key(|(quiet, _)| *quiet);
         objects.truncate(KEPT_OBJECTS);
         let error = policy.problems.iter().find(|problem| problem.severity == Severity::Error);
+        let misnamed = policy.misnamed(&self.fleet);
         let ready = match error {
             Some(problem) => {
                 Condition::new("Ready", false, "Invalid", format!("{}: {}", problem.path, problem.message))
@@ -341,7 +342,13 @@ impl Distributor {
                 "Ready",
                 false,
                 "ChangesNothing",
-                "no rule is about a cluster that the selected objects go to; see spec.overrideRules[*].targetCluster",
+                match misnamed.first() {
+                    Some(problem) => format!(
+                        "no rule is about a cluster that the selected objects go to; {}: {}",
+                        problem.path, problem.message
+                    ),
+                    None => "no rule is about a cluster that the selected objects go to; see spec.overrideRules[*].targetCluster".to_owned(),
+                },
             ),
             None => Condition::new(
                 "Ready",
@@ -356,7 +363,7 @@ impl Distributor {
             conditions: conditions::settle(&before, vec![ready], self.ctx.now()),
             matched: matched.len() as u64,
             objects: objects.into_iter().map(|(_, told)| told).collect(),
-            problems: policy.problems.clone(),
+            problems: policy.problems.iter().cloned().chain(misnamed).collect(),
         };
         to_value(&status)
     }

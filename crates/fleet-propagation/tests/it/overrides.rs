@@ -27,6 +27,66 @@ fn about(overrides: &Overrides, object: &ObjectFacts) -> Vec<(String, Precision)
     overrides.about(object).into_iter().map(|(policy, how)| (policy.id.name.clone(), how)).collect()
 }
 
+/// Broken: a misspelt condition on clusters takes every cluster, and the override is made everywhere; or a name that no
+/// cluster has, or the same cluster twice, is passed over in silence.
+#[test]
+fn a_mistyped_target_changes_nothing() {
+    let read = |rule: Value| {
+        let mut manifest = json!({
+            "apiVersion": "one.alibabacloud.com/v1alpha1", "kind": "ClusterOverridePolicy", "metadata": {"name": "a"},
+            "spec": {"overrideRules": [{"overriders": {}}, {"targetCluster": rule, "overriders": {}}]},
+        });
+        let listed = reader().overrides(&manifest).unwrap();
+        manifest["spec"] = json!({"targetCluster": rule, "overriders": {}});
+        let earlier = reader().overrides(&manifest).unwrap();
+        assert_eq!(listed.acts, earlier.acts);
+        let paths: Vec<String> = earlier.problems.iter().map(|problem| problem.path.clone()).collect();
+        assert!(paths.iter().all(|path| path.starts_with("spec.targetCluster.")), "{paths:?}");
+        listed
+    };
+    for (rule, place) in [
+        (
+            json!({"fieldSelector": {"matchExpressions": [{"key": "regon", "operator": "In", "values": ["a"]}]}}),
+            "fieldSelector.matchExpressions[0].key",
+        ),
+        (
+            json!({"fieldSelector": {"matchExpressions": [{"key": "region", "operator": "Inn", "values": ["a"]}]}}),
+            "fieldSelector.matchExpressions[0].operator",
+        ),
+        (
+            json!({"labelSelector": {"matchExpressions": [{"key": "a", "operator": "in", "values": ["a"]}]}}),
+            "labelSelector",
+        ),
+    ] {
+        let policy = read(rule);
+        let places: Vec<&str> = policy.problems.iter().map(|problem| problem.path.as_str()).collect();
+        assert!(!policy.acts);
+        assert!(
+            places.contains(&format!("spec.overrideRules[1].targetCluster.{place}").as_str()),
+            "{places:?}"
+        );
+    }
+
+    let member = |name: &str| fleet_placement::Member {
+        cluster: fleet_placement::Cluster { name: name.to_owned(), ..Default::default() },
+        ..Default::default()
+    };
+    let fleet = fleet_placement::Fleet::new(vec![member("member1"), member("member2")]);
+    let policy = read(json!({"clusterNames": ["membr1", "member1", "member1"], "exclude": ["nope"]}));
+    assert!(policy.acts);
+    let told = policy.misnamed(&fleet);
+    let told: Vec<String> =
+        told.iter().map(|problem| format!("{} {}", problem.reason, problem.path)).collect();
+    assert_eq!(
+        told,
+        [
+            "UnknownCluster spec.overrideRules[1].targetCluster.exclude[0]",
+            "UnknownCluster spec.overrideRules[1].targetCluster.clusterNames[0]",
+            "SameClusterTwice spec.overrideRules[1].targetCluster.clusterNames[2]",
+        ]
+    );
+}
+
 /// Broken: an override is made where it isn't meant, isn't made where it is, or stays when the policy is gone.
 #[test]
 fn override_policies_are_found_by_what_they_select() {
