@@ -43,13 +43,6 @@ impl Holds {
             named(&clusters.cluster_names, "spec.suspension.dispatchingOnClusters.clusterNames")
         });
         let everywhere = suspension.is_some_and(|suspension| suspension.dispatching);
-        if everywhere && clusters.is_some() {
-            problems.error(
-                "spec.suspension",
-                "SuspensionInvalid",
-                "dispatching suspends every cluster, dispatchingOnClusters some; say one of them",
-            );
-        }
         Self { mask, everywhere, suspended: suspended.unwrap_or_default() }
     }
 

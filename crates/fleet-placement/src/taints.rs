@@ -121,11 +121,13 @@ pub(crate) fn check(tolerations: &[Toleration], path: &str, problems: &mut Probl
             let known = advice(&toleration.effect, &EFFECTS);
             wrong("effect", format!("{:?} is no effect of a taint; {known}", toleration.effect));
         }
-        if toleration.key.is_empty() && toleration.operator != "Exists" {
-            wrong("key", "without a key it tolerates nothing; name one, or set operator: Exists".to_owned());
-        }
         if toleration.operator == "Exists" && !toleration.value.is_empty() {
             wrong("value", "Exists looks at no value; leave it out, or set operator: Equal".to_owned());
+        }
+        // As with Karmada, which accepts it: every taint has a key, and only Exists takes any.
+        if toleration.key.is_empty() && toleration.operator != "Exists" {
+            let message = "without a key it tolerates nothing; name one, or set operator: Exists";
+            problems.warning(format!("{path}[{index}].key"), "ToleratesNothing", message);
         }
     }
 }

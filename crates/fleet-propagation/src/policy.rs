@@ -102,6 +102,14 @@ impl Policy {
         let path = "spec.resourceSelectors";
         let selectors = Selectors::read(&spec.resource_selectors, id.scope(), kinds, path, &mut problems);
         let rules = PlacementRules::read(&spec, &mut problems);
+        let suspension = spec.suspension.as_ref();
+        if suspension.is_some_and(|told| told.dispatching && told.dispatching_on_clusters.is_some()) {
+            problems.error(
+                "spec.suspension",
+                "SuspensionInvalid",
+                "dispatching suspends every cluster, dispatchingOnClusters some; say one of them",
+            );
+        }
         if let Some(workflow) = &spec.workflow {
             if workflow.reference.is_empty() {
                 problems.error("spec.workflow.ref", "WorkflowInvalid", "it is empty; name a Workflow");
