@@ -234,7 +234,7 @@ impl<'a> Judge<'a> {
         self.rules.division.is_some() && self.demand.replicas.is_some()
     }
 
-    fn place(&mut self, group: &SurveyedGroup, ceilings: BTreeMap<String, u64>) -> Attempt {
+    fn place(&mut self, group: &SurveyedGroup, mut ceilings: BTreeMap<String, u64>) -> Attempt {
         let mut left_out = Vec::new();
         let mut candidates = Vec::new();
         let weighs_room =
@@ -249,6 +249,10 @@ impl<'a> Judge<'a> {
             let avoid = match self.taints(member, held) {
                 Ok(avoid) => avoid,
                 Err(taint) => {
+                    if held {
+                        // It leaves by rule, and so returns by rule only.
+                        ceilings.insert(name.to_owned(), 0);
+                    }
                     left_out.push(out(name, LeftOutReason::Tainted(taint)));
                     continue;
                 }

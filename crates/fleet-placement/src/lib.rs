@@ -32,6 +32,7 @@ mod place;
 pub mod problems;
 pub mod room;
 pub mod rules;
+mod running;
 pub mod shares;
 mod spread;
 pub mod survey;

@@ -488,7 +488,7 @@ impl Distributor {
     }
 }
 
-/// What members run of a Job can't be changed, so it stays as it was divided; with what is told where it would be divided
+/// What members run of a divided Job can't be changed, so it stays as it was divided; with what is told where it would be divided
 /// otherwise now.
 fn keep_job(
     id: &ObjectId,
@@ -500,15 +500,12 @@ fn keep_job(
     if !is_job(&id.api_version, &id.kind) || before.left.is_empty() || before.shares.is_empty() {
         return (decision, None);
     }
-    let sum: u64 = before.shares.values().flatten().sum();
-    let divided = before.shares.values().any(Option::is_some);
-    let same = decision.placed.shares.keys().eq(before.shares.keys())
-        && (!divided || source.replicas.is_none_or(|asked| asked == sum));
-    let told = (!same).then(|| {
+    let (decision, otherwise) = decision.of_running(&placed(before), source.replicas);
+    let told = otherwise.then(|| {
         let message = "it runs as it was divided when it was delivered, since members can't change what a Job has to complete; delete it and apply it again to divide it anew";
         (NOT_DIVIDED_ANEW.to_owned(), message.to_owned())
     });
-    (Decision { placed: placed(before), shortfall: None, wake_at: None, ..decision }, told)
+    (decision, told)
 }
 
 /// What is told of an object that a policy divides and that can't be divided.
