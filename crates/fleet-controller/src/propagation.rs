@@ -43,6 +43,7 @@ mod items;
 mod ledger;
 mod lingering;
 mod namespaces;
+mod needs;
 mod pieces;
 mod policies;
 mod render;

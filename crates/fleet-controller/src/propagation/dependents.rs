@@ -28,11 +28,39 @@ fn is_found_by_content(id: &ObjectId) -> bool {
     matches!((id.group(), id.kind.as_str()), ("", "Service") | ("networking.k8s.io", "Ingress"))
 }
 
+/// Something that a workload needs, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Need {
+    pub(super) need: Dependent,
+    /// The clusters on which overrides name it; nothing where the workload needs it wherever it is.
+    pub(super) on: Option<BTreeSet<String>>,
+}
+
+impl Need {
+    pub(super) fn everywhere(need: Dependent) -> Self {
+        Self { need, on: None }
+    }
+
+    /// Whether it is needed on a cluster where the workload is.
+    pub(super) fn is_on(&self, cluster: &str) -> bool {
+        self.on.as_ref().is_none_or(|on| on.contains(cluster))
+    }
+
+    /// Whether another is needed everywhere where this one is.
+    fn is_covered_by(&self, other: &Self) -> bool {
+        match (&self.on, &other.on) {
+            (_, None) => true,
+            (None, Some(_)) => false,
+            (Some(on), Some(others)) => on.is_subset(others),
+        }
+    }
+}
+
 /// What workloads need.
 #[derive(Default)]
 pub(super) struct Dependents {
-    /// By workload, what it needs as it is on the hub.
-    workloads: BTreeMap<ObjectId, BTreeMap<ObjectId, Dependent>>,
+    /// By workload, what it needs.
+    workloads: BTreeMap<ObjectId, BTreeMap<ObjectId, Need>>,
     /// By object, the workloads that need it.
     needed_by: BTreeMap<ObjectId, BTreeSet<ObjectId>>,
     /// By object, the workloads that needed it: they may still run with it.
@@ -108,17 +136,23 @@ impl Dependents {
     }
 
     /// What a workload needs from now on; `None` where it takes nothing along. True where that is news.
-    pub(super) fn set(&mut self, workload: &ObjectId, needs: Option<Vec<Dependent>>) -> bool {
+    pub(super) fn set(&mut self, workload: &ObjectId, needs: Option<Vec<Need>>) -> bool {
         let known = self.workloads.contains_key(workload);
         if !known && needs.is_none() {
             return false;
         }
-        let now: Option<BTreeMap<ObjectId, Dependent>> =
-            needs.map(|all| all.into_iter().map(|one| (one.id.clone(), one)).collect());
+        let now: Option<BTreeMap<ObjectId, Need>> =
+            needs.map(|all| all.into_iter().map(|one| (one.need.id.clone(), one)).collect());
         let before = self.workloads.remove(workload).unwrap_or_default();
         let same = known && now.as_ref() == Some(&before);
-        for id in before.keys().filter(|id| now.as_ref().is_none_or(|now| !now.contains_key(*id))) {
-            if let Some(by) = self.needed_by.get_mut(id) {
+        for (id, need) in &before {
+            let still = now.as_ref().and_then(|now| now.get(id));
+            if still.is_some_and(|still| need.is_covered_by(still)) {
+                continue;
+            }
+            if still.is_none()
+                && let Some(by) = self.needed_by.get_mut(id)
+            {
                 by.remove(workload);
                 if by.is_empty() {
                     self.needed_by.remove(id);
@@ -150,8 +184,13 @@ impl Dependents {
     }
 
     /// What a workload needs; nothing where it takes nothing along.
-    pub(super) fn needs(&self, workload: &ObjectId) -> Option<&BTreeMap<ObjectId, Dependent>> {
+    pub(super) fn needs(&self, workload: &ObjectId) -> Option<&BTreeMap<ObjectId, Need>> {
         self.workloads.get(workload)
+    }
+
+    /// How a workload needs an object.
+    pub(super) fn need(&self, workload: &ObjectId, id: &ObjectId) -> Option<&Need> {
+        self.workloads.get(workload)?.get(id)
     }
 
     /// Everything that may need others.

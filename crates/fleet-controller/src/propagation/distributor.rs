@@ -511,8 +511,7 @@ impl Distributor {
             let about = policy.selectors.clone();
             let before = self.overrides.set(policy);
             for selectors in before.iter().map(|before| &before.selectors).chain([&about]) {
-                let selected = self.distributed(selectors);
-                self.confirm(selected);
+                self.overrides_changed(selectors);
             }
             self.said.touch(&id);
             return;
@@ -553,8 +552,7 @@ impl Distributor {
         self.said.forget(id);
         if id.kind.overrides() {
             if let Some(before) = self.overrides.remove(id) {
-                let selected = self.distributed(&before.selectors);
-                self.confirm(selected);
+                self.overrides_changed(&before.selectors);
             }
             return;
         }
@@ -786,6 +784,7 @@ impl Distributor {
             let about = self.policies.survey(&policy, &self.fleet);
             if !about.is_disjoint(&moved) {
                 let claimed: Vec<ObjectId> = self.claims.claimed(&id).cloned().collect();
+                self.may_need_otherwise(&claimed);
                 self.confirm(claimed);
             }
             self.said.touch(&id);

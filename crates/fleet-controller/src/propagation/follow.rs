@@ -9,10 +9,11 @@ use std::sync::Arc;
 use fleet_api::ObjectId;
 use fleet_api::propagation::{ConflictResolution, PolicyProblem, Severity};
 use fleet_placement::{Hold, Holds};
-use fleet_plan::{dependents, may_need};
+use fleet_plan::Dependent;
 use fleet_propagation::{Policy, PolicyId, Selectors};
+use serde_json::Value;
 
-use super::dependents::{OnHub, follows};
+use super::dependents::{Need, follows};
 use super::distributor::Distributor;
 use super::items::{Goal, Item, Matter};
 use super::policies::{read_recorded, recorded};
@@ -21,6 +22,8 @@ use super::watch::Topic;
 
 /// The code of a workload that waits for what it needs.
 const WAITS: &str = "WaitsForDependents";
+/// What annotations of an Ingress begin with for which something on its cluster makes the certificate.
+const MAKE_CERTIFICATES: [&str; 3] = ["cert-manager.io/", "certmanager.k8s.io/", "kubernetes.io/tls-acme"];
 /// How many missing ones a policy names.
 const NAMED: usize = 20;
 
@@ -81,20 +84,6 @@ impl Distributor {
         }
     }
 
-    fn read_workload(&mut self, id: &ObjectId) -> bool {
-        let holder = self.claims.holder(id).and_then(|holder| self.claims.policy(holder));
-        let source = self.sources.get(id).filter(|source| !source.deleting);
-        let needs = match (holder, source) {
-            // As it was before the mistake.
-            (Some(policy), Some(_)) if !policy.acts => return false,
-            (Some(policy), Some(source)) if policy.spec.takes_dependents() && may_need(&source.content) => {
-                Some(dependents(&source.content, &OnHub(&self.sources)))
-            }
-            _ => None,
-        };
-        self.dependents.set(id, needs)
-    }
-
     /// Whether everything is listed that could say that something is still needed.
     fn dependents_are_known(&self) -> bool {
         let about = |topic: &&Topic| matches!(topic, Topic::Objects(group, kind) if follows(group, kind));
@@ -151,7 +140,8 @@ impl Distributor {
                 continue;
             };
             let holds = self.holds_of(&policy.id);
-            for cluster in item.at.iter().chain(item.remembered.shares.keys()) {
+            let Some(need) = self.dependents.need(workload, id) else { continue };
+            for cluster in item.at.iter().chain(item.remembered.shares.keys()).filter(|at| need.is_on(at)) {
                 let entry = wanted.entry(cluster.clone()).or_default();
                 entry.policies.insert(policy.id.clone(), Arc::clone(policy));
                 let hold = holds.as_ref().and_then(|holds| holds.holds(cluster));
@@ -272,8 +262,8 @@ impl Distributor {
                 return Some(Matter::passing(WAITS, message));
             }
         }
-        let found = needs.values().filter(|need| need.found && need.id.kind != "Ingress");
-        for need in found {
+        let found = needs.values().filter(|need| need.is_on(cluster)).map(|need| &need.need);
+        for need in found.filter(|need| need.found && need.id.kind != "Ingress") {
             let place = self.items.get(&need.id).and_then(|item| item.places.get(cluster));
             let comes = match place {
                 None => self.is_to_be_settled(&need.id),
@@ -329,23 +319,16 @@ impl Distributor {
                 [("", "Service"), ("networking.k8s.io", "Ingress")]
                     .map(|(group, kind)| (group.to_owned(), kind.to_owned())),
             );
-            for need in needs.values() {
+            for (need, on) in needs.values().map(|need| (&need.need, need)) {
                 let of = (need.id.group().to_owned(), need.id.kind.clone());
                 if !self.watches.is_listed(&topic_of(&need.id)) {
                     kinds.insert(of);
                     continue;
                 }
                 if !need.found {
-                    if !need.optional {
-                        missing += 1;
-                        if missing <= NAMED {
-                            let message = format!(
-                                "{} needs {} ({}), which isn't there; it goes along as soon as it is",
-                                need.named_by, need.id, need.place
-                            );
-                            problems.push(warning("DependentMissing", message));
-                        }
-                    }
+                    let told = self.told_of_missing(need);
+                    missing += usize::from(told.is_some());
+                    problems.extend(told.filter(|_| missing <= NAMED));
                     continue;
                 }
                 match self.claims.holder(&need.id) {
@@ -361,7 +344,7 @@ impl Distributor {
                             along.insert(need.id.clone());
                         }
                     },
-                    Some(holder) => problems.extend(self.elsewhere(workload, &need.id, holder)),
+                    Some(holder) => problems.extend(self.elsewhere(workload, on, holder)),
                 }
             }
         }
@@ -385,6 +368,30 @@ impl Distributor {
         (along, problems)
     }
 
+    /// What is told of something that isn't on the hub; nothing where that is as well.
+    fn told_of_missing(&self, need: &Dependent) -> Option<PolicyProblem> {
+        let Dependent { id, named_by, place, .. } = need;
+        if !need.optional {
+            let message =
+                format!("{named_by} needs {id} ({place}), which isn't there; it goes along as soon as it is");
+            return Some(warning("DependentMissing", message));
+        }
+        // Nothing comes up later for want of a certificate: it would be missed by users only.
+        let ingress =
+            self.sources.get(named_by).filter(|_| named_by.kind == "Ingress" && id.kind == "Secret")?;
+        let annotations = ingress.content.pointer("/metadata/annotations").and_then(Value::as_object);
+        let made_there = annotations
+            .into_iter()
+            .flatten()
+            .any(|(key, _)| MAKE_CERTIFICATES.iter().any(|by| key.starts_with(by)));
+        (!made_there).then(|| {
+            let message = format!(
+                "{named_by} names {id} ({place}) as its certificate, which isn't there; create it, unless something on the members makes it"
+            );
+            warning("CertificateMissing", message)
+        })
+    }
+
     fn applications_own(&self, id: &ObjectId) -> Option<String> {
         let follows = self.items.get(id).is_some_and(|item| item.remembered.dependent && !item.at.is_empty());
         let source = self.sources.get(id).filter(|_| !follows)?;
@@ -392,7 +399,8 @@ impl Distributor {
     }
 
     /// Where a workload is and what it needs isn't, since another policy says so.
-    fn elsewhere(&self, workload: &ObjectId, needed: &ObjectId, holder: &PolicyId) -> Option<PolicyProblem> {
+    fn elsewhere(&self, workload: &ObjectId, need: &Need, holder: &PolicyId) -> Option<PolicyProblem> {
+        let needed = &need.need.id;
         let there = |id: &ObjectId| -> BTreeSet<String> {
             let item = self.items.get(id);
             item.into_iter()
@@ -401,7 +409,7 @@ impl Distributor {
                 .collect()
         };
         let (at, has) = (there(workload), there(needed));
-        let first = at.difference(&has).next()?;
+        let first = at.difference(&has).find(|cluster| need.is_on(cluster))?;
         Some(warning(
             "DependentElsewhere",
             format!(

@@ -364,3 +364,121 @@ async fn a_missing_right_is_told() -> anyhow::Result<()> {
     wait_value(&fleet, "m1", "settings", Some("1")).await?;
     engine.stop().await
 }
+
+/// Broken: what only an override names is missing where the override is about, goes where nobody needs it, comes after the workload,
+/// stays when the override is gone, or is never told to be missing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_override_names_goes_along_to_its_clusters() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one"), ("m2", "two")]).await?;
+    let engine = Engine::start(&fleet);
+    for name in ["plain", "special"] {
+        fleet.apply("hub", &config(name, "1")).await?;
+    }
+    let names = |config: &str| {
+        json!({"apiVersion": GROUP, "kind": "OverridePolicy", "metadata": {"name": "names", "namespace": "demo"},
+            "spec": {"resourceSelectors": [{"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}],
+                "overrideRules": [{"targetCluster": {"clusterNames": ["two"]}, "overriders": {"plaintext": [
+                    {"path": "/spec/template/spec/containers/0/envFrom/-", "operator": "add",
+                        "value": {"configMapRef": {"name": config}}}]}}]}})
+    };
+    fleet.apply("hub", &names("special")).await?;
+    let mut configs = events(&fleet, "m2", CONFIG).await?;
+    let mut workloads = events(&fleet, "m2", DEPLOYMENT).await?;
+    fleet.apply("hub", &reader("web", "plain")).await?;
+    fleet.apply("hub", &takes_along("all", "web", &["one", "two"])).await?;
+    there(&fleet, "m2", "v1", "ConfigMap", "special").await?;
+    let (before, after) =
+        (moment(&mut configs, "special", true).await?, moment(&mut workloads, "web", true).await?);
+    assert!(before < after, "{before} {after}");
+    ready(&fleet, "all", "Delivered").await?;
+    for cluster in ["m1", "m2"] {
+        there(&fleet, cluster, "v1", "ConfigMap", "plain").await?;
+    }
+    assert!(fleet.get("m1", "v1", "ConfigMap", "special").await?.is_none());
+    // It changes with the hub's, and what the override names instead comes, or is told.
+    fleet.apply("hub", &config("special", "2")).await?;
+    wait_value(&fleet, "m2", "special", Some("2")).await?;
+    fleet.apply("hub", &names("other")).await?;
+    let missing = told(&fleet, "all", "DependentMissing").await?;
+    assert!(missing.to_string().contains("by an override on m2"), "{missing:#}");
+    fleet.apply("hub", &config("other", "3")).await?;
+    wait_value(&fleet, "m2", "other", Some("3")).await?;
+    gone(&fleet, "m2", "ConfigMap", "special").await?;
+    delete(&fleet, "hub", GROUP, "OverridePolicy", "names").await?;
+    gone(&fleet, "m2", "ConfigMap", "other").await?;
+    there(&fleet, "m2", "v1", "ConfigMap", "plain").await?;
+    ready(&fleet, "all", "Delivered").await?;
+    engine.stop().await
+}
+
+/// Broken: an Ingress without its certificate goes to members without a word, or one whose certificate is made there is told of.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_missing_certificate_is_told() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one")]).await?;
+    let engine = Engine::start(&fleet);
+    let kind = ("networking.k8s.io/v1", "Ingress");
+    let spec = |secret: &str| {
+        json!({"defaultBackend": {"service": {"name": "web", "port": {"number": 80}}},
+            "tls": [{"hosts": ["web.example"], "secretName": secret}]})
+    };
+    let mut made = labelled(kind, "made", spec("by-cert-manager"));
+    made["metadata"]["annotations"] = json!({"cert-manager.io/cluster-issuer": "letsencrypt"});
+    fleet.apply("hub", &made).await?;
+    fleet.apply("hub", &labelled(kind, "bare", spec("nowhere"))).await?;
+    fleet
+        .apply(
+            "hub",
+            &labelled(("v1", "Service"), "web", json!({"selector": {"app": "web"}, "ports": [{"port": 80}]})),
+        )
+        .await?;
+    fleet.apply("hub", &reader("web", "settings")).await?;
+    fleet.apply("hub", &config("settings", "1")).await?;
+    fleet.apply("hub", &takes_along("all", "web", &["one"])).await?;
+    let policy = told(&fleet, "all", "CertificateMissing").await?;
+    let problems = policy["status"]["problems"].to_string();
+    assert!(problems.contains("nowhere") && problems.contains("spec.tls[0].secretName"), "{problems}");
+    assert!(!problems.contains("by-cert-manager"), "{problems}");
+    there(&fleet, "m1", kind.0, kind.1, "bare").await?;
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "nowhere", "namespace": "demo"},
+        "type": "kubernetes.io/tls", "stringData": {"tls.crt": "", "tls.key": ""}});
+    fleet.apply("hub", &secret).await?;
+    there(&fleet, "m1", "v1", "Secret", "nowhere").await?;
+    let settled = |policy: &Value| !policy["status"].to_string().contains("CertificateMissing");
+    wait_policy(&fleet, "PropagationPolicy", "all", settled).await?;
+    engine.stop().await
+}
+
+/// Broken: what went along goes from a masked cluster, or in spite of `prune: false`, when `propagateDeps` is switched off.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_went_along_leaves_as_the_policy_says() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one"), ("m2", "two")]).await?;
+    let engine = Engine::start(&fleet);
+    for name in ["pruned", "kept"] {
+        fleet.apply("hub", &config(&format!("for-{name}"), "1")).await?;
+        fleet.apply("hub", &reader(name, &format!("for-{name}"))).await?;
+        let mut along = takes_along(name, name, &["one", "two"]);
+        along["spec"]["prune"] = json!(name == "pruned");
+        fleet.apply("hub", &along).await?;
+        ready(&fleet, name, "Delivered").await?;
+        for cluster in ["m1", "m2"] {
+            there(&fleet, cluster, "v1", "ConfigMap", &format!("for-{name}")).await?;
+        }
+        along["spec"]["mask"] = json!(["two"]);
+        along["spec"]["propagateDeps"] = json!(false);
+        fleet.apply("hub", &along).await?;
+    }
+    gone(&fleet, "m2", "ConfigMap", "for-pruned").await?;
+    let nobodys = |object: Option<&Value>| {
+        object.is_some_and(|object| object.pointer("/metadata/labels/fleetctl.dev~1owner").is_none())
+    };
+    fleet.wait_object("m2", "v1", "ConfigMap", "for-kept", nobodys).await?;
+    for name in ["for-pruned", "for-kept"] {
+        let held = there(&fleet, "m1", "v1", "ConfigMap", name).await?;
+        assert!(held.pointer("/metadata/labels/fleetctl.dev~1owner").is_some(), "{held:#}");
+    }
+    let mut lets_go = takes_along("pruned", "pruned", &["one", "two"]);
+    lets_go["spec"]["propagateDeps"] = json!(false);
+    fleet.apply("hub", &lets_go).await?;
+    gone(&fleet, "m1", "ConfigMap", "for-pruned").await?;
+    engine.stop().await
+}
