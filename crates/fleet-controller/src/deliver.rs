@@ -161,12 +161,20 @@ impl Refusal {
             MemberError::Refused { code: 403, message, cluster, .. }
                 if !message.contains("being terminated") =>
             {
-                let advice = if message.contains("system:serviceaccount:") {
-                    "it is delivered as that account: grant it the right there, or leave the object out"
+                // Rights are refused in these words (apiserver, `responsewriters.ForbiddenMessage`); webhooks, policies,
+                // quotas and the like refuse with the same code, and no right helps there.
+                let right = message.contains(" cannot ") && message.contains("User \"");
+                let (reason, advice) = if !right {
+                    ("Denied", "a rule of that cluster refuses it: change the object, or the rule there")
+                } else if message.contains("system:serviceaccount:") {
+                    (
+                        "Forbidden",
+                        "it is delivered as that account: grant it the right there, or leave the object out",
+                    )
                 } else {
-                    "give the account that fleetctl uses there this right"
+                    ("Forbidden", "give the account that fleetctl uses there this right")
                 };
-                Self::Final(problem("Forbidden", format!("{id} on {cluster}: {message}; {advice}")))
+                Self::Final(problem(reason, format!("{id} on {cluster}: {message}; {advice}")))
             }
             MemberError::Refused { code: 400 | 422, message, cluster, .. } => {
                 Self::Final(problem("Invalid", format!("{id} on {cluster}: {message}")))
@@ -386,4 +394,39 @@ async fn settle(member: &Arc<Member>, wanted: impl Fn() -> bool) -> bool {
         }
     };
     tokio::time::timeout(SETTLE, wait).await.is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Broken: who is told to grant a right grants it, and the cluster's rule refuses all the same.
+    #[test]
+    fn rights_are_advised_where_rights_are_missing_only() {
+        let refused = |message: &str| {
+            let id = ObjectId::of(&serde_json::json!({"apiVersion": "v1", "kind": "ConfigMap",
+                "metadata": {"name": "a", "namespace": "demo"}}));
+            let error = MemberError::Refused {
+                cluster: "m1".into(),
+                code: 403,
+                reason: "Forbidden".into(),
+                message: message.into(),
+            };
+            match Refusal::of(&id.unwrap(), &error) {
+                Refusal::Final(problem) => (problem.reason, problem.message),
+                _ => panic!("{message}"),
+            }
+        };
+        let right = "configmaps is forbidden: User \"fleet\" cannot create resource \"configmaps\" in API group \"\" in the namespace \"demo\"";
+        let (reason, message) = refused(right);
+        assert!(reason == "Forbidden" && message.ends_with("this right"), "{message}");
+        for rule in [
+            "admission webhook \"images.example.org\" denied the request: no such registry",
+            "configmaps \"a\" is forbidden: ValidatingAdmissionPolicy 'small' with binding 'all' denied request: too large",
+            "configmaps \"a\" is forbidden: exceeded quota: few, requested: count/configmaps=1",
+        ] {
+            let (reason, message) = refused(rule);
+            assert!(reason == "Denied" && message.ends_with("or the rule there"), "{message}");
+        }
+    }
 }

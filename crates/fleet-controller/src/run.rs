@@ -17,7 +17,7 @@ use fleet_api::{
 };
 use fleet_placement::{Cluster, PlacementError};
 use fleet_plan::{Claim, Delivery, desired};
-use fleet_workflow::{ClusterFact, Node, StepKind, arrange, canaries};
+use fleet_workflow::{ClusterFact, Node, OrderError, StepKind, arrange, canaries, look};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 
@@ -227,16 +227,17 @@ fn ordered(
 ) -> Result<Vec<Vec<Target>>, Problem> {
     let known = ranked(clusters);
     let steps = revision.graph.nodes.iter().zip(placed);
-    let each = steps.map(|(node, targets)| match &node.kind {
-        StepKind::Deploy(deploy) => {
-            let placed = arrange(deploy, targets, &known);
-            let placed = placed.map_err(|error| {
-                let message = format!("properties: {error}");
-                in_step(&node.name, Problem::wrong(error.reason(), message))
-            })?;
-            Ok(placed.into_iter().map(|placed| placed.target).collect())
+    let each = steps.map(|(node, targets)| {
+        let wrong = |error: OrderError| {
+            in_step(&node.name, Problem::wrong(error.reason(), format!("properties: {error}")))
+        };
+        match &node.kind {
+            StepKind::Deploy(deploy) => {
+                let placed = arrange(deploy, targets, &known).map_err(wrong)?;
+                Ok(placed.into_iter().map(|placed| placed.target).collect())
+            }
+            _ => look(node, &known).map(|()| targets).map_err(wrong),
         }
-        _ => Ok(targets),
     });
     each.collect()
 }

@@ -32,4 +32,4 @@ pub use graph::{
     SuspendProperties, WorkflowError, Written, flatten,
 };
 pub use line::{Blocker, Claim, Claimant, Limits, Line};
-pub use order::{ClusterFact, OrderError, Placed, arrange, canaries};
+pub use order::{ClusterFact, OrderError, Placed, arrange, canaries, look};

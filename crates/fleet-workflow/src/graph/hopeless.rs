@@ -28,6 +28,16 @@ const FIELDS: [&str; 10] = [
 const TEMPLATE_FIELDS: [&str; 9] =
     ["name", "appName", "namespace", "appRevision", "revision", "run", "runNumber", "stepName", "planHash"];
 
+/// What expressions of a step see of `output`; of what a step measures or asks that depends on the answer.
+fn output_fields(kind: &StepKind) -> Option<&'static [&'static str]> {
+    match kind {
+        StepKind::Deploy(_) => Some(&["targets", "clusters", "succeeded", "total", "planHash"]),
+        StepKind::Suspend(_) => Some(&["approver", "proven", "reason", "at"]),
+        StepKind::Group => Some(&["steps"]),
+        StepKind::Measure(_) => None,
+    }
+}
+
 impl Graph {
     /// Refuses what can't succeed, for the Application of a namespace and a name.
     ///
@@ -52,7 +62,11 @@ fn of_node(node: &Node, namespace: &str, application: &str) -> Result<(), Workfl
         })?;
     }
     for output in &node.outputs {
-        known_fields(&output.expression).map_err(|message| {
+        let known = known_fields(&output.expression).and_then(|()| match output_fields(&node.kind) {
+            Some(fields) => among("output", output.expression.names_of("output"), fields),
+            None => Ok(()),
+        });
+        known.map_err(|message| {
             let message = format!("{}: valueFrom: {message}", output.name);
             WorkflowError::Field { step: step(), field: "outputs", message }
         })?;
@@ -67,14 +81,14 @@ fn of_node(node: &Node, namespace: &str, application: &str) -> Result<(), Workfl
 }
 
 fn known_fields(expression: &Expression) -> Result<(), String> {
-    among(expression.names_of("context"), &FIELDS)
+    among("context", expression.names_of("context"), &FIELDS)
 }
 
-fn among(names: impl IntoIterator<Item = String>, known: &[&str]) -> Result<(), String> {
+fn among(whole: &str, names: impl IntoIterator<Item = String>, known: &[&str]) -> Result<(), String> {
     let unknown = names.into_iter().find(|name| !known.contains(&name.as_str()));
     unknown.map_or(Ok(()), |name| {
         Err(format!(
-            "context has no field {name:?}{}; it has: {}",
+            "{whole} has no field {name:?}{}; it has: {}",
             did_you_mean(&name, known),
             known.join(", ")
         ))
@@ -90,7 +104,7 @@ fn of_measure(
     let template =
         Template::compile(&measure.written, &Limits::default()).map_err(|error| error.to_string())?;
     let named: BTreeSet<String> = template.selected_of("context");
-    among(named, &TEMPLATE_FIELDS)?;
+    among("context", named, &TEMPLATE_FIELDS)?;
     let plain = |text: &str| fixed && !text.contains("${");
     match &measure.what {
         What::WaitFor(wanted) => {

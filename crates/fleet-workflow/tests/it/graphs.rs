@@ -353,6 +353,11 @@ fn what_can_only_fail_is_refused_before_anything_begins() {
         (asks("context.nosuch == 'x'"), "InvalidCondition", "context has no field \"nosuch\"; it has: name,"),
         (asks("context.appName2 == 'x'"), "InvalidCondition", "did you mean \"appName\"?"),
         (outputs("context.planHash"), "InvalidOutput", "o: valueFrom: context has no field \"planHash\""),
+        (
+            outputs("output.nosuch"),
+            "InvalidOutput",
+            "o: valueFrom: output has no field \"nosuch\"; it has: targets,",
+        ),
         (no_time, "InvalidTimeout", "must be more than nothing"),
         (
             measure("request", json!({"url": "http://x/${context.cause}"})),

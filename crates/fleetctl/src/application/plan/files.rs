@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use fleet_api::crds;
-use fleet_schema::builtin;
+use fleet_schema::{KindInfo, builtin, crd, unknown_field_message, unknown_fields};
 use serde_json::Value;
 
 use crate::exit::{Failure, Outcome};
@@ -102,64 +102,70 @@ fn folder(path: &Path, recursive: bool, depth: usize, found: &mut Vec<PathBuf>) 
     Ok(())
 }
 
-/// Our kinds: group, versions, kind, and whether it has namespaces.
-struct Kinds(Vec<(String, Vec<String>, String, bool)>);
+/// The kinds that are known here: Kubernetes' and ours, with their schemas.
+struct Kinds {
+    ours: Vec<KindInfo>,
+}
 
 impl Kinds {
     fn ours() -> Outcome<Self> {
-        let all = crds::all().map_err(|error| Failure::failed(format!("our kinds: {error}")))?;
-        let text = |value: &Value, at: &str| {
-            value.pointer(at).and_then(Value::as_str).unwrap_or_default().to_owned()
-        };
-        let kinds = all.iter().map(|definition| {
-            let versions =
-                definition.pointer("/spec/versions").and_then(Value::as_array).into_iter().flatten();
-            (
-                text(definition, "/spec/group"),
-                versions.map(|version| text(version, "/name")).collect(),
-                text(definition, "/spec/names/kind"),
-                text(definition, "/spec/scope") == "Namespaced",
-            )
-        });
-        Ok(Self(kinds.collect()))
+        let wrong = |why: String| Failure::failed(format!("our kinds: {why}"));
+        let mut ours = Vec::new();
+        for mut definition in crds::all().map_err(|error| wrong(error.to_string()))? {
+            crd::set_defaults(&mut definition);
+            let read = crd::parse(&definition).map_err(|errors| {
+                let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+                wrong(errors.join("; "))
+            })?;
+            ours.extend(read.kinds);
+        }
+        Ok(Self { ours })
     }
 
-    /// Whether a kind has namespaces; nothing where it isn't known.
+    fn of_group<'a>(&'a self, group: &'a str) -> impl Iterator<Item = &'a KindInfo> {
+        builtin().kinds.iter().chain(&self.ours).filter(move |known| known.gvk.group == group)
+    }
+
+    /// A kind; nothing where it isn't known, or in another version of Kubernetes than this table: members say
+    /// whether they have it.
     ///
     /// # Errors
-    /// Where its group is known and has no such kind.
-    fn namespaced(&self, group: &str, version: &str, kind: &str) -> Result<Option<bool>, String> {
-        let table = builtin();
-        let known = table.kinds.iter().filter(|known| known.gvk.group == group);
-        let known = known.map(|known| (known.gvk.version.clone(), known.gvk.kind.clone(), known.namespaced));
-        let ours = self.0.iter().filter(|(ours, ..)| ours == group);
-        let ours = ours.flat_map(|(_, versions, kind, namespaced)| {
-            versions.iter().map(move |version| (version.clone(), kind.clone(), *namespaced))
-        });
-        let known: Vec<(String, String, bool)> = known.chain(ours).collect();
-        let same: Vec<&(String, String, bool)> = known.iter().filter(|(_, known, _)| known == kind).collect();
-        if let Some((.., namespaced)) = same.iter().find(|(known, ..)| known == version) {
-            return Ok(Some(*namespaced));
+    /// Where its group is known and has no such kind, or not in this version.
+    fn find<'a>(&'a self, group: &'a str, version: &str, kind: &str) -> Result<Option<&'a KindInfo>, String> {
+        let same: Vec<&KindInfo> = self.of_group(group).filter(|known| known.gvk.kind == kind).collect();
+        if let Some(known) = same.iter().find(|known| known.gvk.version == version) {
+            return Ok(Some(known));
         }
-        let served = !group.is_empty() && known.is_empty();
-        match same.first() {
-            // A version of Kubernetes that is older or newer than this table: the members say whether they have it.
-            Some((.., namespaced)) if !self.0.iter().any(|(ours, ..)| ours == group) => Ok(Some(*namespaced)),
-            Some(_) => {
-                let versions: BTreeSet<&str> = same.iter().map(|(version, ..)| version.as_str()).collect();
-                let versions: Vec<String> =
-                    versions.iter().map(|version| format!("{group}/{version}")).collect();
-                Err(format!("apiVersion {group}/{version}: {kind} is of {}", versions.join(" or ")))
+        if let [first, ..] = same.as_slice() {
+            if !first.custom {
+                return Ok(Some(first));
             }
-            None if served => Ok(None),
-            None => {
-                let kinds: Vec<&str> = known.iter().map(|(_, kind, _)| kind.as_str()).collect();
-                let group = if group.is_empty() { "the core group" } else { group };
-                let advice = crate::nearest::advice(kind, &kinds, &format!("kinds of {group}"));
-                Err(format!("{group} has no kind {kind:?}{advice}"))
-            }
+            let versions: BTreeSet<&str> = same.iter().map(|known| known.gvk.version.as_str()).collect();
+            let versions: Vec<String> = versions.iter().map(|version| format!("{group}/{version}")).collect();
+            return Err(format!("apiVersion {group}/{version}: {kind} is of {}", versions.join(" or ")));
         }
+        let known: Vec<&str> = self.of_group(group).map(|known| known.gvk.kind.as_str()).collect();
+        if !group.is_empty() && known.is_empty() {
+            return Ok(None);
+        }
+        let group = if group.is_empty() { "the core group" } else { group };
+        let advice = crate::nearest::advice(kind, &known, &format!("kinds of {group}"));
+        Err(format!("{group} has no kind {kind:?}{advice}"))
     }
+}
+
+/// What a server says of fields that it doesn't know, as `kubectl apply` asks it to.
+///
+/// # Errors
+/// All such fields.
+fn check_fields(kind: &KindInfo, version: &str, object: &Value) -> Result<(), String> {
+    // Another version than the one that was written may have other fields.
+    let Some(schema) = kind.schema().filter(|_| kind.gvk.version == version) else { return Ok(()) };
+    let unknown: Vec<String> = unknown_fields(schema, object).iter().map(unknown_field_message).collect();
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    Err(format!("{}; a server refuses the object for that", unknown.join(", ")))
 }
 
 fn parse(place: &str, text: &str, namespace: &str, kinds: &Kinds, objects: &mut Vec<Value>) -> Outcome {
@@ -195,11 +201,13 @@ fn object(at: &str, mut object: Value, namespace: &str, kinds: &Kinds, objects: 
         }
     }
     let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
-    let namespaced =
-        kinds.namespaced(group, version, &kind).map_err(|why| said(format!("{kind} {name}: {why}")))?;
+    let known = kinds.find(group, version, &kind).map_err(|why| said(format!("{kind} {name}: {why}")))?;
+    if let Some(known) = known {
+        check_fields(known, version, &object).map_err(|why| said(format!("{kind} {name}: {why}")))?;
+    }
     let own = text("/metadata/namespace");
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-        match namespaced {
+        match known.map(|known| known.namespaced) {
             Some(false) => {
                 metadata.remove("namespace");
             }
@@ -235,6 +243,14 @@ mod tests {
             (
                 "apiVersion: core.oam.dev/v1beta1\nkind: Policy\nmetadata: { name: a }",
                 "Policy is of core.oam.dev/v1alpha1",
+            ),
+            (
+                "apiVersion: core.oam.dev/v1alpha1\nkind: Workflow\nmetadata: { name: a }\nsteps: [{ type: deploy, dependOn: [x], retry: { limit: 2, foo: 1 } }]",
+                "Workflow a: unknown field \"steps[0].dependOn\", unknown field \"steps[0].retry.foo\"",
+            ),
+            (
+                "apiVersion: apps/v1\nkind: Deployment\nmetadata: { name: a }\nspec: { replica: 2 }",
+                "Deployment a: unknown field \"spec.replica\"",
             ),
             ("a: 1\n---\n[1]", "a.yaml: document 1: apiVersion is missing"),
             ("[1]", "it is no object"),
