@@ -254,6 +254,22 @@ spec:
     - { name: where, type: topology, properties: { clusters: [far] } }
 ";
 
+/// Broken: a cluster that is gone for good stays in the fleet, since whoever takes it out is waiting for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_that_is_gone_can_not_be_taken_out() {
+    let two = Two::start().await;
+    two.line.done(&two.join("mc-hz1", "--name far")).await;
+    let Two { hub, others, line, folder: _folder } = two;
+    others.shutdown().await;
+    let said = line.fails("fleetctl cluster detach far --delete-objects", 6).await;
+    assert!(said.contains("nothing was changed") && said.contains("--keep-objects"), "{said}");
+    let ran = line.run("fleetctl cluster detach far --keep-objects").await;
+    assert!(ran.code == 0 && ran.err.contains("what is there stays as it is"), "{ran:?}");
+    let members: Api<ManagedCluster> = Api::all(hub.client("hub"));
+    assert!(members.get_opt("far").await.unwrap().is_none());
+    hub.shutdown().await;
+}
+
 /// What a member has when it leaves is deleted or kept as was said, and nobody else's objects are touched.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_detach_does_with_the_objects_what_was_said() {
