@@ -126,6 +126,29 @@ async fn gates_wait_for_who_is_to_answer() {
     assert_eq!(milliseconds(&out, "deploy-cluster2-beijing", "plan "), 600_000);
 }
 
+/// Broken: a gate that is reached in the first seconds can't be passed in a rehearsal, since the policy that proves
+/// approvals is no older than the rehearsal.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gate_at_the_beginning_is_answered_by_as_many_as_it_demands() {
+    let folder = tempfile::tempdir().unwrap();
+    let app = |approval: &str| {
+        format!(
+            "apiVersion: core.oam.dev/v1beta1\nkind: Application\nmetadata: {{name: p, namespace: demo}}\nspec:\n  components:\n  - name: cm\n    type: k8s-objects\n    properties: {{objects: [{{apiVersion: v1, kind: ConfigMap, metadata: {{name: p}}, data: {{k: v1}}}}]}}\n  policies:\n  - {{name: all, type: topology, properties: {{clusters: [alpha, beta]}}}}\n  workflow:\n    steps:\n    - {{name: go, type: deploy, properties: {{policies: [all], approval: {approval}}}}}\n"
+        )
+    };
+    for (approval, approvers) in
+        [("{}", 1), ("{required: 2, groups: [release], excludeAuthor: true, expiresAfter: 30m}", 2)]
+    {
+        let file = folder.path().join("app.yaml");
+        std::fs::write(&file, app(approval)).unwrap();
+        let (exit, out, err) = simulate(&["-f", &file.display().to_string()]).await;
+        assert_eq!(exit, Exit::Done, "{approval}: {out}{err}");
+        for number in 1..=approvers {
+            assert!(out.contains(&format!("approved by rehearsal-{number}")), "{approval}: {out}");
+        }
+    }
+}
+
 /// Place, cause, next step.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_makes_no_sense_is_refused() {
