@@ -112,6 +112,15 @@ impl Provenance {
         paths.into_iter().map(|path| (path.clone(), self.source_of(&path))).collect()
     }
 
+    /// Records that what stood at `from` stands at `to` now: whoever set it there set it here.
+    pub fn moved(&mut self, from: &FieldPath, to: FieldPath) {
+        let source = self.source_of(from).clone();
+        self.changed.retain(|known, _| !known.starts_with(from) && !known.starts_with(&to));
+        if *self.source_of(&to) != source {
+            self.changed.insert(to, source);
+        }
+    }
+
     /// Records what `source` changed between two states of the object.
     pub fn record<'a, S: Shape<'a>>(
         &mut self,

@@ -170,7 +170,10 @@ fn values(secret: &Value) -> Vec<String> {
         };
         all.push(text.to_owned());
         all.push(text.escape_debug().to_string());
-        all.extend(STANDARD.decode(text).ok().and_then(|bytes| String::from_utf8(bytes).ok()));
+        if let Some(plain) = STANDARD.decode(text).ok().and_then(|bytes| String::from_utf8(bytes).ok()) {
+            all.push(plain.escape_debug().to_string());
+            all.push(plain);
+        }
     }
     all.retain(|value| !value.is_empty());
     all.sort_by_key(|value| std::cmp::Reverse(value.len()));

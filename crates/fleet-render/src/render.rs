@@ -6,6 +6,8 @@ mod traits;
 use std::collections::BTreeMap;
 
 use fleet_api::{Provenance, Source};
+use fleet_json::FieldPath;
+use fleet_schema::behaviour::fold_string_data;
 use serde_json::{Value, json};
 
 use crate::application::Component;
@@ -150,7 +152,23 @@ fn render_component(
         beside.extend(traits::apply(input.definitions, component, applied, &context, &mut made)?);
     }
     made.extend(beside);
+    for one in &mut made {
+        fold(one);
+    }
     Ok(made)
+}
+
+/// What is delivered is what is seen there: `stringData` can only be written.
+fn fold(made: &mut RenderedObject) {
+    let at = |parent: &str, key: &str| {
+        let mut path = FieldPath::root();
+        path.push(parent);
+        path.push(key);
+        path
+    };
+    for key in fold_string_data(&mut made.object) {
+        made.provenance.moved(&at("stringData", &key), at("data", &key));
+    }
 }
 
 /// The objects that a component's own properties make, with who made them whole.

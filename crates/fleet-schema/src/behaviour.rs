@@ -13,6 +13,7 @@ mod defaults;
 mod lifecycle;
 mod referenced;
 mod sanitise;
+mod string_data;
 pub(crate) mod tree;
 mod undefault;
 mod validate;
@@ -25,5 +26,6 @@ pub use lifecycle::{
 };
 pub use referenced::referenced_content;
 pub use sanitise::sanitise;
+pub use string_data::fold_string_data;
 pub use undefault::undefault;
 pub use validate::{cause_reason, validate_create, validate_update};

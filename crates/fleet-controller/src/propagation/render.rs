@@ -9,6 +9,7 @@ use fleet_json::ContentHash;
 use fleet_placement::{Affinity, Fleet, Problems};
 use fleet_propagation::{OverridePolicy, Precision};
 use fleet_render::{MatchingOverride, Overridden, OverriderError, OverriderProblem, apply_overriders};
+use fleet_schema::behaviour::fold_string_data;
 use serde_json::{Value, json};
 
 use super::items::{Plain, Standing};
@@ -114,7 +115,10 @@ pub(super) fn overridden(
         let read = Affinity::read(affinity, "", &mut Problems::default());
         at.is_some_and(|at| read.members(fleet).contains(&at))
     };
-    apply_overriders(object, Provenance::new(Origin::Referenced), &matching, here)
+    let mut done = apply_overriders(object, Provenance::new(Origin::Referenced), &matching, here)?;
+    // An object of the hub has none, but an override may bring it.
+    fold_string_data(&mut done.object);
+    Ok(done)
 }
 
 impl Rendered {

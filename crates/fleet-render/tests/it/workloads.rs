@@ -122,6 +122,19 @@ fn traits_apply_to_defined_components() {
     );
 }
 
+/// Broken: `stringData` is delivered as it is, so that who changes what it became in `data` is never noticed.
+#[test]
+fn what_can_only_be_written_is_delivered_as_it_is_read() {
+    let objects = made(
+        "k8s-objects",
+        json!({ "objects": [{ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "s" },
+            "data": { "p": "QQ==", "q": "QQ==" }, "stringData": { "p": "hunter2" } }] }),
+    );
+    let expected = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "s" },
+        "data": { "p": "aHVudGVyMg==", "q": "QQ==" } });
+    assert_eq!(objects, [expected]);
+}
+
 /// What belongs to a cluster doesn't travel with an inline object.
 #[test]
 fn inline_objects_are_sanitised() {

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::decided::{Decided, PathStep, decided_fields};
 use super::sanitise::sanitise;
+use super::string_data::fold_string_data;
 use super::tree::{each, group_version, map_mut, remove_at, step_mut, text};
 use super::undefault::undefault;
 
@@ -17,6 +18,8 @@ pub fn referenced_content(object: &Value) -> Value {
     let kind = text(object, &["kind"]);
     let decided = decided_fields(object);
     let mut content = object.clone();
+    // Nobody reads it back from a server; manifests that are looked at before they are applied have it.
+    fold_string_data(&mut content);
     for (path, value) in decided.written_by_controllers(object) {
         match (value, step_mut(&mut content, &path)) {
             (Some(value), Some(place)) => *place = value,
