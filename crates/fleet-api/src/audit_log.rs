@@ -173,7 +173,7 @@ pub enum ChainError {
     #[error("entry {0} doesn't continue the entry before it: one of the two was put in later")]
     Broken(u64),
     /// What other objects remember as its end isn't there.
-    #[error("it ends with entry {last}, and had {once} entries once: its end was taken away")]
+    #[error("{}", cut(*last, *once))]
     Cut {
         /// The last entry that is there.
         last: u64,
@@ -183,6 +183,13 @@ pub enum ChainError {
     /// What other objects remember as its end says something else now.
     #[error("entry {0} says something else than it did: from there back the record was written anew")]
     Rewritten(u64),
+}
+
+fn cut(last: u64, once: u64) -> String {
+    match last {
+        0 => format!("nothing of it is there, and it had {once} entries once: it was taken away as a whole"),
+        _ => format!("it ends with entry {last}, and had {once} entries once: its end was taken away"),
+    }
 }
 
 /// Whether a chain has what was once its end.

@@ -142,22 +142,27 @@ async fn verify(environment: &Environment, global: &Global, arguments: &AuditVer
         };
         earlier.check().map_err(|why| unfit(format!("isn't whole itself: {why}")))?;
     }
+    let mut missing = None;
     let chain = match (&arguments.file, &arguments.app) {
         (Some(file), _) => Chain::from_file(file)?,
         (None, Some(app)) => {
             let place = Place::find(environment, global, app).await?;
             // Before the record, which only grows.
             remembered = Chain::remembered(&place).await?;
-            Chain::of(&place).await?
+            // Where something remembers a record that isn't there, it was taken away as a whole.
+            match Chain::find(&place).await? {
+                Some(chain) => chain,
+                None => {
+                    missing = Some(Chain::missing(&place));
+                    Chain::empty(&place)
+                }
+            }
         }
         (None, None) => return Err(Failure::usage("name an Application, or a file with -f")),
     };
     let about = chain.about();
     let broken = |why: String| Failure::failed(format!("{about} isn't whole: {why}"));
     chain.check().map_err(broken)?;
-    if let Some(key) = &key {
-        verify_head(key, &chain.head, &chain.namespace, &chain.application).map_err(broken)?;
-    }
     for (who, head) in &remembered {
         holds(&chain.entries, head).map_err(|error| broken(format!("{error} ({who} remembers it)")))?;
     }
@@ -175,6 +180,12 @@ async fn verify(environment: &Environment, global: &Global, arguments: &AuditVer
         let end = earlier.entries.last().map(AuditEntry::head).unwrap_or_default();
         holds(&chain.entries, &end)
             .map_err(|why| broken(format!("{why} ({} remembers it)", file.display())))?;
+    }
+    if let Some(missing) = missing {
+        return Err(missing);
+    }
+    if let Some(key) = &key {
+        verify_head(key, &chain.head, &chain.namespace, &chain.application).map_err(broken)?;
     }
     let signed = match (&arguments.key, &chain.head) {
         (Some(_), AuditHead { signature: Some(signature), .. }) => {

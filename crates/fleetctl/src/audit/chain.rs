@@ -30,17 +30,38 @@ struct Header {
 
 impl Chain {
     /// Reads it from the hub.
+    ///
+    /// # Errors
+    /// Nothing is on record, or it can't be read.
     pub(super) async fn of(place: &Place) -> Outcome<Self> {
+        Self::find(place).await?.ok_or_else(|| Self::missing(place))
+    }
+
+    /// Reads it from the hub; nothing where nothing is on record.
+    pub(super) async fn find(place: &Place) -> Outcome<Option<Self>> {
         let api: Api<AuditLog> = Api::namespaced(place.hub.client.clone(), &place.namespace);
         let doing = format!("the record of {}/{}", place.namespace, place.name);
         let listed = place.hub.ask(&doing, api.list(&of_application(&place.name))).await;
         let segments = listed.map_err(|failure| place.hub.no_hub(failure))?.items;
-        Self::from_segments(&place.namespace, &place.name, segments).ok_or_else(|| {
-            Failure::not_found(format!(
-                "nothing is on record of Application {} in namespace {}; a run writes at its first gate or its end",
-                place.name, place.namespace
-            ))
-        })
+        Ok(Self::from_segments(&place.namespace, &place.name, segments))
+    }
+
+    /// What is said where nothing is on record.
+    pub(super) fn missing(place: &Place) -> Failure {
+        Failure::not_found(format!(
+            "nothing is on record of Application {} in namespace {}; a run writes at its first gate or its end",
+            place.name, place.namespace
+        ))
+    }
+
+    /// The record of an Application of which nothing is on record.
+    pub(super) fn empty(place: &Place) -> Self {
+        Self {
+            namespace: place.namespace.clone(),
+            application: place.name.clone(),
+            head: AuditHead::default(),
+            entries: Vec::new(),
+        }
     }
 
     /// Puts it together from the objects that hold it; nothing where none does.

@@ -192,5 +192,24 @@ async fn a_changed_record_is_an_error_and_a_wrong_key_is_none() {
     let found = line.run("fleetctl diagnose web-demo -n demo").await;
     assert_eq!(found.code, 1, "{found:?}");
     assert!(found.out.contains("RecordBroken") && found.out.contains("audit verify web-demo"), "{found:?}");
+
+    // Broken: a record that was taken away as a whole is one that there never was.
+    std::fs::write(&export, text).unwrap();
+    logs.delete(&name, &DeleteParams::default()).await.unwrap();
+    for (words, remembers) in [
+        (String::new(), "Application web-demo remembers it".to_owned()),
+        (format!("--against {}", export.display()), "remembers it".to_owned()),
+    ] {
+        let gone = line.fails(&format!("fleetctl audit verify web-demo -n demo {words}"), 1).await;
+        assert!(gone.contains("taken away as a whole") && gone.contains(&remembers), "{gone}");
+    }
+    // The Application forgets, and an export doesn't.
+    let forget = json!({"status": {"record": null}});
+    let apps: Api<Application> = Api::namespaced(hub.clone(), "demo");
+    apps.patch_status("web-demo", &PatchParams::default(), &Patch::Merge(&forget)).await.unwrap();
+    let gone = line
+        .fails(&format!("fleetctl audit verify web-demo -n demo --against {}", export.display()), 1)
+        .await;
+    assert!(gone.contains("taken away as a whole") && gone.contains("export.jsonl remembers it"), "{gone}");
     fleet.shutdown().await;
 }
