@@ -208,8 +208,21 @@ fn staged_targets(staged: &StagedPlacement, clusters: &[Cluster], namespace: &st
     staged.clusters.iter().filter(there).map(|name| Target::new(name.as_str(), namespace)).collect()
 }
 
-/// Marks what a run that goes back can't reach any more: its clusters left before it began.
-pub(crate) fn mark_missing(missing: &BTreeSet<String>, state: &mut RunStatus, now: Timestamp) {
+/// Marks what a run that goes back can't reach any more: its clusters left before it began. What would only be cleared on
+/// a cluster that left isn't told beside it: nothing can be cleared there, and it may be one that the revision names by
+/// its alias, which nobody knows any more.
+pub(crate) fn mark_missing(
+    missing: &BTreeSet<String>,
+    there: &dyn Fn(&str) -> bool,
+    state: &mut RunStatus,
+    now: Timestamp,
+) {
+    if missing.is_empty() {
+        return;
+    }
+    for step in &mut state.steps {
+        step.targets.retain(|state| !state.cleared || there(&state.target.cluster));
+    }
     let targets = state.steps.iter_mut().flat_map(|step| &mut step.targets);
     for target in targets.filter(|state| missing.contains(&state.target.cluster)) {
         target.phase = TargetPhase::Removed;
@@ -405,5 +418,30 @@ pub(crate) fn next_spec(
         labels: app.labels().clone(),
         authors_since: completed_until(before),
         ..RunSpec::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Broken: a cluster that left and that a revision names by its alias counts as two: one of that name, and the one
+    /// whose objects are on record.
+    #[test]
+    fn a_cluster_that_left_is_counted_once() {
+        let target = |cluster: &str| TargetState::pending(Target::new(cluster, "demo"));
+        let cleared = |cluster: &str| TargetState { cleared: true, ..target(cluster) };
+        let targets = vec![target("beta"), target("gamma"), cleared("m3"), cleared("m4")];
+        let mut state =
+            RunStatus { steps: vec![StepState { targets, ..StepState::default() }], ..RunStatus::default() };
+        let whole = state.clone();
+        let there = |cluster: &str| cluster != "m3" && cluster != "gamma";
+        mark_missing(&BTreeSet::new(), &there, &mut state, Timestamp::UNIX_EPOCH);
+        assert_eq!(state, whole, "where nobody is missing, nothing is marked");
+        mark_missing(&BTreeSet::from(["gamma".to_owned()]), &there, &mut state, Timestamp::UNIX_EPOCH);
+        let told: Vec<_> =
+            state.steps[0].targets.iter().map(|one| (one.target.cluster.as_str(), one.phase)).collect();
+        let pending = TargetPhase::Pending;
+        assert_eq!(told, [("beta", pending), ("gamma", TargetPhase::Removed), ("m4", pending)]);
     }
 }

@@ -70,7 +70,8 @@ pub(crate) async fn start(
             ..spec
         },
         Some(back) => {
-            run::mark_missing(&back.missing, &mut state, ctx.now());
+            let there = |cluster: &str| ctx.members.contains(cluster);
+            run::mark_missing(&back.missing, &there, &mut state, ctx.now());
             let Back { rollback, made, .. } = back;
             RunSpec {
                 rollback: Some(rollback),
