@@ -259,6 +259,16 @@ async fn what_can_never_open_says_so() -> anyhow::Result<()> {
     let steps = waiting.status.and_then(|status| status.workflow).map(|w| w.steps).unwrap_or_default();
     let (reason, said) = (steps[1].reason.as_str(), steps[1].message.as_str());
     assert!(reason == "GroupMayNotApprove" && said.contains("Application demo/later"), "{reason} {said}");
+    // Broken: it is said for ever, though somebody did what it says, since nothing else happens.
+    let rbac = "rbac.authorization.k8s.io";
+    let granted = json!({"apiVersion": format!("{rbac}/v1"), "kind": "RoleBinding",
+        "metadata": {"name": "approve-later", "namespace": "demo"},
+        "subjects": [{"kind": "Group", "name": "nobody", "apiGroup": rbac}],
+        "roleRef": {"apiGroup": rbac, "kind": "ClusterRole", "name": "fleetctl-approver"}});
+    fleet.apply("hub", &granted).await?;
+    fleet.wait("web", |app| !message(app).contains("nothing grants group")).await?;
+    let workflow = |app: &Application| app.status.clone().and_then(|status| status.workflow);
+    fleet.wait("later", |app| workflow(app).is_some_and(|flow| flow.steps[1].message.is_empty())).await?;
     engine.stop().await?;
     Ok(())
 }

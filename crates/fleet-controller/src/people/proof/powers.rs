@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use fleet_api::StepPhase;
+use jiff::SignedDuration;
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
 use kube::api::{Api, PostParams};
 use tokio::time::Instant;
@@ -11,8 +13,10 @@ use tokio::time::Instant;
 use crate::context::{AppKey, Context, lock};
 use crate::turn::walk::Walk;
 
-/// So long an answer is taken for true. Rights have no watch.
+/// So long a yes is taken for true. Rights have no watch.
 const REMEMBERED: Duration = Duration::from_secs(60);
+/// So long a no is: a person who reads it does something about it, and looks whether it helped.
+const REFUSED: Duration = Duration::from_secs(10);
 /// How many answers are kept.
 const KEPT: usize = 4096;
 
@@ -23,7 +27,31 @@ pub(crate) struct Powers(Mutex<BTreeMap<(AppKey, String), (bool, Instant)>>);
 impl Powers {
     fn is_known(&self, app: &AppKey, group: &str) -> bool {
         let answers = lock(&self.0);
-        answers.get(&(app.clone(), group.to_owned())).is_some_and(|(_, at)| at.elapsed() < REMEMBERED)
+        answers
+            .get(&(app.clone(), group.to_owned()))
+            .is_some_and(|(allowed, at)| at.elapsed() < if *allowed { REMEMBERED } else { REFUSED })
+    }
+
+    /// How long it takes until it is worth asking anew about a group that may not approve, and that a gate still to open
+    /// demands; nothing where there is none.
+    pub(crate) fn again_in(&self, walk: &Walk) -> Option<SignedDuration> {
+        let (revision, status) = (walk.revision.as_ref()?, walk.run_status()?);
+        if status.phase.is_over() {
+            return None;
+        }
+        let answers = lock(&self.0);
+        let open = revision
+            .graph
+            .nodes
+            .iter()
+            .zip(&status.steps)
+            .filter(|(_, step)| step.shut_gate().is_some() || step.phase == StepPhase::Pending);
+        let groups = open.filter_map(|(node, _)| node.approval.as_ref()).flat_map(|rule| &rule.groups);
+        let ends = groups.filter_map(|group| {
+            let (allowed, at) = answers.get(&(walk.key.clone(), group.clone()))?;
+            (!allowed).then(|| REFUSED.saturating_sub(at.elapsed()))
+        });
+        ends.min().and_then(|left| SignedDuration::try_from(left).ok())
     }
 
     fn put(&self, app: &AppKey, group: &str, allowed: bool) {

@@ -68,7 +68,9 @@ pub(crate) async fn walk_on(
     for command in next.commands {
         carry_out(ctx, walk, command);
     }
-    Ok(next.wake_at.unwrap_or(Timestamp::MAX))
+    // Rights have no watch: while it is said that nobody may approve, it is asked again.
+    let powers = ctx.powers.again_in(walk).and_then(|left| ctx.now().checked_add(left).ok());
+    Ok(next.wake_at.into_iter().chain(powers).min().unwrap_or(Timestamp::MAX))
 }
 
 /// Takes turns of the state machine until it asks for no more plans.
