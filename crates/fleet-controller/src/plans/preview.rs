@@ -17,10 +17,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use fleet_api::{
-    Application, Layer, ObjectId, Provenance, ResourceTracker, Run, RunPhase, RunStatus, Target, TargetPhase,
-    TargetState, names,
+    Application, Gate, GateBefore, Layer, ObjectId, Provenance, ResourceTracker, Run, RunPhase, RunStatus,
+    StepPhase, StepState, Target, TargetPhase, TargetState, names,
 };
 use fleet_plan::{ActionKind, Delivery, Desired, Facts, Hint};
+use fleet_workflow::{Node, OnDelete, StepKind};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::ResourceExt as _;
 use kube::api::{Api, ListParams};
@@ -149,8 +150,11 @@ pub struct Step {
     /// Its type.
     #[serde(rename = "type")]
     pub type_: String,
-    /// Whether it stops and asks before it acts.
+    /// Whether it stops and asks.
     pub gate: bool,
+    /// Before what, where it does: everything, or deletes that nobody should make unasked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<GateBefore>,
     /// Targets that are over: what the plan says of them was done, or won't be.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub over: Vec<Target>,
@@ -369,9 +373,13 @@ impl Planner {
         let plans = states.filter_map(|state| {
             let node = revision.graph.node(&state.name)?;
             let plan = self.gate(&state.name)?;
-            let gate = node.kind.is_gated() || state.ask;
+            let asks = if node.kind.is_gated() || state.ask {
+                Some(GateBefore::Step)
+            } else {
+                asks_before_deletes(node, state, &plan).then_some(GateBefore::Deletes)
+            };
             let over = self.over(&state.name).into_keys().collect();
-            Some(Step { type_: state.type_.clone(), gate, over, plan })
+            Some(Step { type_: state.type_.clone(), gate: asks.is_some(), before: asks, over, plan })
         });
         plans.collect()
     }
@@ -482,6 +490,20 @@ impl Planner {
             removed: &self.removed,
         }))
     }
+}
+
+/// Whether a step that asks nobody first stops before its deletes.
+fn asks_before_deletes(node: &Node, state: &StepState, plan: &GatePlan) -> bool {
+    let asks = matches!(&node.kind, StepKind::Deploy(deploy) if deploy.on_delete == OnDelete::Approve);
+    if !asks || state.gate.as_ref().is_some_and(Gate::is_open) {
+        return false;
+    }
+    if state.phase != StepPhase::Pending {
+        // It was decided when the step began.
+        return state.targets.iter().any(|state| !state.guard.is_empty() && !state.phase.is_over());
+    }
+    let own = plan.plans.iter().filter(|plan| plan.step == state.name).flat_map(|plan| &plan.targets);
+    own.into_iter().any(|target| !target.loses.is_empty())
 }
 
 /// Where nothing is asked for that the last run wasn't for.

@@ -1,6 +1,6 @@
 //! What would run: of an Application as it is on the hub, or of manifests before they are applied.
 
-use fleet_api::ManagedCluster;
+use fleet_api::{GateBefore, ManagedCluster};
 use fleet_controller::{GatePlan, Planner, PreviewError, Standing, Step, World};
 use fleet_plan::Hint;
 use kube::ResourceExt as _;
@@ -263,9 +263,11 @@ fn for_people(one: &Ahead, roster: &Roster) -> String {
     };
     let remarks = Remarks::of(&one.hints, &one.trials);
     for step in &one.steps {
-        let asks = match step.gate {
-            true => format!(" asks first, for plan {}", paint(style::STRONG, &step.plan.plan_hash)),
-            false => String::new(),
+        let hash = paint(style::STRONG, &step.plan.plan_hash);
+        let asks = match step.before {
+            Some(GateBefore::Step) => format!(" asks first, for plan {hash}"),
+            Some(GateBefore::Deletes) => format!(" asks before it deletes, for plan {hash}"),
+            None => String::new(),
         };
         let title = format!("step {}{asks}", paint(style::STRONG, &step.plan.step));
         if acts(step) {
