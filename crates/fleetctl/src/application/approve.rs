@@ -21,6 +21,8 @@ use crate::exit::{Exit, Failure, Outcome};
 
 /// How long the controller may take to hear of an approval.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the Application may take to show what its Run says.
+const SHOWN_SOON: Duration = Duration::from_secs(2);
 /// How often one call decides: where who decided isn't proved, it must be said again.
 const TRIES: usize = 5;
 /// The longest that is waited until who decides can be proved: the policy that proves it was installed or changed a
@@ -58,6 +60,7 @@ pub(super) async fn run(environment: &Environment, place: &Place, arguments: &Ap
         let heard = decide(environment, place, &run, &request, Decision::Approve).await?;
         environment.streams.note(&format!("approved plan {hash} (step {})", step.name));
         if let Heard::Counted { had, wanted } = heard {
+            shown(place, &run.name_any(), &step.name, had).await;
             let said = format!(
                 "{had} of {wanted} approvals of step {}; it waits for {} more",
                 step.name,
@@ -300,6 +303,33 @@ fn approval_name(run: &str, request: &Request<'_>, decision: Decision, instead_o
     )
 }
 
+/// Waits for a moment until the Application shows as many approvals as the Run, which is written first: who looks at it
+/// after this sees what was said here. Where it doesn't, nothing is wrong.
+async fn shown(place: &Place, run: &str, step: &str, had: usize) {
+    let mut changes = std::pin::pin!(watch_object(place.applications(), &place.name).default_backoff());
+    let caught_up = async {
+        loop {
+            match changes.try_next().await {
+                Ok(Some(Some(app))) if shows(&app, run, step, had) => return,
+                Ok(Some(None)) => return,
+                Ok(_) | Err(_) => tokio::task::yield_now().await,
+            }
+        }
+    };
+    // Late is no failure: the decision counts.
+    let _ = tokio::time::timeout(SHOWN_SOON, caught_up).await;
+}
+
+fn shows(app: &Application, run: &str, step: &str, had: usize) -> bool {
+    let Some(workflow) = app.status.as_ref().and_then(|status| status.workflow.as_ref()) else {
+        return false;
+    };
+    let steps = workflow.all_steps().filter(|known| known.name == step);
+    let mut gates = steps.filter_map(|step| step.gate.as_ref());
+    // Another run, or a gate that is no more, has gone past it.
+    workflow.run != run || gates.all(|gate| gate.approvals.len() >= had || !gate.is_shut())
+}
+
 /// A decision that was recorded.
 struct Told<'a> {
     request: &'a Request<'a>,
@@ -466,6 +496,27 @@ mod tests {
         };
         assert_ne!(name("a", "abc"), other(Decision::Reject, ""));
         assert_ne!(name("a", "abc"), other(Decision::Approve, "web-1-a-1"));
+    }
+
+    /// Broken: `1 of 2 approvals`, says the command, and `status` right after it `0 of 2`.
+    #[test]
+    fn what_is_shown_has_caught_up_with_what_was_heard() {
+        let shown = |approvals: usize| {
+            let approvals = vec![json!({"approver": "ann", "planHash": "abc"}); approvals];
+            let gate = json!({"planHash": "abc", "required": 2, "approvals": approvals});
+            let app: Application = serde_json::from_value(json!({
+                "apiVersion": "core.oam.dev/v1beta1", "kind": "Application", "metadata": {"name": "web"},
+                "spec": {"components": []},
+                "status": {"workflow": {"run": "web-1", "steps": [
+                    {"name": "group", "subSteps": [{"name": "go", "gate": gate}]}]}},
+            }))
+            .unwrap();
+            app
+        };
+        assert!(!shows(&shown(0), "web-1", "go", 1));
+        assert!(shows(&shown(1), "web-1", "go", 1) && shows(&shown(2), "web-1", "go", 1));
+        assert!(shows(&shown(0), "web-2", "go", 1), "another run has begun");
+        assert!(!shows(&Application::new("web", Default::default()), "web-1", "go", 1));
     }
 
     /// Broken: who approves right after the installation has approved for nothing, and saying it again changes nothing.
