@@ -144,6 +144,13 @@ pub struct Refusal {
     pub reason: String,
     /// Why not.
     pub message: String,
+    /// Whether the API server proved who decided.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub proven: bool,
+    /// When it was decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schemas::optional_time")]
+    pub at: Option<Timestamp>,
     /// From when on the same decision, made anew, would count: where nothing but time was missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::schemas::optional_time")]

@@ -465,6 +465,9 @@ pub struct TargetState {
     /// It catches up: its step is over, and doesn't wait for it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub late: bool,
+    /// How it stood when its step succeeded without it, where it has moved on since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_as: Option<TargetPhase>,
     /// A person asked to try it again: failures elsewhere don't stop it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub retried: bool,
@@ -498,6 +501,7 @@ impl TargetState {
             unreachable_since: None,
             skipped: None,
             late: false,
+            left_as: None,
             retried: false,
             retry: None,
             request: String::new(),

@@ -182,6 +182,8 @@ pub struct ApprovalFact {
     pub counts_from: Option<Timestamp>,
     /// Why.
     pub reason: String,
+    /// When it was made.
+    pub made_at: Option<Timestamp>,
 }
 
 /// What is known of a target in a step.

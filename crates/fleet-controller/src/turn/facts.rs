@@ -151,6 +151,7 @@ fn approvals(ctx: &Context, walk: &Walk, run: &Run, proof: &Proof) -> Vec<Approv
                 counts_from: doubt.as_ref().and_then(|doubt| doubt.counts_from),
                 doubt: doubt.map(|doubt| doubt.message).unwrap_or_default(),
                 reason: approval.spec.reason.clone(),
+                made_at: at,
             };
             (at, fact)
         })

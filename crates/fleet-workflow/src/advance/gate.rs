@@ -121,8 +121,8 @@ impl Turn<'_> {
         if step.gate.is_none() && asked {
             step.gate = Some(self.new_gate(node, GateBefore::Deletes, &step.plan_hash));
         }
-        let shut =
-            step.gate.as_ref().is_some_and(|gate| gate.is_shut() && gate.before == GateBefore::Deletes);
+        // A step that is over hears nobody, unless something that catches up waits there.
+        let shut = step.shut_gate().is_some_and(|gate| gate.before == GateBefore::Deletes);
         let Some(mut gate) = step.gate.take_if(|_| shut) else { return false };
         let judged = self.judge(node, &mut gate);
         if judged == Judged::Waits {

@@ -82,6 +82,7 @@ impl Turn<'_> {
         match (request.action, state.phase) {
             (_, TargetPhase::Succeeded | TargetPhase::Removed) => false,
             (TargetAction::Skip, _) => {
+                leave(state, over);
                 let record = SkipRecord {
                     by: request.by.clone(),
                     reason: request.reason.clone(),
@@ -180,6 +181,7 @@ impl Turn<'_> {
         let over = step.phase.is_over();
         for state in step.targets.iter_mut().filter(|state| state.phase == TargetPhase::Skipped) {
             if self.facts.removed.contains(&state.target.cluster) {
+                leave(state, over);
                 self.end(state, TargetPhase::Removed, "Removed", "the cluster left the fleet");
                 continue;
             }
@@ -224,8 +226,17 @@ impl Turn<'_> {
     }
 }
 
+/// Notes how a target stood at its step's end, before it moves on: the record tells of that end as it was, whenever it is
+/// written.
+fn leave(state: &mut TargetState, over: bool) {
+    if over && state.phase.is_over() {
+        state.left_as.get_or_insert(state.phase);
+    }
+}
+
 /// From the start, as if its turn hadn't come.
 pub(super) fn revive(state: &mut TargetState, late: bool) {
+    leave(state, late);
     state.phase = TargetPhase::Pending;
     state.late = late;
     state.skipped = None;

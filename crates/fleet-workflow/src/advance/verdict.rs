@@ -50,6 +50,8 @@ impl<'a> Verdict<'a> {
                     counts_from: fact.counts_from.filter(|_| reason == NOT_PROVEN),
                     reason: reason.to_owned(),
                     message,
+                    proven: fact.proven,
+                    at: fact.made_at,
                 }),
                 (None, Decision::Reject) => verdict.rejection = verdict.rejection.or(Some(fact)),
                 (None, Decision::Approve) => {
@@ -78,6 +80,8 @@ pub(super) fn add_astray(gate: &mut Gate, approvals: &[ApprovalFact], asking: &B
         reason: OTHER_STEP.to_owned(),
         message: format!("it is for step {:?}, which asks nobody", fact.step),
         counts_from: None,
+        proven: fact.proven,
+        at: fact.made_at,
     }));
     keep_newest(&mut gate.refused);
 }

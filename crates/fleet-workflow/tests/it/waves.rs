@@ -294,6 +294,9 @@ fn a_silent_cluster_is_passed_over_and_catches_up() {
     see(&mut world, &["m2"], Sight::Seen);
     assert_eq!(sent(&world.settle().commands), ["m2"]);
     assert_eq!(world.status.reason, "CatchingUp");
+    // What goes on the record of the step's end is what was true then.
+    let left: Vec<_> = world.status.steps[0].targets.iter().map(|state| state.left_as).collect();
+    assert_eq!(left, [None, Some(TargetPhase::Skipped)]);
     world.finish("ship", "m2");
     world.turn();
     assert_eq!((world.status.phase, world.status.steps[0].message.as_str()), (RunPhase::Succeeded, ""));

@@ -131,6 +131,7 @@ impl World {
             doubt: String::new(),
             counts_from: None,
             reason: "looks right".to_owned(),
+            made_at: None,
         });
     }
 

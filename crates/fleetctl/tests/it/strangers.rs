@@ -198,9 +198,9 @@ async fn a_changed_record_is_an_error_and_a_wrong_key_is_none() {
     logs.delete(&name, &DeleteParams::default()).await.unwrap();
     for (words, remembers) in [
         (String::new(), "Application web-demo remembers it".to_owned()),
-        (format!("--against {}", export.display()), "remembers it".to_owned()),
+        (format!(" --against {}", export.display()), "remembers it".to_owned()),
     ] {
-        let gone = line.fails(&format!("fleetctl audit verify web-demo -n demo {words}"), 1).await;
+        let gone = line.fails(&format!("fleetctl audit verify web-demo -n demo{words}"), 1).await;
         assert!(gone.contains("taken away as a whole") && gone.contains(&remembers), "{gone}");
     }
     // The Application forgets, and an export doesn't.

@@ -165,11 +165,13 @@ fn at_gate(step: &StepState, entry: &dyn Fn(Timestamp, &str) -> AuditEntry, all:
         all.push(AuditEntry {
             about: refusal.approval.clone(),
             actor: refusal.approver.clone(),
-            proven: AFTER_PROOF.contains(&refusal.reason.as_str()),
+            // Records of earlier versions don't say it.
+            proven: refusal.proven || AFTER_PROOF.contains(&refusal.reason.as_str()),
             reason: refusal.reason.clone(),
             message: refusal.message.clone(),
             plan_hash: String::new(),
-            ..entry(since, "ApprovalRefused")
+            // What was decided before the gate was there is refused with it.
+            ..entry(refusal.at.map_or(since, |at| at.max(since)), "ApprovalRefused")
         });
     }
     let decided = |decision: &ApprovalRecord, event: &str| AuditEntry {
@@ -217,14 +219,17 @@ fn place(state: &TargetState) -> String {
     format!("{}/{}", state.target.cluster, state.target.namespace)
 }
 
-/// The targets of a step, by how they ended.
+/// The targets of a step, by how they stood when it ended: who catches up does so after it.
 fn outcome(targets: &[TargetState]) -> BTreeMap<String, Vec<String>> {
     let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for state in targets {
         let place = place(state);
-        let said = if state.reason.is_empty() { place } else { format!("{place} ({})", state.reason) };
-        let cleared = state.cleared && state.phase == TargetPhase::Succeeded;
-        let how = if cleared { "cleared" } else { state.phase.as_str() };
+        let phase = state.left_as.unwrap_or(state.phase);
+        // Words about what came after it are about something else.
+        let silent = state.reason.is_empty() || phase != state.phase;
+        let said = if silent { place } else { format!("{place} ({})", state.reason) };
+        let cleared = state.cleared && phase == TargetPhase::Succeeded;
+        let how = if cleared { "cleared" } else { phase.as_str() };
         all.entry(how.to_owned()).or_default().push(said);
     }
     all
@@ -272,6 +277,47 @@ mod tests {
                 ("RunSuspended", "eve"),
             ]
         );
+    }
+
+    /// Broken: a decision is on record at the time when the gate shut, of somebody who was proved as not proved, and a
+    /// target that was passed over as on its way, since somebody asked for it before the step's end was written.
+    #[test]
+    fn what_came_later_changes_nothing_about_what_was() {
+        let refused = |second: i64, proven: bool, reason: &str| fleet_api::Refusal {
+            approval: format!("a{second}"),
+            approver: "bob".to_owned(),
+            reason: reason.to_owned(),
+            at: at(second),
+            proven,
+            ..fleet_api::Refusal::default()
+        };
+        let gate = Gate {
+            since: at(10),
+            refused: vec![
+                refused(5, true, "StalePlan"),
+                refused(20, true, "OtherStep"),
+                refused(30, false, "NotProven"),
+            ],
+            ..Gate::default()
+        };
+        let mut late = TargetState::pending(Target::new("m1", "demo"));
+        (late.phase, late.late) = (TargetPhase::Delivering, true);
+        (late.left_as, late.reason) = (Some(TargetPhase::Skipped), "Unreachable".to_owned());
+        let step = StepState {
+            phase: StepPhase::Succeeded,
+            ended_at: at(40),
+            gate: Some(gate),
+            targets: vec![late],
+            ..StepState::default()
+        };
+        let mut run = Run::new("web-1", RunSpec::default());
+        run.status = Some(RunStatus { started_at: at(1), steps: vec![step], ..RunStatus::default() });
+        let told = in_run(&run);
+        let refused: Vec<_> = told.iter().filter(|entry| entry.event == "ApprovalRefused").collect();
+        let facts: Vec<_> = refused.iter().map(|entry| (Some(entry.at), entry.proven)).collect();
+        assert_eq!(facts, [(at(10), true), (at(20), true), (at(30), false)]);
+        let ended = told.iter().find(|entry| entry.event == "StepSucceeded").unwrap();
+        assert_eq!(ended.targets, BTreeMap::from([("skipped".to_owned(), vec!["m1/demo".to_owned()])]));
     }
 
     fn at(second: i64) -> Option<Timestamp> {
