@@ -469,6 +469,7 @@ fn gate_verdict(place: &Place, gate: &Gate, told: &Told<'_>) -> Option<Outcome<V
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fleet_api::{StepStatus, WorkflowStatus};
 
     /// Objects' names are bounded, and two decisions must never share one.
     #[test]
@@ -502,15 +503,14 @@ mod tests {
     #[test]
     fn what_is_shown_has_caught_up_with_what_was_heard() {
         let shown = |approvals: usize| {
-            let approvals = vec![json!({"approver": "ann", "planHash": "abc"}); approvals];
-            let gate = json!({"planHash": "abc", "required": 2, "approvals": approvals});
-            let app: Application = serde_json::from_value(json!({
-                "apiVersion": "core.oam.dev/v1beta1", "kind": "Application", "metadata": {"name": "web"},
-                "spec": {"components": []},
-                "status": {"workflow": {"run": "web-1", "steps": [
-                    {"name": "group", "subSteps": [{"name": "go", "gate": gate}]}]}},
-            }))
-            .unwrap();
+            let approvals = vec![fleet_api::ApprovalRecord::default(); approvals];
+            let gate = Gate { plan_hash: "abc".into(), required: Some(2), approvals, ..Gate::default() };
+            let step = StepStatus { name: "go".into(), gate: Some(gate), ..StepStatus::default() };
+            let group = StepStatus { name: "group".into(), sub_steps: vec![step], ..StepStatus::default() };
+            let workflow =
+                WorkflowStatus { run: "web-1".into(), steps: vec![group], ..WorkflowStatus::default() };
+            let mut app = Application::new("web", Default::default());
+            app.status.get_or_insert_default().workflow = Some(workflow);
             app
         };
         assert!(!shows(&shown(0), "web-1", "go", 1));
