@@ -90,6 +90,10 @@ async fn held(
             if let Some(before) = stale {
                 // Jobs under way report to the board that they were given.
                 walk.board = before.board;
+                // The turn that began this run may have failed before it said so.
+                if walk.run.is_some() {
+                    walk.board.begin(walk.run_name());
+                }
                 walk.taken_up = before.taken_up;
                 walk.unchecked = before.unchecked;
                 walk.postponed = before.postponed;
