@@ -151,7 +151,7 @@ impl Known<'_> {
         }
         match deed.after.filter(|after| owned(after)) {
             Some(after) => {
-                if deed.before.is_none() && !self.natively_listed(deed) {
+                if deed.before.is_none() && !self.natively_listed(deed) && !self.leaves_meanwhile(deed) {
                     return Err((LISTED, place));
                 }
                 self.brings(deed, after, &said, &place)?;
@@ -272,6 +272,13 @@ impl Known<'_> {
             return Err((READY, format!("{place}: of {asked} {is} are ready, {was} were before")));
         }
         Ok(())
+    }
+
+    /// Whether a cluster is taken out of the fleet while something is on its way there.
+    fn leaves_meanwhile(&self, deed: &Deed<'_>) -> bool {
+        let soon = deed.began + A_MOMENT;
+        let after = self.record.inputs.iter().filter(|(at, _)| *at >= deed.began && *at <= soon);
+        after.into_iter().any(|(_, inputs)| !inputs.there.contains(&deed.member))
     }
 
     fn natively_listed(&self, deed: &Deed<'_>) -> bool {

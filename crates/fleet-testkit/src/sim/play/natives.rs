@@ -304,7 +304,13 @@ impl Users {
                 .filter(|found| owned(found))
                 .and_then(|found| found.pointer("/spec/replicas")?.as_u64())
         };
+        // What is somebody else's there isn't taken over, so what it would replace isn't given up for it.
+        let barred =
+            !policy.overwrites && places.iter().any(|member| of(*member).is_some_and(|found| !owned(found)));
         let divided = policy.weights.filter(|_| is_deployment(object));
+        if barred && divided.is_some() {
+            return differences;
+        }
         if let Some(weights) = divided {
             let weight = |member: usize| weights.get(member).copied().unwrap_or(0);
             let shares: BTreeMap<usize, u64> =
@@ -328,7 +334,7 @@ impl Users {
             let place = member_name(member);
             let found = of(member);
             if !places.contains(&member) {
-                if found.is_some_and(owned) && !self.natives.left.contains(&member) {
+                if found.is_some_and(owned) && !self.natives.left.contains(&member) && !barred {
                     differences.push(format!("{name} on {place} should be gone"));
                 }
                 continue;
