@@ -58,17 +58,30 @@ mod stage;
 mod trouble;
 mod watch;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+
+use fleet_api::{ObjectId, Remembered};
 
 pub use self::explain::{Distributed, LostClaim, distributed};
 pub(crate) use self::inbox::Inbox;
 pub use self::render::labelled;
 use crate::context::Context;
+use crate::records::RecordError;
 use crate::replicas::Duty;
 
 /// The wait after the hub refused something without which nothing can be distributed.
 const AFTER_REFUSAL: Duration = Duration::from_secs(1);
+
+/// What is on record of everything that policies distribute.
+///
+/// # Errors
+/// What the hub refused, or a record that can't be read.
+pub(crate) async fn on_record(client: &kube::Client) -> Result<BTreeMap<ObjectId, Remembered>, RecordError> {
+    let (_, recorded) = ledger::Ledger::load(client).await?;
+    Ok(recorded.objects.into_iter().map(|(id, (remembered, _))| (id, remembered)).collect())
+}
 
 /// Distributes, as long as that is this replica's duty.
 pub(crate) async fn follow(ctx: Arc<Context>) {

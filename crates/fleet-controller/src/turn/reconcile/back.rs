@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use fleet_api::{Application, Rollback, RollbackRequest, Run, RunPhase, StepPhase, names};
+use fleet_api::{Application, ObjectId, Rollback, RollbackRequest, Run, RunPhase, StepPhase, names};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 
@@ -12,6 +12,7 @@ use super::intent::{Beginning, Intent};
 use super::start::place_again;
 use crate::Problem;
 use crate::context::{Context, Noted};
+use crate::propagation;
 use crate::records::rollback;
 use crate::records::{self, RecordError};
 use crate::run::queue;
@@ -19,6 +20,8 @@ use crate::turn::walk::Walk;
 
 /// How much of what failed is kept as the reason, in characters.
 const LONGEST: usize = 512;
+/// How many objects a refusal names.
+const NAMED: usize = 5;
 
 /// What asks to go back.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -184,6 +187,9 @@ async fn choose(ctx: &Context, walk: &Walk, ask: &Ask) -> Result<Result<Chosen, 
             return Ok(Err(Problem::wrong("RevisionNotReadable", message)));
         }
     };
+    if let Some(problem) = of_another(ctx, walk, &revision).await? {
+        return Ok(Err(problem));
+    }
     let of = rollback::run_of(&runs, &name);
     let spec = of.map(|run| run.spec.clone()).unwrap_or_default();
     let unknown = || vec![format!("Application {}", walk.key.1)];
@@ -198,6 +204,46 @@ async fn choose(ctx: &Context, walk: &Walk, ask: &Ask) -> Result<Result<Chosen, 
             unattributed: if of.is_some() { spec.unattributed } else { unknown() },
         },
     }))
+}
+
+/// What keeps an Application that carries a policy from going back: objects of that revision that others distribute by now. Both
+/// have one owner label, so they would put each other right for ever.
+async fn of_another(
+    ctx: &Context,
+    walk: &Walk,
+    revision: &crate::Loaded,
+) -> Result<Option<Problem>, RecordError> {
+    if revision.staged.is_none() {
+        return Ok(None);
+    }
+    let (namespace, own) = &walk.key;
+    let whose = propagation::on_record(&ctx.hub.client).await?;
+    let objects = revision.content.steps.iter().flat_map(|step| &step.objects);
+    let mut theirs: BTreeSet<String> = BTreeSet::new();
+    for (_, object) in objects {
+        let Some(id) = ObjectId::of(object) else { continue };
+        let id = ObjectId { namespace: namespace.clone(), ..id };
+        let Some(remembered) = whose.get(&id) else { continue };
+        if remembered.stage.as_ref() == Some(own) {
+            continue;
+        }
+        let policy = remembered.policy.as_ref();
+        let policy = policy
+            .map_or_else(|| "another policy".to_owned(), |policy| format!("{} {}", policy.kind, policy.name));
+        theirs.insert(format!("{id} (by {policy})"));
+    }
+    if theirs.is_empty() {
+        return Ok(None);
+    }
+    let named: Vec<&str> = theirs.iter().take(NAMED).map(String::as_str).collect();
+    let more = theirs.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let message = format!(
+        "revision {} can't be gone back to: others distribute by now what is in it: {}{more}; let this policy select it again, or go back to a revision without it: fleetctl history {own} -n {namespace}",
+        revision.name,
+        named.join(", ")
+    );
+    Ok(Some(Problem::wrong("DistributedByAnother", message)))
 }
 
 /// The run that begins; members are those that there are now. What was said `later` than that isn't what is left for it:

@@ -541,3 +541,54 @@ async fn killed_between_any_two_writes_a_staged_policy_ends_the_same() -> anyhow
     }
     Ok(())
 }
+
+/// Broken: going back brings what another policy distributes by now, and the two put each other right for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_another_policy_has_by_now_is_not_brought_back() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one"), ("m2", "two")]).await?;
+    let engine = Engine::start(&fleet);
+    flow(&fleet).await?;
+    let tier = |name: &str, tier: &str| {
+        let mut object = config(name, "1");
+        object["metadata"]["labels"] = json!({"tier": tier});
+        object
+    };
+    for name in ["stays", "moves"] {
+        fleet.apply("hub", &tier(name, "staged")).await?;
+    }
+    let mut all = staged("all", CONFIG, "", &["one", "two"]);
+    all["spec"]["resourceSelectors"] = json!([{"apiVersion": "v1", "kind": "ConfigMap",
+        "labelSelector": {"matchLabels": {"tier": "staged"}}}]);
+    fleet.apply("hub", &all).await?;
+    let application = carrier(&fleet, "all").await?;
+    approve(&fleet, &application, 1).await?;
+    ready(&fleet, "all", "Delivered").await?;
+    // First nobody selects it, and it goes; then another policy does.
+    fleet.apply("hub", &tier("moves", "none")).await?;
+    approve(&fleet, &application, 2).await?;
+    for cluster in ["m1", "m2"] {
+        wait_value(&fleet, cluster, "moves", None).await?;
+    }
+    let done = fleet.wait_run(&application, 2, "running").await?;
+    fleet.apply("hub", &policy("other", CONFIG, "moves", &["one"])).await?;
+    wait_value(&fleet, "m1", "moves", Some("1")).await?;
+    ready(&fleet, "other", "Delivered").await?;
+    let request = RollbackRequest {
+        run: fleet.run_of(&done).await?.name_any(),
+        by: "ada".to_owned(),
+        reason: "it was better before".to_owned(),
+        ..RollbackRequest::default()
+    };
+    let text = request.write().map_err(anyhow::Error::msg)?;
+    let patch = json!({"metadata": {"annotations": {names::ROLLBACK: text}}});
+    fleet.merge("hub", "core.oam.dev/v1beta1", "Application", &application, &patch).await?;
+    let told = |app: Option<&Value>| {
+        app.is_some_and(|app| app["status"].to_string().contains("DistributedByAnother"))
+    };
+    let app = fleet.wait_object("hub", "core.oam.dev/v1beta1", "Application", &application, told).await?;
+    let said = app.unwrap_or_default()["status"].to_string();
+    assert!(said.contains("moves (by PropagationPolicy other)"), "{said}");
+    assert_eq!(value(&fleet, "m2", "moves").await?, None, "the other policy has it on one cluster only");
+    ready(&fleet, "other", "Delivered").await?;
+    engine.stop().await
+}
