@@ -49,6 +49,12 @@ impl Engine {
         Self::with(fleet, meter.clone(), meter, fleet.options())
     }
 
+    /// Starts a controller that doesn't get the answer to its n-th write, to hub or member.
+    pub fn losing(fleet: &Fleet, n: u64) -> Self {
+        let meter = Meter::losing(n);
+        Self::with(fleet, meter.clone(), meter, fleet.options())
+    }
+
     /// Starts one of several replicas. Its clock goes wrong by so much.
     pub fn replica(fleet: &Fleet, name: &str, clock_off_by: SignedDuration) -> Self {
         Self::with(fleet, Meter::new(), Meter::new(), Self::shared(fleet, name, clock_off_by))

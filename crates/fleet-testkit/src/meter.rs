@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use fleet_apiserver::{Body, ClusterService};
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, StatusCode};
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -52,6 +52,8 @@ struct State {
     /// The write that is the last: it is carried out, or not, and its user hears nothing any more.
     last: Option<(u64, bool)>,
     dead: bool,
+    /// The write whose answer is lost.
+    lost: Option<u64>,
     /// Resources whose lists and watches are refused.
     forbidden: BTreeSet<String>,
 }
@@ -75,6 +77,13 @@ impl Meter {
     pub fn killing(n: u64, carried_out: bool) -> Self {
         let meter = Self::default();
         meter.lock().last = Some((n, carried_out));
+        meter
+    }
+
+    /// A meter that loses the answer to the n-th write, counted from 1: it is carried out, and its user hears of an error.
+    pub fn losing(n: u64) -> Self {
+        let meter = Self::default();
+        meter.lock().lost = Some(n);
         meter
     }
 
@@ -162,7 +171,10 @@ impl Meter {
         let is_event = kind.ends_with(" events");
         let listed = kind.strip_prefix("LIST ").or_else(|| kind.strip_prefix("WATCH "));
         if let Some(resource) = listed.filter(|resource| state.forbidden.contains(*resource)) {
-            return Verdict::Refuse(resource.to_owned());
+            let message = format!(
+                "{resource} is forbidden: User \"controller\" cannot list resource \"{resource}\" at the cluster scope"
+            );
+            return Verdict::Refuse(refusal(StatusCode::FORBIDDEN, "Forbidden", &message));
         }
         *state.count.by_kind.entry(kind).or_default() += 1;
         if request.method() == Method::GET || is_event {
@@ -174,6 +186,7 @@ impl Meter {
                 state.dead = true;
                 if carried_out { Verdict::CarryOutAndDie } else { Verdict::Die }
             }
+            _ if state.lost == Some(state.writes) => Verdict::Lose,
             _ => Verdict::Pass,
         }
     }
@@ -181,7 +194,8 @@ impl Meter {
 
 enum Verdict {
     Pass,
-    Refuse(String),
+    Refuse(Response<Body>),
+    Lose,
     Never,
     Die,
     CarryOutAndDie,
@@ -236,7 +250,11 @@ impl tower::Service<Request<kube::client::Body>> for Metered {
                     late(service, request, meter.stalled.subscribe()).await
                 }
                 Verdict::Pass => service.call(request).await,
-                Verdict::Refuse(resource) => Ok(refusal(&resource)),
+                Verdict::Refuse(answer) => Ok(answer),
+                Verdict::Lose => {
+                    let _ = service.call(request).await;
+                    Ok(refusal(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", "the answer is lost"))
+                }
                 Verdict::Never => std::future::pending().await,
                 Verdict::Die => {
                     meter.killed.cancel();
@@ -254,11 +272,11 @@ impl tower::Service<Request<kube::client::Body>> for Metered {
     }
 }
 
-fn refusal(resource: &str) -> Response<Body> {
-    let status = serde_json::json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Forbidden", "code": 403,
-        "message": format!("{resource} is forbidden: User \"controller\" cannot list resource \"{resource}\" at the cluster scope")});
+fn refusal(code: StatusCode, reason: &str, message: &str) -> Response<Body> {
+    let status = serde_json::json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason,
+        "code": code.as_u16(), "message": message});
     let mut response = Response::new(Body::whole(status.to_string()));
-    *response.status_mut() = http::StatusCode::FORBIDDEN;
+    *response.status_mut() = code;
     response
 }
 

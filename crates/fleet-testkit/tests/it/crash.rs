@@ -93,6 +93,10 @@ async fn walk(killed_at: Option<(u64, bool)>) -> anyhow::Result<(u64, BTreeMap<S
     let fleet = Fleet::three_centres().await?;
     let (n, carried_out) = killed_at.unwrap_or((u64::MAX, false));
     let engine = Engine::killed_at(&fleet, n, carried_out);
+    walk_with(fleet, engine).await
+}
+
+async fn walk_with(fleet: Fleet, engine: Engine) -> anyhow::Result<(u64, BTreeMap<String, Value>)> {
     let first = engine.hub.clone();
     fleet.apply_all("hub", manifests::APP_META).await?;
     fleet.apply_all("hub", manifests::APP).await?;
@@ -122,6 +126,25 @@ async fn walk(killed_at: Option<(u64, bool)>) -> anyhow::Result<(u64, BTreeMap<S
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_between_any_two_writes_the_end_is_the_same() -> anyhow::Result<()> {
     after_every_death(10, walk).await
+}
+
+/// Broken: what was written isn't taken up where its answer was lost, and its run turns in circles until a step's time is up.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_is_lost_changes_nothing_but_time() -> anyhow::Result<()> {
+    use futures::StreamExt as _;
+    let (writes, expected) = walk(None).await?;
+    let walks = (1..=writes).map(|n| async move {
+        let fleet = Fleet::three_centres().await?;
+        let engine = Engine::losing(&fleet, n);
+        anyhow::Ok((n, walk_with(fleet, engine).await))
+    });
+    let outcomes: Vec<_> = futures::stream::iter(walks).buffer_unordered(4).collect().await;
+    for outcome in outcomes {
+        let (n, outcome) = outcome?;
+        let (_, outcome) = outcome.map_err(|error| error.context(format!("write {n} of {writes}")))?;
+        assert_eq!(outcome, expected, "write {n} of {writes}");
+    }
+    Ok(())
 }
 
 /// A pod that doesn't end when told is killed, and its Applications wait until its Lease has run out.
