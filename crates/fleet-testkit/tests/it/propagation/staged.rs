@@ -48,6 +48,26 @@ async fn approve(fleet: &Fleet, application: &str, number: i64) -> anyhow::Resul
     Ok(())
 }
 
+/// A fleet on which a staged policy has delivered, asked for, all objects that are given; with the name of what carries them.
+async fn rolled_out(
+    members: &[(&str, &str)],
+    objects: &[Value],
+    policy: &Value,
+) -> anyhow::Result<(Fleet, Engine, String)> {
+    let fleet = Fleet::start(members).await?;
+    let engine = Engine::start(&fleet);
+    flow(&fleet).await?;
+    for object in objects {
+        fleet.apply("hub", object).await?;
+    }
+    fleet.apply("hub", policy).await?;
+    let name = policy.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+    let application = carrier(&fleet, name).await?;
+    approve(&fleet, &application, 1).await?;
+    ready(&fleet, name, "Delivered").await?;
+    Ok((fleet, engine, application))
+}
+
 /// The Applications that policies made.
 async fn carriers(fleet: &Fleet) -> anyhow::Result<Vec<Application>> {
     let api: Api<Application> = Api::namespaced(fleet.client("hub"), "demo");
@@ -118,14 +138,12 @@ async fn changes_go_through_gates_and_steps() -> anyhow::Result<()> {
 /// Broken: an override, or another choice of clusters, is applied past the gate, or starts nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn overrides_and_placement_roll_out_as_edits_do() -> anyhow::Result<()> {
-    let fleet = Fleet::start(&[("m1", "one"), ("m2", "two"), ("m3", "three")]).await?;
-    let engine = Engine::start(&fleet);
-    flow(&fleet).await?;
-    fleet.apply("hub", &config("settings", "1")).await?;
-    fleet.apply("hub", &staged("all", CONFIG, "settings", &["one", "two"])).await?;
-    let application = carrier(&fleet, "all").await?;
-    approve(&fleet, &application, 1).await?;
-    ready(&fleet, "all", "Delivered").await?;
+    let (fleet, engine, application) = rolled_out(
+        &[("m1", "one"), ("m2", "two"), ("m3", "three")],
+        &[config("settings", "1")],
+        &staged("all", CONFIG, "settings", &["one", "two"]),
+    )
+    .await?;
     let change = |value: &str| {
         json!({"apiVersion": super::GROUP, "kind": "OverridePolicy", "metadata": {"name": "differ", "namespace": "demo"},
             "spec": {"overrideRules": [{"targetCluster": {"clusterNames": ["two"]},
@@ -295,15 +313,9 @@ async fn a_deleted_policy_leaves_as_it_says() -> anyhow::Result<()> {
 /// Broken: a run moves what the mask holds, or drift there is brought to the newer revision.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_mask_holds_in_a_run() -> anyhow::Result<()> {
-    let fleet = Fleet::start(&[("m1", "one"), ("m2", "two")]).await?;
-    let engine = Engine::start(&fleet);
-    flow(&fleet).await?;
-    fleet.apply("hub", &config("settings", "1")).await?;
     let mut policy = staged("all", CONFIG, "settings", &["one", "two"]);
-    fleet.apply("hub", &policy).await?;
-    let application = carrier(&fleet, "all").await?;
-    approve(&fleet, &application, 1).await?;
-    ready(&fleet, "all", "Delivered").await?;
+    let (fleet, engine, application) =
+        rolled_out(&[("m1", "one"), ("m2", "two")], &[config("settings", "1")], &policy).await?;
     policy["spec"]["mask"] = json!(["one"]);
     fleet.apply("hub", &policy).await?;
     fleet.apply("hub", &config("settings", "2")).await?;
@@ -323,14 +335,12 @@ async fn a_mask_holds_in_a_run() -> anyhow::Result<()> {
 /// Broken: a person's edit of the Application, or its deletion, changes what is on members.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_application_is_kept_as_the_policy_says() -> anyhow::Result<()> {
-    let fleet = Fleet::start(&[("m1", "one"), ("m2", "two")]).await?;
-    let engine = Engine::start(&fleet);
-    flow(&fleet).await?;
-    fleet.apply("hub", &deployment("web", "web:1")).await?;
-    fleet.apply("hub", &staged("all", DEPLOYMENT, "web", &["one", "two"])).await?;
-    let application = carrier(&fleet, "all").await?;
-    approve(&fleet, &application, 1).await?;
-    ready(&fleet, "all", "Delivered").await?;
+    let (fleet, engine, application) = rolled_out(
+        &[("m1", "one"), ("m2", "two")],
+        &[deployment("web", "web:1")],
+        &staged("all", DEPLOYMENT, "web", &["one", "two"]),
+    )
+    .await?;
     let before = [identity(&fleet, "m1", "web").await?, identity(&fleet, "m2", "web").await?];
     let kept =
         fleet.get("hub", "core.oam.dev/v1beta1", "Application", &application).await?.unwrap_or_default();
@@ -364,15 +374,12 @@ async fn the_application_is_kept_as_the_policy_says() -> anyhow::Result<()> {
 /// Broken: another policy that takes an object over loses it to the Application that carried it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_object_passes_to_another_policy_in_place() -> anyhow::Result<()> {
-    let fleet = Fleet::start(&[("m1", "one"), ("m2", "two")]).await?;
-    let engine = Engine::start(&fleet);
-    flow(&fleet).await?;
-    fleet.apply("hub", &deployment("web", "web:1")).await?;
-    fleet.apply("hub", &deployment("other", "other:1")).await?;
-    fleet.apply("hub", &staged("all", DEPLOYMENT, "", &["one", "two"])).await?;
-    let application = carrier(&fleet, "all").await?;
-    approve(&fleet, &application, 1).await?;
-    ready(&fleet, "all", "Delivered").await?;
+    let (fleet, engine, application) = rolled_out(
+        &[("m1", "one"), ("m2", "two")],
+        &[deployment("web", "web:1"), deployment("other", "other:1")],
+        &staged("all", DEPLOYMENT, "", &["one", "two"]),
+    )
+    .await?;
     let before = [identity(&fleet, "m1", "web").await?, identity(&fleet, "m2", "web").await?];
     let mut taker = policy("taker", DEPLOYMENT, "web", &["one", "two"]);
     taker["spec"]["priority"] = json!(5);
@@ -467,14 +474,12 @@ async fn a_cluster_scoped_policy_rolls_out_in_each_namespace() -> anyhow::Result
 /// Broken: what went back comes again by itself, or the policy says that everything is as it says.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rollout_is_rolled_back() -> anyhow::Result<()> {
-    let fleet = Fleet::start(&[("m1", "one"), ("m2", "two")]).await?;
-    let engine = Engine::start(&fleet);
-    flow(&fleet).await?;
-    fleet.apply("hub", &config("settings", "1")).await?;
-    fleet.apply("hub", &staged("all", CONFIG, "settings", &["one", "two"])).await?;
-    let application = carrier(&fleet, "all").await?;
-    approve(&fleet, &application, 1).await?;
-    ready(&fleet, "all", "Delivered").await?;
+    let (fleet, engine, application) = rolled_out(
+        &[("m1", "one"), ("m2", "two")],
+        &[config("settings", "1")],
+        &staged("all", CONFIG, "settings", &["one", "two"]),
+    )
+    .await?;
     fleet.apply("hub", &config("settings", "2")).await?;
     approve(&fleet, &application, 2).await?;
     let done = fleet.wait_run(&application, 2, "running").await?;
