@@ -56,6 +56,7 @@ mod settle;
 mod sources;
 mod stage;
 mod trouble;
+mod wake;
 mod watch;
 
 use std::collections::BTreeMap;

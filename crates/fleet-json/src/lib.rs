@@ -17,11 +17,13 @@
 //! - [`mod@diff`]: structural differences, and applying them
 //! - [`selector`]: label and field selectors
 //! - [`quantity`], [`int_or_percent`]: Kubernetes' numbers in strings
+//! - [`compact`]: values kept as text
 //! - [`limits`]: reading JSON with bounded nesting and without silent duplicate keys
 //!
 //! Recursion is bounded by the depth of the values given; what comes from outside goes through
 //! [`limits`] first. Nothing here depends on the order in which a map keeps its entries.
 
+pub mod compact;
 pub mod diff;
 pub mod hash;
 pub mod int_or_percent;
@@ -35,6 +37,7 @@ pub mod strategic;
 #[cfg(test)]
 mod testing;
 
+pub use compact::Compact;
 pub use diff::{Change, ChangeKind, apply_changes, diff, diff_by_name, diff_with};
 pub use hash::{ContentHash, HashParseError, canonical_json};
 pub use int_or_percent::{IntOrPercent, IntOrPercentError, Rounding};

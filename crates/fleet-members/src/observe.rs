@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fleet_api::ObjectId;
 use fleet_health::Health;
-use serde_json::Value;
+use fleet_json::Compact;
 
 use crate::Member;
 use crate::registry::MemberEvent;
@@ -53,7 +53,7 @@ pub struct Observed {
     pub health: Health,
     /// Its status, with its type, its generation and what it asks for but for templates; of objects whose owner is
     /// [`crate::Options::shown_of`], where they have one.
-    pub shown: Option<Arc<Value>>,
+    pub shown: Option<Compact>,
 }
 
 /// A kind, by apiVersion and name.

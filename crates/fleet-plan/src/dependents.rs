@@ -13,6 +13,7 @@ mod pod;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
@@ -22,10 +23,10 @@ use serde_json::Value;
 /// Objects next to the workload, as far as they are known.
 pub trait Index {
     /// An object by its identity.
-    fn get(&self, id: &ObjectId) -> Option<&Value>;
+    fn get(&self, id: &ObjectId) -> Option<Cow<'_, Value>>;
 
     /// The objects of a kind in a namespace, in any order.
-    fn list(&self, api_version: &str, kind: &str, namespace: &str) -> Vec<&Value>;
+    fn list(&self, api_version: &str, kind: &str, namespace: &str) -> Vec<Cow<'_, Value>>;
 }
 
 /// Something that a workload needs.
@@ -111,7 +112,7 @@ impl<'i, I: Index> Search<'i, I> {
         };
         // Workloads aren't dependents, so this ends.
         if let Some(object) = object {
-            self.visit(&id, object);
+            self.visit(&id, &object);
         }
     }
 
@@ -147,14 +148,15 @@ impl<'i, I: Index> Search<'i, I> {
             self.add(id, "v1", "Service", name, "spec.serviceName".to_owned(), false);
             names.push(name);
         }
-        for service in sorted(index.list("v1", "Service", &id.namespace)) {
+        let services = sorted(index.list("v1", "Service", &id.namespace));
+        for service in &services {
             if selects(service, pods) {
                 let name = name_of(service);
                 self.add(id, "v1", "Service", name, pods.labels_path(), false);
                 names.push(name);
             }
         }
-        for ingress in sorted(index.list("networking.k8s.io/v1", "Ingress", &id.namespace)) {
+        for ingress in &sorted(index.list("networking.k8s.io/v1", "Ingress", &id.namespace)) {
             if let Some((_, service)) = backends(ingress).into_iter().find(|(_, name)| names.contains(name)) {
                 let by = ObjectId {
                     api_version: "v1".to_owned(),
@@ -173,8 +175,8 @@ fn name_of(object: &Value) -> &str {
     object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default()
 }
 
-fn sorted(mut objects: Vec<&Value>) -> Vec<&Value> {
-    objects.sort_by_key(|object| name_of(object));
+fn sorted(mut objects: Vec<Cow<'_, Value>>) -> Vec<Cow<'_, Value>> {
+    objects.sort_by(|a, b| name_of(a).cmp(name_of(b)));
     objects
 }
 

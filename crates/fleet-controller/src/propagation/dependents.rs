@@ -1,9 +1,11 @@
 //! What workloads need beside them (`propagateDeps`), and which workloads need an object. No I/O.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use fleet_api::ObjectId;
 use fleet_plan::Dependent;
+use serde_json::Value;
 
 use super::sources::{GroupKind, Sources};
 
@@ -24,7 +26,7 @@ pub(super) fn follows(group: &str, kind: &str) -> bool {
 
 /// Whether what there is of a kind in a namespace decides which others are needed there: they are found by labels and by
 /// what they point to, not by name.
-fn is_found_by_content(id: &ObjectId) -> bool {
+pub(super) fn is_found_by_content(id: &ObjectId) -> bool {
     matches!((id.group(), id.kind.as_str()), ("", "Service") | ("networking.k8s.io", "Ingress"))
 }
 
@@ -80,16 +82,16 @@ pub(super) struct Dependents {
 pub(super) struct OnHub<'a>(pub(super) &'a Sources);
 
 impl fleet_plan::Index for OnHub<'_> {
-    fn get(&self, id: &ObjectId) -> Option<&serde_json::Value> {
+    fn get(&self, id: &ObjectId) -> Option<Cow<'_, Value>> {
         let source = self.0.get(id).filter(|source| !source.deleting)?;
-        Some(source.content.as_ref())
+        Some(source.tree())
     }
 
-    fn list(&self, api_version: &str, kind: &str, namespace: &str) -> Vec<&serde_json::Value> {
+    fn list(&self, api_version: &str, kind: &str, namespace: &str) -> Vec<Cow<'_, Value>> {
         let group = api_version.split_once('/').map_or("", |(group, _)| group);
         let of = (group.to_owned(), kind.to_owned());
         let all = self.0.within(&of, namespace).filter(|source| !source.deleting);
-        all.map(|source| source.content.as_ref()).collect()
+        all.map(|source| source.tree()).collect()
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_api::{Application, Inventory, ObjectId, ResourceTracker};
+use fleet_json::ContentHash;
 use fleet_members::{Account, Acting, Member, MemberError, PendingPod, Reachability};
 use fleet_placement::Room;
 use fleet_plan::{Wave, wave};
@@ -41,7 +42,7 @@ const IN_A_ROW: Duration = Duration::from_mins(1);
 /// What has ended.
 pub(super) enum Done {
     /// An object was sent.
-    Sent { cluster: String, id: ObjectId, standing: Standing, sent: Sent },
+    Sent { cluster: String, id: ObjectId, standing: Arc<Standing>, sent: Sent },
     /// An object was deleted or released.
     Left { cluster: String, id: ObjectId, outcome: Result<Parted, MemberError> },
     /// A namespace was made.
@@ -53,7 +54,7 @@ pub(super) enum Done {
     /// An inventory was written.
     Written { write: Box<Write>, outcome: Box<Result<Option<ResourceTracker>, RecordError>> },
     /// The status of an object of the hub was written.
-    Reported { id: ObjectId, wanted: Value, outcome: Result<Value, kube::Error> },
+    Reported { id: ObjectId, wanted: ContentHash, outcome: Result<Value, kube::Error> },
     /// A member said how much room it has, or didn't.
     Measured { cluster: String, room: Option<Box<Room>> },
     /// A member said which pods find no node.
@@ -126,7 +127,7 @@ impl Distributor {
             }
             Goal::Carried(standing) => {
                 let member = self.ctx.members.get(cluster).ok();
-                let shows = |standing: &Standing| {
+                let shows = |standing: &Arc<Standing>| {
                     let seen = member.as_ref().and_then(|member| member.observed(id));
                     seen.is_some_and(|seen| seen.owner == owner && seen.content == standing.content)
                 };
@@ -306,7 +307,7 @@ impl Distributor {
                     return false;
                 }
                 place.busy = true;
-                let last = place.last.as_ref().map(|last| last.object.clone());
+                let last = place.last.clone();
                 let order = Order { id, standing, last, ours: seen, one_of_many, owner };
                 self.jobs.spawn(async move {
                     let sent = send::send(&acting, &order).await;
@@ -380,7 +381,7 @@ impl Distributor {
         }
     }
 
-    fn sent(&mut self, cluster: &str, id: &ObjectId, standing: Standing, sent: Sent) {
+    fn sent(&mut self, cluster: &str, id: &ObjectId, standing: Arc<Standing>, sent: Sent) {
         self.touch_place(id, cluster);
         let Some(item) = self.items.get_mut(id) else { return };
         let Some(place) = item.places.get_mut(cluster) else { return };
@@ -480,7 +481,6 @@ impl Distributor {
         if nowhere && !wanted && self.policies_listed() {
             self.items.remove(id);
             self.dependents.lingers(id, false);
-            self.remembered_before.remove(id);
             self.ledger.touch(id, false);
         }
     }

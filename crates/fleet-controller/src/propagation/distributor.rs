@@ -4,10 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use fleet_api::propagation::{GROUPS, PolicyKind};
-use fleet_api::{Application, ManagedCluster, ObjectId, Remembered, ResourceTracker, staged};
+use fleet_api::{Application, ManagedCluster, ObjectId, ResourceTracker, staged};
 use fleet_placement::{Fleet, Member};
 use fleet_propagation::{Changes, Claims, Overrides, PolicyId, Reader};
-use jiff::Timestamp;
 use kube::ResourceExt as _;
 use kube::api::DynamicObject;
 use kube::core::{ApiResource, GroupVersionKind};
@@ -25,7 +24,7 @@ use super::dispatch::{Dispatch, Done};
 use super::due::Due;
 use super::full::ComingUp;
 use super::inbox::Inbox;
-use super::items::{Item, Items, Place};
+use super::items::{Item, Items, OnRecord, Place};
 use super::ledger::{Ledger, Recorded};
 use super::lingering::Lingering;
 use super::policies::{self, Policies, read_recorded};
@@ -62,8 +61,6 @@ pub(super) struct Distributor {
     pub(super) dependents: Dependents,
     pub(super) fleet: Fleet,
     pub(super) items: Items,
-    /// What was last put on record of each, or is about to be.
-    pub(super) remembered_before: BTreeMap<ObjectId, Remembered>,
     pub(super) ledger: Ledger,
     pub(super) dispatch: Dispatch,
     pub(super) rooms: Rooms,
@@ -80,9 +77,9 @@ pub(super) struct Distributor {
     /// One of them is listed now.
     begins_anew: bool,
     /// Places of which something was seen, or that a request has ended for.
-    seen: BTreeSet<(ObjectId, String)>,
+    pub(super) seen: BTreeSet<(ObjectId, String)>,
     /// When an object is settled again even if nothing happens.
-    timers: Due<ObjectId>,
+    pub(super) timers: Due<ObjectId>,
     /// The hub serves other kinds than the reader knows.
     kinds_moved: bool,
 }
@@ -127,7 +124,6 @@ impl Distributor {
             dependents: Dependents::default(),
             fleet: fleet_of(&ctx.hub.clusters.state()),
             items: Items::new(),
-            remembered_before: BTreeMap::new(),
             ledger,
             dispatch: Dispatch::default(),
             rooms: Rooms::default(),
@@ -158,19 +154,26 @@ impl Distributor {
         for (id, (remembered, at)) in recorded.objects {
             let places = at.iter().map(|cluster| {
                 let left = remembered.left.get(cluster).copied();
-                (cluster.clone(), Place { left, ..Place::default() })
+                (cluster.clone(), Box::new(Place { left, ..Place::default() }))
             });
             let places = places.collect();
             if remembered.dependent {
                 self.dependents.on_record(&id);
             }
-            self.remembered_before.insert(id.clone(), remembered.clone());
+            let on_record = OnRecord::of(&remembered);
             let recorded_stage = remembered.stage.clone();
             if let Some(stage) = &recorded_stage {
                 self.stages.carries(&id, stage, remembered.policy.as_ref().and_then(read_recorded));
             }
-            let item =
-                Item { remembered, recorded: at.clone(), recorded_stage, at, places, ..Item::default() };
+            let item = Item {
+                remembered,
+                on_record,
+                recorded: at.clone(),
+                recorded_stage,
+                at,
+                places,
+                ..Item::default()
+            };
             self.dirty.insert(id.clone());
             self.items.insert(id, item);
         }
@@ -315,48 +318,6 @@ impl Distributor {
             self.let_go_of_recorded();
         }
         Ok(())
-    }
-
-    /// An object is to be settled.
-    pub(super) fn touch(&mut self, id: &ObjectId) {
-        self.dirty.insert(id.clone());
-    }
-
-    /// Whether an object is to be settled.
-    pub(super) fn is_to_be_settled(&self, id: &ObjectId) -> bool {
-        self.dirty.contains(id) || self.confirmations.waits(id)
-    }
-
-    /// An object is to be settled at a time.
-    pub(super) fn wake_at(&mut self, at: Timestamp, id: &ObjectId) {
-        let wait = at.duration_since(self.ctx.now()).unsigned_abs();
-        let wait = if at > self.ctx.now() { wait } else { std::time::Duration::ZERO };
-        self.wake_in(wait, id);
-    }
-
-    pub(super) fn wake_in(&mut self, wait: std::time::Duration, id: &ObjectId) {
-        self.timers.no_later(id, Instant::now() + wait);
-    }
-
-    /// Something was seen of an object on a cluster, or what was sent there has ended.
-    pub(super) fn touch_place(&mut self, id: &ObjectId, cluster: &str) {
-        self.seen.insert((id.clone(), cluster.to_owned()));
-    }
-
-    /// Looks at one place. What a move waits for is settled anew with the whole object; one at rest moves nowhere,
-    /// whatever its places show.
-    fn look_again(&mut self, id: &ObjectId, cluster: &str) {
-        if self.is_to_be_settled(id) {
-            return;
-        }
-        // What workloads need goes before them: who waits for it is woken by settling it.
-        if !self.dependents.is_empty() || !self.items.get(id).is_some_and(|item| item.at_rest) {
-            self.dirty.insert(id.clone());
-            return;
-        }
-        self.look(id, cluster);
-        self.reports.touch(id);
-        self.tell_of(id);
     }
 
     /// Whether all policies are known, of every kind that the hub serves; but for kinds that it doesn't list to us, of which

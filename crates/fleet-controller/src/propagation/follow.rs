@@ -379,7 +379,8 @@ impl Distributor {
         // Nothing comes up later for want of a certificate: it would be missed by users only.
         let ingress =
             self.sources.get(named_by).filter(|_| named_by.kind == "Ingress" && id.kind == "Secret")?;
-        let annotations = ingress.content.pointer("/metadata/annotations").and_then(Value::as_object);
+        let tree = ingress.tree();
+        let annotations = tree.pointer("/metadata/annotations").and_then(Value::as_object);
         let made_there = annotations
             .into_iter()
             .flatten()

@@ -100,7 +100,8 @@ impl NoRoom {
                 ("Unschedulable", format!("{replicas} pods find no node: {}", last.message));
             return Some(Self { replicas, told, since: since.unwrap_or(now), reason, message });
         }
-        let status = seen.shown.as_ref()?.get("status")?;
+        let shown = seen.shown.as_ref()?.read();
+        let status = shown.get("status")?;
         let text = |value: &Value, field: &str| {
             value.get(field).and_then(Value::as_str).unwrap_or_default().to_owned()
         };
@@ -161,7 +162,7 @@ impl Distributor {
         if follows(id.group(), &id.kind) || is_job(&id.api_version, &id.kind) {
             return None;
         }
-        let content = &self.sources.get(id)?.content;
+        let content = self.sources.get(id)?.tree();
         content.pointer("/spec/template/spec")?;
         let selector = LabelSelector::from_json(content.pointer("/spec/selector")?).ok()?;
         (!selector.is_everything()).then_some(selector)
@@ -212,7 +213,7 @@ impl Distributor {
             let asked = self.sources.get(&id).and_then(|source| source.replicas);
             let told = item.remembered.told.get(cluster).copied().or(asked);
             // What nobody set on the hub is the member's to say.
-            let own = || seen.shown.as_ref()?.pointer("/spec/replicas")?.as_u64();
+            let own = || seen.shown.as_ref()?.read().pointer("/spec/replicas")?.as_u64();
             let found = NoRoom::of(told.or_else(own).unwrap_or(1), &its, &seen, now);
             if found.as_ref() != item.no_room.get(cluster) {
                 if let Some(item) = self.items.get_mut(&id) {

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use fleet_api::{ObjectId, names};
+use fleet_json::Compact;
 use serde_json::Value;
 
 use super::distributor::Distributor;
@@ -13,7 +14,13 @@ use super::items::{Goal, Item, Standing};
 
 impl Distributor {
     /// A place stays as it is. `now` is what it would get if it were let go, where that is known.
-    pub(super) fn stand_still(&self, id: &ObjectId, item: &mut Item, cluster: &str, now: Option<Standing>) {
+    pub(super) fn stand_still(
+        &self,
+        id: &ObjectId,
+        item: &mut Item,
+        cluster: &str,
+        now: Option<Arc<Standing>>,
+    ) {
         let replicas = item.remembered.told.get(cluster).copied();
         let place = item.places.entry(cluster.to_owned()).or_default();
         if place.last.is_none() && item.at.contains(cluster) {
@@ -27,8 +34,8 @@ impl Distributor {
         let differs = now.is_none_or(|now| now.content != last.content);
         if !differs {
             item.remembered.held.remove(cluster);
-        } else if !is_secret(id) && item.remembered.held.get(cluster) != Some(&*last.object) {
-            item.remembered.held.insert(cluster.to_owned(), (*last.object).clone());
+        } else if !is_secret(id) && item.remembered.held.get(cluster) != Some(&last.object.read()) {
+            item.remembered.held.insert(cluster.to_owned(), last.object.read());
         }
         place.goal = Goal::Stand(last);
     }
@@ -46,13 +53,13 @@ fn is_secret(id: &ObjectId) -> bool {
 }
 
 /// An object as it was sent, from the record.
-fn standing(object: &Value, replicas: Option<u64>) -> Standing {
+fn standing(object: &Value, replicas: Option<u64>) -> Arc<Standing> {
     let labels = object.pointer("/metadata/labels");
     let content = labels.and_then(|labels| labels.get(names::CONTENT)?.as_str());
-    Standing {
+    Arc::new(Standing {
         content: content.unwrap_or_default().to_owned(),
-        object: Arc::new(object.clone()),
+        object: Compact::of(object),
         takes_over: false,
         replicas,
-    }
+    })
 }

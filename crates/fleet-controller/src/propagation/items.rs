@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use fleet_api::{ObjectId, Remembered};
+use fleet_json::{Compact, ContentHash};
 use fleet_placement::{Hold, Placed};
 use jiff::Timestamp;
-use serde_json::Value;
 use tokio::time::Instant;
 
 use super::full::NoRoom;
@@ -16,6 +16,8 @@ use super::full::NoRoom;
 pub(super) struct Item {
     /// What goes on record beside where it may be.
     pub(super) remembered: Remembered,
+    /// What was last put on record of it, or is about to be.
+    pub(super) on_record: OnRecord,
     /// The clusters on which it may be, recorded or about to be.
     pub(super) at: BTreeSet<String>,
     /// The same as recorded: nothing is sent anywhere else.
@@ -23,7 +25,7 @@ pub(super) struct Item {
     /// The Application that carries it, as recorded.
     pub(super) recorded_stage: Option<String>,
     /// Its places.
-    pub(super) places: BTreeMap<String, Place>,
+    pub(super) places: BTreeMap<String, Box<Place>>,
     /// Why it isn't placed as it should be: code and words.
     pub(super) shortfall: Option<(String, String)>,
     /// Override policies that change it, or can't: by policy, the clusters, and what is to be told.
@@ -36,6 +38,20 @@ pub(super) struct Item {
     pub(super) no_room: BTreeMap<String, NoRoom>,
     /// When to decide again even if nothing happens.
     pub(super) wake_at: Option<Timestamp>,
+}
+
+/// Hashes of what is on record of an object; of nothing where that can't be told.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct OnRecord {
+    all: Option<ContentHash>,
+    /// What held places have.
+    pub(super) held: Option<ContentHash>,
+}
+
+impl OnRecord {
+    pub(super) fn of(remembered: &Remembered) -> Self {
+        Self { all: ContentHash::of(remembered).ok(), held: ContentHash::of(&remembered.held).ok() }
+    }
 }
 
 /// Where an object was placed, as it is remembered.
@@ -58,9 +74,9 @@ pub(super) fn remember(remembered: &mut Remembered, placed: Placed) {
 #[derive(Debug, Default)]
 pub(super) struct Plain {
     /// What it was made from.
-    pub(super) from: Option<Arc<Value>>,
-    /// By the replicas that it has there, where they are divided: the object, and the hash of what it says.
-    pub(super) made: BTreeMap<Option<u64>, (Arc<Value>, String)>,
+    pub(super) from: Option<Compact>,
+    /// With the replicas that it has there, where they are divided.
+    pub(super) made: Vec<Arc<Standing>>,
 }
 
 /// What an override policy does to an object.
@@ -78,9 +94,9 @@ pub(super) enum Goal {
     #[default]
     Stay,
     /// The object stands there so.
-    Stand(Standing),
+    Stand(Arc<Standing>),
     /// An Application carries it: it stands there so once that has rolled out; nothing where it leaves.
-    Carried(Option<Standing>),
+    Carried(Option<Arc<Standing>>),
     /// It leaves: deleted, or released as nobody's.
     Leave { released: bool },
 }
@@ -88,7 +104,7 @@ pub(super) enum Goal {
 /// An object as it is sent.
 #[derive(Debug, Clone)]
 pub(super) struct Standing {
-    pub(super) object: Arc<Value>,
+    pub(super) object: Compact,
     /// Hash of it without our labels, as it stands in its label.
     pub(super) content: String,
     /// What is there already and nobody's is taken over.
@@ -141,7 +157,7 @@ pub(super) struct Place {
     /// Hash over the fields that were ours after the last delivery.
     pub(super) left: Option<u64>,
     /// What was delivered last, where that is known.
-    pub(super) last: Option<Standing>,
+    pub(super) last: Option<Arc<Standing>>,
     /// It is a namespace that leaves, and something is in it: since when.
     pub(super) leaves_since: Option<Instant>,
     /// How often a request failed in a row.

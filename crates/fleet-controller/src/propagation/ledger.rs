@@ -20,8 +20,11 @@ use crate::records::{RecordError, light};
 
 /// How many trackers there are. It must never change: objects are found by it.
 const SHARDS: u64 = 64;
-/// What isn't urgent is written after this time, together with what comes meanwhile.
+/// What isn't urgent is written after this time, together with what comes meanwhile; later where a tracker holds so many
+/// objects that this takes longer, since it is packed as a whole each time.
 const LATER: Duration = Duration::from_millis(500);
+const LATER_EACH: Duration = Duration::from_millis(20);
+const LATEST: Duration = Duration::from_secs(5);
 /// The wait after the hub refused a write.
 const AFTER_REFUSAL: Duration = Duration::from_secs(1);
 const PAGE: u32 = 50;
@@ -195,7 +198,9 @@ impl Ledger {
 
 impl Shard {
     fn plan(&mut self, urgent: bool) {
-        let at = if urgent { Instant::now() } else { Instant::now() + LATER };
+        let objects = u32::try_from(self.objects.len()).unwrap_or(u32::MAX);
+        let later = LATER_EACH.saturating_mul(objects).clamp(LATER, LATEST);
+        let at = if urgent { Instant::now() } else { Instant::now() + later };
         self.due = Some(self.due.map_or(at, |due| due.min(at)));
     }
 }

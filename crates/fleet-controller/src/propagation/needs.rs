@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use fleet_api::ObjectId;
 use fleet_plan::{Dependent, dependents, may_need};
 use fleet_propagation::{OverridePolicy, Policy, Selectors};
+use serde_json::Value;
 
 use super::dependents::{Need, OnHub};
 use super::distributor::Distributor;
@@ -19,12 +20,15 @@ impl Distributor {
         let needs = match (holder, source) {
             // As it was before the mistake.
             (Some(policy), Some(_)) if !policy.acts => return false,
-            (Some(policy), Some(source)) if policy.spec.takes_dependents() && may_need(&source.content) => {
-                let all = dependents(&source.content, &OnHub(&self.sources));
-                let known: BTreeSet<ObjectId> = all.iter().map(|need| need.id.clone()).collect();
-                let mut all: Vec<Need> = all.into_iter().map(Need::everywhere).collect();
-                all.extend(self.named_by_overrides(policy, source, &known));
-                Some(all)
+            (Some(policy), Some(source)) if policy.spec.takes_dependents() => {
+                let tree = source.tree();
+                may_need(&tree).then(|| {
+                    let all = dependents(&tree, &OnHub(&self.sources));
+                    let known: BTreeSet<ObjectId> = all.iter().map(|need| need.id.clone()).collect();
+                    let mut all: Vec<Need> = all.into_iter().map(Need::everywhere).collect();
+                    all.extend(self.named_by_overrides(policy, source, &tree, &known));
+                    all
+                })
             }
             _ => None,
         };
@@ -33,7 +37,13 @@ impl Distributor {
 
     /// What a workload needs on single clusters only, since overrides name it there. What an override can't be made for is
     /// told where the workload goes.
-    fn named_by_overrides(&self, policy: &Policy, source: &Source, known: &BTreeSet<ObjectId>) -> Vec<Need> {
+    fn named_by_overrides(
+        &self,
+        policy: &Policy,
+        source: &Source,
+        tree: &Value,
+        known: &BTreeSet<ObjectId>,
+    ) -> Vec<Need> {
         let overrides = self.overrides.about(&source.facts);
         let Some(followed) = self.policies.get(&policy.id) else { return Vec::new() };
         if !overrides.iter().any(|(policy, _)| may_name_others(policy)) {
@@ -41,7 +51,7 @@ impl Distributor {
         }
         let mut found: BTreeMap<ObjectId, (Dependent, BTreeSet<String>)> = BTreeMap::new();
         for cluster in followed.survey.members(&self.fleet) {
-            let Ok(there) = overridden(&source.content, &overrides, cluster, &self.fleet) else { continue };
+            let Ok(there) = overridden(tree, &overrides, cluster, &self.fleet) else { continue };
             let needs = dependents(&there.object, &OnHub(&self.sources));
             for need in needs.into_iter().filter(|need| !known.contains(&need.id)) {
                 let place = format!("{} by an override on {cluster}", need.place);

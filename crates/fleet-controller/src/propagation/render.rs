@@ -1,11 +1,10 @@
 //! An object as it is to stand on one cluster: replicas, overrides, our labels.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fleet_api::propagation::ClusterAffinity;
 use fleet_api::{Provenance, Source as Origin, names};
-use fleet_json::ContentHash;
+use fleet_json::{Compact, ContentHash};
 use fleet_placement::{Affinity, Fleet, Problems};
 use fleet_propagation::{OverridePolicy, Precision};
 use fleet_render::{MatchingOverride, Overridden, OverriderError, OverriderProblem, apply_overriders};
@@ -18,7 +17,7 @@ use super::sources::Source;
 
 /// An object for one cluster, and which override policies changed it.
 pub(super) struct Rendered {
-    pub(super) object: Arc<Value>,
+    pub(super) object: Compact,
     pub(super) content: String,
     /// The policies that are about it there, as they are told.
     pub(super) changed_by: Vec<String>,
@@ -60,28 +59,37 @@ pub(super) fn render(
     }
     let content = ContentHash::of_value(&object).short();
     let object = label(object, owner, &content);
-    Ok(Rendered { object: Arc::new(object), content, changed_by, warnings })
+    Ok(Rendered { object: Compact::of(&object), content, changed_by, warnings })
 }
 
 impl Plain {
-    /// Renders for any cluster with so many replicas, or as it was rendered for another.
-    pub(super) fn render(&mut self, source: &Source, replicas: Option<u64>, owner: &str) -> Rendered {
-        if !self.from.as_ref().is_some_and(|from| Arc::ptr_eq(from, &source.content)) {
-            *self = Self { from: Some(Arc::clone(&source.content)), made: BTreeMap::new() };
+    /// As it stands on any cluster with so many replicas: rendered now, or as it was for another.
+    pub(super) fn standing(
+        &mut self,
+        source: &Source,
+        replicas: Option<u64>,
+        takes_over: bool,
+        owner: &str,
+    ) -> Arc<Standing> {
+        if !self.from.as_ref().is_some_and(|from| from.is_same(&source.content)) {
+            *self = Self { from: Some(source.content.clone()), made: Vec::new() };
         }
-        let (object, content) = self.made.entry(replicas).or_insert_with(|| {
-            let object = replicated(source, replicas);
-            let content = ContentHash::of_value(&object).short();
-            (Arc::new(label(object, owner, &content)), content)
-        });
-        let (object, content) = (Arc::clone(object), content.clone());
-        Rendered { object, content, changed_by: Vec::new(), warnings: Vec::new() }
+        let fits = |made: &&Arc<Standing>| made.replicas == replicas && made.takes_over == takes_over;
+        if let Some(made) = self.made.iter().find(fits) {
+            return Arc::clone(made);
+        }
+        let object = replicated(source, replicas);
+        let content = ContentHash::of_value(&object).short();
+        let object = Compact::of(&label(object, owner, &content));
+        let made = Arc::new(Standing { object, content, takes_over, replicas });
+        self.made.push(Arc::clone(&made));
+        made
     }
 }
 
 /// An object with the replicas of a cluster, where they are divided.
 pub(super) fn replicated(source: &Source, replicas: Option<u64>) -> Value {
-    let mut object = (*source.content).clone();
+    let mut object = source.content.read();
     if let Some(replicas) = replicas {
         pieces::set(&mut object, replicas, source.replicas.unwrap_or(replicas));
     }
@@ -122,8 +130,18 @@ pub(super) fn overridden(
 }
 
 impl Rendered {
-    pub(super) fn standing(self, takes_over: bool, replicas: Option<u64>) -> Standing {
-        Standing { object: self.object, content: self.content, takes_over, replicas }
+    /// The object as it is sent, the policies that changed it, and what they couldn't.
+    pub(super) fn parts(
+        self,
+        takes_over: bool,
+        replicas: Option<u64>,
+    ) -> (Arc<Standing>, Vec<String>, Vec<OverriderProblem>) {
+        let standing = Standing { object: self.object, content: self.content, takes_over, replicas };
+        (Arc::new(standing), self.changed_by, self.warnings)
+    }
+
+    pub(super) fn standing(self, takes_over: bool, replicas: Option<u64>) -> Arc<Standing> {
+        Arc::new(Standing { object: self.object, content: self.content, takes_over, replicas })
     }
 }
 

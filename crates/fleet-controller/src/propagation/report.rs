@@ -6,6 +6,7 @@ use std::time::Duration;
 use fleet_api::ObjectId;
 use fleet_api::propagation::{PolicyProblem, Severity};
 use fleet_health::{HealthRules, Report, aggregate};
+use fleet_json::{Compact, ContentHash};
 use fleet_placement::Standing;
 use fleet_propagation::PolicyId;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
@@ -24,12 +25,12 @@ const AFTER_REFUSAL: Duration = Duration::from_secs(30);
 /// Who is overruled so often shows the status of the kind no more.
 const OVERRULED: u32 = 5;
 
-/// The last write of an object's status.
+/// The last write of an object's status; of statuses their hashes.
 struct Written {
     at: Instant,
-    wanted: Value,
+    wanted: ContentHash,
     /// What the hub made of it.
-    answered: Value,
+    answered: ContentHash,
     /// How many writes in a row were overruled by somebody else, up to the one before this.
     overruled: u32,
 }
@@ -85,9 +86,9 @@ impl Reports {
 
     /// How many writes in a row were overruled, as the next one is about to be made. Looked at here, and not as each status
     /// is seen: a write's own echo and who overrules it may both come before its answer does.
-    fn fought(&mut self, id: &ObjectId, seen: &Value) -> u32 {
+    fn fought(&mut self, id: &ObjectId, seen: ContentHash) -> u32 {
         let Some(written) = self.written.get_mut(id) else { return 0 };
-        if written.answered == *seen {
+        if written.answered == seen {
             written.overruled = 0;
         } else if self.echoed.contains(id) {
             written.overruled += 1;
@@ -119,15 +120,17 @@ impl Distributor {
             }
             let Some(source) = self.sources.get(&id) else { continue };
             let Some(wanted) = self.shown(&id, source) else { continue };
-            if wanted == source.status {
+            let status = source.status.read();
+            if wanted == status {
                 continue;
             }
-            let settled = |written: &Written| written.wanted == wanted && written.answered == source.status;
+            let (hash, seen) = (ContentHash::of_value(&wanted), ContentHash::of_value(&status));
+            let settled = |written: &Written| written.wanted == hash && written.answered == seen;
             if self.reports.written.get(&id).is_some_and(settled) {
                 continue;
             }
             let Some(resource) = self.served.resource(id.group(), id.version(), &id.kind) else { continue };
-            if self.reports.fought(&id, &source.status) >= OVERRULED {
+            if self.reports.fought(&id, seen) >= OVERRULED {
                 let message = format!(
                     "controllers of the hub write the status of {} too, so what members show of it isn't shown there; it is in status.claimed of the policy",
                     id.kind
@@ -135,7 +138,7 @@ impl Distributor {
                 self.stop_reporting(&id, message);
                 continue;
             }
-            let base = if source.status.is_null() { json!({}) } else { source.status.clone() };
+            let base = if status.is_null() { json!({}) } else { status };
             let patch = json!({ "status": fleet_json::patch::merge_patch_between(&base, &wanted) });
             let client = self.ctx.hub.client.clone();
             let api: Api<DynamicObject> = if id.namespace.is_empty() {
@@ -149,7 +152,7 @@ impl Distributor {
                 let written =
                     api.patch_status(&id.name, &PatchParams::default(), &Patch::Merge(&patch)).await;
                 let outcome = written.map(|object| object.data.get("status").cloned().unwrap_or_default());
-                Done::Reported { id, wanted, outcome }
+                Done::Reported { id, wanted: hash, outcome }
             });
         }
     }
@@ -166,8 +169,9 @@ impl Distributor {
         for (cluster, place) in there {
             let member = self.ctx.members.get(cluster).ok();
             let observed = member.and_then(|member| member.observed(id));
-            let shown =
-                observed.filter(|seen| seen.owner == self.owner()).and_then(|seen| seen.shown.clone());
+            let shown = observed
+                .filter(|seen| seen.owner == self.owner())
+                .and_then(|seen| seen.shown.as_ref().map(Compact::read));
             let silent = match self.fleet.get(cluster).map(|member| &member.standing) {
                 Some(Standing::Unreachable(Some(since))) => Some(since.to_string()),
                 _ => None,
@@ -178,29 +182,36 @@ impl Distributor {
             .iter()
             .map(|(cluster, current, shown, silent)| Report {
                 cluster,
-                object: shown.as_deref(),
+                object: shown.as_ref(),
                 current: *current,
                 silent_since: silent.as_deref(),
             })
             .collect();
-        let mut spec = source.content.get("spec").cloned().unwrap_or_default();
+        let mut content = source.content.read();
+        let mut spec = content.get_mut("spec").map(Value::take).unwrap_or_default();
         spec.as_object_mut().map(|spec| spec.remove("template"));
         let hub = json!({
             "apiVersion": id.api_version,
             "kind": id.kind,
             "metadata": {"name": id.name, "namespace": id.namespace, "generation": source.generation},
             "spec": spec,
-            "status": source.status,
+            "status": source.status.read(),
         });
         let status = aggregate(&hub, &reports, &HealthRules::default()).status;
         (!status.is_null()).then_some(status)
     }
 
-    pub(super) fn reported(&mut self, id: &ObjectId, wanted: Value, outcome: Result<Value, kube::Error>) {
+    pub(super) fn reported(
+        &mut self,
+        id: &ObjectId,
+        wanted: ContentHash,
+        outcome: Result<Value, kube::Error>,
+    ) {
         let at = Instant::now();
         self.reports.ended(id, at + self.reports.interval);
         match outcome {
             Ok(answered) => {
+                let answered = ContentHash::of_value(&answered);
                 let overruled = self.reports.written.get(id).map_or(0, |written| written.overruled);
                 let written = Written { at, wanted, answered, overruled };
                 self.reports.written.insert(id.clone(), written);

@@ -386,7 +386,7 @@ pub(super) fn weight(item: &Item) -> u8 {
         PlacePhase::Held => 2,
         PlacePhase::Delivered => 3,
     };
-    let weight = item.places.values().map(place).min().unwrap_or(3);
+    let weight = item.places.values().map(|there| place(there)).min().unwrap_or(3);
     match &item.shortfall {
         Some((reason, _)) => weight.min(match reason.as_str() {
             // What is being asked is on its way.

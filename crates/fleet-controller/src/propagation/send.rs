@@ -13,9 +13,9 @@ use crate::deliver::Refusal;
 /// What is to be sent.
 pub(super) struct Order {
     pub(super) id: ObjectId,
-    pub(super) standing: Standing,
+    pub(super) standing: Arc<Standing>,
     /// What was delivered there last: fields of it that others took are drift and may be taken back.
-    pub(super) last: Option<Arc<Value>>,
+    pub(super) last: Option<Arc<Standing>>,
     /// It was seen there as ours: there is no need to ask whose it is.
     pub(super) ours: bool,
     /// It is one of many: whose they are is asked of all together.
@@ -79,9 +79,10 @@ async fn try_to_send(member: &Acting, order: &Order) -> Result<Sent, MemberError
             }
         }
     }
+    let object = order.standing.object.read();
     let mut taken_by = None;
     loop {
-        match member.apply(id, &order.standing.object, &manager, force).await {
+        match member.apply(id, &object, &manager, force).await {
             Ok(live) => {
                 if was_ours && live.before_first_apply {
                     member.forget_unnamed(id).await?;
@@ -124,10 +125,11 @@ fn owned_by_another(
 }
 
 /// Whether every field in conflict is one that our last delivery there set.
-fn is_drift(last: Option<&Value>, conflicts: &[Conflict]) -> bool {
+fn is_drift(last: Option<&Standing>, conflicts: &[Conflict]) -> bool {
     let Some(last) = last else { return false };
+    let last = last.object.read();
     let ours =
-        |conflict: &Conflict| FieldPath::parse(&conflict.field).is_ok_and(|path| path.get(last).is_some());
+        |conflict: &Conflict| FieldPath::parse(&conflict.field).is_ok_and(|path| path.get(&last).is_some());
     !conflicts.is_empty() && conflicts.iter().all(ours)
 }
 

@@ -5,14 +5,16 @@ use std::sync::Arc;
 
 use fleet_api::ObjectId;
 use fleet_api::propagation::{ConflictResolution, GROUPS};
+use fleet_json::Compact;
 use fleet_members::Reachability;
 use fleet_placement::moves::{GoesFirst, Move, Share, at_once};
 use fleet_placement::{Decision, Demand, Shortfall, Trouble, decide, next_step, pod_requests};
 use fleet_propagation::{OverridePolicy, Policy, Precision};
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::distributor::Distributor;
-use super::items::{Goal, Item, Matter, Place, placed, remember};
+use super::items::{Goal, Item, Matter, OnRecord, Place, placed, remember};
 use super::pieces::{has_replicas, is_indexed, is_job};
 use super::policies::{read_recorded, recorded};
 use super::render::render;
@@ -125,11 +127,11 @@ impl Distributor {
             self.forget_place(&mut item, cluster);
         }
         let new = item.at.difference(&item.recorded).next().is_some();
-        let before = self.remembered_before.get(id);
-        if new || !gone.is_empty() || before != Some(&item.remembered) {
+        let remembered = OnRecord::of(&item.remembered);
+        if new || !gone.is_empty() || item.on_record != remembered {
             // What a held place has isn't known from anything else.
-            let held = before.is_none_or(|before| before.held != item.remembered.held);
-            self.remembered_before.insert(id.clone(), item.remembered.clone());
+            let held = item.on_record.held != remembered.held;
+            item.on_record = remembered;
             self.ledger.touch(id, new || held);
         }
         if let Some(at) = item.wake_at {
@@ -221,10 +223,8 @@ impl Distributor {
         item.remembered.preserved = policy.spec.preserve_resources_on_deletion;
         let mut trouble = self.troubles(id, item, policy, source);
         self.add_full(&mut trouble, item, policy);
-        let request = source
-            .replicas
-            .filter(|_| policy.rules.weighs_room())
-            .and_then(|_| pod_requests(&source.content));
+        let request =
+            source.replicas.filter(|_| policy.rules.weighs_room()).and_then(|_| pod_requests(&source.tree()));
         let room = |cluster: &str| self.rooms.fits(cluster, request.as_ref()?);
         let decision = self.decision(id, item, policy, source, &room, &trouble);
         let (decision, not_anew) = keep_job(id, item, decision, source);
@@ -350,7 +350,7 @@ impl Distributor {
         item.at_rest = step.settled
             && item.shortfall.is_none()
             && policy.rules.failover().application.is_none()
-            && item.places.values().all(stands);
+            && item.places.values().all(|place| stands(place));
     }
 
     /// Where an object goes by a policy, from where it is; a policy whose scheduling is suspended chooses nothing anew.
@@ -398,12 +398,15 @@ impl Distributor {
         place.kept = None;
         let broken = overrides.iter().find(|(policy, _)| !policy.acts).map(|(policy, _)| &policy.id);
         let rendered = match overrides {
-            [] => Ok(item.plain.render(source, replicas, self.owner())),
-            _ => render(source, replicas, overrides, cluster, &self.fleet, self.owner()),
+            [] => {
+                Ok((item.plain.standing(source, replicas, takes_over, self.owner()), Vec::new(), Vec::new()))
+            }
+            _ => render(source, replicas, overrides, cluster, &self.fleet, self.owner())
+                .map(|rendered| rendered.parts(takes_over, replicas)),
         };
         if hold.is_some() {
             let now = rendered.ok().filter(|_| broken.is_none());
-            self.stand_still(id, item, cluster, now.map(|now| now.standing(takes_over, replicas)));
+            self.stand_still(id, item, cluster, now.map(|(standing, ..)| standing));
             return;
         }
         item.at.insert(cluster.to_owned());
@@ -421,26 +424,25 @@ impl Distributor {
             return;
         }
         match rendered {
-            Ok(rendered) => {
-                for policy in &rendered.changed_by {
+            Ok((standing, changed_by, warnings)) => {
+                for policy in &changed_by {
                     item.overridden.entry(policy.clone()).or_default().clusters.insert(cluster.to_owned());
                 }
-                for warning in &rendered.warnings {
+                for warning in &warnings {
                     let told = item.overridden.entry(warning.policy.clone()).or_default();
                     told.told =
                         Some((warning.code.to_owned(), format!("{}: {}", warning.place, warning.message)));
                 }
-                let mut standing = rendered.standing(takes_over, replicas);
                 item.remembered.held.remove(cluster);
                 let place = item.places.entry(cluster.to_owned()).or_default();
-                match &place.goal {
-                    Goal::Stand(before)
-                        if before.content == standing.content && before.takes_over == takes_over =>
-                    {
-                        // One copy of what says the same.
-                        standing.object = Arc::clone(&before.object);
-                    }
-                    _ => place.begin_anew(),
+                let before = match &place.goal {
+                    Goal::Stand(before) => Some(before),
+                    Goal::Stay | Goal::Carried(_) | Goal::Leave { .. } => None,
+                };
+                if !before.is_some_and(|before| {
+                    before.content == standing.content && before.takes_over == takes_over
+                }) {
+                    place.begin_anew();
                 }
                 place.goal = Goal::Stand(standing);
             }
@@ -469,10 +471,12 @@ impl Distributor {
         if seen.owner != self.owner() || seen.deleting {
             return 0;
         }
-        let status = seen.shown.as_ref().and_then(|shown| shown.get("status"));
-        let running = status.and_then(|status| status.get("readyReplicas")?.as_u64()).unwrap_or(0);
-        let running = if divided { running } else { running.min(1) };
-        if seen.health.is_healthy() { assigned } else { running }
+        if seen.health.is_healthy() {
+            return assigned;
+        }
+        let shown = seen.shown.as_ref().map(Compact::read).unwrap_or_default();
+        let running = shown.pointer("/status/readyReplicas").and_then(Value::as_u64).unwrap_or(0);
+        if divided { running } else { running.min(1) }
     }
 
     /// Whether what a cluster was told to have is there and healthy.
@@ -517,7 +521,7 @@ fn undivided(id: &ObjectId, policy: &Policy, source: &Source) -> Option<(String,
         let message = "nobody set spec.replicas on the hub, so there is nothing to divide, and each cluster runs its default of it (1 that was created counts as not set: it is the default); set it with kubectl apply, or to another number";
         return Some((NOT_DIVIDED.to_owned(), message.to_owned()));
     }
-    let indexed = is_job(&id.api_version, &id.kind) && is_indexed(&source.content);
+    let indexed = is_job(&id.api_version, &id.kind) && is_indexed(&source.tree());
     indexed.then(|| {
         let message = "each cluster runs all of it: the indexes of a Job can't be divided; use Duplicated, or completionMode: NonIndexed";
         (NOT_DIVIDED.to_owned(), message.to_owned())
@@ -527,8 +531,9 @@ fn undivided(id: &ObjectId, policy: &Policy, source: &Source) -> Option<(String,
 /// How many are ready where everything is that was told: what is about to be told doesn't count before it is there.
 fn known_ready(item: &Item, cluster: &str, assigned: u64, divided: bool) -> u64 {
     let last = item.places.get(cluster).and_then(|place| place.last.as_ref());
-    let there = last.and_then(|last| last.object.pointer("/spec/replicas")?.as_u64());
-    there.filter(|_| divided).map_or(assigned, |there| there.min(assigned))
+    let there =
+        last.filter(|_| divided).and_then(|last| last.object.read().pointer("/spec/replicas")?.as_u64());
+    there.map_or(assigned, |there| there.min(assigned))
 }
 
 pub(super) fn leave(place: &mut Place, released: bool) {

@@ -1,15 +1,18 @@
 //! Objects of the hub that policies select, as they travel.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use fleet_api::ObjectId;
+use fleet_json::Compact;
 use fleet_propagation::ObjectFacts;
 use fleet_render::KeyRules;
 use fleet_schema::behaviour::referenced_content;
 use kube::api::DynamicObject;
 use serde_json::Value;
 
+use super::dependents::is_found_by_content;
 use super::pieces;
 
 /// An object of the hub.
@@ -18,7 +21,9 @@ pub(super) struct Source {
     /// What policies look at.
     pub(super) facts: ObjectFacts,
     /// What goes to members: without what the hub decided by itself, and without keys that members govern.
-    pub(super) content: Arc<Value>,
+    pub(super) content: Compact,
+    /// The same of what is looked through again and again.
+    tree: Option<Box<Value>>,
     /// The replicas that somebody asked for, or what a Job has to complete.
     pub(super) replicas: Option<u64>,
     /// It is being deleted.
@@ -26,7 +31,7 @@ pub(super) struct Source {
     /// Its generation on the hub.
     pub(super) generation: Option<i64>,
     /// Its status on the hub.
-    pub(super) status: Value,
+    pub(super) status: Compact,
 }
 
 impl Source {
@@ -44,7 +49,7 @@ impl Source {
         map.insert("apiVersion".to_owned(), Value::String(api_version.to_owned()));
         map.insert("kind".to_owned(), Value::String(kind.to_owned()));
         let facts = ObjectFacts::of(&value)?;
-        let status = value.get("status").cloned().unwrap_or_default();
+        let status = value.get("status").map(Compact::of).unwrap_or_default();
         let mut content = referenced_content(&value);
         if let Some(metadata) = content.get_mut("metadata").and_then(Value::as_object_mut)
             && !facts.id.namespace.is_empty()
@@ -53,7 +58,17 @@ impl Source {
         }
         keys.leave(&mut content);
         let replicas = pieces::count(api_version, kind, &content);
-        Some(Self { facts, content: Arc::new(content), replicas, deleting, generation, status })
+        let kept = Compact::of(&content);
+        let tree = is_found_by_content(&facts.id).then(|| Box::new(content));
+        Some(Self { facts, content: kept, tree, replicas, deleting, generation, status })
+    }
+
+    /// What goes to members, as a tree.
+    pub(super) fn tree(&self) -> Cow<'_, Value> {
+        match &self.tree {
+            Some(tree) => Cow::Borrowed(tree),
+            None => Cow::Owned(self.content.read()),
+        }
     }
 
     fn says_as(&self, other: &Self) -> bool {

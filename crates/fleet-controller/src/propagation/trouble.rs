@@ -28,9 +28,10 @@ impl Distributor {
         source: &Source,
     ) -> BTreeMap<String, Trouble> {
         // What has pods, and doesn't end.
-        let lasts =
-            may_need(&source.content) && !follows(id.group(), &id.kind) && !is_job(&id.api_version, &id.kind);
-        if policy.rules.failover().application.is_none() || !lasts {
+        let lasts = || {
+            !follows(id.group(), &id.kind) && !is_job(&id.api_version, &id.kind) && may_need(&source.tree())
+        };
+        if policy.rules.failover().application.is_none() || !lasts() {
             item.remembered.unhealthy.clear();
             return BTreeMap::new();
         }

@@ -1,10 +1,10 @@
 //! From an object, or its metadata, to what is kept of it.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::sync::Arc;
 
 use fleet_api::{ObjectId, names};
 use fleet_health::{Health, HealthRules};
+use fleet_json::Compact;
 use kube::api::{DynamicObject, PartialObjectMeta};
 use kube::core::{ApiResource, DynamicResourceScope, ObjectMeta};
 use serde_json::{Map, Value, json};
@@ -74,13 +74,13 @@ pub(crate) fn sight(
 }
 
 /// What the hub shows of an object: its status, and what that is read by.
-fn shown(kind: &Kind, metadata: &ObjectMeta, rest: &Value) -> Option<Arc<Value>> {
+fn shown(kind: &Kind, metadata: &ObjectMeta, rest: &Value) -> Option<Compact> {
     let status = rest.get("status").filter(|status| status.is_object())?;
     let mut spec = rest.get("spec").cloned().unwrap_or_default();
     for template in ["template", "jobTemplate", "volumeClaimTemplates"] {
         spec.as_object_mut().map(|spec| spec.remove(template));
     }
-    Some(Arc::new(json!({
+    Some(Compact::of(&json!({
         "apiVersion": kind.0,
         "kind": kind.1,
         "metadata": {

@@ -10,17 +10,17 @@ use super::*;
 struct Listed(Vec<Value>);
 
 impl Index for Listed {
-    fn get(&self, id: &ObjectId) -> Option<&Value> {
-        self.0.iter().find(|object| ObjectId::of(object).as_ref() == Some(id))
+    fn get(&self, id: &ObjectId) -> Option<Cow<'_, Value>> {
+        self.0.iter().find(|object| ObjectId::of(object).as_ref() == Some(id)).map(Cow::Borrowed)
     }
 
-    fn list(&self, api_version: &str, kind: &str, namespace: &str) -> Vec<&Value> {
+    fn list(&self, api_version: &str, kind: &str, namespace: &str) -> Vec<Cow<'_, Value>> {
         let fits = |object: &&Value| {
             ObjectId::of(object).is_some_and(|id| {
                 id.api_version == api_version && id.kind == kind && id.namespace == namespace
             })
         };
-        self.0.iter().filter(fits).collect()
+        self.0.iter().filter(fits).map(Cow::Borrowed).collect()
     }
 }
 

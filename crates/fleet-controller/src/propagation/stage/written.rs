@@ -97,7 +97,7 @@ impl Distributor {
                 });
                 staged.about.insert(name.clone(), precision);
             }
-            placement.contents.insert(name.clone(), ContentHash::of_value(&source.content).short());
+            placement.contents.insert(name.clone(), ContentHash::of_value(&source.tree()).short());
             clusters.extend(at.iter().cloned());
             components.insert(name, (id, at));
         }
