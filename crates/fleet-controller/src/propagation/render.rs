@@ -165,3 +165,48 @@ fn label(mut object: Value, owner: &str, content: &str) -> Value {
     }
     object
 }
+
+#[cfg(test)]
+mod tests {
+    use fleet_render::KeyRules;
+    use kube::api::DynamicObject;
+
+    use super::*;
+
+    fn source(replicas: u64) -> Source {
+        let object = json!({"apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": "web", "namespace": "demo"}, "spec": {"replicas": replicas},
+            "status": {"readyReplicas": 1}});
+        let object: DynamicObject = serde_json::from_value(object).unwrap();
+        Source::read("apps/v1", "Deployment", object, KeyRules::builtin()).unwrap()
+    }
+
+    /// Broken: each cluster has a rendering and a copy of its own, or one of what the object said before.
+    #[test]
+    fn what_is_the_same_on_clusters_is_rendered_once() {
+        let (mut plain, four) = (Plain::default(), source(4));
+        let all = plain.standing(&four, None, false, "owner");
+        for _ in 0..3 {
+            assert!(Arc::ptr_eq(&all, &plain.standing(&four, None, false, "owner")));
+        }
+        let part = plain.standing(&four, Some(1), false, "owner");
+        assert!(Arc::ptr_eq(&part, &plain.standing(&four, Some(1), false, "owner")));
+        assert_eq!(part.object.read().pointer("/spec/replicas"), Some(&json!(1)));
+        assert!(plain.standing(&four, None, true, "owner").takes_over);
+        assert_eq!(plain.made.len(), 3);
+        let five = plain.standing(&source(5), None, false, "owner");
+        assert_eq!(five.object.read().pointer("/spec/replicas"), Some(&json!(5)));
+        assert_ne!(five.content, all.content);
+        assert_eq!(plain.made.len(), 1);
+    }
+
+    /// Broken: objects are held as trees, several times as large as what they say.
+    #[test]
+    fn an_object_is_held_as_its_text() {
+        let (mut plain, source) = (Plain::default(), source(4));
+        let standing = plain.standing(&source, None, false, "owner");
+        for kept in [&source.content, &standing.object] {
+            assert!(kept.as_str().len() < 400, "{kept:?}");
+        }
+    }
+}
