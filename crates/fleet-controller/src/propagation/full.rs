@@ -270,9 +270,8 @@ impl Distributor {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use fleet_health::Health;
+    use fleet_json::Compact;
     use serde_json::json;
 
     use super::*;
@@ -291,7 +290,7 @@ mod tests {
                 reason: "ReplicasNotReady".to_owned(),
                 message: String::new(),
             },
-            shown: Some(Arc::new(json!({ "status": status }))),
+            shown: Some(Compact::of(&json!({ "status": status }))),
         }
     }
 
