@@ -44,13 +44,14 @@ pub(super) struct Item {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct OnRecord {
     all: Option<ContentHash>,
-    /// What held places have.
-    pub(super) held: Option<ContentHash>,
+    /// What nothing else tells after a restart: what held places have, and what is to stay on members.
+    pub(super) stays: Option<ContentHash>,
 }
 
 impl OnRecord {
     pub(super) fn of(remembered: &Remembered) -> Self {
-        Self { all: ContentHash::of(remembered).ok(), held: ContentHash::of(&remembered.held).ok() }
+        let stays = (&remembered.held, remembered.kept, remembered.preserved);
+        Self { all: ContentHash::of(remembered).ok(), stays: ContentHash::of(&stays).ok() }
     }
 }
 

@@ -129,10 +129,10 @@ impl Distributor {
         let new = item.at.difference(&item.recorded).next().is_some();
         let remembered = OnRecord::of(&item.remembered);
         if new || !gone.is_empty() || item.on_record != remembered {
-            // What a held place has isn't known from anything else.
-            let held = item.on_record.held != remembered.held;
+            // What a held place has isn't known from anything else; nor is what is to stay, once its policy is gone.
+            let stays = item.on_record.stays != remembered.stays;
             item.on_record = remembered;
-            self.ledger.touch(id, new || held);
+            self.ledger.touch(id, new || stays);
         }
         if let Some(at) = item.wake_at {
             self.wake_at(at, id);
