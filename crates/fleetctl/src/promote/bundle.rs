@@ -57,7 +57,9 @@ impl Bundle {
             if let Some(metadata) = manifest.get_mut("metadata").and_then(Value::as_object_mut) {
                 metadata.insert("namespace".to_owned(), json!(namespace));
             }
-            promoted.push(Promoted { id: object.id.clone(), object: manifest, left: said.left.clone() });
+            let mut left = said.left.clone();
+            left.extend(leave_to_member(&mut manifest));
+            promoted.push(Promoted { id: object.id.clone(), object: manifest, left });
         }
         let manifest = manifest(namespace, policy, &member.name, &promoted);
         Ok(Self {
@@ -88,6 +90,42 @@ impl Bundle {
     }
 }
 
+/// How annotations end that name one cluster's own load balancer, whoever wrote them.
+const BALANCERS: [&str; 4] = ["loadbalancer-id", "load-balancer-id", "loadbalance-id", "/elb.id"];
+
+/// Takes out what is about this one member, and would be wrong on any that is added: addresses and ports of its own, and
+/// which load balancer it has. It stays on the member as it is. Answers what that is.
+fn leave_to_member(manifest: &mut Value) -> Vec<String> {
+    let mut left = Vec::new();
+    let mut annotations = manifest.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut);
+    if let Some(annotations) = annotations.as_mut() {
+        annotations.retain(|key, _| {
+            let stays = !BALANCERS.iter().any(|end| key.ends_with(end));
+            if !stays {
+                left.push(format!("metadata.annotations[{key:?}]"));
+            }
+            stays
+        });
+    }
+    if manifest["apiVersion"] != json!("v1") || manifest["kind"] != json!("Service") {
+        return left;
+    }
+    let Some(spec) = manifest.get_mut("spec").and_then(Value::as_object_mut) else { return left };
+    let headless = spec.get("clusterIP") == Some(&json!("None"));
+    for field in ["clusterIP", "clusterIPs", "healthCheckNodePort"] {
+        if !(headless && field.starts_with("clusterIP")) && spec.remove(field).is_some() {
+            left.push(format!("spec.{field}"));
+        }
+    }
+    let ports = spec.get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten().enumerate();
+    for (at, port) in ports {
+        if port.as_object_mut().is_some_and(|port| port.remove("nodePort").is_some()) {
+            left.push(format!("spec.ports[{at}].nodePort"));
+        }
+    }
+    left
+}
+
 fn manifest(namespace: &str, name: &str, member: &str, objects: &[Promoted]) -> Value {
     let [group, ..] = GROUPS;
     let selectors: Vec<Value> = objects
@@ -108,4 +146,29 @@ fn manifest(namespace: &str, name: &str, member: &str, objects: &[Promoted]) -> 
             "preserveResourcesOnDeletion": true,
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Broken: a cluster that is added asks for the first one's ports and load balancer: it is refused, or takes them over.
+    #[test]
+    fn what_a_member_assigned_stays_its_own() {
+        let mut service = json!({"apiVersion": "v1", "kind": "Service",
+            "metadata": {"name": "web", "annotations": {"a": "b",
+                "service.beta.kubernetes.io/alibaba-cloud-loadbalancer-id": "lb-1", "kubernetes.io/elb.id": "2"}},
+            "spec": {"type": "LoadBalancer", "clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"],
+                "healthCheckNodePort": 31000, "ports": [{"port": 80, "nodePort": 30080}, {"port": 81}]}});
+        let left = leave_to_member(&mut service);
+        assert_eq!(service["metadata"]["annotations"], json!({"a": "b"}));
+        assert_eq!(service["spec"], json!({"type": "LoadBalancer", "ports": [{"port": 80}, {"port": 81}]}));
+        assert_eq!(left.len(), 6, "{left:?}");
+        assert!(left.contains(&"spec.ports[0].nodePort".to_owned()), "{left:?}");
+
+        let headless = json!({"apiVersion": "v1", "kind": "Service", "spec": {"clusterIP": "None"}});
+        let mut same = headless.clone();
+        assert!(leave_to_member(&mut same).is_empty());
+        assert_eq!(same, headless);
+    }
 }
