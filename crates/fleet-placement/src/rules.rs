@@ -209,6 +209,10 @@ fn ignored(spec: &PropagationPolicySpec, placement: &Placement, problems: &mut P
         let application = failover.application.as_ref().and_then(|rule| rule.state_preservation.as_ref());
         application.or(failover.cluster.as_ref().and_then(|rule| rule.state_preservation.as_ref())).is_some()
     });
+    // Nothing goes before as many are ready elsewhere, however long that takes.
+    let graced = spec.failover.as_ref().is_some_and(|failover| {
+        failover.application.as_ref().is_some_and(|rule| rule.grace_period_seconds.is_some())
+    });
     let other_scheduler =
         spec.scheduler_name.as_deref().is_some_and(|name| !["", "default-scheduler"].contains(&name));
     for (there, path) in [
@@ -219,6 +223,7 @@ fn ignored(spec: &PropagationPolicySpec, placement: &Placement, problems: &mut P
             "spec.placement.replicaScheduling.customSchedulingType",
         ),
         (preserved, "spec.failover.*.statePreservation"),
+        (graced, "spec.failover.application.gracePeriodSeconds"),
         (other_scheduler, "spec.schedulerName"),
         (!spec.dependent_overrides.is_empty(), "spec.dependentOverrides"),
         (spec.activation_preference.is_some(), "spec.activationPreference"),
