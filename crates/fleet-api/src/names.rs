@@ -148,6 +148,16 @@ pub fn who_asked(app: &crate::Application, annotation: &str, value: &str) -> Opt
     (!who.is_empty()).then(|| who.chars().take(256).collect())
 }
 
+/// Field manager of the statuses that the objects of the hub show of their members.
+pub const STATUS_MANAGER: &str = "fleetctl-status";
+
+/// Whether the status of an object was written by us alone.
+pub fn shows_members(metadata: &kube::core::ObjectMeta) -> bool {
+    let written = metadata.managed_fields.iter().flatten();
+    let mut written = written.filter(|entry| entry.subresource.as_deref() == Some("status")).peekable();
+    written.peek().is_some() && written.all(|entry| entry.manager.as_deref() == Some(STATUS_MANAGER))
+}
+
 /// The field manager under which an Application's objects are applied.
 pub fn field_manager(owner: &str) -> String {
     format!("fleetctl:{owner}")

@@ -40,7 +40,7 @@ pub use selectors::{
 };
 pub use status::{
     ClaimedObject, KEPT_OBJECTS, ObjectCounts, ObjectPlace, OverriddenObject, OverridePolicyStatus,
-    PlacePhase, PolicyProblem, PropagationPolicyStatus, RivalClaim, Rollout, Severity,
+    PlaceHealth, PlacePhase, PolicyProblem, PropagationPolicyStatus, RivalClaim, Rollout, Severity,
 };
 
 /// A PropagationPolicy or ClusterPropagationPolicy of any group.

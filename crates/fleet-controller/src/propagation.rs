@@ -8,7 +8,7 @@
 //!                               settle: one object ─► Goal of each place  pure: claims, placement, moves, overriders
 //!                               ledger: what may be where, before it is   one write at a time for each shard
 //!                               dispatch: one request at a time for each place ─► members
-//!                               said: status of policies, gathered
+//!                               said: status of policies, gathered; wellbeing: how well it is there
 //!                               report: what members show, on the object of the hub
 //!                               stage: where a policy names a Workflow, an Application carries its objects
 //! ```
@@ -58,6 +58,7 @@ mod stage;
 mod trouble;
 mod wake;
 mod watch;
+mod wellbeing;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -8,6 +8,7 @@ mod network;
 mod pod;
 mod reports;
 mod storage;
+mod withdrawn;
 mod workload;
 
 use serde_json::{Map, Value};
@@ -15,6 +16,7 @@ use serde_json::{Map, Value};
 use crate::view::View;
 use crate::{Health, HealthRules, assess_with};
 use reports::Reports;
+pub use withdrawn::withdrawn;
 
 /// What is known of an object on one member.
 #[derive(Debug, Clone, Copy)]

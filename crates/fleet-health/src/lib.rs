@@ -28,7 +28,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use aggregate::{Aggregate, ClusterReport, Replicas, Report, aggregate, replicas};
+pub use aggregate::{Aggregate, ClusterReport, Replicas, Report, aggregate, replicas, withdrawn};
 pub use given::{HealthRules, KindRules, RuleError, RuleSpec};
 pub use kinds::is_judged_by_metadata;
 

@@ -34,6 +34,7 @@ use super::words::words;
     type_ = "string",
     json_path = ".status.conditions[?(@.type==\"Ready\")].reason"
 ))]
+#[kube(printcolumn(name = "Problems", type_ = "string", json_path = ".status.problems[*].reason"))]
 #[kube(printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"))]
 #[serde(rename_all = "camelCase")]
 pub struct OverridePolicySpec {

@@ -35,6 +35,12 @@ use super::words::words;
     type_ = "string",
     json_path = ".status.conditions[?(@.type==\"Ready\")].reason"
 ))]
+#[kube(printcolumn(
+    name = "Healthy",
+    type_ = "string",
+    json_path = ".status.conditions[?(@.type==\"Healthy\")].status"
+))]
+#[kube(printcolumn(name = "Problems", type_ = "string", json_path = ".status.problems[*].reason"))]
 #[kube(printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"))]
 #[serde(rename_all = "camelCase")]
 pub struct PropagationPolicySpec {
@@ -190,7 +196,7 @@ pub struct ApplicationFailover {
     /// What happens to the copy it leaves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub purge_mode: Option<PurgeMode>,
-    /// How long the copy that it leaves stays at most, with `Gracefully`.
+    /// Read, not acted on: the copy that it leaves stays until as many are ready elsewhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grace_period_seconds: Option<i64>,
     /// Read, not acted on.

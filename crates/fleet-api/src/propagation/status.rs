@@ -16,7 +16,7 @@ pub struct PropagationPolicyStatus {
     /// The generation that this was judged on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready`: everything that it takes is where it is to be.
+    /// `Ready`: everything that it takes is where it is to be. `Healthy`: it is well there, too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
     /// How many objects stand how.
@@ -37,6 +37,11 @@ pub struct PropagationPolicyStatus {
     /// What is wrong with the policy, or won't do what it seems to say.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<PolicyProblem>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// An Application that carries what a policy distributes in a namespace: plans, gates and history are its.
@@ -83,6 +88,9 @@ pub struct ObjectCounts {
     /// Matched objects that another policy takes.
     #[serde(default)]
     pub lost: u64,
+    /// Those that aren't well on some cluster that has them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unhealthy: u64,
 }
 
 /// An object that a policy takes.
@@ -114,12 +122,37 @@ pub struct ObjectPlace {
     /// The replicas that it is to have there, where they are divided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<i64>,
-    /// A code in CamelCase, where there is something to tell.
+    /// How it is there; nothing where it is `Healthy`, or isn't there yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<PlaceHealth>,
+    /// How many are ready of how many it asks for there (`1/3`), where it isn't healthy.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub ready: String,
+    /// Where it can be reached there: what a Service, an Ingress or a Gateway got, at most 8.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<String>,
+    /// A code in CamelCase, where there is something to tell: of its delivery, else of its health.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
     /// The same in words: place, cause, next step.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
+}
+
+words! {
+    /// How well an object is on a cluster.
+    PlaceHealth {
+        /// What it asks for has come about.
+        Healthy = "Healthy",
+        /// It stands still because its spec says so.
+        Suspended = "Suspended",
+        /// On the way, or nobody has looked at it yet.
+        Progressing = "Progressing",
+        /// It can't be judged, or the cluster is silent.
+        Unknown = "Unknown",
+        /// It won't get there without a change.
+        Degraded = "Degraded",
+    }
 }
 
 words! {

@@ -479,6 +479,12 @@ impl Distributor {
             self.items.get(id).is_some_and(|item| item.at.is_empty() && item.remembered.stage.is_none());
         let wanted = self.claims.holder(id).is_some() || self.dependents.is_needed(id);
         if nowhere && !wanted && self.policies_listed() {
+            // It stays on record until nothing on the hub says any more that members have it.
+            if self.is_to_be_withdrawn(id) {
+                self.reports.touch(id);
+                return;
+            }
+            self.reports.forget(id);
             self.items.remove(id);
             self.dependents.lingers(id, false);
             self.ledger.touch(id, false);

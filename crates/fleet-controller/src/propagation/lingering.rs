@@ -126,6 +126,9 @@ impl Distributor {
                 cluster: cluster.clone(),
                 phase: PlacePhase::Leaving,
                 replicas: None,
+                health: None,
+                ready: String::new(),
+                addresses: Vec::new(),
                 reason: "BeingDeleted".to_owned(),
                 message: format!(
                     "it was deleted on {cluster} and isn't gone yet: its finalizers, or its grace period, take their time"

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use fleet_api::ObjectId;
 use fleet_api::propagation::{PolicyProblem, Severity};
-use fleet_health::{HealthRules, Report, aggregate};
+use fleet_api::{ObjectId, names};
+use fleet_health::{HealthRules, Report, aggregate, withdrawn};
 use fleet_json::{Compact, ContentHash};
 use fleet_placement::Standing;
 use fleet_propagation::PolicyId;
@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::dispatch::Done;
 use super::distributor::Distributor;
 use super::due::Due;
+use super::items::Place;
 use super::sources::{GroupKind, Source};
 
 /// What changes within this time is shown at once.
@@ -45,6 +46,8 @@ pub(super) struct Reports {
     written: BTreeMap<ObjectId, Written>,
     /// Of which the hub has shown a status since the last write began.
     echoed: BTreeSet<ObjectId>,
+    /// What the hub doesn't let us take back, although no member has it any more.
+    unwanted: BTreeSet<ObjectId>,
     /// Kinds of which nothing is shown, and why.
     refused: BTreeMap<GroupKind, String>,
     interval: Duration,
@@ -78,6 +81,7 @@ impl Reports {
         self.again.remove(id);
         self.written.remove(id);
         self.echoed.remove(id);
+        self.unwanted.remove(id);
     }
 
     pub(super) fn next(&self) -> Option<Instant> {
@@ -149,20 +153,20 @@ impl Distributor {
             self.reports.echoed.remove(&id);
             self.reports.writing.insert(id.clone());
             self.jobs.spawn(async move {
-                let written =
-                    api.patch_status(&id.name, &PatchParams::default(), &Patch::Merge(&patch)).await;
+                let params = PatchParams {
+                    field_manager: Some(names::STATUS_MANAGER.to_owned()),
+                    ..PatchParams::default()
+                };
+                let written = api.patch_status(&id.name, &params, &Patch::Merge(&patch)).await;
                 let outcome = written.map(|object| object.data.get("status").cloned().unwrap_or_default());
                 Done::Reported { id, wanted: hash, outcome }
             });
         }
     }
 
-    /// The status that an object is to show on the hub; nothing where no member has one.
+    /// The status that an object is to show on the hub; nothing where no member has one, nor had.
     fn shown(&self, id: &ObjectId, source: &Source) -> Option<Value> {
-        let item = self
-            .items
-            .get(id)
-            .filter(|item| self.claims.holder(id).is_some() || item.remembered.dependent)?;
+        let item = self.items.get(id)?;
         let there =
             item.places.iter().filter(|(cluster, place)| item.at.contains(*cluster) && !place.leaves());
         let mut seen = Vec::new();
@@ -198,7 +202,27 @@ impl Distributor {
             "status": source.status.read(),
         });
         let status = aggregate(&hub, &reports, &HealthRules::default()).status;
-        (!status.is_null()).then_some(status)
+        if !status.is_null() {
+            return Some(status);
+        }
+        // What was seen before a cluster fell silent, or this process began, isn't taken back: it is there yet.
+        let left = |cluster: &String| item.places.get(cluster).is_some_and(Place::leaves);
+        (source.reported && item.at.iter().all(left)).then(|| withdrawn(&hub))
+    }
+
+    /// Whether the object on the hub shows yet what members had that have it no more.
+    pub(super) fn is_to_be_withdrawn(&self, id: &ObjectId) -> bool {
+        let kept = || self.reports.refused.contains_key(&kind_of(id)) || self.reports.unwanted.contains(id);
+        let Some(source) = self.sources.get(id).filter(|source| source.reported && !source.deleting) else {
+            return false;
+        };
+        if kept() || !self.served.has_status(id.group(), &id.kind) {
+            return false;
+        }
+        let Some(wanted) = self.shown(id, source) else { return false };
+        let told = self.reports.written.get(id);
+        wanted != source.status.read()
+            && told.is_none_or(|told| told.wanted != ContentHash::of_value(&wanted))
     }
 
     pub(super) fn reported(
@@ -225,11 +249,17 @@ impl Distributor {
                 );
                 self.stop_reporting(id, message);
             }
+            // The kind's schema, or the server's rules, want what was there: asking again changes nothing.
+            Err(kube::Error::Api(status)) if status.code == 422 && self.claims.holder(id).is_none() => {
+                tracing::warn!(object = %id, message = status.message, "the status of an object can't be taken back");
+                self.reports.unwanted.insert(id.clone());
+            }
             Err(error) => {
                 tracing::warn!(object = %id, %error, "the status of an object can't be written; tried again");
                 self.reports.due.set(id, at + AFTER_REFUSAL);
             }
         }
+        self.part_if_nowhere(id);
     }
 
     /// The hub shows a status. Who else writes it again and again has it: two writers would never end.

@@ -23,6 +23,7 @@ use super::items::{Goal, Item, Matter, Place};
 use super::policies;
 use super::rooms::MEASURING;
 use super::settle::{NOT_DIVIDED, NOT_DIVIDED_ANEW};
+use super::wellbeing::Judged;
 
 /// What changes within this time is told at once.
 const GATHERED: Duration = Duration::from_millis(50);
@@ -31,7 +32,7 @@ const AFTER_REFUSAL: Duration = Duration::from_secs(2);
 /// The code where override policies can't be read.
 pub(super) const OVERRIDES_UNKNOWN: &str = "CannotListOverrides";
 /// The longest message of one place, in characters.
-const LONGEST: usize = 1_000;
+pub(super) const LONGEST: usize = 1_000;
 
 /// Which policies have something to tell, and when.
 #[derive(Default)]
@@ -167,7 +168,8 @@ impl Distributor {
     fn status(&self, id: &PolicyId) -> Option<Value> {
         let (followed, policy) = (self.policies.get(id)?, self.claims.policy(id)?);
         let mut objects = ObjectCounts::default();
-        let mut claimed: Vec<(u8, &ObjectId, Option<&Item>)> = Vec::new();
+        let mut claimed: Vec<((u8, bool), &ObjectId, Option<&Item>)> = Vec::new();
+        let mut judged = Judged::default();
         for object in self.claims.claimed(id) {
             objects.claimed += 1;
             let item = self.items.get(object);
@@ -178,8 +180,9 @@ impl Distributor {
                 2 => objects.held += 1,
                 _ => objects.delivered += 1,
             }
-            claimed.push((weight, object, item));
+            claimed.push(((weight, judged.take(self, object, item)), object, item));
         }
+        objects.unhealthy = judged.unwell;
         let lingering = self.lingering_of(id);
         let leaving = Leaving {
             held: lingering.iter().filter(|(weight, _)| *weight == 2).count(),
@@ -187,19 +190,21 @@ impl Distributor {
         };
         claimed.sort_by_key(|(weight, ..)| *weight);
         claimed.truncate(KEPT_OBJECTS);
-        let mut claimed: Vec<(u8, ClaimedObject)> =
-            claimed.into_iter().map(|(weight, object, item)| (weight, told(object, item))).collect();
-        claimed.extend(lingering);
+        let mut claimed: Vec<((u8, bool), ClaimedObject)> =
+            claimed.into_iter().map(|(weight, object, item)| (weight, self.told(object, item))).collect();
+        claimed.extend(lingering.into_iter().map(|(weight, told)| ((weight, true), told)));
         claimed.sort_by_key(|(weight, _)| *weight);
         claimed.truncate(KEPT_OBJECTS);
         let (along, of_dependents) = self.along_with(id);
-        let mut dependents: Vec<(u8, &ObjectId, Option<&Item>)> = along
+        let mut dependents: Vec<((u8, bool), &ObjectId, Option<&Item>)> = along
             .iter()
             .map(|object| (object, self.items.get(object)))
-            .map(|(object, item)| (item.map_or(1, weight), object, item))
+            .map(|(object, item)| {
+                ((item.map_or(1, weight), judged.take(self, object, item)), object, item)
+            })
             .collect();
         dependents.sort_by_key(|(weight, ..)| *weight);
-        let along = dependents.first().map_or(3, |(weight, ..)| *weight);
+        let along = dependents.first().map_or(3, |((weight, _), ..)| *weight);
         dependents.truncate(KEPT_OBJECTS);
         let mut lost = Vec::new();
         for object in self.claims.matched(id) {
@@ -233,18 +238,26 @@ impl Distributor {
         problems.extend(self.policies_not_listed());
         let rollouts = self.rollouts(id);
         let ready = staged(ready(&objects, along, &leaving, &problems), &rollouts);
+        let now = [judged.mark_old(ready)].into_iter().chain(judged.condition()).collect();
         let before = conditions_of(&followed.status);
         let status = PropagationPolicyStatus {
             observed_generation: followed.generation,
-            conditions: conditions::settle(&before, vec![ready], self.ctx.now()),
+            conditions: conditions::settle(&before, now, self.ctx.now()),
             objects,
             claimed: claimed.into_iter().map(|(_, told)| told).collect(),
-            dependents: dependents.into_iter().map(|(_, object, item)| told(object, item)).collect(),
+            dependents: dependents.into_iter().map(|(_, object, item)| self.told(object, item)).collect(),
             lost,
             rollouts,
             problems,
         };
         to_value(&status)
+    }
+
+    /// An object with its places, how far it is there and how well.
+    fn told(&self, object: &ObjectId, item: Option<&Item>) -> ClaimedObject {
+        let mut told = told(object, item);
+        self.tell_health(&mut told);
+        told
     }
 
     /// Kinds that a policy selects and that the hub doesn't list.
@@ -463,6 +476,9 @@ fn told_of(cluster: &str, place: &Place) -> ObjectPlace {
         cluster: cluster.to_owned(),
         phase: phase(place),
         replicas: None,
+        health: None,
+        ready: String::new(),
+        addresses: Vec::new(),
         reason: String::new(),
         message: String::new(),
     };

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use fleet_api::ObjectId;
+use fleet_api::{ObjectId, names};
 use fleet_json::Compact;
 use fleet_propagation::ObjectFacts;
 use fleet_render::KeyRules;
@@ -32,6 +32,8 @@ pub(super) struct Source {
     pub(super) generation: Option<i64>,
     /// Its status on the hub.
     pub(super) status: Compact,
+    /// That status is what members showed, and nobody else's.
+    pub(super) reported: bool,
 }
 
 impl Source {
@@ -44,6 +46,7 @@ impl Source {
     ) -> Option<Self> {
         let deleting = object.metadata.deletion_timestamp.is_some();
         let generation = object.metadata.generation;
+        let reported = names::shows_members(&object.metadata);
         let mut value = serde_json::to_value(object).ok()?;
         let map = value.as_object_mut()?;
         map.insert("apiVersion".to_owned(), Value::String(api_version.to_owned()));
@@ -60,7 +63,7 @@ impl Source {
         let replicas = pieces::count(api_version, kind, &content);
         let kept = Compact::of(&content);
         let tree = is_found_by_content(&facts.id).then(|| Box::new(content));
-        Some(Self { facts, content: kept, tree, replicas, deleting, generation, status })
+        Some(Self { facts, content: kept, tree, replicas, deleting, generation, status, reported })
     }
 
     /// What goes to members, as a tree.

@@ -3,6 +3,7 @@
 mod applications;
 mod hub;
 mod members;
+mod policies;
 
 use serde::Serialize;
 
@@ -55,6 +56,7 @@ pub fn findings(snapshot: &Snapshot) -> Vec<Finding> {
     let mut all = hub::findings(snapshot);
     all.extend(members::findings(snapshot));
     all.extend(applications::findings(snapshot));
+    all.extend(policies::findings(snapshot));
     for (what, why) in &snapshot.unread {
         let mend = "give your account the right to read it, or ask somebody who has it";
         let message = format!("couldn't be looked at: {why}");

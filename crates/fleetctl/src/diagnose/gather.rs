@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fleet_api::propagation::{GROUPS, PolicyKind};
 use fleet_api::{
-    Application, AuditLog, Condition, ManagedCluster, ResourceTracker, RolloutWindow, conditions, crds,
+    Application, AuditLog, Inventory, ManagedCluster, Memory, ObjectId, ResourceTracker, RolloutWindow, crds,
     names, staged,
 };
 use fleet_controller::resolve::{ObjectReference, Selection, references};
@@ -21,7 +21,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::findings::Finding;
-use super::snapshot::{CredentialSecret, Definition, Holder, Reference, Snapshot, standing};
+use super::snapshot::{
+    CredentialSecret, Definition, Holder, Leftovers, PolicyTold, Reference, Snapshot, standing,
+};
 use crate::access::Cluster;
 use crate::application::of_application;
 use crate::audit::chain::Chain;
@@ -64,6 +66,7 @@ pub(crate) async fn gather(hub: &Cluster, called: &str, now: Timestamp, scope: &
     gathering.records().await;
     gathering.rules().await;
     gathering.policies().await;
+    gathering.without_policy().await;
     Ok(gathering.snapshot)
 }
 
@@ -280,7 +283,7 @@ impl Gathering<'_> {
             let name = format!("{mark}{}", object.name_any());
             // Secrets and the like are only looked for: nothing of theirs is kept.
             let value = serde_json::to_value(object).ok()?;
-            let kept = ["spec", "status"]
+            let kept = ["metadata", "spec", "status"]
                 .iter()
                 .filter_map(|key| Some(((*key).to_owned(), value.get(key)?.clone())));
             Some((name, Value::Object(kept.collect())))
@@ -315,18 +318,39 @@ impl Gathering<'_> {
         for (group, kind) in GROUPS.into_iter().flat_map(|group| PolicyKind::ALL.map(|kind| (group, kind))) {
             let api: Api<DynamicObject> = Api::all_with(self.hub.client.clone(), &kind.resource(group));
             let what = format!("{}.{group}", kind.plural());
-            for policy in self.all(&what, &api, &ListParams::default()).await {
-                let conditions = policy.data.pointer("/status/conditions").cloned().unwrap_or_default();
-                let conditions: Vec<Condition> = serde_json::from_value(conditions).unwrap_or_default();
-                let Some(ready) = conditions::find(&conditions, "Ready").filter(|ready| !ready.is_true())
-                else {
-                    continue;
-                };
-                let inside = policy.namespace().map(|name| format!(" -n {name}")).unwrap_or_default();
-                let about = format!("{what} {}{inside}", policy.name_any());
-                self.snapshot.unready_policies.push((about, ready.reason.clone(), ready.message.clone()));
+            let listed = self.all(&what, &api, &ListParams::default()).await;
+            self.snapshot.policies.extend(listed.iter().map(|policy| PolicyTold::read(&what, policy)));
+        }
+    }
+
+    /// What is on record of members and had a policy that isn't there any more.
+    async fn without_policy(&mut self) {
+        let kinds = GROUPS.map(|group| format!(".{group}"));
+        if self.snapshot.unread.iter().any(|(what, _)| kinds.iter().any(|kind| what.ends_with(kind))) {
+            return;
+        }
+        let trackers: Api<ResourceTracker> = Api::all(self.hub.client.clone());
+        let shards = ListParams::default().labels(names::SHARD);
+        let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for tracker in self.all("resourcetrackers", &trackers, &shards).await {
+            let (Ok(inventory), Some(memory)) = (tracker.spec.inventory.unpack(), &tracker.spec.memory) else {
+                continue;
+            };
+            let (inventory, Ok(memory)): (Inventory, _) = (inventory, memory.unpack()) else { continue };
+            let memory: Memory = memory;
+            let gone = memory.objects.iter().filter(|(_, remembered)| {
+                let policy = remembered.policy.as_ref();
+                policy.is_some_and(|policy| !self.snapshot.policies.iter().any(|told| told.is(policy)))
+            });
+            let gone: BTreeSet<&ObjectId> = gone.map(|(id, _)| id).collect();
+            for entry in &inventory.targets {
+                let leaving = entry.objects.keys().filter(|id| gone.contains(id)).map(ToString::to_string);
+                found.entry(entry.target.cluster.clone()).or_default().extend(leaving);
             }
         }
+        let leaving = found.into_iter().filter(|(_, objects)| !objects.is_empty());
+        let leaving = leaving.map(|(cluster, objects)| Leftovers { cluster, objects: objects.into_iter().collect() });
+        self.snapshot.leftovers = leaving.collect();
     }
 
     /// Rules that people give as data: of health, and of keys that belong to members.

@@ -2,8 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use fleet_api::{Application, ManagedCluster, RolloutWindow};
+use fleet_api::propagation::{PolicyKind, PolicyProblem};
+use fleet_api::{Application, Condition, ManagedCluster, PolicyName, RolloutWindow, names};
 use jiff::Timestamp;
+use kube::ResourceExt as _;
+use kube::api::{DynamicObject, ObjectMeta};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 /// The hub as it was found.
@@ -37,8 +41,10 @@ pub struct Snapshot {
     pub lost_inventories: Vec<(String, String)>,
     /// Records of Applications that aren't whole: `NAMESPACE/NAME`, and where they aren't.
     pub broken_records: Vec<(String, String)>,
-    /// Policies about native objects that aren't ready: which, the reason and the message of their condition.
-    pub unready_policies: Vec<(String, String, String)>,
+    /// Policies about native objects, with what they tell.
+    pub policies: Vec<PolicyTold>,
+    /// What had a policy that isn't there any more, and is on record of members.
+    pub leftovers: Vec<Leftovers>,
     /// Health rules that can't be used: where they stand, and why.
     pub broken_health_rules: Vec<(String, String)>,
     /// Rules of keys that can't be used: the same.
@@ -47,6 +53,83 @@ pub struct Snapshot {
     pub windows: Vec<RolloutWindow>,
     /// What couldn't be looked at, and why.
     pub unread: Vec<(String, String)>,
+}
+
+/// What a policy about native objects tells of itself.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct PolicyTold {
+    /// Plural and group of its kind.
+    pub kind: String,
+    /// Its namespace; empty where it has none.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its conditions.
+    pub conditions: Vec<Condition>,
+    /// What is wrong with it, or isn't as it seems to say.
+    pub problems: Vec<PolicyProblem>,
+    /// The first of its objects of which something is to be told: which, where, and what.
+    pub first: Option<String>,
+}
+
+/// What is to leave a member, or waits until it may.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leftovers {
+    /// The member.
+    pub cluster: String,
+    /// The objects.
+    pub objects: Vec<String>,
+}
+
+impl PolicyTold {
+    /// Reads a policy of the hub; `kind` is the plural of its kind and its group.
+    pub fn read(kind: &str, policy: &DynamicObject) -> Self {
+        fn told<T: DeserializeOwned + Default>(policy: &DynamicObject, field: &str) -> T {
+            let value = policy.data.get("status").and_then(|status| status.get(field)).cloned();
+            value.and_then(|value| serde_json::from_value(value).ok()).unwrap_or_default()
+        }
+        let objects: Vec<Value> = told(policy, "claimed");
+        let dependents: Vec<Value> = told(policy, "dependents");
+        // Counts, of policies that place objects; a list, of those that change them.
+        let overridden: Vec<Value> = told(policy, "objects");
+        let lost: Vec<Value> = told(policy, "lost");
+        let first = objects.iter().chain(&dependents).chain(&overridden).find_map(first_told);
+        Self {
+            kind: kind.to_owned(),
+            namespace: policy.namespace().unwrap_or_default(),
+            name: policy.name_any(),
+            conditions: told(policy, "conditions"),
+            problems: told(policy, "problems"),
+            first: first.or_else(|| lost.iter().find_map(first_told)),
+        }
+    }
+
+    /// Whether it is the one that is recorded so.
+    pub fn is(&self, recorded: &PolicyName) -> bool {
+        let kind = PolicyKind::ALL.into_iter().find(|kind| kind.as_str() == recorded.kind);
+        kind.is_some_and(|kind| self.kind == format!("{}.{}", kind.plural(), recorded.group))
+            && self.namespace == recorded.namespace
+            && self.name == recorded.name
+    }
+}
+
+/// What is told of an object in a policy's status, where that is more than that it is well.
+fn first_told(object: &Value) -> Option<String> {
+    let text = |value: &Value, field: &str| {
+        value.get(field).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
+    };
+    let name = |object: &Value| {
+        let inside = text(object, "namespace").map(|namespace| format!("{namespace}/")).unwrap_or_default();
+        Some(format!("{} {inside}{}", text(object, "kind")?, text(object, "name")?))
+    };
+    let said = |value: &Value| Some(format!("{}: {}", text(value, "reason")?, text(value, "message")?));
+    if let Some(said) = said(object) {
+        return Some(format!("{}: {said}", name(object)?));
+    }
+    let places = object.get("places").and_then(Value::as_array).into_iter().flatten();
+    let mut told = places.filter_map(|place| Some((text(place, "cluster")?, said(place)?)));
+    let (cluster, said) = told.next()?;
+    Some(format!("{} on {cluster}: {said}", name(object)?))
 }
 
 /// One of our CustomResourceDefinitions.
@@ -145,8 +228,11 @@ impl Reference {
     }
 }
 
-/// How an object stands on the hub: by what only a controller writes into its status.
+/// How an object stands on the hub: by what only a controller writes into its status. What policies distribute shows its
+/// members' status there, which nobody acts on.
 pub fn standing(object: &Value) -> Standing {
+    let metadata = object.get("metadata").cloned().unwrap_or_default();
+    let metadata: ObjectMeta = serde_json::from_value(metadata).unwrap_or_default();
     let number = |pointer: &str| object.pointer(pointer).and_then(Value::as_i64);
     let is = |pointer: &str| object.pointer(pointer).and_then(Value::as_bool) == Some(true);
     if number("/spec/replicas") == Some(0) || is("/spec/suspend") {
@@ -157,6 +243,7 @@ pub fn standing(object: &Value) -> Standing {
         || number("/status/succeeded").is_some()
         || object.pointer("/status/startTime").is_some()
         || object.pointer("/status/lastScheduleTime").is_some();
+    let observed = observed && !names::shows_members(&metadata);
     if observed { Standing::Acted } else { Standing::Inert }
 }
 
@@ -188,6 +275,15 @@ mod tests {
         assert_eq!(standing(&json!({"spec": {"replicas": 2}})), Standing::Inert);
         assert_eq!(standing(&deployment(2, json!({"observedGeneration": 1}))), Standing::Acted);
         assert_eq!(standing(&deployment(0, json!({"observedGeneration": 1}))), Standing::Idle);
+        let written_by = |managers: &[&str]| {
+            let entry = |manager: &&str| json!({"manager": manager, "operation": "Update", "subresource": "status"});
+            let mut shown = deployment(2, json!({"observedGeneration": 1}));
+            shown["metadata"] = json!({"managedFields": managers.iter().map(entry).collect::<Vec<_>>()});
+            standing(&shown)
+        };
+        // What members show of it is no controller of the hub.
+        assert_eq!(written_by(&[names::STATUS_MANAGER]), Standing::Inert);
+        assert_eq!(written_by(&[names::STATUS_MANAGER, "kube-controller-manager"]), Standing::Acted);
         assert_eq!(
             standing(&json!({"spec": {}, "status": {"active": 1, "startTime": "x"}})),
             Standing::Acted

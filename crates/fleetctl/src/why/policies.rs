@@ -133,8 +133,17 @@ fn standing(head: &Head<'_>) -> String {
         (Some(ObjectPlace { phase: PlacePhase::Delivered, .. }), None) => {
             "it isn't there, though its policy's status says Delivered yet; ask again in a moment".to_owned()
         }
-        (Some(ObjectPlace { phase, reason, message, replicas, .. }), _) => {
-            let replicas = replicas.map(|count| format!(", {count} replicas")).unwrap_or_default();
+        (Some(ObjectPlace { phase, reason, message, replicas, health, ready, addresses, .. }), _) => {
+            let mut replicas = replicas.map(|count| format!(", {count} replicas")).unwrap_or_default();
+            if let Some(health) = health {
+                replicas.push_str(&format!(", {health}"));
+            }
+            if !ready.is_empty() {
+                replicas.push_str(&format!(", {ready} ready"));
+            }
+            if !addresses.is_empty() {
+                replicas.push_str(&format!(", at {}", addresses.join(", ")));
+            }
             let why = match reason.as_str() {
                 "" => String::new(),
                 reason => format!(" ({reason}): {message}"),

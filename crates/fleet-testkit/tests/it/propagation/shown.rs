@@ -3,7 +3,7 @@
 use fleet_testkit::{Engine, Fleet};
 use serde_json::{Value, json};
 
-use super::{DEPLOYMENT, deployment, policy, ready};
+use super::{DEPLOYMENT, GROUP, delete, deployment, policy, ready, wait_policy};
 
 fn number(object: Option<&Value>, at: &str) -> Option<i64> {
     object.and_then(|object| object.pointer(at)).and_then(Value::as_i64)
@@ -40,5 +40,95 @@ async fn what_members_show_is_on_the_hubs_object() -> anyhow::Result<()> {
     let there = fleet.get("m1", "apps/v1", "Deployment", "web").await?;
     assert_eq!(number(there.as_ref(), "/status/availableReplicas"), Some(3));
     engine.stop().await?;
+    Ok(())
+}
+
+fn condition<'v>(policy: &'v Value, kind: &str) -> Option<&'v Value> {
+    let conditions = policy.pointer("/status/conditions").and_then(Value::as_array);
+    conditions.into_iter().flatten().find(|condition| condition["type"] == json!(kind))
+}
+
+fn status_of<'v>(policy: &'v Value, kind: &str) -> &'v str {
+    condition(policy, kind).and_then(|condition| condition["status"].as_str()).unwrap_or_default()
+}
+
+/// What runs badly is told for each cluster, and in one line; what runs well costs no words.
+/// Broken: a policy whose Deployment never starts, and whose Job failed everywhere, says that all is as it should be.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_policy_says_what_is_not_well_and_where() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one"), ("m2", "two")]).await?;
+    let engine = Engine::start(&fleet);
+    let mut bad = deployment("web", "web:broken");
+    bad["spec"]["progressDeadlineSeconds"] = json!(1);
+    fleet.apply("hub", &bad).await?;
+    fleet.apply("hub", &policy("all", DEPLOYMENT, "web", &["one", "two"])).await?;
+    let told = wait_policy(&fleet, "PropagationPolicy", "all", |policy| {
+        condition(policy, "Healthy").is_some_and(|healthy| healthy["reason"] == json!("Degraded"))
+    });
+    let told = told.await?;
+    assert_eq!((status_of(&told, "Ready"), status_of(&told, "Healthy")), ("True", "False"), "{told:#}");
+    assert_eq!(told.pointer("/status/objects/unhealthy"), Some(&json!(1)), "{told:#}");
+    let places = || (0..2).map(|n| told.pointer(&format!("/status/claimed/0/places/{n}")).cloned().unwrap_or_default());
+    assert!(places().any(|place| place["health"] == json!("Degraded")), "{told:#}");
+    for place in places().filter(|place| place["health"] == json!("Degraded")) {
+        assert_eq!(place["reason"], json!("ProgressDeadlineExceeded"), "{told:#}");
+        assert_eq!(place["ready"], json!("0/2"), "{told:#}");
+    }
+    // However often it fails, it is told at intervals.
+    let written = engine.hub.count().sum(|kind| kind == "PATCH propagationpolicies");
+    assert!(written <= 12, "{:?}", engine.hub.count());
+
+    fleet.apply("hub", &deployment("web", "web:1")).await?;
+    let well = wait_policy(&fleet, "PropagationPolicy", "all", |policy| status_of(policy, "Healthy") == "True");
+    let well = well.await?;
+    let place = well.pointer("/status/claimed/0/places/0").cloned().unwrap_or_default();
+    assert_eq!(place, json!({"cluster": "m1", "phase": "Delivered"}), "{well:#}");
+    assert!(well.pointer("/status/objects/unhealthy").is_none(), "{well:#}");
+    engine.stop().await
+}
+
+/// Broken: the hub says for ever that an object is available everywhere, or under an address, that is nowhere any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_no_member_has_is_not_shown_as_if_it_were_there() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one"), ("m2", "two")]).await?;
+    let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "demo"},
+        "spec": {"type": "LoadBalancer", "selector": {"app": "web"}, "ports": [{"port": 80}]}});
+    fleet.apply("hub", &service).await?;
+    fleet.apply("hub", &deployment("web", "web:1")).await?;
+    let mut both = policy("all", DEPLOYMENT, "web", &["one", "two"]);
+    let services = json!({"apiVersion": "v1", "kind": "Service", "name": "web"});
+    both["spec"]["resourceSelectors"].as_array_mut().unwrap().push(services);
+    let shows = |object: Option<&Value>| number(object, "/status/availableReplicas") == Some(4);
+    let nothing = |object: Option<&Value>| {
+        object.is_some_and(|object| object.pointer("/status").is_none_or(|status| *status == json!({})))
+    };
+    let address = |object: Option<&Value>| {
+        object.is_some_and(|object| object.pointer("/status/loadBalancer/ingress/0").is_some())
+    };
+    // Deleted, and kept on members as nobody's; by this controller, and by one that was started in between.
+    for (kept, restarted) in [(false, false), (true, false), (false, true)] {
+        both["spec"]["prune"] = json!(!kept);
+        let engine = Engine::start(&fleet);
+        fleet.apply("hub", &both).await?;
+        fleet.wait_object("hub", "apps/v1", "Deployment", "web", shows).await?;
+        if restarted {
+            engine.stop().await?;
+            delete(&fleet, "hub", GROUP, "PropagationPolicy", "all").await?;
+            let engine = Engine::start(&fleet);
+            fleet.wait_object("hub", "apps/v1", "Deployment", "web", nothing).await?;
+            engine.stop().await?;
+            continue;
+        }
+        delete(&fleet, "hub", GROUP, "PropagationPolicy", "all").await?;
+        fleet.wait_object("hub", "apps/v1", "Deployment", "web", nothing).await?;
+        fleet.wait_object("hub", "v1", "Service", "web", |object| !address(object)).await?;
+        engine.stop().await?;
+        if kept {
+            for cluster in ["m1", "m2"] {
+                delete(&fleet, cluster, "apps/v1", "Deployment", "web").await?;
+                delete(&fleet, cluster, "v1", "Service", "web").await?;
+            }
+        }
+    }
     Ok(())
 }

@@ -22,7 +22,6 @@ pub(super) fn findings(snapshot: &Snapshot) -> Vec<Finding> {
     all.extend(of_workloads(snapshot));
     all.extend(snapshot.broken_health_rules.iter().map(|(source, why)| of_health_rules(source, why)));
     all.extend(snapshot.broken_key_rules.iter().map(|(source, why)| of_key_rules(source, why)));
-    all.extend(snapshot.unready_policies.iter().filter_map(of_policy));
     for rival in &snapshot.rivals {
         all.push(Finding::new(
             Error,
@@ -56,17 +55,6 @@ fn of_health_rules(source: &str, why: &str) -> Finding {
     let message = format!("these health rules aren't used: {why}");
     let mend = "mend the entry; until then objects of its kind are Unknown, and steps wait for them (docs/health.md)";
     Finding::new(Error, "HealthRulesUnusable", source.to_owned(), message, mend.to_owned())
-}
-
-/// What is on its way, held or waits for people isn't wrong.
-fn of_policy((about, reason, message): &(String, String, String)) -> Option<Finding> {
-    let severity = match reason.as_str() {
-        "Invalid" | "Failed" | "CannotList" | "StagedRefused" | "StagedFailed" => Error,
-        "Lost" | "MatchesNothing" | "NotAsWritten" | "StagedTerminated" | "StagedBehind" => Warning,
-        _ => return None,
-    };
-    let mend = format!("its status has more: kubectl describe {about} (docs/propagation.md)");
-    Some(Finding::new(severity, "PolicyNotReady", about, format!("{reason}: {message}"), mend))
 }
 
 fn of_key_rules(source: &str, why: &str) -> Finding {

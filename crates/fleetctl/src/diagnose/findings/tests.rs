@@ -8,7 +8,9 @@ use kube::ResourceExt as _;
 use serde_json::json;
 
 use super::*;
-use crate::diagnose::snapshot::{CredentialSecret, Definition, Holder, Reference, Standing};
+use crate::diagnose::snapshot::{
+    CredentialSecret, Definition, Holder, Leftovers, PolicyTold, Reference, Standing,
+};
 
 fn now() -> Timestamp {
     "2026-01-02T03:04:05Z".parse().unwrap()
@@ -335,22 +337,74 @@ fn applications_that_wait() {
     one(suspended, Note, "Suspended", "fleetctl workflow resume web -n demo");
 }
 
-/// Broken: a policy delivers nothing, and nothing is wrong; or what waits for people is called wrong.
+/// A policy that tells this of itself.
+fn policy(ready: &str, status: serde_json::Value) -> PolicyTold {
+    let mut status = status;
+    let ready = Condition::new("Ready", ready == "Delivered", ready, "no");
+    status["conditions"] = match status.get("conditions") {
+        Some(more) => json!([ready, more[0]]),
+        None => json!([ready]),
+    };
+    let read = json!({"metadata": {"name": "web", "namespace": "demo"}, "status": status});
+    PolicyTold::read("propagationpolicies.one.alibabacloud.com", &serde_json::from_value(read).unwrap())
+}
+
+/// Broken: a policy delivers nothing, and nothing is wrong; or what waits for people is called wrong; or the cause has to be
+/// looked for elsewhere.
 #[test]
 fn policies_that_are_not_ready() {
-    let policy = |reason: &str| {
-        (
-            "propagationpolicies.one.alibabacloud.com web -n demo".to_owned(),
-            reason.to_owned(),
-            "no".to_owned(),
-        )
-    };
-    let describe = "kubectl describe propagationpolicies.one.alibabacloud.com web -n demo";
-    one(|s| s.unready_policies.push(policy("Failed")), Error, "PolicyNotReady", describe);
-    one(|s| s.unready_policies.push(policy("Lost")), Warning, "PolicyNotReady", describe);
+    let about = "kubectl describe propagationpolicies.one.alibabacloud.com web -n demo";
+    one(|s| s.policies.push(policy("Failed", json!({}))), Error, "PolicyNotReady", about);
+    one(|s| s.policies.push(policy("Lost", json!({}))), Warning, "PolicyNotReady", "preemption: Always");
+    one(|s| s.policies.push(policy("Invalid", json!({}))), Error, "PolicyNotReady", "kubectl edit");
     let mut waits = well();
-    waits.unready_policies = vec![policy("Pending"), policy("Held"), policy("StagedWaiting")];
+    waits.policies = ["Pending", "Held", "StagedWaiting", "Delivered"].map(|r| policy(r, json!({}))).into();
     assert!(findings(&waits).is_empty());
+
+    let hindered = json!({"claimed": [
+        {"apiVersion": "apps/v1", "kind": "Deployment", "namespace": "demo", "name": "a", "places": [
+            {"cluster": "m1", "phase": "Delivered"},
+            {"cluster": "m2", "phase": "Failed", "reason": "ExistsAlready", "message": "it is somebody else's"}]}]});
+    let told = found(|s| s.policies.push(policy("Failed", hindered)));
+    assert!(told[0].message.contains("Deployment demo/a on m2: ExistsAlready: it is"), "{told:#?}");
+}
+
+/// Broken: what crashes everywhere is called well, or what is on its way is called wrong.
+#[test]
+fn policies_whose_objects_are_not_well() {
+    let healthy = |reason: &str| json!({"conditions": [Condition::new("Healthy", false, reason, "2 of 2 fail")]});
+    let told = |reason| move |s: &mut Snapshot| s.policies.push(policy("Delivered", healthy(reason)));
+    one(told("Degraded"), Error, "PolicyUnhealthy", "kubectl describe");
+    one(told("Unknown"), Warning, "PolicyUnhealthy", "kubectl describe");
+    assert!(found(told("Progressing")).is_empty());
+}
+
+/// Broken: a misspelt cluster in a policy that is ready otherwise is told nowhere.
+#[test]
+fn warnings_of_policies_that_are_ready() {
+    let unknown = json!({"problems": [{"severity": "Warning", "reason": "UnknownCluster",
+        "path": "spec.placement.clusterAffinity.clusterNames[1]", "message": "did you mean m1?"}]});
+    let told = found(|s| s.policies.push(policy("Delivered", unknown)));
+    assert_eq!((told.len(), told[0].code, told[0].severity), (1, "PolicyWarning", Warning), "{told:#?}");
+    assert!(told[0].message.contains("clusterNames[1]: did you mean m1?"), "{told:#?}");
+}
+
+/// Broken: what a deleted policy left on a cluster that is down can be read nowhere.
+#[test]
+fn what_policies_left_behind() {
+    let left = |cluster: &str| Leftovers {
+        cluster: cluster.to_owned(),
+        objects: ["a", "b", "c", "d"].map(|name| format!("Deployment demo/{name}")).into(),
+    };
+    one(|s| s.leftovers.push(left("m1")), Note, "LeavesMember", "fleetctl why");
+    let down = |s: &mut Snapshot| {
+        s.clusters[0].status = None;
+        s.leftovers.push(left("m1"));
+    };
+    let told = found(down);
+    let told = told.iter().find(|finding| finding.code == "LeavesMember").unwrap();
+    assert!(told.message.contains("Deployment demo/c and 1 more"), "{told:#?}");
+    assert!(told.mend.contains("fleetctl cluster detach m1"), "{told:#?}");
 }
 
 #[test]

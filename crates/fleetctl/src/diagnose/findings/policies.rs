@@ -1,0 +1,136 @@
+//! Policies about native objects: what they tell is wrong, what isn't well, what they left behind.
+
+use fleet_api::conditions;
+use fleet_api::propagation::Severity as Weight;
+
+use super::Severity::{Error, Note, Warning};
+use super::{Finding, Snapshot};
+use crate::diagnose::snapshot::{Leftovers, PolicyTold};
+
+/// How many warnings of one policy are told.
+const WARNINGS: usize = 5;
+/// How many objects are named.
+const NAMED: usize = 3;
+
+pub(super) fn findings(snapshot: &Snapshot) -> Vec<Finding> {
+    let mut all = Vec::new();
+    for policy in &snapshot.policies {
+        all.extend(not_ready(snapshot, policy));
+        all.extend(unhealthy(policy));
+        all.extend(warnings(policy));
+    }
+    all.extend(snapshot.leftovers.iter().map(|left| leftovers(snapshot, left)));
+    all
+}
+
+impl PolicyTold {
+    fn inside(&self) -> String {
+        if self.namespace.is_empty() { String::new() } else { format!(" -n {}", self.namespace) }
+    }
+
+    fn called(&self) -> String {
+        format!("{} {}{}", self.kind, self.name, self.inside())
+    }
+}
+
+/// What is on its way, held or waits for people isn't wrong.
+fn not_ready(snapshot: &Snapshot, policy: &PolicyTold) -> Option<Finding> {
+    let ready = conditions::find(&policy.conditions, "Ready").filter(|ready| !ready.is_true())?;
+    let about = policy.called();
+    let edit = format!("kubectl edit {about}");
+    let (severity, mend) = match ready.reason.as_str() {
+        "Invalid" => (Error, format!("mend the field: {edit}")),
+        "Failed" => (
+            Error,
+            format!("do what the message says; {} why KIND/NAME -n NAMESPACE -m CLUSTER tells of one", snapshot.called),
+        ),
+        "CannotList" | "CannotListOverrides" => (
+            Error,
+            "give the controller's account list and watch of it (referenced.resources of the chart)".to_owned(),
+        ),
+        "StagedRefused" | "StagedFailed" => (Error, "do what the message says".to_owned()),
+        "StagedTerminated" | "StagedBehind" => (Warning, "do what the message says".to_owned()),
+        "Lost" => (
+            Warning,
+            format!("give it a higher priority and preemption: Always ({edit}), or take the objects out of what the other selects"),
+        ),
+        "MatchesNothing" => {
+            (Warning, format!("compare spec.resourceSelectors with kubectl get KIND -A --show-labels: {edit}"))
+        }
+        "NotAsWritten" => (Warning, format!("mend the rule: {edit}")),
+        _ => return None,
+    };
+    // The first object says more than how many there are.
+    let mut message = format!("{}: {}", ready.reason, ready.message);
+    let problem = policy.problems.iter().find(|problem| !problem.message.is_empty());
+    let more = match ready.reason.as_str() {
+        "Failed" | "Lost" | "NotAsWritten" => policy.first.clone(),
+        "MatchesNothing" => problem.map(|problem| format!("{}: {}", problem.path, problem.message)),
+        _ => None,
+    };
+    if let Some(more) = more {
+        message = format!("{message}. {more}");
+    }
+    let mend = format!("{mend}; its whole status: kubectl describe {about}");
+    Some(Finding::new(severity, "PolicyNotReady", about, message, mend))
+}
+
+/// It is where it is to be, and isn't well there.
+fn unhealthy(policy: &PolicyTold) -> Option<Finding> {
+    let healthy = conditions::find(&policy.conditions, "Healthy").filter(|healthy| !healthy.is_true())?;
+    let severity = match healthy.reason.as_str() {
+        "Degraded" => Error,
+        "Unknown" => Warning,
+        // On its way.
+        _ => return None,
+    };
+    let about = policy.called();
+    let mend = format!("look at the object on that cluster; every one that isn't well: kubectl describe {about}");
+    let message = format!("{}: {}", healthy.reason, healthy.message);
+    Some(Finding::new(severity, "PolicyUnhealthy", about, message, mend))
+}
+
+/// What isn't as it seems to say. What nothing is selected by is told above.
+fn warnings(policy: &PolicyTold) -> Vec<Finding> {
+    let ready = conditions::find(&policy.conditions, "Ready");
+    let told_above = |reason: &str| ready.is_some_and(|ready| !ready.is_true() && ready.reason == reason);
+    let warnings = policy.problems.iter().filter(|problem| {
+        problem.severity == Weight::Warning && !told_above(&problem.reason)
+    });
+    let one = |problem: &fleet_api::propagation::PolicyProblem| {
+        let at = if problem.path.is_empty() { String::new() } else { format!("{}: ", problem.path) };
+        let message = format!("{}: {at}{}", problem.reason, problem.message);
+        let about = policy.called();
+        let mend = format!("kubectl edit {about}, or do what the message says (docs/propagation.md)");
+        Finding::new(Warning, "PolicyWarning", about, message, mend)
+    };
+    warnings.take(WARNINGS).map(one).collect()
+}
+
+/// It goes once the member answers; whoever knows that it never will has to say so.
+fn leftovers(snapshot: &Snapshot, left: &Leftovers) -> Finding {
+    let Leftovers { cluster, objects } = left;
+    let named: Vec<&str> = objects.iter().take(NAMED).map(String::as_str).collect();
+    let more = objects.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let what = format!("{}{more}", named.join(", "));
+    let called = &snapshot.called;
+    let member = snapshot.clusters.iter().find(|member| member.metadata.name.as_ref() == Some(cluster));
+    let status = member.and_then(|member| member.status.as_ref());
+    let answers = status
+        .and_then(|status| conditions::find(&status.conditions, "Available"))
+        .is_some_and(fleet_api::Condition::is_true);
+    let about = format!("managedcluster {cluster}");
+    if answers {
+        let message = format!("the policy of {what} isn't there any more, and it is about to leave {cluster}");
+        let mend = format!("wait a moment; where it stays: {called} why KIND/NAME -n NAMESPACE -m {cluster}");
+        return Finding::new(Note, "LeavesMember", about, message, mend);
+    }
+    let message = format!(
+        "{what} is still on {cluster}, though its policy isn't there any more: {cluster} doesn't answer, and it goes when it does"
+    );
+    let mend = format!(
+        "{called} cluster probe {cluster}; where it never returns: {called} cluster detach {cluster} --keep-objects"
+    );
+    Finding::new(Warning, "LeavesMember", about, message, mend)
+}
