@@ -1,6 +1,6 @@
 //! Holds: why nothing is written to a member for now, whoever asks.
 
-use fleet_api::names;
+use fleet_api::{ManagedCluster, names};
 
 /// Why a member is held. What is on its way there ends; nothing is sent, repaired or deleted until the hold ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,6 +10,8 @@ pub enum Hold {
         /// Why, or `true`.
         reason: String,
     },
+    /// The hub doesn't accept it, or no more (`spec.hubAcceptsClient` of its ManagedCluster).
+    NotAccepted,
     /// Another cluster answers at its address: the UID of kube-system isn't the recorded one.
     ClusterChanged {
         /// The UID on record.
@@ -27,10 +29,17 @@ pub enum Hold {
 }
 
 impl Hold {
+    /// Why people hold a member.
+    pub(crate) fn by_people(cluster: &ManagedCluster) -> Option<Self> {
+        let cordoned = cluster.cordoned().map(|reason| Self::Cordoned { reason: reason.to_owned() });
+        cordoned.or_else(|| (!cluster.spec.hub_accepts_client).then_some(Self::NotAccepted))
+    }
+
     /// A code that a script can match.
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Cordoned { .. } => "Cordoned",
+            Self::NotAccepted => "NotAccepted",
             Self::ClusterChanged { .. } => "ClusterChanged",
             Self::DuplicateCluster { .. } => "DuplicateCluster",
             Self::HubItself => "HubItself",
@@ -53,6 +62,10 @@ impl Hold {
                     "cluster {cluster} is cordoned{why}, so nothing is sent there; go on with: fleetctl cluster uncordon {cluster}"
                 )
             }
+            Self::NotAccepted => format!(
+                "the hub doesn't accept cluster {cluster} (spec.hubAcceptsClient is false), so nothing is sent or deleted there; accept it with: \
+                 kubectl patch managedcluster {cluster} --type merge -p '{{\"spec\":{{\"hubAcceptsClient\":true}}}}', or take it out with: fleetctl cluster detach {cluster}"
+            ),
             Self::ClusterChanged { recorded, found } => format!(
                 "another cluster answers as {cluster} (its kube-system has UID {found}, on record is {recorded}), so nothing is sent there; \
                  if that is meant: fleetctl cluster rejoin {cluster}"
@@ -69,7 +82,7 @@ impl Hold {
     /// Whether what is seen on the member says anything about what was delivered: another cluster's objects don't.
     pub fn is_about_identity(&self) -> bool {
         match self {
-            Self::Cordoned { .. } => false,
+            Self::Cordoned { .. } | Self::NotAccepted => false,
             Self::ClusterChanged { .. } | Self::DuplicateCluster { .. } | Self::HubItself => true,
         }
     }

@@ -90,8 +90,8 @@ pub struct Member {
     client: kube::Client,
     budget: Budget,
     breaker: Breaker,
-    /// Why an operator holds it.
-    cordon: Mutex<Option<String>>,
+    /// Why people hold it.
+    held: Mutex<Option<Hold>>,
     pub(crate) discovered: Discovered,
     pub(crate) observations: Observations,
     pub(crate) watched: Watched,
@@ -121,7 +121,7 @@ impl Member {
             client,
             budget: Budget::new(shared.options.requests_at_once, shared.options.longest_wait),
             breaker: Breaker::new(name),
-            cordon: Mutex::new(None),
+            held: Mutex::new(None),
             discovered: Discovered::default(),
             observations: Observations::default(),
             watched: Watched::default(),
@@ -151,12 +151,12 @@ impl Member {
     /// Why nothing may be written to it, where that is so. An identity that is in doubt outweighs a cordon:
     /// uncordoning doesn't help against it.
     pub fn hold(&self) -> Option<Hold> {
-        let cordon = || self.cordon.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-        self.standing().or_else(|| Some(Hold::Cordoned { reason: cordon()? }))
+        let held = || self.held.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        self.standing().or_else(held)
     }
 
-    pub(crate) fn set_cordon(&self, why: Option<&str>) {
-        *self.cordon.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = why.map(str::to_owned);
+    pub(crate) fn set_hold(&self, why: Option<Hold>) {
+        *self.held.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = why;
     }
 
     /// Every write asks first: whatever decided on it may have decided before the hold.

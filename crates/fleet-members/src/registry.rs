@@ -173,14 +173,14 @@ impl Entry {
     fn hold(&self) -> Option<Hold> {
         match &self.member {
             Ok(member) => member.hold(),
-            Err(_) => Some(Hold::Cordoned { reason: self.cluster.cordoned()?.to_owned() }),
+            Err(_) => Hold::by_people(&self.cluster),
         }
     }
 
-    /// Tells the member whether it is cordoned.
+    /// Tells the member whether people hold it.
     fn settle(&self) {
         if let Ok(member) = &self.member {
-            member.set_cordon(self.cluster.cordoned());
+            member.set_hold(Hold::by_people(&self.cluster));
         }
     }
 }

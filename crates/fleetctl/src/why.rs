@@ -12,7 +12,9 @@ mod object;
 mod policies;
 mod show;
 
-use fleet_api::ObjectId;
+use std::time::Duration;
+
+use fleet_api::{ManagedCluster, ObjectId, conditions};
 use fleet_controller::{Distributed, PreviewError, delivered, distributed};
 use fleet_json::FieldPath;
 
@@ -21,8 +23,12 @@ use crate::application::plan::gather::reach;
 use crate::args::{Global, WhyArgs};
 use crate::cluster::Hub;
 use crate::environment::Environment;
-use crate::exit::{Failure, Outcome};
+use crate::exit::{Exit, Failure, Outcome};
+use crate::get::catalogue::Catalogue;
 use crate::roster::{Roster, label};
+
+/// How long a member is waited for that was silent when the controller last asked.
+const SILENT: Duration = Duration::from_secs(3);
 
 /// Does it.
 ///
@@ -39,14 +45,31 @@ pub async fn run(environment: &Environment, global: &Global, arguments: &WhyArgs
     let member = roster.find(&arguments.member)?;
     let place = label(member);
     let on = |failure: Failure| Failure::new(failure.exit, format!("{place}: {}", failure.message));
-    let reached = reach(&hub, member, hub.cluster.deadline).await.map_err(on)?;
-    let (id, live) = object::read(&reached, &kind, &name, &namespace).await.map_err(on)?;
     let at = At { hub: &hub, place: &place, cluster: member.metadata.name.as_deref().unwrap_or_default() };
+    let reached = match reach(&hub, member, patience(&hub, member)).await {
+        Ok(reached) => reached,
+        // What the hub knows is told all the same.
+        Err(failure) if failure.exit == Exit::Unreachable && arguments.app.is_none() => {
+            let catalogue = Catalogue::load(&hub.cluster).await?;
+            let (_, id) = object::identify(&catalogue, &kind, &name, &namespace)?;
+            let Some(found) = at.by_policies(&id).await? else {
+                let record = object::on_record(&hub, at.cluster, &id).await?;
+                return Err(object::unseen(&hub, &id, (at.place, at.cluster), &failure, record));
+            };
+            environment.streams.note(&format!("{place}: {}; what the hub knows:", failure.message));
+            let head = policies::Head { place: &place, cluster: at.cluster, distributed: &found, live: None };
+            return at.print(environment, arguments, &head, Vec::new());
+        }
+        Err(failure) => return Err(on(failure)),
+    };
+    let (id, live) = object::read(&reached, &kind, &name, &namespace).await.map_err(on)?;
     let live = match live {
         Ok(live) => live,
         Err(missing) if arguments.app.is_none() => {
             // Policies may say why it isn't there.
-            let found = at.by_policies(&id).await?.ok_or_else(|| on(missing))?;
+            let Some(found) = at.by_policies(&id).await? else {
+                return Err(object::not_there(&hub, on(missing), &id, &place).await);
+            };
             let head = policies::Head { place: &place, cluster: at.cluster, distributed: &found, live: None };
             return at.print(environment, arguments, &head, Vec::new());
         }
@@ -60,7 +83,8 @@ pub async fn run(environment: &Environment, global: &Global, arguments: &WhyArgs
         object::Deliverer::Application(app) => app,
         object::Deliverer::Policies => {
             let Some(found) = at.by_policies(&id).await? else {
-                return Err(object::left_behind(&hub, &id, &place));
+                let record = object::on_record(&hub, at.cluster, &id).await?;
+                return Err(object::left_behind(&hub, &id, &place, record));
             };
             let author = |path: &FieldPath| fields::by_policies(path, &found);
             let sent = fields::Sent { object: &found.object, manager: &found.manager, author: &author };
@@ -76,10 +100,23 @@ pub async fn run(environment: &Environment, global: &Global, arguments: &WhyArgs
     let author = |path: &FieldPath| fields::in_revision(path, &delivered);
     let sent = fields::Sent { object: &delivered.object, manager: &delivered.manager, author: &author };
     let explained = within(fields::explain(&id, &live, &sent))?;
-    let head = show::Head { place: &place, cluster: at.cluster, id: &id, app: &app, delivered: &delivered };
+    // Whoever may not read policies is told of the Application.
+    let policies = at.by_policies(&id).await.ok().flatten();
+    let lost = policies.as_ref().map(|found| found.lost.as_slice()).unwrap_or_default();
+    let head = show::Head { place: &place, cluster: at.cluster, id: &id, app: &app, delivered: &delivered, lost };
     match arguments.output.output {
         Some(format) => environment.streams.print(&show::for_programs(format, &head, &explained)?),
         None => environment.streams.print(&show::for_people(&head, &explained)),
+    }
+}
+
+/// How long a member is waited for: one that is known to be silent says nothing in most cases.
+fn patience(hub: &Hub, member: &ManagedCluster) -> Duration {
+    let status = member.status.as_ref();
+    let available = status.and_then(|status| conditions::find(&status.conditions, "Available"));
+    match available {
+        Some(available) if !available.is_true() => hub.cluster.deadline.min(SILENT),
+        _ => hub.cluster.deadline,
     }
 }
 

@@ -46,6 +46,8 @@ pub struct Distributed {
     pub place: Option<ObjectPlace>,
     /// Why the winner doesn't choose this cluster, where the cluster itself is the reason.
     pub left_out: Option<String>,
+    /// The winner has chosen this cluster, as is on record.
+    pub chosen: bool,
     /// The replicas that it was told to have there, where they are divided.
     pub replicas: Option<u64>,
     /// Every override that is made, in order.
@@ -136,6 +138,7 @@ pub async fn distributed(
     let clusters = clusters.map_err(|error| PreviewError::hub("the ManagedClusters", error))?;
     let clusters: Vec<Arc<ManagedCluster>> = clusters.items.into_iter().map(Arc::new).collect();
     let fleet: Fleet = fleet_of(&clusters);
+    let chosen_there = remembered.shares.contains_key(cluster);
     let placed = placed(&remembered);
     let left_out = winner.and_then(|winner| claims.policy(winner)).and_then(|policy| {
         let survey = Survey::of(&policy.rules, &fleet);
@@ -165,6 +168,7 @@ pub async fn distributed(
         dependent: winner.is_some() && chosen.is_none(),
         lost: lost.collect(),
         left_out,
+        chosen: chosen_there,
         replicas,
         overrides: steps,
         warnings,

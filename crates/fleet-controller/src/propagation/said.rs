@@ -199,9 +199,7 @@ impl Distributor {
         let mut dependents: Vec<((u8, bool), &ObjectId, Option<&Item>)> = along
             .iter()
             .map(|object| (object, self.items.get(object)))
-            .map(|(object, item)| {
-                ((item.map_or(1, weight), judged.take(self, object, item)), object, item)
-            })
+            .map(|(object, item)| ((item.map_or(1, weight), judged.take(self, object, item)), object, item))
             .collect();
         dependents.sort_by_key(|(weight, ..)| *weight);
         let along = dependents.first().map_or(3, |((weight, _), ..)| *weight);

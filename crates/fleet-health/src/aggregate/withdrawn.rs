@@ -38,13 +38,16 @@ mod tests {
     use super::*;
 
     fn of(api_version: &str, kind: &str, status: Value) -> Value {
-        withdrawn(&json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": "x"}, "status": status}))
+        withdrawn(
+            &json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": "x"}, "status": status}),
+        )
     }
 
     /// Broken: an object that is nowhere says that it is available, or has an address that belongs to somebody else by now.
     #[test]
     fn what_is_nowhere_says_nothing() {
-        let well = json!({"observedGeneration": 3, "availableReplicas": 2, "conditions": [{"type": "Available"}]});
+        let well =
+            json!({"observedGeneration": 3, "availableReplicas": 2, "conditions": [{"type": "Available"}]});
         assert_eq!(of("apps/v1", "Deployment", well), json!({}));
         let there = json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}});
         assert_eq!(of("v1", "Service", there.clone()), json!({"loadBalancer": {}}));
@@ -62,7 +65,9 @@ mod tests {
     /// Broken: written once, it is written again and again.
     #[test]
     fn what_was_withdrawn_stays_so() {
-        for (api_version, kind) in [("v1", "Namespace"), ("apps/v1", "DaemonSet"), ("batch/v1", "Job"), ("a.b/v1", "C")] {
+        for (api_version, kind) in
+            [("v1", "Namespace"), ("apps/v1", "DaemonSet"), ("batch/v1", "Job"), ("a.b/v1", "C")]
+        {
             let once = of(api_version, kind, json!({"phase": "Bound", "active": 1, "x": 1}));
             assert_eq!(of(api_version, kind, once.clone()), once, "{kind}");
         }

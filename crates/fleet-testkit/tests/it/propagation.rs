@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::small::{app, config, deployment, value};
 
+mod accepted;
 mod bad;
 mod dependents;
 mod full;

@@ -11,6 +11,7 @@ mod ahead;
 pub(super) mod contents;
 mod files;
 pub(crate) mod gather;
+mod policies;
 pub(crate) mod shown;
 mod text;
 mod trial;

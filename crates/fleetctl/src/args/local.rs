@@ -53,7 +53,8 @@ pub struct DataArgs {
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Examples:\n  \
     fleetctl local up --members mc-bj1=cluster1-beijing,mc-hz1=cluster1-hangzhou --data ./fleet --detach\n  \
-    eval \"$(fleetctl local up --detach)\"      # sets KUBECONFIG")]
+    eval \"$(fleetctl local up --detach)\"      # sets KUBECONFIG\n\n\
+    Its members run in the hub's process: `cluster detach` refuses them, `cluster cordon` holds one")]
 pub struct UpArgs {
     /// Members as NAME or NAME=ALIAS, in the order of joining; else those that the data folder knows, else three
     #[arg(long, value_name = "NAME=ALIAS,…", value_delimiter = ',', value_parser = member)]

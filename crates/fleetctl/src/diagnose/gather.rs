@@ -333,7 +333,8 @@ impl Gathering<'_> {
         let shards = ListParams::default().labels(names::SHARD);
         let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for tracker in self.all("resourcetrackers", &trackers, &shards).await {
-            let (Ok(inventory), Some(memory)) = (tracker.spec.inventory.unpack(), &tracker.spec.memory) else {
+            let (Ok(inventory), Some(memory)) = (tracker.spec.inventory.unpack(), &tracker.spec.memory)
+            else {
                 continue;
             };
             let (inventory, Ok(memory)): (Inventory, _) = (inventory, memory.unpack()) else { continue };
@@ -349,7 +350,8 @@ impl Gathering<'_> {
             }
         }
         let leaving = found.into_iter().filter(|(_, objects)| !objects.is_empty());
-        let leaving = leaving.map(|(cluster, objects)| Leftovers { cluster, objects: objects.into_iter().collect() });
+        let leaving =
+            leaving.map(|(cluster, objects)| Leftovers { cluster, objects: objects.into_iter().collect() });
         self.snapshot.leftovers = leaving.collect();
     }
 

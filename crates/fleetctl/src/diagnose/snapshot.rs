@@ -276,7 +276,8 @@ mod tests {
         assert_eq!(standing(&deployment(2, json!({"observedGeneration": 1}))), Standing::Acted);
         assert_eq!(standing(&deployment(0, json!({"observedGeneration": 1}))), Standing::Idle);
         let written_by = |managers: &[&str]| {
-            let entry = |manager: &&str| json!({"manager": manager, "operation": "Update", "subresource": "status"});
+            let entry =
+                |manager: &&str| json!({"manager": manager, "operation": "Update", "subresource": "status"});
             let mut shown = deployment(2, json!({"observedGeneration": 1}));
             shown["metadata"] = json!({"managedFields": managers.iter().map(entry).collect::<Vec<_>>()});
             standing(&shown)

@@ -1,6 +1,6 @@
 //! The object that is asked about, and the Application that delivers it.
 
-use fleet_api::{Application, ObjectId, names};
+use fleet_api::{Application, Inventory, ObjectId, ResourceTracker, names};
 use http::Request;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::ResourceExt as _;
@@ -11,6 +11,7 @@ use crate::application::plan::gather::Reached;
 use crate::args::WhyArgs;
 use crate::cluster::Hub;
 use crate::exit::{Exit, Failure, Outcome};
+use crate::get::catalogue::{Catalogue, Type};
 
 /// How many names are looked through for the nearest.
 const NAMES: usize = 500;
@@ -25,6 +26,76 @@ pub(super) fn words(text: &str) -> Outcome<(String, String)> {
     }
 }
 
+/// Which object is meant, by the kinds that a cluster serves.
+pub(super) fn identify<'c>(
+    catalogue: &'c Catalogue,
+    kind: &str,
+    name: &str,
+    namespace: &str,
+) -> Outcome<(&'c Type, ObjectId)> {
+    let types = catalogue.find(kind)?;
+    let [type_] = types.as_slice() else {
+        return Err(Failure::usage(format!("{kind:?} is a category; name one kind, as in deploy/{name}")));
+    };
+    let id = ObjectId {
+        api_version: type_.api_version(),
+        kind: type_.kind.clone(),
+        namespace: if type_.namespaced { namespace.to_owned() } else { String::new() },
+        name: name.to_owned(),
+    };
+    Ok((type_, id))
+}
+
+/// What is on record of a member without a policy that has it: what is about to leave, and namespaces that were made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OnRecord {
+    /// Nothing.
+    Nothing,
+    /// A namespace that was missing there for what policies distribute.
+    Made,
+    /// An object that was distributed.
+    Distributed,
+}
+
+/// What is on record of an object on a member.
+pub(super) async fn on_record(hub: &Hub, cluster: &str, id: &ObjectId) -> Outcome<OnRecord> {
+    let trackers: Api<ResourceTracker> = Api::all(hub.cluster.client.clone());
+    let shards = ListParams::default().labels(names::SHARD);
+    let listed = hub.cluster.ask("resourcetrackers", trackers.list(&shards)).await?;
+    for tracker in listed.items {
+        let Ok(inventory) = tracker.spec.inventory.unpack() else { continue };
+        let inventory: Inventory = inventory;
+        let there = inventory.targets.iter().filter(|entry| entry.target.cluster == cluster);
+        let same = |known: &ObjectId| known.versionless() == id.versionless();
+        let mut found = there.flat_map(|entry| &entry.objects).filter(|(known, _)| same(known));
+        if let Some((_, owned)) = found.next() {
+            return Ok(if owned.made_namespace { OnRecord::Made } else { OnRecord::Distributed });
+        }
+    }
+    Ok(OnRecord::Nothing)
+}
+
+/// It isn't there; what the hub knows of it.
+pub(super) async fn not_there(hub: &Hub, missing: Failure, id: &ObjectId, place: &str) -> Failure {
+    let Ok(catalogue) = Catalogue::load(&hub.cluster).await else { return missing };
+    let kind = |type_: &&Type| type_.group == id.group() && type_.kind == id.kind;
+    let Some(type_) = catalogue.types().iter().find(kind) else { return missing };
+    let Ok(request) =
+        Request::get(type_.path(Some(&id.namespace), Some(&id.name))).body(Vec::new())
+    else {
+        return missing;
+    };
+    let asked: Outcome<Value> =
+        hub.cluster.ask(&id.to_string(), hub.cluster.client.request(request)).await;
+    if asked.is_err() {
+        return missing;
+    }
+    let inside = if id.namespace.is_empty() { String::new() } else { format!(" -n {}", id.namespace) };
+    Failure::not_found(format!(
+        "{id} isn't on {place}: it is on the hub, and no policy selects it; let one select it (kubectl get propagation{inside}), or an Application refer to it"
+    ))
+}
+
 /// Which object it is, and how it is on the member, or that it isn't there.
 ///
 /// # Errors
@@ -35,20 +106,11 @@ pub(super) async fn read(
     name: &str,
     namespace: &str,
 ) -> Outcome<(ObjectId, Result<Value, Failure>)> {
-    let types = reached.catalogue.find(kind)?;
-    let [type_] = types.as_slice() else {
-        return Err(Failure::usage(format!("{kind:?} is a category; name one kind, as in deploy/{name}")));
-    };
+    let (type_, id) = identify(&reached.catalogue, kind, name, namespace)?;
     let get = async |path: String| -> Outcome<Value> {
         let request =
             Request::get(path).body(Vec::new()).map_err(|error| Failure::failed(error.to_string()))?;
         reached.cluster.ask(&format!("{kind}/{name}"), reached.cluster.client.request(request)).await
-    };
-    let id = ObjectId {
-        api_version: type_.api_version(),
-        kind: type_.kind.clone(),
-        namespace: if type_.namespaced { namespace.to_owned() } else { String::new() },
-        name: name.to_owned(),
     };
     match get(type_.path(Some(namespace), Some(name))).await {
         Ok(live) => Ok((id, Ok(live))),
@@ -155,12 +217,30 @@ fn nobodys(hub: &Hub, id: &ObjectId, place: &str, live: &Value) -> Failure {
     ))
 }
 
-/// Policies distributed it, and none selects it any more.
-pub(super) fn left_behind(hub: &Hub, id: &ObjectId, place: &str) -> Failure {
+/// Policies distributed it, and none selects it any more; or it was made for what they distribute.
+pub(super) fn left_behind(hub: &Hub, id: &ObjectId, place: &str, record: OnRecord) -> Failure {
+    if record == OnRecord::Made {
+        return Failure::refused(format!(
+            "{id} on {place} was missing for what policies distribute in it, so the controller made it; it is deleted when nothing of theirs is in it any more and nobody else uses it"
+        ));
+    }
     Failure::refused(format!(
         "{id} on {place} was distributed by policies, and no policy selects it on the hub any more, or the hub doesn't have it: it is being taken away, or held there by a mask; see {} get rt -l fleetctl.dev/shard",
         hub.called
     ))
+}
+
+/// The member doesn't answer, and no policy has the object: what is on record of it there.
+pub(super) fn unseen(hub: &Hub, id: &ObjectId, (place, cluster): (&str, &str), silent: &Failure, record: OnRecord) -> Failure {
+    let said = match record {
+        OnRecord::Nothing => "no policy has it, and nothing is on record of it there".to_owned(),
+        OnRecord::Made => "it was made there for what policies distribute, and is deleted when nothing of theirs is in it any more".to_owned(),
+        OnRecord::Distributed => format!(
+            "policies distributed it there, and none has it any more: it leaves when the cluster answers; where that never will: {} cluster detach {cluster} --keep-objects",
+            hub.called
+        ),
+    };
+    Failure::new(silent.exit, format!("{id} on {place}: {}; {said}", silent.message))
 }
 
 /// The Application doesn't have it there.

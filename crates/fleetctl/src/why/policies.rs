@@ -2,7 +2,7 @@
 
 use fleet_api::propagation::{ObjectPlace, PlacePhase, Precision};
 use fleet_api::{Source, names};
-use fleet_controller::Distributed;
+use fleet_controller::{Distributed, LostClaim};
 use serde_json::{Value, json};
 
 use super::fields::{Field, SetBy};
@@ -40,12 +40,15 @@ fn precision(precision: Precision) -> &'static str {
     }
 }
 
+/// The policies that don't have it, for programs.
+pub(super) fn lost_of(lost: &[LostClaim]) -> Vec<Value> {
+    let one = |lost: &LostClaim| json!({ "policy": lost.policy, "reason": lost.reason, "message": lost.message });
+    lost.iter().map(one).collect()
+}
+
 /// For programs.
 pub(super) fn for_programs(format: Output, head: &Head<'_>, fields: &[Field]) -> Outcome<String> {
     let found = head.distributed;
-    let lost = found.lost.iter();
-    let lost =
-        lost.map(|lost| json!({ "policy": lost.policy, "reason": lost.reason, "message": lost.message }));
     let overrides = found.overrides.iter().map(|step| {
         let changes = step.changes.iter();
         let changes =
@@ -60,7 +63,7 @@ pub(super) fn for_programs(format: Output, head: &Head<'_>, fields: &[Field]) ->
         "policy": found.winner,
         "selectedBy": found.precision.map(precision),
         "dependent": found.dependent,
-        "lost": lost.collect::<Vec<Value>>(),
+        "lost": lost_of(&found.lost),
         "place": found.place,
         "leftOut": found.left_out,
         "replicas": found.replicas,
@@ -91,9 +94,7 @@ pub(super) fn for_people(head: &Head<'_>, fields: &[Field]) -> String {
         out.push('\n');
     };
     line(standing(head));
-    for lost in &found.lost {
-        line(format!("{} doesn't have it ({}): {}", lost.policy, lost.reason, lost.message));
-    }
+    found.lost.iter().for_each(|lost| line(said_of_lost(lost)));
     if let Some(failed) = &found.failed {
         line(paint(style::WAITING, &format!("nothing new is delivered there: {failed}")));
     }
@@ -126,6 +127,11 @@ pub(super) fn for_people(head: &Head<'_>, fields: &[Field]) -> String {
     out
 }
 
+/// A policy that selects the object and doesn't have it.
+pub(super) fn said_of_lost(lost: &LostClaim) -> String {
+    format!("{} doesn't have it ({}): {}", lost.policy, lost.reason, lost.message)
+}
+
 /// How it stands there.
 fn standing(head: &Head<'_>) -> String {
     let found = head.distributed;
@@ -150,6 +156,10 @@ fn standing(head: &Head<'_>) -> String {
             };
             format!("{}{replicas}{why}", phase.as_str())
         }
+        (None, Some(_)) if found.chosen => {
+            "it is to be there; its policy's status lists 100 objects at most, the unfinished and the unwell first".to_owned()
+        }
+        (None, None) if found.chosen => "it is to be there, and on its way".to_owned(),
         (None, Some(_)) => "its policy says nothing about this cluster: it is leaving".to_owned(),
         (None, None) if found.winner.is_none() => "so no policy sends it anywhere".to_owned(),
         (None, None) => match &found.left_out {

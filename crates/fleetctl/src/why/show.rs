@@ -1,11 +1,12 @@
 //! What is said of each field.
 
 use fleet_api::{Application, ObjectId, Source};
-use fleet_controller::Delivered;
+use fleet_controller::{Delivered, LostClaim};
 use kube::ResourceExt as _;
 use serde_json::json;
 
 use super::fields::{Field, SetBy};
+use super::policies::{lost_of, said_of_lost};
 use crate::application::plan::shown;
 use crate::args::Output;
 use crate::exit::Outcome;
@@ -20,6 +21,8 @@ pub(super) struct Head<'a> {
     pub(super) id: &'a ObjectId,
     pub(super) app: &'a Application,
     pub(super) delivered: &'a Delivered,
+    /// Policies that select it, too.
+    pub(super) lost: &'a [LostClaim],
 }
 
 /// For programs.
@@ -32,6 +35,7 @@ pub(super) fn for_programs(format: Output, head: &Head<'_>, fields: &[Field]) ->
         "component": delivered.component,
         "revision": delivered.revision,
         "step": delivered.step,
+        "lost": lost_of(head.lost),
         "fields": fields,
     });
     write(format, &value)
@@ -49,6 +53,10 @@ pub(super) fn for_people(head: &Head<'_>, fields: &[Field]) -> String {
         delivered.revision,
         delivered.step
     );
+    for lost in head.lost {
+        out.push_str(&said_of_lost(lost));
+        out.push('\n');
+    }
     out.push_str(&table(fields, |by| said(by, head)));
     out
 }

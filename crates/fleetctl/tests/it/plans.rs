@@ -189,7 +189,16 @@ async fn wrong_files_are_refused() {
     assert!(said.contains("/nowhere/app.yaml: there is no such file"), "{said}");
     let empty = files.at();
     assert!(line.fails(&format!("fleetctl plan -f {empty}"), 3).await.contains("there is no .yaml"));
-    let cases: [(&str, String, u8, &str); 8] = [
+    let policy = "apiVersion: one.alibabacloud.com/v1alpha1\nkind: PropagationPolicy\nmetadata: { name: web }\nspec: { resourceSelectors: [{ apiVersion: apps/v1, kind: Deployment, name: web }], placement: { clusterAffinity: { clusterNames: [mc-bj1] } } }\n";
+    let good = files.write("native.yaml", policy).display().to_string();
+    for offline in ["", " --offline"] {
+        let said = line.run(&format!("fleetctl plan -f {good}{offline}")).await;
+        assert_eq!(said.code, 0, "{said:?}");
+        assert!(said.out.contains("PropagationPolicy default/web: no mistakes; no plan"), "{said:?}");
+    }
+    let cases: [(&str, String, u8, &str); 10] = [
+        ("field.yaml", policy.replace("clusterNames", "clusterName"), 1, "spec.placement.clusterAffinity.clusterName: there is no field \"clusterName\" here; did you mean \"clusterNames\"?"),
+        ("selector.yaml", policy.replace("kind: PropagationPolicy", "kind: PropagationPolcy"), 1, "did you mean \"PropagationPolicy\"?"),
         ("broken.yaml", "apiVersion: v1\nkind: [\n".into(), 1, "broken.yaml: "),
         ("kind.yaml", app("a", "mc-bj1").replace("kind: Application", "kind: Aplication"), 1, "did you mean \"Application\"?"),
         ("spec.yaml", "apiVersion: core.oam.dev/v1beta1\nkind: Application\nmetadata: { name: a }\nspec: { componets: [] }".into(), 1, "Application default/a: missing field `components`"),

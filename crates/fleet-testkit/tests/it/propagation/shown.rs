@@ -68,7 +68,9 @@ async fn a_policy_says_what_is_not_well_and_where() -> anyhow::Result<()> {
     let told = told.await?;
     assert_eq!((status_of(&told, "Ready"), status_of(&told, "Healthy")), ("True", "False"), "{told:#}");
     assert_eq!(told.pointer("/status/objects/unhealthy"), Some(&json!(1)), "{told:#}");
-    let places = || (0..2).map(|n| told.pointer(&format!("/status/claimed/0/places/{n}")).cloned().unwrap_or_default());
+    let places = || {
+        (0..2).map(|n| told.pointer(&format!("/status/claimed/0/places/{n}")).cloned().unwrap_or_default())
+    };
     assert!(places().any(|place| place["health"] == json!("Degraded")), "{told:#}");
     for place in places().filter(|place| place["health"] == json!("Degraded")) {
         assert_eq!(place["reason"], json!("ProgressDeadlineExceeded"), "{told:#}");
@@ -79,7 +81,8 @@ async fn a_policy_says_what_is_not_well_and_where() -> anyhow::Result<()> {
     assert!(written <= 12, "{:?}", engine.hub.count());
 
     fleet.apply("hub", &deployment("web", "web:1")).await?;
-    let well = wait_policy(&fleet, "PropagationPolicy", "all", |policy| status_of(policy, "Healthy") == "True");
+    let well =
+        wait_policy(&fleet, "PropagationPolicy", "all", |policy| status_of(policy, "Healthy") == "True");
     let well = well.await?;
     let place = well.pointer("/status/claimed/0/places/0").cloned().unwrap_or_default();
     assert_eq!(place, json!({"cluster": "m1", "phase": "Delivered"}), "{well:#}");

@@ -3,8 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fleet_testkit::{Engine, Fleet};
-use kube::api::DeleteParams;
+use futures::StreamExt as _;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::ResourceExt as _;
+use kube::api::{Api, DeleteParams};
+use kube::runtime::{WatchStreamExt as _, watcher};
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 
 use super::{CONFIG, GROUP, config, policy, value, wait_value};
 
@@ -119,6 +124,101 @@ async fn whatever_the_timing_the_end_is_what_was_asked_for_last() -> anyhow::Res
         wait_value(&fleet, "m1", "last", Some("1")).await?;
         assert_eq!(before, values_of(&fleet).await?, "seed {seed}");
         engine.stop().await?;
+        fleet.stop().await;
+    }
+    Ok(())
+}
+
+/// What a member shows of each object, in the order in which it showed it.
+fn follow(fleet: &Fleet, cluster: &str) -> JoinHandle<Vec<(String, u64)>> {
+    let api: Api<ConfigMap> = Api::namespaced(fleet.client(cluster), "demo");
+    tokio::spawn(async move {
+        let mut shown = Vec::new();
+        let mut events = std::pin::pin!(watcher::watcher(api, watcher::Config::default()).touched_objects());
+        while let Some(event) = events.next().await {
+            let Ok(object) = event else { continue };
+            let value = object.data.as_ref().and_then(|data| data.get("key")?.parse().ok());
+            let name = object.name_any();
+            if name == "end" {
+                break;
+            }
+            shown.extend(value.map(|value| (name, value)));
+        }
+        shown
+    })
+}
+
+/// Labels of clusters change, clusters are accepted and no longer accepted, while objects are edited and the controller is
+/// killed. Broken: an edit overtakes a later one, what a label took away comes back, or a cluster that isn't accepted loses
+/// or gets something.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn labels_and_who_is_accepted_are_followed_in_order() -> anyhow::Result<()> {
+    const FLEET: &str = "cluster.open-cluster-management.io/v1";
+    for seed in 1..=3 {
+        let mut dice = Dice(0x2545_f491_4f6c_dd1d ^ (seed << 32));
+        let fleet = Fleet::start(&[("m1", "one"), ("m2", "two"), ("m3", "three")]).await?;
+        let mut engine = Engine::start(&fleet);
+        let watched: Vec<JoinHandle<_>> = CLUSTERS.iter().map(|cluster| follow(&fleet, cluster)).collect();
+        for name in OBJECTS {
+            let mut by_label = policy(name, CONFIG, name, &[]);
+            by_label["spec"]["placement"] =
+                json!({"clusterAffinity": {"labelSelector": {"matchLabels": {name: "yes"}}}});
+            fleet.apply("hub", &by_label).await?;
+        }
+        let mut labels: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        let mut values: BTreeMap<&str, u64> = BTreeMap::new();
+        for turn in 1..60 {
+            let name = OBJECTS[usize::try_from(dice.roll(3))?];
+            match dice.roll(10) {
+                0..=4 => {
+                    values.insert(name, turn);
+                    fleet.apply("hub", &config(name, &turn.to_string())).await?;
+                }
+                5..=7 => {
+                    let clusters = dice.some();
+                    for cluster in CLUSTERS {
+                        let label = clusters.contains(cluster).then_some("yes");
+                        let patch = json!({"metadata": {"labels": {name: label}}});
+                        fleet.merge("hub", FLEET, "ManagedCluster", cluster, &patch).await?;
+                    }
+                    labels.insert(name, clusters);
+                }
+                8 => {
+                    let cluster = CLUSTERS[usize::try_from(dice.roll(3))?];
+                    let patch = json!({"spec": {"hubAcceptsClient": dice.roll(2) == 0}});
+                    fleet.merge("hub", FLEET, "ManagedCluster", cluster, &patch).await?;
+                }
+                _ => {
+                    engine.kill().await;
+                    engine = Engine::start(&fleet);
+                }
+            }
+            for _ in 0..dice.roll(200) {
+                tokio::task::yield_now().await;
+            }
+        }
+        for cluster in CLUSTERS {
+            let patch = json!({"spec": {"hubAcceptsClient": true}});
+            fleet.merge("hub", FLEET, "ManagedCluster", cluster, &patch).await?;
+        }
+        for (name, clusters) in &labels {
+            for cluster in CLUSTERS {
+                let wanted = values.get(name).filter(|_| clusters.contains(cluster)).map(u64::to_string);
+                wait_value(&fleet, cluster, name, wanted.as_deref())
+                    .await
+                    .map_err(|error| error.context(format!("seed {seed}, {name} on {cluster}")))?;
+            }
+        }
+        engine.stop().await?;
+        for (cluster, watched) in CLUSTERS.iter().zip(watched) {
+            fleet.apply(cluster, &json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demo"}})).await?;
+            fleet.apply(cluster, &config("end", "0")).await?;
+            let mut newest: BTreeMap<String, u64> = BTreeMap::new();
+            for (name, value) in watched.await? {
+                let before = newest.insert(name.clone(), value).unwrap_or(0);
+                assert!(before <= value, "seed {seed}, {name} on {cluster}: {value} after {before}");
+            }
+        }
         fleet.stop().await;
     }
     Ok(())

@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 use super::gather::Gathered;
 use super::text::{self, Remarks};
 use super::trial::{self, Trial};
-use super::{changes, counted, extend, failure, files, gathered, identity, notes_of, plain_failure, refused};
+use super::{
+    changes, counted, extend, failure, files, gathered, identity, notes_of, plain_failure, policies, refused,
+};
 use crate::application::Place;
 use crate::args::{Global, PlanArgs};
 use crate::cluster::Hub;
@@ -35,7 +37,11 @@ pub(super) async fn offline(
 ) -> Outcome<bool> {
     let namespace = global.namespace.as_deref().unwrap_or("default");
     let given = files::read(&arguments.files, arguments.recursive, namespace).await?;
+    let policies = policies::check(environment, &given)?;
     let mut world = World::offline(given).map_err(|error| plain_failure("the manifests", &error))?;
+    if policies && about_policies_only(&world, arguments) {
+        return Ok(false);
+    }
     let names = chosen(&world, namespace, arguments)?;
     let mut planners = Vec::with_capacity(names.len());
     for (namespace, name) in &names {
@@ -57,7 +63,11 @@ pub(super) async fn of_files(
     arguments: &PlanArgs,
 ) -> Outcome<bool> {
     let given = files::read(&arguments.files, arguments.recursive, namespace).await?;
+    let policies = policies::check(environment, &given)?;
     let mut world = world(hub, given).await?;
+    if policies && about_policies_only(&world, arguments) {
+        return Ok(false);
+    }
     let names = chosen(&world, namespace, arguments)?;
     of_world(environment, hub, &mut world, &names, arguments).await
 }
@@ -114,6 +124,11 @@ async fn of_world(
     let gathered = gathered(environment, hub, &roster, &plans, &planners, arguments).await;
     let all = assemble(planners, &gathered, arguments).await?;
     show(environment, &all, &gathered, &roster, arguments)
+}
+
+/// Whether the files have nothing that is planned, and nothing is named that they may be about.
+fn about_policies_only(world: &World, arguments: &PlanArgs) -> bool {
+    arguments.app.is_none() && world.applications().is_empty()
 }
 
 /// Which Applications are planned: the one that is named, else all of the files.

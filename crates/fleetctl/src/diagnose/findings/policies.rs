@@ -42,21 +42,28 @@ fn not_ready(snapshot: &Snapshot, policy: &PolicyTold) -> Option<Finding> {
         "Invalid" => (Error, format!("mend the field: {edit}")),
         "Failed" => (
             Error,
-            format!("do what the message says; {} why KIND/NAME -n NAMESPACE -m CLUSTER tells of one", snapshot.called),
+            format!(
+                "do what the message says; {} why KIND/NAME -n NAMESPACE -m CLUSTER tells of one",
+                snapshot.called
+            ),
         ),
         "CannotList" | "CannotListOverrides" => (
             Error,
-            "give the controller's account list and watch of it (referenced.resources of the chart)".to_owned(),
+            "give the controller's account list and watch of it (referenced.resources of the chart)"
+                .to_owned(),
         ),
         "StagedRefused" | "StagedFailed" => (Error, "do what the message says".to_owned()),
         "StagedTerminated" | "StagedBehind" => (Warning, "do what the message says".to_owned()),
         "Lost" => (
             Warning,
-            format!("give it a higher priority and preemption: Always ({edit}), or take the objects out of what the other selects"),
+            format!(
+                "give it a higher priority and preemption: Always ({edit}), or take the objects out of what the other selects"
+            ),
         ),
-        "MatchesNothing" => {
-            (Warning, format!("compare spec.resourceSelectors with kubectl get KIND -A --show-labels: {edit}"))
-        }
+        "MatchesNothing" => (
+            Warning,
+            format!("compare spec.resourceSelectors with kubectl get KIND -A --show-labels: {edit}"),
+        ),
         "NotAsWritten" => (Warning, format!("mend the rule: {edit}")),
         _ => return None,
     };
@@ -85,7 +92,8 @@ fn unhealthy(policy: &PolicyTold) -> Option<Finding> {
         _ => return None,
     };
     let about = policy.called();
-    let mend = format!("look at the object on that cluster; every one that isn't well: kubectl describe {about}");
+    let mend =
+        format!("look at the object on that cluster; every one that isn't well: kubectl describe {about}");
     let message = format!("{}: {}", healthy.reason, healthy.message);
     Some(Finding::new(severity, "PolicyUnhealthy", about, message, mend))
 }
@@ -94,9 +102,10 @@ fn unhealthy(policy: &PolicyTold) -> Option<Finding> {
 fn warnings(policy: &PolicyTold) -> Vec<Finding> {
     let ready = conditions::find(&policy.conditions, "Ready");
     let told_above = |reason: &str| ready.is_some_and(|ready| !ready.is_true() && ready.reason == reason);
-    let warnings = policy.problems.iter().filter(|problem| {
-        problem.severity == Weight::Warning && !told_above(&problem.reason)
-    });
+    let warnings = policy
+        .problems
+        .iter()
+        .filter(|problem| problem.severity == Weight::Warning && !told_above(&problem.reason));
     let one = |problem: &fleet_api::propagation::PolicyProblem| {
         let at = if problem.path.is_empty() { String::new() } else { format!("{}: ", problem.path) };
         let message = format!("{}: {at}{}", problem.reason, problem.message);
@@ -122,7 +131,8 @@ fn leftovers(snapshot: &Snapshot, left: &Leftovers) -> Finding {
         .is_some_and(fleet_api::Condition::is_true);
     let about = format!("managedcluster {cluster}");
     if answers {
-        let message = format!("the policy of {what} isn't there any more, and it is about to leave {cluster}");
+        let message =
+            format!("the policy of {what} isn't there any more, and it is about to leave {cluster}");
         let mend = format!("wait a moment; where it stays: {called} why KIND/NAME -n NAMESPACE -m {cluster}");
         return Finding::new(Note, "LeavesMember", about, message, mend);
     }

@@ -372,7 +372,8 @@ fn policies_that_are_not_ready() {
 /// Broken: what crashes everywhere is called well, or what is on its way is called wrong.
 #[test]
 fn policies_whose_objects_are_not_well() {
-    let healthy = |reason: &str| json!({"conditions": [Condition::new("Healthy", false, reason, "2 of 2 fail")]});
+    let healthy =
+        |reason: &str| json!({"conditions": [Condition::new("Healthy", false, reason, "2 of 2 fail")]});
     let told = |reason| move |s: &mut Snapshot| s.policies.push(policy("Delivered", healthy(reason)));
     one(told("Degraded"), Error, "PolicyUnhealthy", "kubectl describe");
     one(told("Unknown"), Warning, "PolicyUnhealthy", "kubectl describe");
