@@ -126,7 +126,10 @@ impl Selector {
         let name = match &self.name {
             Some(name) => name.clone(),
             None if self.labels.is_everything() => "*".to_owned(),
-            None => format!("with {}", self.labels),
+            None => {
+                let inside = self.namespace.as_ref().map(|own| format!(" in {own}")).unwrap_or_default();
+                return format!("{} with {}{inside}", self.kind, self.labels);
+            }
         };
         match &self.namespace {
             Some(namespace) => format!("{} {namespace}/{name}", self.kind),

@@ -22,9 +22,12 @@ mod reference;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
+
 use fleet_api::propagation::{ClusterAffinity, OverridePolicySpec, Overriders};
 use fleet_api::{Provenance, Source};
 use fleet_json::{ChangeKind, FieldPath, diff_by_name};
+use fleet_schema::{GroupVersionKind, builtin, place, unknown_fields};
 use serde_json::{Value, json};
 
 pub use check::check_overrides;
@@ -206,6 +209,10 @@ impl State<'_> {
         change(&mut after, &mut notes)
             .and_then(|()| same_identity(self.original, &after))
             .map_err(|fault| self.failed(policy, &place, fault))?;
+        // The others make no fields of their own.
+        if place.ends_with(".plaintext") {
+            notes.extend(dropped(&self.made.object, &after).into_iter().map(|told| ("UnknownField", told)));
+        }
         let source = Source::Override {
             policy: policy.shown(),
             rule: place.strip_prefix("spec.").unwrap_or(&place).to_owned(),
@@ -234,6 +241,30 @@ impl State<'_> {
     fn failed(&self, policy: &MatchingOverride<'_>, place: &str, fault: Fault) -> OverriderError {
         fault.at(policy.shown(), place, error::object(self.original))
     }
+}
+
+/// Fields that the kind of an object doesn't have, as far as its schema is known.
+fn unknown(object: &Value) -> BTreeSet<String> {
+    let text = |field: &str| object.get(field).and_then(Value::as_str).unwrap_or_default();
+    let (group, version) = text("apiVersion").split_once('/').unwrap_or(("", text("apiVersion")));
+    let kind = builtin().by_kind(&GroupVersionKind::new(group, version, text("kind")));
+    let Some(schema) = kind.and_then(|kind| kind.schema()) else { return BTreeSet::new() };
+    unknown_fields(schema, object).iter().map(place).collect()
+}
+
+/// What is told of fields that an override makes and that clusters drop.
+fn dropped(before: &Value, after: &Value) -> Vec<String> {
+    let made = unknown(after);
+    if made.is_empty() {
+        return Vec::new();
+    }
+    let version = &builtin().kubernetes;
+    let told = |field: &String| {
+        format!(
+            "{field}: there is no such field in Kubernetes {version}, and clusters drop it; mend the path"
+        )
+    };
+    made.difference(&unknown(before)).map(told).collect()
 }
 
 /// An override makes no other object of an object.

@@ -82,13 +82,21 @@ fn rivals(claims: &Claims, entry: &Entry, problems: &mut Problems) {
             Some(Lost::LaterName) => "its name comes first",
             _ => "it had it before",
         };
+        // A higher priority alone takes nothing from who has it.
+        let loser = if wins { claims.policies.get(&other).map(|other| &other.policy) } else { Some(own) };
+        let preempts = match loser {
+            Some(loser) if !loser.preempts => {
+                format!("; {} needs preemption: Always, too, to take it over", loser.id)
+            }
+            _ => String::new(),
+        };
         let who = if wins { "this policy has it" } else { "that one has it" };
         problems.warning(
             "spec.priority",
             "EqualPriority",
             format!(
                 "{other} has the same priority, {}, and selects {first}{more} too; {who}, since {because}. Give one of \
-                 them a higher priority",
+                 them a higher priority{preempts}",
                 own.priority
             ),
         );

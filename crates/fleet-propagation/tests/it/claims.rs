@@ -202,21 +202,25 @@ fn what_is_wrong_beside_the_others_is_told() {
             "c",
             spec(json!({"labelSelector": {"matchLabels": {"app": "x"}}}), 0, false)
         ),
-        ["SelectorMatchesNothing: there is no Deployment demo/with app=x; what is created later is taken up"]
+        [
+            "SelectorMatchesNothing: there is no Deployment with app=x in demo; what is created later is taken up"
+        ]
     );
     assert_eq!(say("PropagationPolicy", "m", spec(json!({}), 3, false)), Vec::<String>::new());
     assert_eq!(
         say("PropagationPolicy", "k", spec(json!({}), 3, false)),
         [
             "EqualPriority: PropagationPolicy demo/m has the same priority, 3, and selects Deployment demo/mysql and 2 more too; \
-          that one has it, since it had it before. Give one of them a higher priority"
+          that one has it, since it had it before. Give one of them a higher priority; PropagationPolicy demo/k needs preemption: Always, \
+          too, to take it over"
         ]
     );
     assert_eq!(
         say("PropagationPolicy", "m", spec(json!({}), 3, false)),
         [
             "EqualPriority: PropagationPolicy demo/k has the same priority, 3, and selects Deployment demo/mysql and 2 more too; \
-          this policy has it, since it had it before. Give one of them a higher priority"
+          this policy has it, since it had it before. Give one of them a higher priority; PropagationPolicy demo/k needs preemption: Always, \
+          too, to take it over"
         ]
     );
 }
