@@ -25,6 +25,7 @@ pub mod registry;
 pub mod remote;
 pub mod resource;
 mod roll;
+mod scaled;
 pub mod telemetry;
 
 pub use acting::{Account, Acting};

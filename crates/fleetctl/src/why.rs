@@ -103,7 +103,8 @@ pub async fn run(environment: &Environment, global: &Global, arguments: &WhyArgs
     // Whoever may not read policies is told of the Application.
     let policies = at.by_policies(&id).await.ok().flatten();
     let lost = policies.as_ref().map(|found| found.lost.as_slice()).unwrap_or_default();
-    let head = show::Head { place: &place, cluster: at.cluster, id: &id, app: &app, delivered: &delivered, lost };
+    let head =
+        show::Head { place: &place, cluster: at.cluster, id: &id, app: &app, delivered: &delivered, lost };
     match arguments.output.output {
         Some(format) => environment.streams.print(&show::for_programs(format, &head, &explained)?),
         None => environment.streams.print(&show::for_people(&head, &explained)),

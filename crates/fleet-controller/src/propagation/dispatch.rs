@@ -15,7 +15,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::distributor::Distributor;
-use super::items::{Goal, Item, Matter, Standing};
+use super::items::{Goal, Item, Matter, Overridden, Standing};
 use super::ledger::{MadeNamespace, Write};
 use super::namespaces::{Made, is_namespace, unmake};
 use super::policies::read_recorded;
@@ -388,8 +388,9 @@ impl Distributor {
         place.busy = false;
         let now = Instant::now();
         let (matter, wait) = match sent {
-            Sent::Applied { fields, taken_by } => {
+            Sent::Applied { fields, taken_by, scaled_by } => {
                 place.left = fields;
+                place.scaled_by = scaled_by;
                 place.last = Some(standing);
                 place.tries = 0;
                 place.not_before = None;
@@ -415,6 +416,7 @@ impl Distributor {
             Sent::Later(matter) => (matter, backoff(PASSING, LONGEST, place.tries)),
             Sent::Refused(matter) => (matter, backoff(LASTING, LONGEST_LASTING, place.tries)),
         };
+        let matter = with_overrides(matter, cluster, &item.overridden);
         place.matter = Some(matter);
         place.tries = place.tries.saturating_add(1);
         place.not_before = Some(now + wait);
@@ -504,6 +506,16 @@ impl Distributor {
             Done::Watched { cluster, kind, outcome }
         });
     }
+}
+
+/// What a member refuses for what it says, with the override policies that had a hand in that.
+fn with_overrides(mut matter: Matter, cluster: &str, overridden: &BTreeMap<String, Overridden>) -> Matter {
+    let by = overridden.iter().filter(|(_, done)| done.clusters.contains(cluster));
+    let by: Vec<&str> = by.map(|(policy, _)| policy.as_str()).collect();
+    if !by.is_empty() && ["Invalid", "ImmutableField"].contains(&matter.reason.as_str()) {
+        matter.message = format!("{}; overrides had a hand in it: {}", matter.message, by.join(", "));
+    }
+    matter
 }
 
 /// A member that may be written to now.

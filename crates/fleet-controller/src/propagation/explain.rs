@@ -145,6 +145,7 @@ pub async fn distributed(
         let left = Decision { placed, ..Decision::default() }.explain(&survey, &fleet);
         left.into_iter().find(|left| left.cluster == cluster).map(|left| left.reason.to_string())
     });
+    let left_out = left_out.or_else(|| said_of(&statuses, winner?, &id));
     let about = overrides.about(&source.facts);
     let replicas = remembered.told.get(cluster).copied();
     let mut object = replicated(&source, replicas);
@@ -271,6 +272,17 @@ fn place(
     let (_, status) = statuses.iter().find(|(known, _)| known == policy)?;
     let entry = entry(&status.claimed, id).or_else(|| entry(&status.dependents, id))?;
     entry.places.iter().find(|place| place.cluster == cluster).cloned()
+}
+
+/// What a policy's status says of an object wherever it is.
+fn said_of(
+    statuses: &[(PolicyId, PropagationPolicyStatus)],
+    policy: &PolicyId,
+    id: &ObjectId,
+) -> Option<String> {
+    let (_, status) = statuses.iter().find(|(known, _)| known == policy)?;
+    let entry = entry(&status.claimed, id).filter(|entry| !entry.message.is_empty())?;
+    Some(entry.message.clone())
 }
 
 fn entry<'s>(told: &'s [ClaimedObject], id: &ObjectId) -> Option<&'s ClaimedObject> {

@@ -147,6 +147,8 @@ pub(super) struct Place {
     pub(super) matter: Option<Matter>,
     /// What is told of its health.
     pub(super) unwell: Option<Matter>,
+    /// The autoscaler there to which its replicas are left, as of the last delivery.
+    pub(super) scaled_by: Option<String>,
     /// What a move waits for.
     pub(super) waits: Option<String>,
     /// It is as it is to be, as far as is seen.

@@ -16,7 +16,6 @@ use tokio::time::Instant;
 use super::dispatch::Done;
 use super::distributor::Distributor;
 use super::due::Due;
-use super::items::Place;
 use super::sources::{GroupKind, Source};
 
 /// What changes within this time is shown at once.
@@ -206,7 +205,7 @@ impl Distributor {
             return Some(status);
         }
         // What was seen before a cluster fell silent, or this process began, isn't taken back: it is there yet.
-        let left = |cluster: &String| item.places.get(cluster).is_some_and(Place::leaves);
+        let left = |cluster: &String| item.places.get(cluster).is_some_and(|place| place.leaves());
         (source.reported && item.at.iter().all(left)).then(|| withdrawn(&hub))
     }
 

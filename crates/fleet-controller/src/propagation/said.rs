@@ -22,7 +22,7 @@ use super::due::Due;
 use super::items::{Goal, Item, Matter, Place};
 use super::policies;
 use super::rooms::MEASURING;
-use super::settle::{NOT_DIVIDED, NOT_DIVIDED_ANEW};
+use super::settle::{NOT_CHOSEN, NOT_DIVIDED, NOT_DIVIDED_ANEW};
 use super::wellbeing::Judged;
 
 /// What changes within this time is told at once.
@@ -403,6 +403,7 @@ pub(super) fn weight(item: &Item) -> u8 {
             // What is being asked is on its way.
             MEASURING => 1,
             NOT_DIVIDED | NOT_DIVIDED_ANEW => 3,
+            NOT_CHOSEN => 2,
             _ => 0,
         }),
         None if item.places.is_empty() => 1,
@@ -495,6 +496,11 @@ fn told_of(cluster: &str, place: &Place) -> ObjectPlace {
     } else if let Some(unwell) = &place.unwell {
         told.reason.clone_from(&unwell.reason);
         told.message = unwell.message.chars().take(LONGEST).collect();
+    } else if let Some(autoscaler) = &place.scaled_by {
+        told.reason = "ReplicasLeft".to_owned();
+        told.message = format!(
+            "HorizontalPodAutoscaler {autoscaler} decides there how many replicas it has; spec.replicas of the hub is for clusters that have none"
+        );
     } else if !place.met && matches!(place.goal, Goal::Carried(_)) {
         told.reason = "Staged".to_owned();
         told.message = "it rolls out by a Workflow; see status.rollouts, and where that is done, whether any step of the Workflow delivers here".to_owned();

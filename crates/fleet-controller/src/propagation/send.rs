@@ -25,8 +25,9 @@ pub(super) struct Order {
 
 /// What came of it.
 pub(super) enum Sent {
-    /// It is there. Hash over the fields that are ours now, and who had taken some of them.
-    Applied { fields: Option<u64>, taken_by: Option<String> },
+    /// It is there. Hash over the fields that are ours now, who had taken some of them, and the autoscaler to which its
+    /// replicas are left.
+    Applied { fields: Option<u64>, taken_by: Option<String>, scaled_by: Option<String> },
     /// There is no such namespace.
     NoNamespace,
     /// It doesn't answer; it is tried again when it does.
@@ -53,6 +54,8 @@ async fn try_to_send(member: &Acting, order: &Order) -> Result<Sent, MemberError
     member.watch(id, &path);
     let manager = names::field_manager(&order.owner);
     let (mut force, mut was_ours) = (false, order.ours);
+    // It is taken over whatever others set; but not the replicas that an autoscaler did.
+    let mut takes_over = false;
     // Objects of ours have our label; if a list doesn't show it among others', it isn't there, or is ours.
     let absent = !order.ours && order.one_of_many && !member.may_have_of_another(id, &order.owner).await;
     if !order.ours
@@ -69,7 +72,10 @@ async fn try_to_send(member: &Acting, order: &Order) -> Result<Sent, MemberError
             Some(_) => return Ok(Sent::Refused(owned_by_another(member, id, &live.labels))),
             // Somebody took our label off, which is drift: what was let go, or made anew, has no entry of ours.
             None if live.appliers.contains(&manager) => was_ours = true,
-            None if order.standing.takes_over => force = true,
+            None if order.standing.takes_over => {
+                takes_over = true;
+                force = order.standing.object.read().pointer(REPLICAS).is_none();
+            }
             None => {
                 let message = format!(
                     "{id} is on {} already and nobody distributes it; delete it there, or set conflictResolution: Overwrite to take it over in place",
@@ -79,20 +85,32 @@ async fn try_to_send(member: &Acting, order: &Order) -> Result<Sent, MemberError
             }
         }
     }
-    let object = order.standing.object.read();
-    let mut taken_by = None;
+    let mut object = order.standing.object.read();
+    let (mut taken_by, mut scaled_by, mut asked) = (None, None, false);
     loop {
         match member.apply(id, &object, &manager, force).await {
             Ok(live) => {
                 if was_ours && live.before_first_apply {
                     member.forget_unnamed(id).await?;
                 }
-                return Ok(Sent::Applied { fields: live.managed, taken_by });
+                return Ok(Sent::Applied { fields: live.managed, taken_by, scaled_by });
             }
-            Err(MemberError::Conflicts { conflicts, .. })
-                if !force && is_drift(order.last.as_deref(), &conflicts) =>
-            {
-                taken_by = conflicts.first().map(|conflict| conflict.manager.clone());
+            Err(error @ MemberError::Conflicts { .. }) if !force => {
+                let MemberError::Conflicts { conflicts, .. } = &error else { return Err(error) };
+                if !asked && conflicts.iter().any(|conflict| conflict.field == ".spec.replicas") {
+                    asked = true;
+                    scaled_by = member.scaled_by(id).await?;
+                    if scaled_by.is_some() {
+                        object = without_replicas(object);
+                        continue;
+                    }
+                }
+                if !takes_over && !is_drift(order.last.as_deref(), conflicts) {
+                    return Err(error);
+                }
+                if !takes_over {
+                    taken_by = conflicts.first().map(|conflict| conflict.manager.clone());
+                }
                 force = true;
             }
             Err(MemberError::Refused { code: 404, message, .. })
@@ -103,6 +121,17 @@ async fn try_to_send(member: &Acting, order: &Order) -> Result<Sent, MemberError
             Err(error) => return Err(error),
         }
     }
+}
+
+/// Where a workload says how many replicas it has.
+const REPLICAS: &str = "/spec/replicas";
+
+/// An object that says nothing about its replicas: applied so, they are whose they are.
+fn without_replicas(mut object: Value) -> Value {
+    if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
+        spec.remove("replicas");
+    }
+    object
 }
 
 fn owned_by_another(
@@ -138,6 +167,14 @@ pub(super) fn failed(id: &ObjectId, error: &MemberError) -> Sent {
     match error {
         MemberError::Held { hold, cluster } => {
             Sent::Held(Matter::passing(hold.reason(), hold.message(cluster)))
+        }
+        MemberError::Refused { message, cluster, .. } if message.contains("field is immutable") => {
+            let advice = "a field that can't be changed is changed: put it back on the hub, or delete the object on this cluster, \
+                          where it is made anew then";
+            Sent::Refused(Matter::lasting(
+                "ImmutableField",
+                format!("{id} on {cluster}: {message}; {advice}"),
+            ))
         }
         other => match Refusal::of(id, other) {
             Refusal::Held => Sent::Held(Matter::passing("Held", other.to_string())),

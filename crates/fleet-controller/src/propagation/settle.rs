@@ -27,6 +27,9 @@ use super::watch::Topic;
 pub(super) const NOT_DIVIDED_ANEW: &str = "NotDividedAnew";
 pub(super) const NOT_DIVIDED: &str = "NotDivided";
 
+/// The code of what is told of an object that has no clusters yet while scheduling is suspended.
+pub(super) const NOT_CHOSEN: &str = "SchedulingSuspended";
+
 /// Why an object isn't to be placed.
 pub(super) enum Leaves {
     /// It isn't on the hub any more.
@@ -258,7 +261,8 @@ impl Distributor {
         item.shortfall =
             decision.shortfall.as_ref().map(|shortfall| (shortfall.code().to_owned(), shortfall.to_string()));
         if item.shortfall.is_none() {
-            item.shortfall = not_anew.or_else(|| undivided(id, policy, source));
+            item.shortfall =
+                not_anew.or_else(|| undivided(id, policy, source)).or_else(|| not_chosen(policy, &decision));
         }
         item.wake_at = decision.wake_at.into_iter().chain(again).min();
         remember(&mut item.remembered, decision.placed);
@@ -364,8 +368,8 @@ impl Distributor {
         trouble: &BTreeMap<String, Trouble>,
     ) -> Decision {
         let placed = placed(&item.remembered);
-        let suspended = policy.spec.suspension.as_ref().is_some_and(|suspension| suspension.scheduling);
-        let Some(followed) = self.policies.get(&policy.id).filter(|_| !suspended) else {
+        let chooses = !is_scheduling_suspended(policy);
+        let Some(followed) = self.policies.get(&policy.id).filter(|_| chooses) else {
             return Decision { placed, ..Decision::default() };
         };
         let demand = Demand {
@@ -510,6 +514,19 @@ fn keep_job(
         (NOT_DIVIDED_ANEW.to_owned(), message.to_owned())
     });
     (decision, told)
+}
+
+/// Whether a policy chooses no clusters for now.
+fn is_scheduling_suspended(policy: &Policy) -> bool {
+    policy.spec.suspension.as_ref().is_some_and(|suspension| suspension.scheduling)
+}
+
+/// What is told of an object for which no clusters are chosen.
+fn not_chosen(policy: &Policy, decision: &Decision) -> Option<(String, String)> {
+    (is_scheduling_suspended(policy) && decision.placed.shares.is_empty()).then(|| {
+        let message = "no clusters are chosen for it, since spec.suspension.scheduling keeps the choice as it is and it had none; take scheduling out of spec.suspension to let it go to its clusters";
+        (NOT_CHOSEN.to_owned(), message.to_owned())
+    })
 }
 
 /// What is told of an object that a policy divides and that can't be divided.

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use fleet_api::propagation::{ClaimedObject, ObjectPlace, PlaceHealth};
 use fleet_api::{Condition, ObjectId};
 use fleet_health::HealthStatus;
+use fleet_json::Compact;
 use fleet_placement::Standing;
 use serde_json::Value;
 
@@ -167,13 +168,13 @@ impl Distributor {
     fn tell_health_at(&self, id: &ObjectId, item: &Item, place: &Place, told: &mut ObjectPlace) {
         let member = self.ctx.members.get(&told.cluster).ok();
         let seen = member.and_then(|member| member.observed(id)).filter(|seen| seen.owner == self.owner());
-        let shown = seen.and_then(|seen| seen.shown.clone()).filter(|_| !place.leaves());
+        let shown = seen.and_then(|seen| seen.shown.as_ref().map(Compact::read)).filter(|_| !place.leaves());
         if let Some(shown) = &shown {
             told.addresses = addresses(shown);
         }
         let Some(unwell) = self.unwell_at(id, item, &told.cluster, place) else { return };
         told.health = Some(unwell.health);
-        if let Some(replicas) = shown.as_deref().and_then(fleet_health::replicas) {
+        if let Some(replicas) = shown.as_ref().and_then(fleet_health::replicas) {
             told.ready = format!("{}/{}", replicas.ready, replicas.desired);
         }
         // What hinders its delivery goes before.

@@ -15,6 +15,7 @@ mod held;
 mod keys;
 mod lingering;
 mod room;
+mod scaled;
 mod shown;
 mod staged;
 mod timing;

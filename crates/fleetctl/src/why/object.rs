@@ -80,13 +80,10 @@ pub(super) async fn not_there(hub: &Hub, missing: Failure, id: &ObjectId, place:
     let Ok(catalogue) = Catalogue::load(&hub.cluster).await else { return missing };
     let kind = |type_: &&Type| type_.group == id.group() && type_.kind == id.kind;
     let Some(type_) = catalogue.types().iter().find(kind) else { return missing };
-    let Ok(request) =
-        Request::get(type_.path(Some(&id.namespace), Some(&id.name))).body(Vec::new())
-    else {
+    let Ok(request) = Request::get(type_.path(Some(&id.namespace), Some(&id.name))).body(Vec::new()) else {
         return missing;
     };
-    let asked: Outcome<Value> =
-        hub.cluster.ask(&id.to_string(), hub.cluster.client.request(request)).await;
+    let asked: Outcome<Value> = hub.cluster.ask(&id.to_string(), hub.cluster.client.request(request)).await;
     if asked.is_err() {
         return missing;
     }
@@ -231,7 +228,13 @@ pub(super) fn left_behind(hub: &Hub, id: &ObjectId, place: &str, record: OnRecor
 }
 
 /// The member doesn't answer, and no policy has the object: what is on record of it there.
-pub(super) fn unseen(hub: &Hub, id: &ObjectId, (place, cluster): (&str, &str), silent: &Failure, record: OnRecord) -> Failure {
+pub(super) fn unseen(
+    hub: &Hub,
+    id: &ObjectId,
+    (place, cluster): (&str, &str),
+    silent: &Failure,
+    record: OnRecord,
+) -> Failure {
     let said = match record {
         OnRecord::Nothing => "no policy has it, and nothing is on record of it there".to_owned(),
         OnRecord::Made => "it was made there for what policies distribute, and is deleted when nothing of theirs is in it any more".to_owned(),

@@ -42,7 +42,8 @@ fn precision(precision: Precision) -> &'static str {
 
 /// The policies that don't have it, for programs.
 pub(super) fn lost_of(lost: &[LostClaim]) -> Vec<Value> {
-    let one = |lost: &LostClaim| json!({ "policy": lost.policy, "reason": lost.reason, "message": lost.message });
+    let one =
+        |lost: &LostClaim| json!({ "policy": lost.policy, "reason": lost.reason, "message": lost.message });
     lost.iter().map(one).collect()
 }
 

@@ -20,7 +20,8 @@ async fn nothing_is_sent_or_deleted_where_the_hub_accepts_no_more() -> anyhow::R
     let accept = |accepts: bool| json!({"spec": {"hubAcceptsClient": accepts}});
     let of = "cluster.open-cluster-management.io/v1";
     fleet.merge("hub", of, "ManagedCluster", "m2", &accept(false)).await?;
-    let told = wait_policy(&fleet, "PropagationPolicy", "all", |policy| policy.to_string().contains("NotAccepted"));
+    let told =
+        wait_policy(&fleet, "PropagationPolicy", "all", |policy| policy.to_string().contains("NotAccepted"));
     let told = told.await?;
     assert!(told.to_string().contains("hubAcceptsClient"), "{told:#}");
     fleet.apply("hub", &config("settings", "2")).await?;

@@ -211,7 +211,12 @@ async fn labels_and_who_is_accepted_are_followed_in_order() -> anyhow::Result<()
         }
         engine.stop().await?;
         for (cluster, watched) in CLUSTERS.iter().zip(watched) {
-            fleet.apply(cluster, &json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demo"}})).await?;
+            fleet
+                .apply(
+                    cluster,
+                    &json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demo"}}),
+                )
+                .await?;
             fleet.apply(cluster, &config("end", "0")).await?;
             let mut newest: BTreeMap<String, u64> = BTreeMap::new();
             for (name, value) in watched.await? {
