@@ -27,7 +27,7 @@ pub enum Hold {
 
 impl Holds {
     /// Reads `mask` and `suspension`. A mask names the clusters that may move, by name or alias; left out, all may;
-    /// empty, none. A name that means nothing lets nothing move and is told.
+    /// empty, none. A name that means nothing is told, and lets no cluster move.
     pub fn read(spec: &PropagationPolicySpec, fleet: &Fleet, problems: &mut Problems) -> Self {
         let mut named = |list: &[String], path: &str| -> BTreeSet<String> {
             let placed = list.iter().enumerate();

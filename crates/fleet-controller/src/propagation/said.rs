@@ -524,6 +524,10 @@ fn staged(ready: Condition, rollouts: &[Rollout]) -> Condition {
     Condition::new("Ready", false, &rollout.reason, message)
 }
 
+fn counted(objects: usize) -> String {
+    if objects == 1 { "1 object".to_owned() } else { format!("{objects} objects") }
+}
+
 /// How many objects a policy had that are still on clusters.
 struct Leaving {
     held: usize,
@@ -534,11 +538,12 @@ impl Leaving {
     fn condition(&self) -> Option<Condition> {
         let no = |reason: &str, message: String| Condition::new("Ready", false, reason, message);
         if self.others > 0 {
-            let message = format!("{} objects that it had leave clusters; see status.claimed", self.others);
+            let message =
+                format!("what it had leaves clusters: {}; see status.claimed", counted(self.others));
             return Some(no("Leaving", message));
         }
         let message =
-            || format!("{} objects that it had are held on clusters; see status.claimed", self.held);
+            || format!("what it had is held on clusters: {}; see status.claimed", counted(self.held));
         (self.held > 0).then(|| no("Held", message()))
     }
 }
@@ -594,10 +599,9 @@ fn ready(objects: &ObjectCounts, along: u8, leaving: &Leaving, problems: &[Polic
     if let Some(leaving) = leaving {
         return leaving;
     }
-    Condition::new(
-        "Ready",
-        true,
-        "Delivered",
-        format!("{} objects are where they are to be", objects.claimed),
-    )
+    let message = match objects.claimed {
+        1 => "1 object is where it is to be".to_owned(),
+        more => format!("{more} objects are where they are to be"),
+    };
+    Condition::new("Ready", true, "Delivered", message)
 }
