@@ -18,6 +18,7 @@ use super::distributor::Distributor;
 use super::items::{Goal, Item, Matter, Overridden, Standing};
 use super::ledger::{MadeNamespace, Write};
 use super::namespaces::{Made, is_namespace, unmake};
+use super::pieces::is_job;
 use super::policies::read_recorded;
 use super::send::{self, Order, Sent};
 use crate::context::{AppKey, Context, OnDrift};
@@ -402,7 +403,8 @@ impl Distributor {
                     Some(fields) => item.remembered.left.insert(cluster.to_owned(), fields),
                     None => item.remembered.left.remove(cluster),
                 };
-                self.ledger.touch(id, false);
+                // Whoever distributes next has to know of a Job that it runs: it isn't divided anew then.
+                self.ledger.touch(id, is_job(&id.api_version, &id.kind));
                 return;
             }
             Sent::NoNamespace => {
