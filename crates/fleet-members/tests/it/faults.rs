@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use fleet_api::{ManagedCluster, ManagedClusterSpec, ObjectId};
+use fleet_api::{ManagedCluster, ObjectId};
 use fleet_members::{
     Member, MemberError, MemberEvent, Members, Options, Reachability, Transport, TransportError,
 };
@@ -85,7 +85,7 @@ fn fleet(told: &Told, options: Options) -> (Members, Events) {
 }
 
 fn join(members: &Members, name: &str) -> Arc<Member> {
-    members.upsert(ManagedCluster::new(name, ManagedClusterSpec::default()));
+    members.upsert(ManagedCluster::new(name, crate::support::accepted()));
     members.get(name).unwrap()
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet_api::{ManagedCluster, ManagedClusterSpec, ObjectId, names};
+use fleet_api::{ManagedCluster, ObjectId, names};
 use fleet_apiserver::{ApiServer, ClusterProfile, Identity as Caller};
 use fleet_members::{Member, Members, Options, Reachability, Transport, TransportError};
 use kube::ResourceExt as _;
@@ -75,7 +75,7 @@ async fn black_holes_among_embedded_members() {
     );
     let all: Vec<Arc<Member>> = (0..MEMBERS)
         .map(|n| {
-            members.upsert(ManagedCluster::new(&format!("m{n}"), ManagedClusterSpec::default()));
+            members.upsert(ManagedCluster::new(&format!("m{n}"), crate::support::accepted()));
             members.get(&format!("m{n}")).unwrap()
         })
         .collect();

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use fleet_api::{ManagedCluster, ManagedClusterSpec, ObjectId};
+use fleet_api::{ManagedCluster, ObjectId};
 use fleet_members::{Members, Options, Transport, TransportError};
 use http_body_util::BodyExt as _;
 use kube::client::Body;
@@ -46,7 +46,7 @@ async fn a_delete_carries_uid_and_resource_version() {
         Default::default(),
         Box::new(|_| {}),
     );
-    members.upsert(ManagedCluster::new("m1", ManagedClusterSpec::default()));
+    members.upsert(ManagedCluster::new("m1", crate::support::accepted()));
     let member = members.get("m1").expect("a member");
     let id = ObjectId {
         api_version: "v1".to_owned(),

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use fleet_api::{ManagedCluster, ManagedClusterSpec, names};
+use fleet_api::{ManagedCluster, names};
 use fleet_apiserver::{ApiServer, ClusterProfile, Identity as Caller};
 use fleet_members::remote::CREDENTIAL_NAMESPACES;
 use fleet_members::{Credentials, Identity, Remote, Transport as _};
@@ -49,7 +49,7 @@ impl Hub {
     }
 
     fn connect(&self, name: &str) -> Result<kube::Client, String> {
-        let cluster = ManagedCluster::new(name, ManagedClusterSpec::default());
+        let cluster = ManagedCluster::new(name, crate::support::accepted());
         self.remote.connect(&cluster).map_err(|error| error.message)
     }
 

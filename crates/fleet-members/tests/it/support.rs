@@ -338,3 +338,8 @@ impl AsyncWrite for Freezable {
         Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
     }
 }
+
+/// The spec of a cluster that the hub accepts.
+pub(crate) fn accepted() -> fleet_api::ManagedClusterSpec {
+    fleet_api::ManagedClusterSpec { hub_accepts_client: true, ..fleet_api::ManagedClusterSpec::default() }
+}

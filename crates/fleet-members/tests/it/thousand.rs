@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use fleet_api::{ManagedCluster, ManagedClusterSpec, ObjectId, names};
+use fleet_api::{ManagedCluster, ObjectId, names};
 use fleet_apiserver::{ApiServer, ClusterProfile, Identity as Caller};
 use fleet_members::{MemberEvent, Members, Options, Remote};
 use futures::StreamExt as _;
@@ -100,7 +100,7 @@ async fn a_thousand_members_hold_a_connection_each() {
     let before = began.elapsed();
     let joined = futures::stream::iter(0..MEMBERS).map(|n| {
         let name = format!("m{n}");
-        members.upsert(ManagedCluster::new(&name, ManagedClusterSpec::default()));
+        members.upsert(ManagedCluster::new(&name, crate::support::accepted()));
         let member = members.get(&name).unwrap();
         async move {
             for id in kinds() {

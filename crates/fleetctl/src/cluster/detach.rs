@@ -213,9 +213,10 @@ async fn clear(
     let transport = Arc::new(Only(way.cluster.client.clone()));
     let members = Members::new(transport, known_kinds(), Options::default(), stop, Box::new(|_| {}));
     // What holds the controller off doesn't hold us.
-    let mut uncordoned = cluster.clone();
-    uncordoned.annotations_mut().remove(names::CORDONED);
-    members.upsert(uncordoned);
+    let mut let_go = cluster.clone();
+    let_go.annotations_mut().remove(names::CORDONED);
+    let_go.spec.hub_accepts_client = true;
+    members.upsert(let_go);
     let member = members.get(&cluster.name_any()).map_err(|error| Failure::failed(error.to_string()))?;
     let member = Acting::new(member, None);
     let mut revisions: BTreeMap<(String, String), Option<Arc<Loaded>>> = BTreeMap::new();
@@ -332,7 +333,8 @@ mod tests {
         let stop = CancellationToken::new();
         let members =
             Members::new(Arc::new(Only(client)), known_kinds(), Options::default(), stop, Box::new(|_| {}));
-        members.upsert(ManagedCluster::new("mb", ManagedClusterSpec::default()));
+        let accepted = ManagedClusterSpec { hub_accepts_client: true, ..ManagedClusterSpec::default() };
+        members.upsert(ManagedCluster::new("mb", accepted));
         Acting::new(members.get("mb").unwrap(), None)
     }
 
