@@ -197,11 +197,11 @@ async fn wrong_files_are_refused() {
         assert!(said.out.contains("PropagationPolicy default/web: no mistakes; no plan"), "{said:?}");
     }
     let cases: [(&str, String, u8, &str); 10] = [
-        ("field.yaml", policy.replace("clusterNames", "clusterName"), 1, "spec.placement.clusterAffinity.clusterName: there is no field \"clusterName\" here; did you mean \"clusterNames\"?"),
+        ("field.yaml", policy.replace("clusterNames", "clusterName"), 1, "unknown field \"spec.placement.clusterAffinity.clusterName\"; did you mean \"clusterNames\"?"),
         ("selector.yaml", policy.replace("kind: PropagationPolicy", "kind: PropagationPolcy"), 1, "did you mean \"PropagationPolicy\"?"),
         ("broken.yaml", "apiVersion: v1\nkind: [\n".into(), 1, "broken.yaml: "),
         ("kind.yaml", app("a", "mc-bj1").replace("kind: Application", "kind: Aplication"), 1, "did you mean \"Application\"?"),
-        ("spec.yaml", "apiVersion: core.oam.dev/v1beta1\nkind: Application\nmetadata: { name: a }\nspec: { componets: [] }".into(), 1, "Application default/a: missing field `components`"),
+        ("spec.yaml", "apiVersion: core.oam.dev/v1beta1\nkind: Application\nmetadata: { name: a }\nspec: { componets: [] }".into(), 1, "unknown field \"spec.componets\"; did you mean \"components\"?"),
         ("cluster.yaml", app("a", "mc-bj9"), 1, "mc-bj9"),
         ("type.yaml", app("a", "mc-bj1").replace("type: topology", "type: topolgy"), 1, "did you mean \"topology\"?"),
         ("policy.yaml", app("a", "mc-bj1") + "  workflow: { steps: [{ type: deploy, name: go, properties: { policies: [everwhere] } }] }\n", 3, "did you mean \"everywhere\"?"),

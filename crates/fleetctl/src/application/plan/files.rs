@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use fleet_api::crds;
-use fleet_schema::{KindInfo, builtin, crd, unknown_field_message, unknown_fields};
+use fleet_json::FieldPath;
+use fleet_json::path::Segment;
+use fleet_schema::{KindInfo, SchemaRef, builtin, crd, unknown_field_message, unknown_fields};
 use serde_json::Value;
 
 use crate::exit::{Failure, Outcome};
@@ -161,11 +163,22 @@ impl Kinds {
 /// All such fields.
 fn check_fields(kind: &KindInfo, object: &Value) -> Result<(), String> {
     let Some(schema) = kind.schema().filter(|_| kind.custom) else { return Ok(()) };
-    let unknown: Vec<String> = unknown_fields(schema, object).iter().map(unknown_field_message).collect();
-    if unknown.is_empty() {
-        return Ok(());
-    }
-    Err(format!("{}; a server refuses the object for that", unknown.join(", ")))
+    let unknown: Vec<String> =
+        unknown_fields(schema, object).iter().map(|path| unknown_field(schema, path)).collect();
+    if unknown.is_empty() { Ok(()) } else { Err(unknown.join(", ")) }
+}
+
+fn unknown_field(schema: SchemaRef<'_>, path: &FieldPath) -> String {
+    let said = unknown_field_message(path);
+    let Some((Segment::Field(last), parents)) = path.segments().split_last() else { return said };
+    let parent = parents.iter().try_fold(schema, |at, segment| match segment {
+        Segment::Field(name) => at.property(name).or_else(|| at.additional()),
+        _ => at.item(),
+    });
+    let known: Vec<&str> = parent
+        .map(|parent| parent.node().properties.iter().map(|(name, _)| name.as_ref()).collect())
+        .unwrap_or_default();
+    format!("{said}{}", crate::nearest::advice(last, &known, "fields here"))
 }
 
 fn parse(place: &str, text: &str, namespace: &str, kinds: &Kinds, objects: &mut Vec<Value>) -> Outcome {
@@ -246,7 +259,7 @@ mod tests {
             ),
             (
                 "apiVersion: core.oam.dev/v1alpha1\nkind: Workflow\nmetadata: { name: a }\nsteps: [{ type: deploy, dependOn: [x], retry: { limit: 2, foo: 1 } }]",
-                "Workflow a: unknown field \"steps[0].dependOn\", unknown field \"steps[0].retry.foo\"",
+                "Workflow a: unknown field \"steps[0].dependOn\"; did you mean \"dependsOn\"?, unknown field \"steps[0].retry.foo\"; fields here: factor, interval, limit",
             ),
             ("a: 1\n---\n[1]", "a.yaml: document 1: apiVersion is missing"),
             ("[1]", "it is no object"),
