@@ -118,7 +118,8 @@ impl Known<'_> {
             }
             _ => {}
         }
-        if let Some(maker) = step.takes.filter(|_| !reopened)
+        // A step with a condition takes what it takes for the condition alone, which may do without.
+        if let Some(maker) = step.takes.filter(|_| !reopened && step.clause.is_none())
             && state(maker)?.phase != StepPhase::Succeeded
         {
             return Err(format!("{} takes what was never made", own.name));

@@ -9,7 +9,7 @@ use kube::ResourceExt as _;
 use kube::api::{Api, DeleteParams};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use serde_json::{Value, json};
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 
 use super::{CONFIG, GROUP, config, policy, value, wait_value};
 
@@ -129,10 +129,13 @@ async fn whatever_the_timing_the_end_is_what_was_asked_for_last() -> anyhow::Res
     Ok(())
 }
 
-/// What a member shows of each object, in the order in which it showed it.
-fn follow(fleet: &Fleet, cluster: &str) -> JoinHandle<Vec<(String, u64)>> {
+/// What a member shows of each object, in the order in which it showed it, until it shows one named `end`.
+fn follow(
+    fleet: &Fleet,
+    cluster: &'static str,
+) -> impl Future<Output = (&'static str, Vec<(String, u64)>)> + use<> {
     let api: Api<ConfigMap> = Api::namespaced(fleet.client(cluster), "demo");
-    tokio::spawn(async move {
+    async move {
         let mut shown = Vec::new();
         let mut events = std::pin::pin!(watcher::watcher(api, watcher::Config::default()).touched_objects());
         while let Some(event) = events.next().await {
@@ -144,8 +147,8 @@ fn follow(fleet: &Fleet, cluster: &str) -> JoinHandle<Vec<(String, u64)>> {
             }
             shown.extend(value.map(|value| (name, value)));
         }
-        shown
-    })
+        (cluster, shown)
+    }
 }
 
 /// Labels of clusters change, clusters are accepted and no longer accepted, while objects are edited and the controller is
@@ -158,7 +161,7 @@ async fn labels_and_who_is_accepted_are_followed_in_order() -> anyhow::Result<()
         let mut dice = Dice(0x2545_f491_4f6c_dd1d ^ (seed << 32));
         let fleet = Fleet::start(&[("m1", "one"), ("m2", "two"), ("m3", "three")]).await?;
         let mut engine = Engine::start(&fleet);
-        let watched: Vec<JoinHandle<_>> = CLUSTERS.iter().map(|cluster| follow(&fleet, cluster)).collect();
+        let mut watched: JoinSet<_> = CLUSTERS.into_iter().map(|cluster| follow(&fleet, cluster)).collect();
         for name in OBJECTS {
             let mut by_label = policy(name, CONFIG, name, &[]);
             by_label["spec"]["placement"] =
@@ -210,7 +213,7 @@ async fn labels_and_who_is_accepted_are_followed_in_order() -> anyhow::Result<()
             }
         }
         engine.stop().await?;
-        for (cluster, watched) in CLUSTERS.iter().zip(watched) {
+        for cluster in CLUSTERS {
             fleet
                 .apply(
                     cluster,
@@ -218,8 +221,11 @@ async fn labels_and_who_is_accepted_are_followed_in_order() -> anyhow::Result<()
                 )
                 .await?;
             fleet.apply(cluster, &config("end", "0")).await?;
+        }
+        while let Some(done) = watched.join_next().await {
+            let (cluster, shown) = done?;
             let mut newest: BTreeMap<String, u64> = BTreeMap::new();
-            for (name, value) in watched.await? {
+            for (name, value) in shown {
                 let before = newest.insert(name.clone(), value).unwrap_or(0);
                 assert!(before <= value, "seed {seed}, {name} on {cluster}: {value} after {before}");
             }
