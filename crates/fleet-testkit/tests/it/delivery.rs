@@ -295,3 +295,35 @@ async fn a_deletion_during_a_delivery_leaves_nothing() -> anyhow::Result<()> {
     engine.stop().await?;
     Ok(())
 }
+
+/// Broken: a step sends a member everything at once, whatever it says.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn so_many_objects_are_sent_at_once_as_the_step_says() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one")]).await?;
+    fleet.apply("m1", &namespace("demo")).await?;
+    let engine = Engine::start(&fleet);
+    engine.members.stall_writes();
+    let names: Vec<String> = (0..6).map(|n| format!("settings-{n}")).collect();
+    for name in &names {
+        fleet.apply("hub", &config(name, "1")).await?;
+    }
+    let objects: Vec<_> = names.iter().map(|name| ("v1", "ConfigMap", name.as_str())).collect();
+    let mut manifest = app(&objects, &["m1"]);
+    manifest["spec"]["workflow"] = json!({"steps": [{"name": "go", "type": "deploy",
+        "properties": {"policies": ["where"], "parallelism": 2}}]});
+    fleet.apply("hub", &manifest).await?;
+    let both = async {
+        while engine.members.writes() < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(30), both).await?;
+    for _ in 0..2000 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(engine.members.writes(), 2, "the others wait until one of these has arrived");
+    engine.members.wake();
+    fleet.wait_phase("web", "running").await?;
+    engine.stop().await?;
+    Ok(())
+}
