@@ -18,6 +18,7 @@
 //! - [`selector`]: label and field selectors
 //! - [`quantity`], [`int_or_percent`]: Kubernetes' numbers in strings
 //! - [`compact`]: values kept as text
+//! - [`few()`]: many things named in one line
 //! - [`limits`]: reading JSON with bounded nesting and without silent duplicate keys
 //!
 //! Recursion is bounded by the depth of the values given; what comes from outside goes through
@@ -25,6 +26,7 @@
 
 pub mod compact;
 pub mod diff;
+pub mod few;
 pub mod hash;
 pub mod int_or_percent;
 pub mod limits;
@@ -39,6 +41,7 @@ mod testing;
 
 pub use compact::Compact;
 pub use diff::{Change, ChangeKind, apply_changes, diff, diff_by_name, diff_with};
+pub use few::few;
 pub use hash::{ContentHash, HashParseError, canonical_json};
 pub use int_or_percent::{IntOrPercent, IntOrPercentError, Rounding};
 pub use limits::{MAX_DEPTH, ParseError, Parsed, TooDeep, check_depth, depth, parse_json};

@@ -1,6 +1,6 @@
 //! What may be wrong with a placement.
 
-use fleet_json::{FieldPath, LabelSelector};
+use fleet_json::{FieldPath, LabelSelector, few};
 
 use crate::nearest::nearest;
 use crate::target::LOCAL;
@@ -152,19 +152,15 @@ impl PlacementError {
 
 fn suggestion(nearest: &[String], known: &[String]) -> String {
     const SHOWN: usize = 10;
-    let quoted =
-        |names: &[String]| names.iter().take(SHOWN).map(|name| format!("{name:?}")).collect::<Vec<_>>();
+    let quoted = |names: &[String]| names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>();
     if !nearest.is_empty() {
         return format!("; did you mean {}?", quoted(nearest).join(" or "));
     }
-    match known.len() {
-        0 => "; the hub knows no clusters yet: fleetctl cluster list".to_owned(),
-        1..=SHOWN => format!("; known are {}", quoted(known).join(", ")),
-        count => {
-            let more = count - SHOWN;
-            format!("; known are {} and {more} more: fleetctl cluster list", quoted(known).join(", "))
-        }
+    if known.is_empty() {
+        return "; the hub knows no clusters yet: fleetctl cluster list".to_owned();
     }
+    let more = if known.len() > SHOWN { ": fleetctl cluster list" } else { "" };
+    format!("; known are {}{more}", few(quoted(known), SHOWN))
 }
 
 fn no_match(selector: &LabelSelector) -> String {

@@ -7,6 +7,7 @@ use fleet_api::{
     Application, ApprovalRecord, Gate, GateBefore, Refusal, Run, RunPhase, RunStatus, StepPhase, StepState,
     Target, TargetPhase, TargetState,
 };
+use fleet_json::few;
 use kube::ResourceExt as _;
 use kube::runtime::events::EventType;
 
@@ -282,11 +283,7 @@ fn named(targets: &[&TargetState]) -> String {
         let why = if state.message.is_empty() { String::new() } else { format!(" ({})", state.message) };
         format!("{}{why}", state.target)
     };
-    let mut said: Vec<String> = targets.iter().take(NAMED).map(one).collect();
-    if targets.len() > NAMED {
-        said.push(format!("{} more", targets.len() - NAMED));
-    }
-    said.join(", ")
+    few(targets.iter().map(one), NAMED)
 }
 
 fn log(app: &Application, run: &Run, type_: EventType, reason: &str, step: &str, note: &str) {

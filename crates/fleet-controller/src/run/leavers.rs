@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use fleet_api::{RunStatus, Target, TargetPhase};
+use fleet_json::few;
 
 use crate::context::Context;
 use crate::run;
@@ -34,14 +35,9 @@ fn left(status: &RunStatus, selected: &BTreeSet<Target>, there: &dyn Fn(&str) ->
 }
 
 fn message(left: &BTreeSet<String>, (namespace, app): &(String, String)) -> String {
-    let mut names: Vec<&str> = left.iter().map(String::as_str).take(NAMED).collect();
-    let more = format!("{} more", left.len().saturating_sub(NAMED));
-    if left.len() > NAMED {
-        names.push(&more);
-    }
     format!(
         "its policies no longer select {}; what goes there stays until another run starts, which leaves them out and deletes it: fleetctl workflow restart {app} -n {namespace}",
-        names.join(", ")
+        few(left, NAMED)
     )
 }
 

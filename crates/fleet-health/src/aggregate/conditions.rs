@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use fleet_json::few;
 use serde_json::{Map, Value, json};
 
 use super::ClusterReport;
@@ -135,11 +136,8 @@ fn message(deciding: &[(&str, &Value)], all: bool) -> String {
 
 /// `a, b and 3 more clusters`
 pub(super) fn names(clusters: &[&str]) -> String {
-    let named: Vec<&str> = clusters.iter().copied().take(NAMED).collect();
-    match clusters.len().saturating_sub(NAMED) {
-        0 => named.join(", "),
-        more => format!("{} and {more} more clusters", named.join(", ")),
-    }
+    let more = if clusters.len() > NAMED { " clusters" } else { "" };
+    format!("{}{more}", few(clusters, NAMED))
 }
 
 /// The generations that conditions say they are about are the members'; on the hub they are the hub's, or none.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use fleet_api::ObjectId;
 use fleet_api::propagation::PolicyProblem;
+use fleet_json::few;
 use fleet_placement::{Problems, nearest};
 
 use super::{Claims, Entry};
@@ -72,11 +73,7 @@ fn rivals(claims: &Claims, entry: &Entry, problems: &mut Problems) {
         }
     }
     for (other, (objects, wins, lost)) in rivals {
-        let Some(first) = objects.first() else { continue };
-        let more = match objects.len() - 1 {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
+        let objects = few(objects, 1);
         let because = match lost {
             Some(Lost::LessPrecise) => "its selector is more precise",
             Some(Lost::LaterName) => "its name comes first",
@@ -95,7 +92,7 @@ fn rivals(claims: &Claims, entry: &Entry, problems: &mut Problems) {
             "spec.priority",
             "EqualPriority",
             format!(
-                "{other} has the same priority, {}, and selects {first}{more} too; {who}, since {because}. Give one of \
+                "{other} has the same priority, {}, and selects {objects} too; {who}, since {because}. Give one of \
                  them a higher priority{preempts}",
                 own.priority
             ),
@@ -118,11 +115,7 @@ fn applications(claims: &Claims, entry: &Entry, problems: &mut Problems) {
         }
     }
     for ((application, has), objects) in found {
-        let Some(first) = objects.first() else { continue };
-        let more = match objects.len() - 1 {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
+        let objects = few(objects, 1);
         let who = if has {
             "this policy had it before and keeps it, and members refuse it from the Application"
         } else {
@@ -132,7 +125,7 @@ fn applications(claims: &Claims, entry: &Entry, problems: &mut Problems) {
             "spec.resourceSelectors",
             "OwnedByApplication",
             format!(
-                "Application {application} refers to {first}{more}; {who}. Take it out of the one or the other"
+                "Application {application} refers to {objects}; {who}. Take it out of the one or the other"
             ),
         );
     }

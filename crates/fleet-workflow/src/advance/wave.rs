@@ -1,6 +1,7 @@
 //! The targets of a step, in waves: those under way go on first, then as many begin as may, in their order.
 
 use fleet_api::{Gate, GateBefore, GateOutcome, StepPhase, StepState, TargetPhase, TargetState};
+use fleet_json::few;
 use jiff::SignedDuration;
 
 use super::target::{put, say};
@@ -405,20 +406,11 @@ fn verdict(
 
 /// The canary group, each with where it stands.
 fn named(targets: &[TargetState]) -> String {
-    let group: Vec<&TargetState> = targets.iter().filter(|state| state.canary).collect();
-    let one = |state: &&TargetState| format!("{} {}", state.target, state.phase.as_str());
-    let mut said: Vec<String> = group.iter().take(NAMED).map(one).collect();
-    if group.len() > NAMED {
-        said.push(format!("{} more", group.len() - NAMED));
-    }
-    said.join(", ")
+    let group = targets.iter().filter(|state| state.canary);
+    few(group.map(|state| format!("{} {}", state.target, state.phase.as_str())), NAMED)
 }
 
 /// The first few, and how many more.
 pub(super) fn names(targets: &[&TargetState]) -> String {
-    let mut said: Vec<String> = targets.iter().take(NAMED).map(|state| state.target.to_string()).collect();
-    if targets.len() > NAMED {
-        said.push(format!("{} more", targets.len() - NAMED));
-    }
-    said.join(", ")
+    few(targets.iter().map(|state| &state.target), NAMED)
 }

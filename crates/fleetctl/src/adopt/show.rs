@@ -1,5 +1,7 @@
 //! What would be made, and what was.
 
+use fleet_json::few;
+
 use super::found::Member;
 use super::manifest::{KEEP, Manifest, REPORT_ONLY};
 use crate::application::Place;
@@ -33,14 +35,7 @@ pub(super) fn plan(place: &Place, members: &[Member], manifest: &Manifest, tried
 }
 
 fn some(fields: &[String]) -> String {
-    match fields {
-        [] => "-".to_owned(),
-        few if few.len() <= FIELDS => few.join(", "),
-        many => {
-            let first: Vec<&str> = many.iter().take(FIELDS).map(String::as_str).collect();
-            format!("{} and {} more", first.join(", "), many.len() - FIELDS)
-        }
-    }
+    if fields.is_empty() { "-".to_owned() } else { few(fields, FIELDS) }
 }
 
 /// What was made, and the next steps.

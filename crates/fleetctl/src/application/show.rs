@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use fleet_api::{Application, StepPhase, StepStatus, TargetStatus, names};
+use fleet_json::few;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 use serde_json::json;
@@ -95,12 +96,8 @@ fn waves(steps: &[&StepStatus], roster: &Roster) -> String {
     }
     for ((at, queue), targets) in groups {
         let Some((step, first)) = steps.get(at).zip(targets.first()) else { continue };
-        let mut names: Vec<String> =
-            targets.iter().take(NAMED).map(|target| roster.label(&target.cluster)).collect();
-        if targets.len() > NAMED {
-            names.push(format!("{} more", targets.len() - NAMED));
-        }
-        table.row([names.join(", "), step.name.clone(), queue.to_owned(), first.message.clone()]);
+        let names = few(targets.iter().map(|target| roster.label(&target.cluster)), NAMED);
+        table.row([names, step.name.clone(), queue.to_owned(), first.message.clone()]);
     }
     format!("\n{table}")
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use fleet_api::{Application, DriftStatus};
+use fleet_json::few;
 use jiff::Timestamp;
 use k8s_openapi::api::events::v1::Event;
 use kube::ResourceExt as _;
@@ -156,10 +157,7 @@ fn table(lines: &[Line], roster: &Roster, with_namespace: bool, now: Timestamp) 
     for line in lines {
         let fields = match line.fields.as_slice() {
             [] => "(deleted)".to_owned(),
-            [one, two, three, rest @ ..] if !rest.is_empty() => {
-                format!("{one}, {two}, {three} and {} more", rest.len())
-            }
-            few => few.join(", "),
+            fields => few(fields, 3),
         };
         let by = if line.manager.is_empty() { "-".to_owned() } else { line.manager.clone() };
         let since = line.since.map_or_else(|| "-".to_owned(), |since| crate::application::age(since, now));

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use fleet_api::{Application, ObjectId, Rollback, RollbackRequest, Run, RunPhase, StepPhase, names};
+use fleet_json::few;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 
@@ -235,13 +236,10 @@ async fn of_another(
     if theirs.is_empty() {
         return Ok(None);
     }
-    let named: Vec<&str> = theirs.iter().take(NAMED).map(String::as_str).collect();
-    let more = theirs.len().saturating_sub(NAMED);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     let message = format!(
-        "revision {} can't be gone back to: others distribute by now what is in it: {}{more}; let this policy select it again, or go back to a revision without it: fleetctl history {own} -n {namespace}",
+        "revision {} can't be gone back to: others distribute by now what is in it: {}; let this policy select it again, or go back to a revision without it: fleetctl history {own} -n {namespace}",
         revision.name,
-        named.join(", ")
+        few(&theirs, NAMED)
     );
     Ok(Some(Problem::wrong("DistributedByAnother", message)))
 }

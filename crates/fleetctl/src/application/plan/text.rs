@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use fleet_api::{ObjectId, Target};
 use fleet_controller::{GatePlan, Planner};
+use fleet_json::few;
 use fleet_plan::{Action, ActionKind, Hint, Severity, TargetPlan};
 use serde_json::json;
 
@@ -133,16 +134,8 @@ fn heading(group: &[&TargetPlan], roster: &Roster) -> String {
     let place = match names.as_slice() {
         [only] => paint(style::STRONG, only),
         several => {
-            let named: Vec<&str> = several.iter().take(NAMED).map(String::as_str).collect();
-            let more = match several.len().saturating_sub(NAMED) {
-                0 => String::new(),
-                more => format!(" and {more} more"),
-            };
-            format!(
-                "{} ({}{more})",
-                paint(style::STRONG, &format!("{} targets alike", several.len())),
-                named.join(", ")
-            )
+            let alike = format!("{} targets alike", several.len());
+            format!("{} ({})", paint(style::STRONG, &alike), few(several, NAMED))
         }
     };
     format!("on {place}, namespace {namespace}:\n")

@@ -2,6 +2,7 @@
 
 use fleet_api::conditions;
 use fleet_api::propagation::Severity as Weight;
+use fleet_json::few;
 
 use super::Severity::{Error, Note, Warning};
 use super::{Finding, Snapshot};
@@ -119,10 +120,7 @@ fn warnings(policy: &PolicyTold) -> Vec<Finding> {
 /// It goes once the member answers; whoever knows that it never will has to say so.
 fn leftovers(snapshot: &Snapshot, left: &Leftovers) -> Finding {
     let Leftovers { cluster, objects } = left;
-    let named: Vec<&str> = objects.iter().take(NAMED).map(String::as_str).collect();
-    let more = objects.len().saturating_sub(NAMED);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    let what = format!("{}{more}", named.join(", "));
+    let what = few(objects, NAMED);
     let called = &snapshot.called;
     let member = snapshot.clusters.iter().find(|member| member.metadata.name.as_ref() == Some(cluster));
     let status = member.and_then(|member| member.status.as_ref());
