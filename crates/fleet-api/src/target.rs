@@ -64,6 +64,11 @@ impl ObjectId {
         self.api_version.split_once('/').map_or(self.api_version.as_str(), |(_, version)| version)
     }
 
+    /// Whether it is a Secret: what that holds is nowhere but in it.
+    pub fn is_secret(&self) -> bool {
+        self.group().is_empty() && self.kind == "Secret"
+    }
+
     /// The same object whatever version it is written in: group, kind, namespace, name.
     pub fn versionless(&self) -> (&str, &str, &str, &str) {
         (self.group(), &self.kind, &self.namespace, &self.name)

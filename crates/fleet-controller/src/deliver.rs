@@ -153,7 +153,7 @@ impl Refusal {
                 );
                 Self::Final(problem("FieldConflict", message))
             }
-            MemberError::Refused { message, cluster, .. } if message.contains("field is immutable") => {
+            MemberError::Refused { message, cluster, .. } if error.is_immutable_field() => {
                 let advice = "a field that can't be changed is changed; put it back, or allow recreation with a \
                               resource-update policy (strategy.recreateFields)";
                 Self::Final(problem("ImmutableField", format!("{id} on {cluster}: {message}; {advice}")))

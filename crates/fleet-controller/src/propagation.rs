@@ -44,6 +44,7 @@ mod ledger;
 mod lingering;
 mod namespaces;
 mod needs;
+mod paced;
 mod pieces;
 mod policies;
 mod render;

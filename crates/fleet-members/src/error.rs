@@ -94,6 +94,11 @@ impl MemberError {
         matches!(self, Self::Conflicts { .. } | Self::Refused { code: 404 | 409, .. })
     }
 
+    /// Whether a field that can't be changed was to be changed, as `ValidateImmutableField` of the API server says it.
+    pub fn is_immutable_field(&self) -> bool {
+        matches!(self, Self::Refused { message, .. } if message.contains("field is immutable"))
+    }
+
     /// A code that a script can match.
     pub fn reason(&self) -> &str {
         match self {

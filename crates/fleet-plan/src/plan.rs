@@ -369,7 +369,7 @@ pub fn redact(id: &ObjectId, path: &FieldPath, value: Option<Value>) -> Option<V
     ];
     let harmless =
         HARMLESS.iter().any(|names| path.starts_with(&FieldPath::of_fields(names.iter().copied())));
-    let secret = id.kind == "Secret" && id.group().is_empty();
+    let secret = id.is_secret();
     match value {
         Some(value) if secret && !harmless => match (value, path.segments()) {
             (Value::Object(map), [Segment::Field(name)]) if name == "data" || name == "stringData" => {

@@ -139,6 +139,15 @@ pub struct ObjectPlace {
     pub message: String,
 }
 
+impl ObjectPlace {
+    /// A place of which nothing else is told.
+    pub fn new(cluster: &str, phase: PlacePhase) -> Self {
+        let (ready, reason, message) = <(String, String, String)>::default();
+        let cluster = cluster.to_owned();
+        Self { cluster, phase, replicas: None, health: None, ready, addresses: Vec::new(), reason, message }
+    }
+}
+
 words! {
     /// How well an object is on a cluster.
     PlaceHealth {

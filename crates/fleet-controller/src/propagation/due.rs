@@ -58,6 +58,11 @@ impl<K: Ord + Clone> Due<K> {
         self.order.first().map(|(at, _)| *at)
     }
 
+    /// Takes all that are due by now, in order.
+    pub(super) fn take(&mut self, now: Instant) -> Vec<K> {
+        std::iter::from_fn(|| self.pop(now)).collect()
+    }
+
     /// Takes the next that is due by now.
     pub(super) fn pop(&mut self, now: Instant) -> Option<K> {
         if self.next()? > now {

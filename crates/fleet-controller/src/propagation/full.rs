@@ -23,6 +23,7 @@ use tokio::time::Instant;
 use super::dependents::follows;
 use super::dispatch::Done;
 use super::distributor::Distributor;
+use super::due::Due;
 use super::items::{Item, Matter};
 use super::pieces::is_job;
 
@@ -35,18 +36,15 @@ const ASK_AGAIN: Duration = Duration::from_secs(60);
 #[derive(Default)]
 pub(super) struct ComingUp {
     waiting: BTreeMap<String, BTreeSet<ObjectId>>,
-    ask_at: BTreeMap<String, Instant>,
+    ask: Due<String>,
 }
 
 impl ComingUp {
     /// Something doesn't come up on a cluster.
     fn wait(&mut self, cluster: &str, id: &ObjectId, now: Instant) {
-        if !self.waiting.entry(cluster.to_owned()).or_default().insert(id.clone()) {
-            return;
+        if self.waiting.entry(cluster.to_owned()).or_default().insert(id.clone()) {
+            self.ask.no_later(&cluster.to_owned(), now + ASK_AFTER);
         }
-        let soonest = now + ASK_AFTER;
-        let at = self.ask_at.entry(cluster.to_owned()).or_insert(soonest);
-        *at = soonest.min(*at);
     }
 
     /// It has come up, or isn't there any more.
@@ -54,23 +52,25 @@ impl ComingUp {
         let Some(waiting) = self.waiting.get_mut(cluster) else { return };
         waiting.remove(id);
         if waiting.is_empty() {
-            self.waiting.remove(cluster);
-            self.ask_at.remove(cluster);
+            self.forget_all(cluster);
         }
+    }
+
+    /// The cluster isn't known any more.
+    fn forget_all(&mut self, cluster: &str) {
+        self.waiting.remove(cluster);
+        self.ask.remove(&cluster.to_owned());
     }
 
     /// When the next cluster is asked.
     pub(super) fn next(&self) -> Option<Instant> {
-        self.ask_at.values().min().copied()
+        self.ask.next()
     }
 
     /// The clusters that are to be asked now.
     fn due(&mut self, now: Instant) -> Vec<String> {
-        let due: Vec<String> =
-            self.ask_at.iter().filter(|(_, at)| **at <= now).map(|(name, _)| name.clone()).collect();
-        for cluster in &due {
-            self.ask_at.insert(cluster.clone(), now + ASK_AGAIN);
-        }
+        let due = self.ask.take(now);
+        due.iter().for_each(|cluster| self.ask.set(cluster, now + ASK_AGAIN));
         due
     }
 }
@@ -153,8 +153,7 @@ impl Distributor {
     }
 
     fn seen_of(&self, id: &ObjectId, cluster: &str) -> Option<std::sync::Arc<Observed>> {
-        let seen = self.ctx.members.get(cluster).ok()?.observed(id)?;
-        (seen.owner == self.owner() && !seen.deleting).then_some(seen)
+        self.observed(id, cluster).filter(|seen| !seen.deleting)
     }
 
     /// How the pods of an object are selected; nothing where it keeps none, or they end.
@@ -172,8 +171,7 @@ impl Distributor {
     pub(super) fn ask_about_waiting(&mut self) {
         for cluster in self.coming_up.due(Instant::now()) {
             let Ok(member) = self.ctx.members.get(&cluster) else {
-                self.coming_up.waiting.remove(&cluster);
-                self.coming_up.ask_at.remove(&cluster);
+                self.coming_up.forget_all(&cluster);
                 continue;
             };
             self.jobs.spawn(async move {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use fleet_api::{ObjectId, names};
 use fleet_json::Compact;
+use fleet_members::Observed;
 use serde_json::Value;
 
 use super::distributor::Distributor;
@@ -34,22 +35,22 @@ impl Distributor {
         let differs = now.is_none_or(|now| now.content != last.content);
         if !differs {
             item.remembered.held.remove(cluster);
-        } else if !is_secret(id) && item.remembered.held.get(cluster) != Some(&last.object.read()) {
+        } else if !id.is_secret() {
             item.remembered.held.insert(cluster.to_owned(), last.object.read());
         }
         place.goal = Goal::Stand(last);
     }
 
+    /// What a cluster last showed of an object, if it is one of ours there.
+    pub(super) fn observed(&self, id: &ObjectId, cluster: &str) -> Option<Arc<Observed>> {
+        let member = self.ctx.members.get(cluster).ok()?;
+        member.observed(id).filter(|seen| seen.owner == self.owner())
+    }
+
     /// Whether a cluster shows that this content was delivered there.
     fn shows(&self, id: &ObjectId, cluster: &str, content: &str) -> bool {
-        let seen = self.ctx.members.get(cluster).ok().and_then(|member| member.observed(id));
-        seen.is_some_and(|seen| seen.owner == self.owner() && seen.content == content)
+        self.observed(id, cluster).is_some_and(|seen| seen.content == content)
     }
-}
-
-/// What Secrets hold is nowhere but in them.
-fn is_secret(id: &ObjectId) -> bool {
-    id.group().is_empty() && id.kind == "Secret"
 }
 
 /// An object as it was sent, from the record.

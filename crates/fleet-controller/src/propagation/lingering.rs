@@ -72,9 +72,7 @@ impl Distributor {
     }
 
     fn is_there_yet(&self, id: &ObjectId, cluster: &str) -> bool {
-        let member = self.ctx.members.get(cluster).ok();
-        let seen = member.and_then(|member| member.observed(id));
-        seen.is_some_and(|seen| seen.owner == self.owner())
+        self.observed(id, cluster).is_some()
     }
 
     /// A cluster shows something else of an object.
@@ -123,16 +121,11 @@ impl Distributor {
                 continue;
             }
             told.places.push(ObjectPlace {
-                cluster: cluster.clone(),
-                phase: PlacePhase::Leaving,
-                replicas: None,
-                health: None,
-                ready: String::new(),
-                addresses: Vec::new(),
                 reason: "BeingDeleted".to_owned(),
                 message: format!(
                     "it was deleted on {cluster} and isn't gone yet: its finalizers, or its grace period, take their time"
                 ),
+                ..ObjectPlace::new(cluster, PlacePhase::Leaving)
             });
         }
         (if held && told.places.len() == before { 2 } else { 1 }, told)

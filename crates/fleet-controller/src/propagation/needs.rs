@@ -74,8 +74,10 @@ impl Distributor {
 
     /// Overrides may name others for these objects now.
     pub(super) fn may_need_otherwise(&mut self, ids: &[ObjectId]) {
-        for id in ids.iter().filter(|id| self.dependents.needs(id).is_some()).cloned().collect::<Vec<_>>() {
-            self.dependents.stale(&id);
+        for id in ids {
+            if self.dependents.needs(id).is_some() {
+                self.dependents.stale(id);
+            }
         }
     }
 }

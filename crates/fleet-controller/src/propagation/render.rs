@@ -57,9 +57,8 @@ pub(super) fn render(
         warnings = done.warnings;
         object = done.object;
     }
-    let content = ContentHash::of_value(&object).short();
-    let object = label(object, owner, &content);
-    Ok(Rendered { object: Compact::of(&object), content, changed_by, warnings })
+    let (object, content) = sent(object, owner);
+    Ok(Rendered { object, content, changed_by, warnings })
 }
 
 impl Plain {
@@ -78,9 +77,7 @@ impl Plain {
         if let Some(made) = self.made.iter().find(fits) {
             return Arc::clone(made);
         }
-        let object = replicated(source, replicas);
-        let content = ContentHash::of_value(&object).short();
-        let object = Compact::of(&label(object, owner, &content));
+        let (object, content) = sent(replicated(source, replicas), owner);
         let made = Arc::new(Standing { object, content, takes_over, replicas });
         self.made.push(Arc::clone(&made));
         made
@@ -139,10 +136,6 @@ impl Rendered {
         let standing = Standing { object: self.object, content: self.content, takes_over, replicas };
         (Arc::new(standing), self.changed_by, self.warnings)
     }
-
-    pub(super) fn standing(self, takes_over: bool, replicas: Option<u64>) -> Arc<Standing> {
-        Arc::new(Standing { object: self.object, content: self.content, takes_over, replicas })
-    }
 }
 
 /// An object as policies have it sent: it says whose it is, and a hash of what it says. Labels of the object itself, since an
@@ -151,6 +144,12 @@ impl Rendered {
 pub fn labelled(object: Value, owner: &str) -> Value {
     let content = ContentHash::of_value(&object).short();
     label(object, owner, &content)
+}
+
+/// The same as the text that is kept of it, with the hash.
+fn sent(object: Value, owner: &str) -> (Compact, String) {
+    let content = ContentHash::of_value(&object).short();
+    (Compact::of(&label(object, owner, &content)), content)
 }
 
 fn label(mut object: Value, owner: &str, content: &str) -> Value {

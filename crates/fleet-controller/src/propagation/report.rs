@@ -15,11 +15,9 @@ use tokio::time::Instant;
 
 use super::dispatch::Done;
 use super::distributor::Distributor;
-use super::due::Due;
+use super::paced::Paced;
 use super::sources::{GroupKind, Source};
 
-/// What changes within this time is shown at once.
-const GATHERED: Duration = Duration::from_millis(50);
 /// The wait after the hub refused a status.
 const AFTER_REFUSAL: Duration = Duration::from_secs(30);
 /// Who is overruled so often shows the status of the kind no more.
@@ -27,7 +25,6 @@ const OVERRULED: u32 = 5;
 
 /// The last write of an object's status; of statuses their hashes.
 struct Written {
-    at: Instant,
     wanted: ContentHash,
     /// What the hub made of it.
     answered: ContentHash,
@@ -36,12 +33,8 @@ struct Written {
 }
 
 /// Which objects have something to show, and when.
-#[derive(Default)]
 pub(super) struct Reports {
-    due: Due<ObjectId>,
-    writing: BTreeSet<ObjectId>,
-    /// Those among them that have something to show again.
-    again: BTreeSet<ObjectId>,
+    paced: Paced<ObjectId>,
     written: BTreeMap<ObjectId, Written>,
     /// Of which the hub has shown a status since the last write began.
     echoed: BTreeSet<ObjectId>,
@@ -49,7 +42,6 @@ pub(super) struct Reports {
     unwanted: BTreeSet<ObjectId>,
     /// Kinds of which nothing is shown, and why.
     refused: BTreeMap<GroupKind, String>,
-    interval: Duration,
 }
 
 fn kind_of(id: &ObjectId) -> GroupKind {
@@ -57,34 +49,28 @@ fn kind_of(id: &ObjectId) -> GroupKind {
 }
 
 impl Reports {
+    /// `interval` lies between two writes of one object's status.
     pub(super) fn new(interval: Duration) -> Self {
-        Self { interval, ..Self::default() }
+        let (written, echoed, unwanted) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
+        Self { paced: Paced::new(interval), written, echoed, unwanted, refused: BTreeMap::new() }
     }
 
     /// Something that members show of an object may have changed.
     pub(super) fn touch(&mut self, id: &ObjectId) {
-        if self.refused.contains_key(&kind_of(id)) {
-            return;
+        if !self.refused.contains_key(&kind_of(id)) {
+            self.paced.touch(id);
         }
-        if self.writing.contains(id) {
-            self.again.insert(id.clone());
-            return;
-        }
-        let soon = Instant::now() + GATHERED;
-        let at = self.written.get(id).map_or(soon, |written| soon.max(written.at + self.interval));
-        self.due.if_none(id, at);
     }
 
     pub(super) fn forget(&mut self, id: &ObjectId) {
-        self.due.remove(id);
-        self.again.remove(id);
+        self.paced.forget(id);
         self.written.remove(id);
         self.echoed.remove(id);
         self.unwanted.remove(id);
     }
 
     pub(super) fn next(&self) -> Option<Instant> {
-        self.due.next()
+        self.paced.next()
     }
 
     /// How many writes in a row were overruled, as the next one is about to be made. Looked at here, and not as each status
@@ -98,24 +84,12 @@ impl Reports {
         }
         written.overruled
     }
-
-    fn take(&mut self, now: Instant) -> Vec<ObjectId> {
-        std::iter::from_fn(|| self.due.pop(now)).collect()
-    }
-
-    /// A write has ended: what was asked for meanwhile keeps the interval, too.
-    fn ended(&mut self, id: &ObjectId, next: Instant) {
-        self.writing.remove(id);
-        if self.again.remove(id) {
-            self.due.if_none(id, next);
-        }
-    }
 }
 
 impl Distributor {
     /// Writes the statuses that are due and differ.
     pub(super) fn report(&mut self) {
-        for id in self.reports.take(Instant::now()) {
+        for id in self.reports.paced.take() {
             if self.reports.refused.contains_key(&kind_of(&id))
                 || !self.served.has_status(id.group(), &id.kind)
             {
@@ -150,7 +124,7 @@ impl Distributor {
                 Api::namespaced_with(client, &id.namespace, &resource)
             };
             self.reports.echoed.remove(&id);
-            self.reports.writing.insert(id.clone());
+            self.reports.paced.begin(&id);
             self.jobs.spawn(async move {
                 let params = PatchParams {
                     field_manager: Some(names::STATUS_MANAGER.to_owned()),
@@ -170,11 +144,7 @@ impl Distributor {
             item.places.iter().filter(|(cluster, place)| item.at.contains(*cluster) && !place.leaves());
         let mut seen = Vec::new();
         for (cluster, place) in there {
-            let member = self.ctx.members.get(cluster).ok();
-            let observed = member.and_then(|member| member.observed(id));
-            let shown = observed
-                .filter(|seen| seen.owner == self.owner())
-                .and_then(|seen| seen.shown.as_ref().map(Compact::read));
+            let shown = self.observed(id, cluster).and_then(|seen| seen.shown.as_ref().map(Compact::read));
             let silent = match self.fleet.get(cluster).map(|member| &member.standing) {
                 Some(Standing::Unreachable(Some(since))) => Some(since.to_string()),
                 _ => None,
@@ -230,18 +200,18 @@ impl Distributor {
         wanted: ContentHash,
         outcome: Result<Value, kube::Error>,
     ) {
-        let at = Instant::now();
-        self.reports.ended(id, at + self.reports.interval);
         match outcome {
             Ok(answered) => {
                 let answered = ContentHash::of_value(&answered);
                 let overruled = self.reports.written.get(id).map_or(0, |written| written.overruled);
-                let written = Written { at, wanted, answered, overruled };
+                let written = Written { wanted, answered, overruled };
                 self.reports.written.insert(id.clone(), written);
+                self.reports.paced.taken(id);
             }
             // It is gone, which the watch tells.
-            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            Err(kube::Error::Api(status)) if status.code == 404 => self.reports.paced.over(id),
             Err(kube::Error::Api(status)) if status.code == 403 => {
+                self.reports.paced.over(id);
                 let message = format!(
                     "what members show of {} isn't shown on the hub: {}; give the controller the right to patch its status",
                     id.kind, status.message
@@ -252,10 +222,11 @@ impl Distributor {
             Err(kube::Error::Api(status)) if status.code == 422 && self.claims.holder(id).is_none() => {
                 tracing::warn!(object = %id, message = status.message, "the status of an object can't be taken back");
                 self.reports.unwanted.insert(id.clone());
+                self.reports.paced.over(id);
             }
             Err(error) => {
                 tracing::warn!(object = %id, %error, "the status of an object can't be written; tried again");
-                self.reports.due.set(id, at + AFTER_REFUSAL);
+                self.reports.paced.failed(id, AFTER_REFUSAL);
             }
         }
         self.part_if_nowhere(id);
@@ -263,7 +234,7 @@ impl Distributor {
 
     /// The hub shows a status. Who else writes it again and again has it: two writers would never end.
     pub(super) fn status_seen(&mut self, id: &ObjectId) {
-        if self.reports.writing.contains(id) || self.reports.written.contains_key(id) {
+        if self.reports.paced.is_writing(id) || self.reports.written.contains_key(id) {
             self.reports.echoed.insert(id.clone());
         }
         self.reports.touch(id);

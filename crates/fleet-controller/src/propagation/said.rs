@@ -2,7 +2,7 @@
 //!
 //! A status follows from what is known, is gathered for a moment and written only where it differs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use fleet_api::propagation::{
@@ -18,15 +18,13 @@ use tokio::time::Instant;
 
 use super::dispatch::Done;
 use super::distributor::Distributor;
-use super::due::Due;
 use super::items::{Goal, Item, Matter, Place};
+use super::paced::Paced;
 use super::policies;
 use super::rooms::MEASURING;
 use super::settle::{NOT_CHOSEN, NOT_DIVIDED, NOT_DIVIDED_ANEW};
 use super::wellbeing::Judged;
 
-/// What changes within this time is told at once.
-const GATHERED: Duration = Duration::from_millis(50);
 /// The wait after the hub refused a status.
 const AFTER_REFUSAL: Duration = Duration::from_secs(2);
 /// The code where override policies can't be read.
@@ -35,66 +33,41 @@ pub(super) const OVERRIDES_UNKNOWN: &str = "CannotListOverrides";
 pub(super) const LONGEST: usize = 1_000;
 
 /// Which policies have something to tell, and when.
-#[derive(Default)]
 pub(super) struct Said {
-    due: Due<PolicyId>,
-    writing: BTreeSet<PolicyId>,
-    /// Those among them that have something to tell again.
-    again: BTreeSet<PolicyId>,
+    paced: Paced<PolicyId>,
     /// Those that told of something that is on its way.
     unfinished: BTreeSet<PolicyId>,
-    written: BTreeMap<PolicyId, Instant>,
-    /// How long to wait between two writes of one policy.
-    interval: Duration,
 }
 
 impl Said {
+    /// `interval` lies between two writes of one policy.
     pub(super) fn new(interval: Duration) -> Self {
-        Self { interval, ..Self::default() }
+        Self { paced: Paced::new(interval), unfinished: BTreeSet::new() }
     }
 
     /// Something about a policy may have changed.
     pub(super) fn touch(&mut self, id: &PolicyId) {
-        if self.writing.contains(id) {
-            self.again.insert(id.clone());
-            return;
-        }
-        let soon = Instant::now() + GATHERED;
-        let at = self.written.get(id).map_or(soon, |written| soon.max(*written + self.interval));
-        self.due.if_none(id, at);
+        self.paced.touch(id);
     }
 
     /// Nothing is on its way any more: who told that something is tells the end of it soon, and no interval late.
     pub(super) fn nothing_is_on_its_way(&mut self) {
-        let soon = Instant::now() + GATHERED;
-        for id in std::mem::take(&mut self.unfinished) {
-            if self.writing.contains(&id) {
-                self.unfinished.insert(id);
-            } else if self.due.at(&id).is_some() {
-                self.due.no_later(&id, soon);
+        self.unfinished.retain(|id| {
+            let writing = self.paced.is_writing(id);
+            if !writing {
+                self.paced.hasten(id);
             }
-        }
+            writing
+        });
     }
 
     pub(super) fn forget(&mut self, id: &PolicyId) {
-        self.due.remove(id);
-        self.again.remove(id);
-        self.written.remove(id);
+        self.paced.forget(id);
         self.unfinished.remove(id);
     }
 
     pub(super) fn next(&self) -> Option<Instant> {
-        self.due.next()
-    }
-
-    fn take(&mut self, now: Instant) -> Vec<PolicyId> {
-        std::iter::from_fn(|| self.due.pop(now)).collect()
-    }
-
-    /// A write has ended. Whether there is something to tell again.
-    fn ended(&mut self, id: &PolicyId) -> bool {
-        self.writing.remove(id);
-        self.again.remove(id)
+        self.paced.next()
     }
 }
 
@@ -120,7 +93,7 @@ impl Distributor {
         if !self.policies_listed() {
             return;
         }
-        for id in self.said.take(Instant::now()) {
+        for id in self.said.paced.take() {
             let Some(followed) = self.policies.get(&id) else { continue };
             let before = followed.status.clone();
             let status = if id.kind.overrides() { self.override_status(&id) } else { self.status(&id) };
@@ -131,7 +104,7 @@ impl Distributor {
             let base = if before.is_null() { json!({}) } else { before };
             let patch = json!({ "status": fleet_json::patch::merge_patch_between(&base, &status) });
             let api = policies::api(self.ctx.hub.client.clone(), &id);
-            self.said.writing.insert(id.clone());
+            self.said.paced.begin(&id);
             self.jobs.spawn(async move {
                 let written =
                     api.patch_status(&id.name, &PatchParams::default(), &Patch::Merge(&patch)).await;
@@ -142,26 +115,22 @@ impl Distributor {
     }
 
     pub(super) fn status_written(&mut self, id: &PolicyId, outcome: Result<Value, kube::Error>) {
-        let again = self.said.ended(id);
         match outcome {
             Ok(status) => {
-                self.said.written.insert(id.clone(), Instant::now());
                 if status.pointer("/objects/pending").and_then(Value::as_u64).is_some_and(|n| n > 0) {
                     self.said.unfinished.insert(id.clone());
                 }
                 if let Some(followed) = self.policies.get_mut(id) {
                     followed.status = status;
                 }
+                self.said.paced.taken(id);
             }
             // It is gone, which the watch tells.
-            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            Err(kube::Error::Api(status)) if status.code == 404 => self.said.paced.over(id),
             Err(error) => {
                 tracing::warn!(policy = %id, %error, "the status of a policy can't be written; tried again");
-                self.said.due.set(id, Instant::now() + AFTER_REFUSAL);
+                self.said.paced.failed(id, AFTER_REFUSAL);
             }
-        }
-        if again {
-            self.said.touch(id);
         }
     }
 
@@ -471,16 +440,7 @@ fn on_its_way(place: &Place, recorded: bool) -> &'static str {
 }
 
 fn told_of(cluster: &str, place: &Place) -> ObjectPlace {
-    let mut told = ObjectPlace {
-        cluster: cluster.to_owned(),
-        phase: phase(place),
-        replicas: None,
-        health: None,
-        ready: String::new(),
-        addresses: Vec::new(),
-        reason: String::new(),
-        message: String::new(),
-    };
+    let mut told = ObjectPlace::new(cluster, phase(place));
     let standing = match &place.goal {
         Goal::Stand(standing) => Some(standing),
         Goal::Stay | Goal::Leave { .. } | Goal::Carried(_) => None,

@@ -168,7 +168,7 @@ pub(super) fn failed(id: &ObjectId, error: &MemberError) -> Sent {
         MemberError::Held { hold, cluster } => {
             Sent::Held(Matter::passing(hold.reason(), hold.message(cluster)))
         }
-        MemberError::Refused { message, cluster, .. } if message.contains("field is immutable") => {
+        MemberError::Refused { message, cluster, .. } if error.is_immutable_field() => {
             let advice = "a field that can't be changed is changed: put it back on the hub, or delete the object on this cluster, \
                           where it is made anew then";
             Sent::Refused(Matter::lasting(

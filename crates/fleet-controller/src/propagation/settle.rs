@@ -401,32 +401,27 @@ impl Distributor {
         place.held = hold;
         place.kept = None;
         let broken = overrides.iter().find(|(policy, _)| !policy.acts).map(|(policy, _)| &policy.id);
-        let rendered = match overrides {
-            [] => {
+        let rendered = match (broken, overrides) {
+            (Some(broken), _) => {
+                let message =
+                    format!("{broken} has errors, so what it would change can't be told; see its problems");
+                Err((broken.to_string(), "InvalidOverride", message.clone(), message))
+            }
+            (None, []) => {
                 Ok((item.plain.standing(source, replicas, takes_over, self.owner()), Vec::new(), Vec::new()))
             }
-            _ => render(source, replicas, overrides, cluster, &self.fleet, self.owner())
-                .map(|rendered| rendered.parts(takes_over, replicas)),
+            (None, _) => render(source, replicas, overrides, cluster, &self.fleet, self.owner())
+                .map(|rendered| rendered.parts(takes_over, replicas))
+                .map_err(|error| {
+                    let said = format!("{}: {}", error.0.place, error.0.message);
+                    (error.0.policy.clone(), error.0.code, said, error.0.to_string())
+                }),
         };
         if hold.is_some() {
-            let now = rendered.ok().filter(|_| broken.is_none());
-            self.stand_still(id, item, cluster, now.map(|(standing, ..)| standing));
+            self.stand_still(id, item, cluster, rendered.ok().map(|(standing, ..)| standing));
             return;
         }
         item.at.insert(cluster.to_owned());
-        let keep = |item: &mut Item, matter: Matter| {
-            self.stand_still(id, item, cluster, None);
-            item.places.entry(cluster.to_owned()).or_default().kept = Some(matter);
-        };
-        if let Some(broken) = broken {
-            let message =
-                format!("{broken} has errors, so what it would change can't be told; see its problems");
-            let told = item.overridden.entry(broken.to_string()).or_default();
-            told.clusters.insert(cluster.to_owned());
-            told.told = Some(("InvalidOverride".to_owned(), message.clone()));
-            keep(item, Matter::lasting("InvalidOverride", message));
-            return;
-        }
         match rendered {
             Ok((standing, changed_by, warnings)) => {
                 for policy in &changed_by {
@@ -450,13 +445,13 @@ impl Distributor {
                 }
                 place.goal = Goal::Stand(standing);
             }
-            Err(error) => {
-                let problem = *error.0;
-                let told = item.overridden.entry(problem.policy.clone()).or_default();
+            Err((policy, code, said, message)) => {
+                let told = item.overridden.entry(policy).or_default();
                 told.clusters.insert(cluster.to_owned());
-                told.told =
-                    Some((problem.code.to_owned(), format!("{}: {}", problem.place, problem.message)));
-                keep(item, Matter::lasting(problem.code, problem.to_string()));
+                told.told = Some((code.to_owned(), said));
+                self.stand_still(id, item, cluster, None);
+                let place = item.places.entry(cluster.to_owned()).or_default();
+                place.kept = Some(Matter::lasting(code, message));
             }
         }
     }
@@ -485,11 +480,9 @@ impl Distributor {
 
     /// Whether what a cluster was told to have is there and healthy.
     pub(super) fn is_ready(&self, id: &ObjectId, item: &Item, cluster: &str) -> bool {
-        let Ok(member) = self.ctx.members.get(cluster) else { return false };
-        let Some(seen) = member.observed(id) else { return false };
+        let Some(seen) = self.observed(id, cluster) else { return false };
         let sent = item.places.get(cluster).and_then(|place| place.last.as_ref());
-        seen.owner == self.owner()
-            && !seen.deleting
+        !seen.deleting
             && seen.health.is_healthy()
             // After a restart, what was told is known once it has been looked at.
             && sent.is_some_and(|sent| sent.content == seen.content)

@@ -276,7 +276,7 @@ impl Distributor {
                         let message = format!("{}: {}", warning.place, warning.message);
                         told.told = Some((warning.code.to_owned(), message));
                     }
-                    standing = Some(rendered.standing(false, None));
+                    standing = Some(rendered.parts(false, None).0);
                 }
                 Some(Err((policy, code, message))) => {
                     let told = item.overridden.entry(policy).or_default();

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use fleet_api::propagation::{ClaimedObject, ObjectPlace, PlaceHealth};
 use fleet_api::{Condition, ObjectId};
 use fleet_health::HealthStatus;
-use fleet_json::Compact;
+use fleet_json::{Compact, few};
 use fleet_placement::Standing;
 use serde_json::Value;
 
@@ -87,10 +87,8 @@ impl Judged {
     /// What is told of clusters that don't answer is old.
     pub(super) fn mark_old(&self, mut ready: Condition) -> Condition {
         if !self.silent.is_empty() {
-            let named: Vec<&str> = self.silent.iter().take(NAMED).map(String::as_str).collect();
-            let more = self.silent.len().saturating_sub(NAMED);
-            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-            ready.message.push_str(&format!("; as last seen on {}{more}, silent now", named.join(", ")));
+            let silent = few(&self.silent, NAMED);
+            ready.message.push_str(&format!("; as last seen on {silent}, silent now"));
         }
         ready
     }
@@ -142,8 +140,7 @@ impl Distributor {
         if place.leaves() || !item.at.contains(cluster) {
             return None;
         }
-        let member = self.ctx.members.get(cluster).ok()?;
-        let seen = member.observed(id).filter(|seen| seen.owner == self.owner())?;
+        let seen = self.observed(id, cluster)?;
         if let Some(Standing::Unreachable(since)) = self.fleet.get(cluster).map(|member| &member.standing) {
             let since = since.map(|since| format!(" since {since}")).unwrap_or_default();
             let message = format!("{cluster} is silent{since}; what is told of it is as last seen");
@@ -166,9 +163,8 @@ impl Distributor {
     }
 
     fn tell_health_at(&self, id: &ObjectId, item: &Item, place: &Place, told: &mut ObjectPlace) {
-        let member = self.ctx.members.get(&told.cluster).ok();
-        let seen = member.and_then(|member| member.observed(id)).filter(|seen| seen.owner == self.owner());
-        let shown = seen.and_then(|seen| seen.shown.as_ref().map(Compact::read)).filter(|_| !place.leaves());
+        let seen = self.observed(id, &told.cluster).filter(|_| !place.leaves());
+        let shown = seen.and_then(|seen| seen.shown.as_ref().map(Compact::read));
         if let Some(shown) = &shown {
             told.addresses = addresses(shown);
         }

@@ -234,13 +234,13 @@ async fn get(reached: &Reached, id: &ObjectId) -> Option<Value> {
     let path =
         type_.path(Some(&id.namespace).filter(|_| type_.namespaced).map(String::as_str), Some(&id.name));
     let mut request = Request::get(path);
-    if id.kind == "Secret" && id.group().is_empty() {
+    if id.is_secret() {
         request = request.header(http::header::ACCEPT, METADATA);
     }
     let request = request.body(Vec::new()).ok()?;
     let mut object: Value =
         reached.cluster.ask("an object", reached.cluster.client.request(request)).await.ok()?;
-    if id.kind == "Secret" && id.group().is_empty() {
+    if id.is_secret() {
         // A server that doesn't know that form answers with the whole.
         for holder in ["data", "stringData"] {
             object.as_object_mut()?.remove(holder);
