@@ -1,7 +1,7 @@
 //! Policies about native objects: what they tell is wrong, what isn't well, what they left behind.
 
 use fleet_api::conditions;
-use fleet_api::propagation::Severity as Weight;
+use fleet_api::propagation::{PolicyProblem, Severity as Weight};
 use fleet_json::few;
 
 use super::Severity::{Error, Note, Warning};
@@ -31,6 +31,12 @@ impl PolicyTold {
 
     fn called(&self) -> String {
         format!("{} {}{}", self.kind, self.name, self.inside())
+    }
+
+    /// The first reason for which nothing is selected, where that is so.
+    fn nothing_since(&self) -> Option<&PolicyProblem> {
+        conditions::find(&self.conditions, "Ready").filter(|ready| ready.reason == "MatchesNothing")?;
+        self.problems.iter().find(|problem| !problem.message.is_empty())
     }
 }
 
@@ -70,11 +76,9 @@ fn not_ready(snapshot: &Snapshot, policy: &PolicyTold) -> Option<Finding> {
     };
     // The first object says more than how many there are.
     let mut message = format!("{}: {}", ready.reason, ready.message);
-    let problem = policy.problems.iter().find(|problem| !problem.message.is_empty());
     let more = match ready.reason.as_str() {
         "Failed" | "Lost" | "NotAsWritten" => policy.first.clone(),
-        "MatchesNothing" => problem.map(|problem| format!("{}: {}", problem.path, problem.message)),
-        _ => None,
+        _ => policy.nothing_since().map(|problem| format!("{}: {}", problem.path, problem.message)),
     };
     if let Some(more) = more {
         message = format!("{message}. {more}");
@@ -103,11 +107,12 @@ fn unhealthy(policy: &PolicyTold) -> Option<Finding> {
 fn warnings(policy: &PolicyTold) -> Vec<Finding> {
     let ready = conditions::find(&policy.conditions, "Ready");
     let told_above = |reason: &str| ready.is_some_and(|ready| !ready.is_true() && ready.reason == reason);
-    let warnings = policy
-        .problems
-        .iter()
-        .filter(|problem| problem.severity == Weight::Warning && !told_above(&problem.reason));
-    let one = |problem: &fleet_api::propagation::PolicyProblem| {
+    let warnings = policy.problems.iter().filter(|problem| {
+        problem.severity == Weight::Warning
+            && !told_above(&problem.reason)
+            && policy.nothing_since() != Some(*problem)
+    });
+    let one = |problem: &PolicyProblem| {
         let at = if problem.path.is_empty() { String::new() } else { format!("{}: ", problem.path) };
         let message = format!("{}: {at}{}", problem.reason, problem.message);
         let about = policy.called();
