@@ -380,6 +380,23 @@ fn policies_whose_objects_are_not_well() {
     assert!(found(told("Progressing")).is_empty());
 }
 
+/// Broken: a kind that isn't there is told twice, or a second one not at all.
+#[test]
+fn why_nothing_is_selected_is_told_once() {
+    let unknown = |at: usize| {
+        json!({"severity": "Warning", "reason": "UnknownKind", "path": format!("spec.resourceSelectors[{at}].kind"),
+            "message": "did you mean Deployment?"})
+    };
+    let told = found(|s| {
+        s.policies.push(policy("MatchesNothing", json!({"problems": [unknown(0), unknown(1)]})));
+    });
+    let paths = ["resourceSelectors[0]", "resourceSelectors[1]"];
+    for path in paths {
+        let with = told.iter().filter(|told| told.message.contains(path)).count();
+        assert_eq!(with, 1, "{path}: {told:#?}");
+    }
+}
+
 /// Broken: a misspelt cluster in a policy that is ready otherwise is told nowhere.
 #[test]
 fn warnings_of_policies_that_are_ready() {
