@@ -31,6 +31,9 @@ pub struct StagedPlacement {
     /// Components that go to some of them only.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub only: BTreeMap<String, Vec<String>>,
+    /// The replicas of each cluster, of components that are divided (of a Job, what it has to complete there).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub replicas: BTreeMap<String, BTreeMap<String, u64>>,
     /// The override policies that are about any of the components; their rules name clusters and nothing else.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub overrides: Vec<StagedOverride>,

@@ -29,6 +29,7 @@
 //! - One replica distributes at a time ([`crate::replicas::Duty::Distribution`]); when it changes, the next one lists anew.
 
 mod applications;
+mod choose;
 mod confirm;
 mod dependents;
 mod dispatch;
@@ -45,7 +46,6 @@ mod lingering;
 mod namespaces;
 mod needs;
 mod paced;
-mod pieces;
 mod policies;
 mod render;
 mod report;

@@ -14,6 +14,7 @@
 //! - [`rules`], [`affinity`], [`survey`]: what a policy says, and about whom
 //! - [`decide`](fn@decide), [`left_out`]: where one object goes, and why nowhere else
 //! - [`divide`](mod@divide), [`shares`]: replicas, exactly
+//! - [`pieces`]: what of an object is divided
 //! - [`room`]: how many more replicas a cluster has room for
 //! - [`moves`]: from what is to what is wanted, without ever having too few
 //! - [`holds`]: the mask, and what is suspended
@@ -28,6 +29,7 @@ pub mod left_out;
 pub mod location;
 pub mod moves;
 mod nearest;
+pub mod pieces;
 mod place;
 pub mod problems;
 pub mod room;

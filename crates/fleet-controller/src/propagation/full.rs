@@ -15,6 +15,7 @@ use fleet_health::HealthStatus;
 use fleet_json::LabelSelector;
 use fleet_members::{MemberError, Observed, PendingPod};
 use fleet_placement::Trouble;
+use fleet_placement::pieces::is_job;
 use fleet_propagation::Policy;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -25,7 +26,6 @@ use super::dispatch::Done;
 use super::distributor::Distributor;
 use super::due::Due;
 use super::items::{Item, Matter};
-use super::pieces::is_job;
 
 /// So long it may take replicas to come up before anybody is asked about them; a cluster isn't asked more often, either.
 const ASK_AFTER: Duration = Duration::from_secs(5);

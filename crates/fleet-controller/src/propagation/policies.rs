@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use fleet_api::PolicyName;
-use fleet_api::propagation::{Division, GROUPS, PolicyKind, PolicyProblem, PurgeMode, Severity};
+use fleet_api::propagation::{GROUPS, PolicyKind, PolicyProblem, PurgeMode, Severity};
 use fleet_placement::{Fleet, Holds, Problems, Survey};
 use fleet_propagation::{OverridePolicy, Policy, PolicyId};
 use kube::api::{Api, DynamicObject};
@@ -201,19 +201,10 @@ pub(super) fn not_yet(mut policy: Policy) -> Policy {
 
 /// What can't roll out by a Workflow is refused: it would move otherwise than it says.
 fn cannot_be_staged(policy: &mut Policy) {
-    let placement = policy.spec.placement.as_ref();
-    let scheduling = placement.and_then(|placement| placement.replica_scheduling.as_ref());
-    let divided =
-        scheduling.is_some_and(|scheduling| scheduling.replica_scheduling_type == Some(Division::Divided));
     if policy.spec.workflow.is_none() {
         return;
     }
     for (there, path, message) in [
-        (
-            divided,
-            "spec.placement.replicaScheduling",
-            "replicas that are divided move between clusters as these become ready, which a Workflow's steps don't wait for; take out spec.workflow, or say replicaSchedulingType: Duplicated",
-        ),
         (
             policy.spec.failover.as_ref().is_some_and(|failover| failover.application.is_some()),
             "spec.failover.application",

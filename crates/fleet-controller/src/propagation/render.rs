@@ -5,14 +5,14 @@ use std::sync::Arc;
 use fleet_api::propagation::ClusterAffinity;
 use fleet_api::{Provenance, Source as Origin, names};
 use fleet_json::{Compact, ContentHash};
-use fleet_placement::{Affinity, Fleet, Problems};
+use fleet_placement::{Affinity, Fleet, Problems, pieces};
 use fleet_propagation::{OverridePolicy, Precision};
 use fleet_render::{MatchingOverride, Overridden, OverriderError, OverriderProblem, apply_overriders};
 use fleet_schema::behaviour::fold_string_data;
 use serde_json::{Value, json};
 
 use super::items::{Plain, Standing};
-use super::pieces;
+
 use super::sources::Source;
 
 /// An object for one cluster, and which override policies changed it.

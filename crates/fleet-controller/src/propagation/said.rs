@@ -16,13 +16,13 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::choose::{NOT_CHOSEN, NOT_DIVIDED, NOT_DIVIDED_ANEW};
 use super::dispatch::Done;
 use super::distributor::Distributor;
 use super::items::{Goal, Item, Matter, Place};
 use super::paced::Paced;
 use super::policies;
 use super::rooms::MEASURING;
-use super::settle::{NOT_CHOSEN, NOT_DIVIDED, NOT_DIVIDED_ANEW};
 use super::wellbeing::Judged;
 
 /// The wait after the hub refused a status.
@@ -443,7 +443,8 @@ fn told_of(cluster: &str, place: &Place) -> ObjectPlace {
     let mut told = ObjectPlace::new(cluster, phase(place));
     let standing = match &place.goal {
         Goal::Stand(standing) => Some(standing),
-        Goal::Stay | Goal::Leave { .. } | Goal::Carried(_) => None,
+        Goal::Carried(standing) => standing.as_ref(),
+        Goal::Stay | Goal::Leave { .. } => None,
     };
     told.replicas = standing.and_then(|standing| standing.replicas).and_then(|n| i64::try_from(n).ok());
     let matter = matter(place);

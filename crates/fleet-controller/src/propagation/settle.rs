@@ -8,27 +8,17 @@ use fleet_api::propagation::{ConflictResolution, GROUPS};
 use fleet_json::Compact;
 use fleet_members::Reachability;
 use fleet_placement::moves::{GoesFirst, Move, Share, at_once};
-use fleet_placement::{Decision, Demand, Shortfall, Trouble, decide, next_step, pod_requests};
+use fleet_placement::next_step;
 use fleet_propagation::{OverridePolicy, Policy, Precision};
 use serde_json::Value;
-use tokio::time::Instant;
 
 use super::distributor::Distributor;
-use super::items::{Goal, Item, Matter, OnRecord, Place, placed, remember};
-use super::pieces::{has_replicas, is_indexed, is_job};
+use super::items::{Goal, Item, Matter, OnRecord, Place};
 use super::policies::{read_recorded, recorded};
 use super::render::render;
-use super::rooms::{ASK_AGAIN, MEASURING};
 use super::sources::Source;
 use super::trouble::is_released;
 use super::watch::Topic;
-
-/// Codes of what is told of Jobs: it is as it is to be all the same.
-pub(super) const NOT_DIVIDED_ANEW: &str = "NotDividedAnew";
-pub(super) const NOT_DIVIDED: &str = "NotDivided";
-
-/// The code of what is told of an object that has no clusters yet while scheduling is suspended.
-pub(super) const NOT_CHOSEN: &str = "SchedulingSuspended";
 
 /// Why an object isn't to be placed.
 pub(super) enum Leaves {
@@ -219,54 +209,16 @@ impl Distributor {
     /// Places an object by a policy, or asks first how much room there is.
     fn place(&mut self, id: &ObjectId, item: &mut Item, policy: &Arc<Policy>, source: &Source) {
         let Some(followed) = self.policies.get(&policy.id) else { return };
-        let (survey, holds) = (Arc::clone(&followed.survey), Arc::clone(&followed.holds));
+        let holds = Arc::clone(&followed.holds);
         item.remembered.policy = Some(recorded(&policy.id));
         item.remembered.dependent = false;
         item.remembered.kept = !policy.spec.prunes();
         item.remembered.preserved = policy.spec.preserve_resources_on_deletion;
         let mut trouble = self.troubles(id, item, policy, source);
         self.add_full(&mut trouble, item, policy);
-        let request =
-            source.replicas.filter(|_| policy.rules.weighs_room()).and_then(|_| pod_requests(&source.tree()));
-        let room = |cluster: &str| self.rooms.fits(cluster, request.as_ref()?);
-        let decision = self.decision(id, item, policy, source, &room, &trouble);
-        let (decision, not_anew) = keep_job(id, item, decision, source);
-        let mut again = None;
-        if let Some(request) = &request {
-            let short = matches!(decision.shortfall, Some(Shortfall::NoRoom { .. }));
-            // What stays as it is needs no more room.
-            if short || decision.placed.shares != item.remembered.shares {
-                let now = Instant::now();
-                let outdated = |name: &&str| self.rooms.is_outdated(name, now);
-                let outdated: Vec<String> =
-                    survey.members(&self.fleet).into_iter().filter(outdated).map(str::to_owned).collect();
-                if !outdated.is_empty() {
-                    let message =
-                        format!("{} of its clusters are asked how much room they have", outdated.len());
-                    item.shortfall = Some((MEASURING.to_owned(), message));
-                    self.ask_for_room(id, &outdated);
-                    return;
-                }
-            }
-            for (cluster, replicas) in &decision.placed.shares {
-                let before = item.remembered.shares.get(cluster).copied().flatten().unwrap_or(0);
-                self.rooms.take(cluster, request, replicas.unwrap_or(0).saturating_sub(before));
-            }
-            if short {
-                let now = self.ctx.now();
-                let known = item.wake_at.filter(|at| *at > now);
-                again = known.or_else(|| now.checked_add(ASK_AGAIN).ok());
-            }
+        if !self.choose(id, item, policy, source, &trouble) {
+            return;
         }
-        item.shortfall =
-            decision.shortfall.as_ref().map(|shortfall| (shortfall.code().to_owned(), shortfall.to_string()));
-        if item.shortfall.is_none() {
-            item.shortfall =
-                not_anew.or_else(|| undivided(id, policy, source)).or_else(|| not_chosen(policy, &decision));
-        }
-        item.wake_at = decision.wake_at.into_iter().chain(again).min();
-        remember(&mut item.remembered, decision.placed);
-
         let wanted = item.remembered.shares.clone();
         let divided = wanted.values().any(Option::is_some);
         let units = |cluster: &str| wanted.get(cluster).map_or(0, |share| share.unwrap_or(1));
@@ -355,33 +307,6 @@ impl Distributor {
             && item.shortfall.is_none()
             && policy.rules.failover().application.is_none()
             && item.places.values().all(|place| stands(place));
-    }
-
-    /// Where an object goes by a policy, from where it is; a policy whose scheduling is suspended chooses nothing anew.
-    pub(super) fn decision(
-        &self,
-        id: &ObjectId,
-        item: &Item,
-        policy: &Policy,
-        source: &Source,
-        room: &dyn Fn(&str) -> Option<u64>,
-        trouble: &BTreeMap<String, Trouble>,
-    ) -> Decision {
-        let placed = placed(&item.remembered);
-        let chooses = !is_scheduling_suspended(policy);
-        let Some(followed) = self.policies.get(&policy.id).filter(|_| chooses) else {
-            return Decision { placed, ..Decision::default() };
-        };
-        let demand = Demand {
-            seed: &id.to_string(),
-            replicas: source.replicas,
-            placed: &placed,
-            room,
-            trouble,
-            fresh: false,
-            now: self.ctx.now(),
-        };
-        decide(&policy.rules, &followed.survey, &self.fleet, &demand)
     }
 
     /// What stands on a cluster, unless it is held there.
@@ -487,55 +412,6 @@ impl Distributor {
             // After a restart, what was told is known once it has been looked at.
             && sent.is_some_and(|sent| sent.content == seen.content)
     }
-}
-
-/// What members run of a divided Job can't be changed, so it stays as it was divided; with what is told where it would be divided
-/// otherwise now.
-fn keep_job(
-    id: &ObjectId,
-    item: &Item,
-    decision: Decision,
-    source: &Source,
-) -> (Decision, Option<(String, String)>) {
-    let before = &item.remembered;
-    if !is_job(&id.api_version, &id.kind) || before.left.is_empty() || before.shares.is_empty() {
-        return (decision, None);
-    }
-    let (decision, otherwise) = decision.of_running(&placed(before), source.replicas);
-    let told = otherwise.then(|| {
-        let message = "it runs as it was divided when it was delivered, since members can't change what a Job has to complete; delete it and apply it again to divide it anew";
-        (NOT_DIVIDED_ANEW.to_owned(), message.to_owned())
-    });
-    (decision, told)
-}
-
-/// Whether a policy chooses no clusters for now.
-fn is_scheduling_suspended(policy: &Policy) -> bool {
-    policy.spec.suspension.as_ref().is_some_and(|suspension| suspension.scheduling)
-}
-
-/// What is told of an object for which no clusters are chosen.
-fn not_chosen(policy: &Policy, decision: &Decision) -> Option<(String, String)> {
-    (is_scheduling_suspended(policy) && decision.placed.shares.is_empty()).then(|| {
-        let message = "no clusters are chosen for it, since spec.suspension.scheduling keeps the choice as it is and it had none; take scheduling out of spec.suspension to let it go to its clusters";
-        (NOT_CHOSEN.to_owned(), message.to_owned())
-    })
-}
-
-/// What is told of an object that a policy divides and that can't be divided.
-fn undivided(id: &ObjectId, policy: &Policy, source: &Source) -> Option<(String, String)> {
-    if !policy.rules.divides() {
-        return None;
-    }
-    if source.replicas.is_none() && has_replicas(&id.api_version, &id.kind) {
-        let message = "nobody set spec.replicas on the hub, so there is nothing to divide, and each cluster runs its default of it (1 that was created counts as not set: it is the default); set it with kubectl apply, or to another number";
-        return Some((NOT_DIVIDED.to_owned(), message.to_owned()));
-    }
-    let indexed = is_job(&id.api_version, &id.kind) && is_indexed(&source.tree());
-    indexed.then(|| {
-        let message = "each cluster runs all of it: the indexes of a Job can't be divided; use Duplicated, or completionMode: NonIndexed";
-        (NOT_DIVIDED.to_owned(), message.to_owned())
-    })
 }
 
 /// How many are ready where everything is that was told: what is about to be told doesn't count before it is there.

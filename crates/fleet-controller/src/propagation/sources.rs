@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use fleet_api::{ObjectId, names};
 use fleet_json::Compact;
+use fleet_placement::pieces;
 use fleet_propagation::ObjectFacts;
 use fleet_render::KeyRules;
 use fleet_schema::behaviour::referenced_content;
@@ -13,7 +14,6 @@ use kube::api::DynamicObject;
 use serde_json::Value;
 
 use super::dependents::is_found_by_content;
-use super::pieces;
 
 /// An object of the hub.
 #[derive(Debug, Clone)]

@@ -28,7 +28,7 @@ use kube::runtime::reflector::ObjectRef;
 use tokio::time::Instant;
 
 use super::distributor::Distributor;
-use super::items::{Goal, Item, Items, Matter, remember};
+use super::items::{Goal, Item, Items, Matter};
 use super::policies::{read_recorded, recorded};
 use super::render::render;
 use super::settle::{Leaves, Verdict};
@@ -234,21 +234,23 @@ impl Distributor {
         item.remembered.policy = Some(recorded(&policy.id));
         item.remembered.kept = !policy.spec.prunes();
         item.remembered.preserved = policy.spec.preserve_resources_on_deletion;
-        item.remembered.told.clear();
         item.remembered.dependent = false;
-        let decision = self.decision(id, &item, policy, source, &|_| None, &BTreeMap::new());
-        item.shortfall =
-            decision.shortfall.as_ref().map(|shortfall| (shortfall.code().to_owned(), shortfall.to_string()));
-        item.wake_at = decision.wake_at;
-        remember(&mut item.remembered, decision.placed);
-        let wanted: BTreeSet<String> = item.remembered.shares.keys().cloned().collect();
-        item.at.extend(wanted.iter().cloned());
+        if !self.choose(id, &mut item, policy, source, &BTreeMap::new()) {
+            self.stages.carries(id, &key.1, Some(policy.id.clone()));
+            self.settled(id, item);
+            return;
+        }
+        let wanted = item.remembered.shares.clone();
+        item.remembered.told =
+            wanted.iter().filter_map(|(cluster, share)| Some((cluster.clone(), (*share)?))).collect();
+        item.at.extend(wanted.keys().cloned());
         item.places.retain(|cluster, _| item.at.contains(cluster));
         item.overridden.clear();
         let overrides = self.overrides.about(&source.facts);
         let broken = overrides.iter().find(|(policy, _)| !policy.acts).map(|(policy, _)| policy.id.clone());
         for cluster in item.at.clone() {
-            let made = wanted.contains(&cluster).then(|| match &broken {
+            let share = wanted.get(&cluster).copied().flatten();
+            let made = wanted.contains_key(&cluster).then(|| match &broken {
                 Some(broken) => {
                     let message = format!(
                         "{broken} has errors, so what it would change can't be told; see its problems"
@@ -256,7 +258,7 @@ impl Distributor {
                     Err((broken.to_string(), "InvalidOverride".to_owned(), message))
                 }
                 None => {
-                    render(source, None, &overrides, &cluster, &self.fleet, self.owner()).map_err(|error| {
+                    render(source, share, &overrides, &cluster, &self.fleet, self.owner()).map_err(|error| {
                         let problem = *error.0;
                         let message = format!("{}: {}", problem.place, problem.message);
                         (problem.policy, problem.code.to_owned(), message)
@@ -276,7 +278,7 @@ impl Distributor {
                         let message = format!("{}: {}", warning.place, warning.message);
                         told.told = Some((warning.code.to_owned(), message));
                     }
-                    standing = Some(rendered.parts(false, None).0);
+                    standing = Some(rendered.parts(false, share).0);
                 }
                 Some(Err((policy, code, message))) => {
                     let told = item.overridden.entry(policy).or_default();

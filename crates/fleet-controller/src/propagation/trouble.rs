@@ -6,13 +6,13 @@ use fleet_api::propagation::PurgeMode;
 use fleet_api::{ObjectId, Unhealthy};
 use fleet_health::{Health, HealthStatus};
 use fleet_placement::Trouble;
+use fleet_placement::pieces::is_job;
 use fleet_plan::may_need;
 use fleet_propagation::Policy;
 
 use super::dependents::follows;
 use super::distributor::Distributor;
 use super::items::{Item, Matter};
-use super::pieces::is_job;
 use super::sources::Source;
 
 impl Distributor {

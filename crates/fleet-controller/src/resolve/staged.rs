@@ -1,12 +1,13 @@
 //! Applications that carry what a policy distributes: what they may be, and what differs on single clusters.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use fleet_api::propagation::ClusterAffinity;
 use fleet_api::staged::{self, STAGED};
 use fleet_api::{Application, ObjectId, Provenance, Source, StagedPlacement, Variant, names};
 use fleet_json::ContentHash;
-use fleet_placement::Topology;
+use fleet_placement::{Topology, pieces};
 use fleet_render::{Component, KeyRules, MatchingOverride, REFERENCE_TYPE, apply_overriders};
 use serde_json::{Value, json};
 
@@ -137,14 +138,28 @@ pub(super) fn variants(
                 variant.without.push(index);
                 continue;
             }
-            let made = overridden(staged, component, object, namespace, cluster)?;
-            variant.objects.extend(made.filter(|made| made != object).map(|made| (index, made)));
+            let share = staged.replicas.get(component).and_then(|shares| shares.get(cluster));
+            let divided = share.map_or(Cow::Borrowed(object), |share| Cow::Owned(divided(object, *share)));
+            let made = overridden(staged, component, &divided, namespace, cluster)?;
+            let made = made.unwrap_or_else(|| divided.into_owned());
+            if made != *object {
+                variant.objects.push((index, made));
+            }
         }
         if variant != Variant::default() {
             variants.insert(cluster.clone(), variant);
         }
     }
     Ok(variants)
+}
+
+/// An object with its share of what it asks for.
+fn divided(object: &Value, share: u64) -> Value {
+    let text = |field: &str| object.get(field).and_then(Value::as_str).unwrap_or_default();
+    let all = pieces::count(text("apiVersion"), text("kind"), object).unwrap_or(share);
+    let mut object = object.clone();
+    pieces::set(&mut object, share, all);
+    object
 }
 
 fn overridden(

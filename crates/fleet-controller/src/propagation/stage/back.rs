@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 
 use fleet_api::{Application, Inventory, ObjectId, ResourceTracker, StagedPlacement, names};
+use fleet_placement::pieces;
 use kube::ResourceExt as _;
 use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use kube::runtime::reflector::ObjectRef;
 use serde_json::json;
 
 use super::Doing;
-use crate::context::AppKey;
+use crate::context::{AppKey, Context};
 use crate::propagation::dispatch::Done;
 use crate::propagation::distributor::Distributor;
 use crate::propagation::policies::recorded;
@@ -47,6 +48,7 @@ impl Distributor {
                 return;
             }
         };
+        let owner = self.owner().to_owned();
         let policy = self.stages.policies.get(key).cloned();
         let application = self.ctx.hub.applications.get(&ObjectRef::new(&key.1).within(&key.0));
         let placed =
@@ -72,6 +74,12 @@ impl Distributor {
                 item.remembered.stage = Some(key.1.clone());
                 item.at.insert(cluster.clone());
                 item.places.entry(cluster.clone()).or_default();
+                // How many it has there by now: the run may not have come to what was decided.
+                if !item.remembered.told.is_empty()
+                    && let Some(shown) = shown_of(&self.ctx, &id, &cluster, &owner)
+                {
+                    item.remembered.told.insert(cluster.clone(), shown);
+                }
                 ids.insert(id);
             }
         }
@@ -138,6 +146,15 @@ impl Distributor {
         if let Some(policy) = policy {
             self.said.touch(&policy);
         }
+    }
+}
+
+/// How much of an object a cluster has; nothing where that isn't seen.
+fn shown_of(ctx: &Context, id: &ObjectId, cluster: &str, owner: &str) -> Option<u64> {
+    let member = ctx.members.get(cluster).ok()?;
+    match member.observed(id).filter(|seen| seen.owner == owner) {
+        Some(seen) => pieces::count(&id.api_version, &id.kind, &seen.shown.as_ref()?.read()),
+        None => member.observes([id].into_iter()).then_some(0),
     }
 }
 

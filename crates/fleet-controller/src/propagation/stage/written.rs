@@ -23,6 +23,7 @@ use crate::context::AppKey;
 use crate::propagation::dispatch::Done;
 use crate::propagation::distributor::Distributor;
 use crate::propagation::render::kind_of;
+use crate::propagation::rooms::MEASURING;
 
 /// What an Application is to say.
 struct Wanted {
@@ -67,8 +68,13 @@ impl Distributor {
         for id in self.claims.claimed(&policy.id).filter(|id| id.namespace == key.0) {
             let item = self.items.get(id)?;
             let on_record = item.recorded_stage.as_ref() == Some(&key.1) && item.at.is_subset(&item.recorded);
-            // What the distribution itself has under way ends first.
-            if !on_record || item.places.values().any(|place| place.busy) || self.confirmations.waits(id) {
+            // What the distribution itself has under way ends first, and clusters that are asked for room answer.
+            let measuring = item.shortfall.as_ref().is_some_and(|(reason, _)| reason == MEASURING);
+            if !on_record
+                || measuring
+                || item.places.values().any(|place| place.busy)
+                || self.confirmations.waits(id)
+            {
                 return None;
             }
             let source = self.sources.get(id)?;
@@ -96,6 +102,12 @@ impl Distributor {
                     (about, staged)
                 });
                 staged.about.insert(name.clone(), precision);
+            }
+            let shares = &item.remembered.shares;
+            let divided: BTreeMap<String, u64> =
+                shares.iter().filter_map(|(cluster, share)| Some((cluster.clone(), (*share)?))).collect();
+            if !divided.is_empty() {
+                placement.replicas.insert(name.clone(), divided);
             }
             placement.contents.insert(name.clone(), ContentHash::of_value(&source.tree()).short());
             clusters.extend(at.iter().cloned());

@@ -11,6 +11,8 @@ use super::{CONFIG, DEPLOYMENT, delete, policy, ready, recorded, wait_policy, wa
 use crate::crash::survived;
 use crate::small::{config, deployment, value};
 
+mod divided;
+
 const OAM: &str = "core.oam.dev/v1alpha1";
 
 /// A Workflow of two steps: the canary's cluster, then, asked for, everywhere.
@@ -252,10 +254,10 @@ async fn what_cannot_be_staged_is_refused() -> anyhow::Result<()> {
     let engine = Engine::start(&fleet);
     flow(&fleet).await?;
     fleet.apply("hub", &deployment("web", "web:1")).await?;
-    let mut divided = staged("divided", DEPLOYMENT, "web", &["one", "two"]);
-    divided["spec"]["placement"]["replicaScheduling"] = json!({"replicaSchedulingType": "Divided"});
-    fleet.apply("hub", &divided).await?;
-    let told = ready(&fleet, "divided", "Invalid").await?;
+    let mut moving = staged("moving", DEPLOYMENT, "web", &["one", "two"]);
+    moving["spec"]["failover"] = json!({"application": {"decisionConditions": {"tolerationSeconds": 5}}});
+    fleet.apply("hub", &moving).await?;
+    let told = ready(&fleet, "moving", "Invalid").await?;
     assert_eq!(told.pointer("/status/problems/0/reason"), Some(&json!("CannotBeStaged")), "{told:#}");
 
     let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",

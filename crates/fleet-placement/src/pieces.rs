@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 ///
 /// A Job is divided by its completions, one that counts none by its parallelism. The indexes of an indexed Job would be the
 /// same on each cluster.
-pub(super) fn count(api_version: &str, kind: &str, content: &Value) -> Option<u64> {
+#[must_use]
+pub fn count(api_version: &str, kind: &str, content: &Value) -> Option<u64> {
     let number = |at: &str| content.pointer(at).and_then(Value::as_u64);
     if !is_job(api_version, kind) {
         return number("/spec/replicas");
@@ -18,7 +19,8 @@ pub(super) fn count(api_version: &str, kind: &str, content: &Value) -> Option<u6
 }
 
 /// Whether it is one of Kubernetes' own kinds that have replicas.
-pub(super) fn has_replicas(api_version: &str, kind: &str) -> bool {
+#[must_use]
+pub fn has_replicas(api_version: &str, kind: &str) -> bool {
     matches!(
         (api_version, kind),
         ("apps/v1", "Deployment" | "StatefulSet" | "ReplicaSet") | ("v1", "ReplicationController")
@@ -26,17 +28,19 @@ pub(super) fn has_replicas(api_version: &str, kind: &str) -> bool {
 }
 
 /// Whether it is a Job: what it runs can't be divided anew.
-pub(super) fn is_job(api_version: &str, kind: &str) -> bool {
+#[must_use]
+pub fn is_job(api_version: &str, kind: &str) -> bool {
     kind == "Job" && api_version.starts_with("batch/")
 }
 
 /// Whether it is a Job whose pods are told apart by an index.
-pub(super) fn is_indexed(content: &Value) -> bool {
+#[must_use]
+pub fn is_indexed(content: &Value) -> bool {
     content.pointer("/spec/completionMode").and_then(Value::as_str) == Some("Indexed")
 }
 
 /// Gives an object its share of `all`.
-pub(super) fn set(object: &mut Value, share: u64, all: u64) {
+pub fn set(object: &mut Value, share: u64, all: u64) {
     let text = |at: &str| object.pointer(at).and_then(Value::as_str).unwrap_or_default();
     if !is_job(text("/apiVersion"), text("/kind")) {
         if let Some(place) = object.pointer_mut("/spec/replicas") {
