@@ -331,8 +331,13 @@ impl Inputs {
 
     /// The labels that override policies give an object on a member.
     pub(crate) fn labels(&self, object: usize, member: usize) -> BTreeMap<String, u64> {
+        let source = self.objects.get(&object);
+        source.map(|source| self.labels_of(object, source, member)).unwrap_or_default()
+    }
+
+    /// The same of an object that says this.
+    pub(crate) fn labels_of(&self, object: usize, source: &Source, member: usize) -> BTreeMap<String, u64> {
         let mut labels = BTreeMap::new();
-        let Some(source) = self.objects.get(&object) else { return labels };
         let mut about: Vec<(usize, &Override)> = self
             .overrides
             .iter()

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::{Known, Verdict};
 use crate::sim::native::{
-    Inputs, Policy, STRANGER, is_deployment, object_name, object_of, overridden, value_of,
+    Inputs, Policy, STRANGER, Source, is_deployment, object_name, object_of, overridden, value_of,
 };
 use crate::sim::record::{Record, Sent};
 use crate::sim::wanted::{NAMESPACE, member_of};
@@ -172,7 +172,16 @@ impl Known<'_> {
         // What leaves stays until others are ready; who deletes it meanwhile gets it back.
         let stood = deed.before.is_some() || touched && brought.is_some();
         let labels = overridden(after);
-        if !mended && !said.iter().any(|inputs| inputs.labels(deed.object, deed.member) == labels) {
+        // The hub's kinds have a watch each. An override may be heard of before its object is heard to be deleted: what it
+        // is about for that moment leaves with everything else.
+        let say_so = |inputs: &&Inputs| {
+            let by = |source: &Source| inputs.labels_of(deed.object, source, deed.member) == labels;
+            match inputs.objects.get(&deed.object) {
+                Some(source) => by(source),
+                None => said.iter().filter_map(|before| before.objects.get(&deed.object)).any(by),
+            }
+        };
+        if !mended && !said.iter().any(say_so) {
             return Err((WANTED, format!("{place}: no override policy says {labels:?} there")));
         }
         let mut why = (WANTED, format!("{place} = {value:?}: no policy wants it there"));

@@ -251,6 +251,12 @@ impl Users {
             if !objects.is_empty() || *member == TAKEN_ON || self.natives.left.contains(member) {
                 continue;
             }
+            // As long as nothing fits, what was on its way there waits on record, and its namespace with it.
+            let inputs = &self.natives.inputs;
+            let mut holders = (0..OBJECTS).flat_map(|object| inputs.holders(object));
+            if holders.any(|policy| inputs.places(policy).is_empty()) {
+                continue;
+            }
             let range = Range::cluster(place.as_str(), "namespaces");
             for entry in self.world.api.store().list(&range, Page::default())?.entries {
                 let namespace: Value = serde_json::from_slice(&entry.value)?;

@@ -403,6 +403,10 @@ impl Users {
             if old.is_some_and(|old| uid(old) != uid(&now)) {
                 continue;
             }
+            // What was let go since is somebody else's by now, as is what was deleted since: it doesn't get its owner back.
+            if old.is_some_and(|old| owner(old).is_some() && owner(&now).is_none()) {
+                continue;
+            }
             let write = match old {
                 Some(old) if old.value == now.value => continue,
                 Some(old) => {
@@ -458,4 +462,9 @@ impl Users {
 
 fn uid(entry: &Entry) -> Option<Value> {
     serde_json::from_slice::<Value>(&entry.value).ok()?.pointer("/metadata/uid").cloned()
+}
+
+fn owner(entry: &Entry) -> Option<Value> {
+    let object: Value = serde_json::from_slice(&entry.value).ok()?;
+    object.pointer("/metadata/labels")?.get(names::OWNER).cloned()
 }
