@@ -12,13 +12,13 @@ use fleet_api::ObjectId;
 use http::header::HeaderValue;
 use kube::Resource as _;
 use kube::api::{Api, DeleteParams, DynamicObject, PartialObjectMeta, Patch, PatchParams, Preconditions};
-use kube::core::Request;
 use kube::core::params::GetParams;
+use kube::core::{ObjectMeta, Request};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::observe::Sight;
-use crate::{Live, Member, MemberError};
+use crate::observe::{Sight, had};
+use crate::{Conflict, Live, Member, MemberError};
 
 /// A ServiceAccount by namespace and name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -119,11 +119,32 @@ impl Acting {
     /// # Errors
     /// As there.
     pub async fn metadata(&self, id: &ObjectId) -> Result<Option<Live>, MemberError> {
-        let Some(account) = &self.account else { return self.member.metadata(id).await };
+        Ok(self.read_metadata(id).await?.as_ref().map(Live::of))
+    }
+
+    /// Whether a manager would own what it did when its fields hashed so ([`Live::managed`]), had others not taken those
+    /// from it that are in conflict. Then no field is in conflict but such as it owned.
+    ///
+    /// # Errors
+    /// Where the member doesn't answer or refuses.
+    pub async fn has_lost(
+        &self,
+        id: &ObjectId,
+        manager: &str,
+        managed: u64,
+        conflicts: &[Conflict],
+    ) -> Result<bool, MemberError> {
+        let fields: Vec<&str> = conflicts.iter().map(|conflict| conflict.field.as_str()).collect();
+        let metadata = self.read_metadata(id).await?;
+        Ok(metadata.is_some_and(|metadata| had(&metadata, manager, managed, &fields)))
+    }
+
+    async fn read_metadata(&self, id: &ObjectId) -> Result<Option<ObjectMeta>, MemberError> {
+        let Some(account) = &self.account else { return self.member.read_metadata(id).await };
         let request = self.at(id).await?.get_metadata(&id.name, &GetParams::default());
         let found = self.ask::<PartialObjectMeta<DynamicObject>>("read", id, account, request).await;
         match found {
-            Ok(object) => Ok(Some(Live::of(&object.metadata))),
+            Ok(object) => Ok(Some(object.metadata)),
             Err(MemberError::Refused { code: 404, .. }) => Ok(None),
             Err(error) => Err(error),
         }

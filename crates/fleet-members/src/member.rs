@@ -9,6 +9,7 @@ use fleet_api::{ObjectId, names};
 use kube::api::{
     Api, DeleteParams, DynamicObject, ListParams, PartialObjectMeta, Patch, PatchParams, Preconditions,
 };
+use kube::core::ObjectMeta;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 use tokio::time::error::Elapsed;
@@ -64,7 +65,7 @@ pub struct Inside {
 }
 
 impl Live {
-    pub(crate) fn of(metadata: &kube::core::ObjectMeta) -> Self {
+    pub(crate) fn of(metadata: &ObjectMeta) -> Self {
         let managers = || metadata.managed_fields.iter().flatten();
         let appliers = managers().filter(|entry| entry.operation.as_deref() == Some("Apply"));
         Self {
@@ -252,6 +253,13 @@ impl Member {
     /// # Errors
     /// Where the member doesn't answer or refuses.
     pub async fn metadata(self: &Arc<Self>, id: &ObjectId) -> Result<Option<Live>, MemberError> {
+        Ok(self.read_metadata(id).await?.as_ref().map(Live::of))
+    }
+
+    pub(crate) async fn read_metadata(
+        self: &Arc<Self>,
+        id: &ObjectId,
+    ) -> Result<Option<ObjectMeta>, MemberError> {
         let path = self.path(id).await?;
         let api: Api<PartialObjectMeta<DynamicObject>> = if path.namespaced {
             Api::namespaced_with(self.client.clone(), &id.namespace, &path.resource)
@@ -259,7 +267,7 @@ impl Member {
             Api::all_with(self.client.clone(), &path.resource)
         };
         let found = self.ask("read", id, api.get_metadata_opt(&id.name)).await?;
-        Ok(found.map(|object| Live::of(&object.metadata)))
+        Ok(found.map(|object| object.metadata))
     }
 
     /// Reads a whole object; `None` where it isn't there.
@@ -335,7 +343,7 @@ impl Member {
         &self,
         id: &ObjectId,
         seen: Option<&Live>,
-        now: &kube::core::ObjectMeta,
+        now: &ObjectMeta,
     ) -> Result<(), MemberError> {
         match seen {
             Some(seen) if now.resource_version.as_deref() != Some(&seen.resource_version) => {
@@ -490,7 +498,7 @@ impl Member {
 }
 
 /// The patch that takes a manager's entries from an object and sets labels, if it still is as it was read.
-pub(crate) fn without(metadata: kube::core::ObjectMeta, manager: &str, labels: &Map<String, Value>) -> Value {
+pub(crate) fn without(metadata: ObjectMeta, manager: &str, labels: &Map<String, Value>) -> Value {
     let kept: Vec<_> = metadata.managed_fields.unwrap_or_default();
     let mut kept: Vec<_> = kept.into_iter().filter(|e| e.manager.as_deref() != Some(manager)).collect();
     if kept.is_empty() {

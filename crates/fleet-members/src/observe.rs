@@ -29,7 +29,7 @@ use crate::registry::MemberEvent;
 pub(crate) use judged::Judges;
 pub(crate) use kinds::Watched;
 pub(crate) use look::Looks;
-pub(crate) use sight::{Sight, sight};
+pub(crate) use sight::{Sight, had, sight};
 
 /// What is known of one object on a member.
 #[derive(Debug, Clone, PartialEq)]

@@ -308,8 +308,8 @@ impl Distributor {
                     return false;
                 }
                 place.busy = true;
-                let last = place.last.clone();
-                let order = Order { id, standing, last, ours: seen, one_of_many, owner };
+                let (last, left) = (place.last.clone(), place.left);
+                let order = Order { id, standing, last, left, ours: seen, one_of_many, owner };
                 self.jobs.spawn(async move {
                     let sent = send::send(&acting, &order).await;
                     Done::Sent { cluster, id: order.id, standing: order.standing, sent }

@@ -16,6 +16,8 @@ pub(super) struct Order {
     pub(super) standing: Arc<Standing>,
     /// What was delivered there last: fields of it that others took are drift and may be taken back.
     pub(super) last: Option<Arc<Standing>>,
+    /// Hash over the fields that were ours after that, which a controller that was started later knows, too.
+    pub(super) left: Option<u64>,
     /// It was seen there as ours: there is no need to ask whose it is.
     pub(super) ours: bool,
     /// It is one of many: whose they are is asked of all together.
@@ -105,7 +107,7 @@ async fn try_to_send(member: &Acting, order: &Order) -> Result<Sent, MemberError
                         continue;
                     }
                 }
-                if !takes_over && !is_drift(order.last.as_deref(), conflicts) {
+                if !takes_over && !is_drift(member, order, &manager, conflicts).await? {
                     return Err(error);
                 }
                 if !takes_over {
@@ -153,13 +155,27 @@ fn owned_by_another(
     Matter::lasting("OwnedByAnother", format!("{id} on {} {who}", member.name()))
 }
 
-/// Whether every field in conflict is one that our last delivery there set.
-fn is_drift(last: Option<&Standing>, conflicts: &[Conflict]) -> bool {
-    let Some(last) = last else { return false };
+/// Whether every field in conflict is one that our last delivery there set. Who was started since knows only what its fields
+/// hash to.
+async fn is_drift(
+    member: &Acting,
+    order: &Order,
+    manager: &str,
+    conflicts: &[Conflict],
+) -> Result<bool, MemberError> {
+    if conflicts.is_empty() {
+        return Ok(false);
+    }
+    let Some(last) = &order.last else {
+        return match order.left {
+            Some(left) => member.has_lost(&order.id, manager, left, conflicts).await,
+            None => Ok(false),
+        };
+    };
     let last = last.object.read();
     let ours =
         |conflict: &Conflict| FieldPath::parse(&conflict.field).is_ok_and(|path| path.get(&last).is_some());
-    !conflicts.is_empty() && conflicts.iter().all(ours)
+    Ok(conflicts.iter().all(ours))
 }
 
 /// What an error means for a place.

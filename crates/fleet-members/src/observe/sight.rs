@@ -5,6 +5,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use fleet_api::{ObjectId, names};
 use fleet_health::{Health, HealthRules};
 use fleet_json::Compact;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::api::{DynamicObject, PartialObjectMeta};
 use kube::core::{ApiResource, DynamicResourceScope, ObjectMeta};
 use serde_json::{Map, Value, json};
@@ -118,17 +119,68 @@ fn health(kind: &Kind, metadata: &ObjectMeta, mut object: Value, rules: &HealthR
 /// Hashes our manager's entry: its fields, and when it last wrote. An update by anybody else takes the fields that it
 /// changes out of it (server-side apply, "Field management"), so the values needn't be seen to notice.
 fn ours(metadata: &ObjectMeta, manager: &str) -> Option<u64> {
-    let entries = metadata.managed_fields.as_ref()?;
-    let ours = entries.iter().find(|entry| {
-        entry.manager.as_deref() == Some(manager)
-            && entry.operation.as_deref() == Some("Apply")
-            && entry.subresource.as_deref().unwrap_or_default().is_empty()
-    })?;
-    let fields = ours.fields_v1.as_ref()?;
+    let ours = metadata.managed_fields.iter().flatten().find(|entry| is_of(entry, manager))?;
+    Some(hashed(ours, &ours.fields_v1.as_ref()?.0))
+}
+
+/// Whether our manager's entry would hash as it did once, had others not taken these fields (`.spec.replicas`) out of it.
+pub(crate) fn had(metadata: &ObjectMeta, manager: &str, hash: u64, fields: &[&str]) -> bool {
+    let (ours, others): (Vec<_>, Vec<_>) =
+        metadata.managed_fields.iter().flatten().partition(|entry| is_of(entry, manager));
+    let Some((ours, owned)) = ours.first().and_then(|ours| Some((ours, ours.fields_v1.as_ref()?))) else {
+        return false;
+    };
+    let mut owned = owned.0.clone();
+    for theirs in others.iter().filter_map(|entry| entry.fields_v1.as_ref()) {
+        give_back(&mut owned, &theirs.0, "", fields);
+    }
+    hashed(ours, &owned) == hash
+}
+
+fn is_of(entry: &ManagedFieldsEntry, manager: &str) -> bool {
+    entry.manager.as_deref() == Some(manager)
+        && entry.operation.as_deref() == Some("Apply")
+        && entry.subresource.as_deref().unwrap_or_default().is_empty()
+}
+
+/// Adds to a set of fields those of another that are at these paths.
+fn give_back(to: &mut Value, from: &Value, at: &str, fields: &[&str]) {
+    for (key, below) in from.as_object().into_iter().flatten() {
+        let path = format!("{at}{}", shown_key(key));
+        if !fields.iter().any(|field| field.starts_with(&path)) {
+            continue;
+        }
+        let Some(to) = to.as_object_mut() else { return };
+        let is_there = to.contains_key(key);
+        let inside = to.entry(key.clone()).or_insert_with(|| json!({}));
+        give_back(inside, below, &path, fields);
+        let is_empty = inside.as_object().is_none_or(Map::is_empty);
+        if !is_there && is_empty && !fields.contains(&path.as_str()) {
+            to.remove(key);
+        }
+    }
+}
+
+/// A key of managedFields as API servers name it in a conflict.
+fn shown_key(key: &str) -> String {
+    match key.split_once(':') {
+        Some(("f", name)) => format!(".{name}"),
+        Some(("v", value)) => format!("[={value}]"),
+        Some(("i", index)) => format!("[{index}]"),
+        Some(("k", keys)) => {
+            let keys: Map<String, Value> = serde_json::from_str(keys).unwrap_or_default();
+            let keys: Vec<String> = keys.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            format!("[{}]", keys.join(","))
+        }
+        _ => String::from("\0"),
+    }
+}
+
+fn hashed(entry: &ManagedFieldsEntry, fields: &Value) -> u64 {
     let mut hasher = DefaultHasher::new();
-    hash(&fields.0, &mut hasher);
-    ours.time.as_ref().map(|time| time.0.as_second()).hash(&mut hasher);
-    Some(hasher.finish())
+    hash(fields, &mut hasher);
+    entry.time.as_ref().map(|time| time.0.as_second()).hash(&mut hasher);
+    hasher.finish()
 }
 
 fn hash(fields: &Value, hasher: &mut DefaultHasher) {

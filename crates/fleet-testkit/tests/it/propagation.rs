@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::small::{app, config, deployment, value};
 
 mod accepted;
+mod away;
 mod bad;
 mod dependents;
 mod full;
