@@ -21,9 +21,16 @@ pub(super) const NOT_DIVIDED: &str = "NotDivided";
 /// The code of what is told of an object that has no clusters yet while scheduling is suspended.
 pub(super) const NOT_CHOSEN: &str = "SchedulingSuspended";
 
+/// What came of choosing clusters for an object.
+pub(super) enum Choice {
+    /// Clusters are asked first how much room they have: it is settled again when they have said so.
+    Asks,
+    /// They are chosen; with what isn't as it should be.
+    Made(Option<Shortfall>),
+}
+
 impl Distributor {
-    /// Chooses the clusters of an object and their shares, from where it is. False where clusters are asked first how much room
-    /// they have: it is settled again when they have said so.
+    /// Chooses the clusters of an object and their shares, from where it is.
     pub(super) fn choose(
         &mut self,
         id: &ObjectId,
@@ -31,9 +38,9 @@ impl Distributor {
         policy: &Policy,
         source: &Source,
         trouble: &BTreeMap<String, Trouble>,
-    ) -> bool {
+    ) -> Choice {
         let Some(survey) = self.policies.get(&policy.id).map(|followed| Arc::clone(&followed.survey)) else {
-            return false;
+            return Choice::Asks;
         };
         let request =
             source.replicas.filter(|_| policy.rules.weighs_room()).and_then(|_| pod_requests(&source.tree()));
@@ -54,7 +61,7 @@ impl Distributor {
                         format!("{} of its clusters are asked how much room they have", outdated.len());
                     item.shortfall = Some((MEASURING.to_owned(), message));
                     self.ask_for_room(id, &outdated);
-                    return false;
+                    return Choice::Asks;
                 }
             }
             for (cluster, replicas) in &decision.placed.shares {
@@ -75,7 +82,7 @@ impl Distributor {
         }
         item.wake_at = decision.wake_at.into_iter().chain(again).min();
         remember(&mut item.remembered, decision.placed);
-        true
+        Choice::Made(decision.shortfall)
     }
 
     /// Where an object goes by a policy, from where it is; a policy whose scheduling is suspended chooses nothing anew.

@@ -119,8 +119,8 @@ impl Distributor {
         let early = place.not_before.filter(|at| *at > now);
         match &place.goal {
             Goal::Stay => {
-                // Of an earlier process: what is seen there tells what it has.
-                let member = self.ctx.members.get(cluster).ok().filter(|_| place.held.is_some() && recorded);
+                // Of an earlier process: what is seen there tells what it has, and whether it has anything.
+                let member = self.ctx.members.get(cluster).ok().filter(|_| recorded);
                 if member.is_some_and(|member| !member.observes([id].into_iter())) {
                     self.watch_on(cluster, id);
                 }

@@ -8,10 +8,11 @@ use fleet_api::propagation::{ConflictResolution, GROUPS};
 use fleet_json::Compact;
 use fleet_members::Reachability;
 use fleet_placement::moves::{GoesFirst, Move, Share, at_once};
-use fleet_placement::next_step;
+use fleet_placement::{Shortfall, next_step};
 use fleet_propagation::{OverridePolicy, Policy, Precision};
 use serde_json::Value;
 
+use super::choose::Choice;
 use super::distributor::Distributor;
 use super::items::{Goal, Item, Matter, OnRecord, Place};
 use super::policies::{read_recorded, recorded};
@@ -216,20 +217,31 @@ impl Distributor {
         item.remembered.preserved = policy.spec.preserve_resources_on_deletion;
         let mut trouble = self.troubles(id, item, policy, source);
         self.add_full(&mut trouble, item, policy);
-        if !self.choose(id, item, policy, source, &trouble) {
-            return;
-        }
+        let Choice::Made(shortfall) = self.choose(id, item, policy, source, &trouble) else { return };
+        // As long as nothing fits, what was placed stays; but what hasn't come by now doesn't come any more.
+        let nothing_fits =
+            shortfall.as_ref().filter(|shortfall| !matches!(shortfall, Shortfall::NoRoom { .. }));
+        let nothing_fits =
+            nothing_fits.map(|shortfall| Matter::passing(shortfall.code(), shortfall.to_string()));
+
         let wanted = item.remembered.shares.clone();
         let divided = wanted.values().any(Option::is_some);
         let units = |cluster: &str| wanted.get(cluster).map_or(0, |share| share.unwrap_or(1));
-        let asked = if divided { wanted.values().flatten().sum() } else { wanted.len() as u64 };
+        let asked = match shortfall {
+            // What finds no room is asked for all the same: nothing goes for it before it does.
+            Some(Shortfall::NoRoom { asked, .. }) => asked,
+            _ if divided => wanted.values().flatten().sum(),
+            _ => wanted.len() as u64,
+        };
         let clusters: BTreeSet<String> = item.at.iter().chain(wanted.keys()).cloned().collect();
         let held = |cluster: &str| holds.holds(cluster);
         let shares: BTreeMap<String, Share> = clusters
             .iter()
             .map(|cluster| {
                 let told = item.remembered.told.get(cluster).copied();
-                let there = item.at.contains(cluster);
+                // What leaves and never came is waited for by nobody.
+                let there = item.at.contains(cluster)
+                    && (wanted.contains_key(cluster) || !self.is_absent(id, item, cluster));
                 let assigned = match (divided, there) {
                     (_, false) => 0,
                     // Where it wasn't divided before, each has all.
@@ -263,6 +275,15 @@ impl Distributor {
                 item.remembered.told.insert(cluster.clone(), assigned);
             }
             let hold = held(&cluster);
+            let comes_no_more = if stays { nothing_fits.is_some() } else { assigned > 0 };
+            if comes_no_more && !self.has_come(id, item, &cluster) {
+                let place = item.places.entry(cluster.clone()).or_default();
+                place.goal = Goal::Stay;
+                place.held = hold;
+                place.kept = nothing_fits.clone().filter(|_| stays);
+                place.waits = None;
+                continue;
+            }
             if assigned == 0 && !(stays && asked == 0) {
                 if there {
                     let released = item.remembered.kept || is_released(item, policy, &cluster);
@@ -379,6 +400,20 @@ impl Distributor {
                 place.kept = Some(Matter::lasting(code, message));
             }
         }
+    }
+
+    /// Whether an object was delivered to a cluster, as far as is known: that it is on record is no sign of it.
+    fn has_come(&self, id: &ObjectId, item: &Item, cluster: &str) -> bool {
+        let seen = || self.ctx.members.get(cluster).ok().and_then(|member| member.observed(id));
+        item.remembered.left.contains_key(cluster)
+            || item.places.get(cluster).is_some_and(|place| place.last.is_some())
+            || seen().is_some_and(|seen| seen.owner == self.owner())
+    }
+
+    /// Whether nothing was delivered to a cluster, and it shows that there is nothing.
+    fn is_absent(&self, id: &ObjectId, item: &Item, cluster: &str) -> bool {
+        let member = self.ctx.members.get(cluster).ok();
+        !self.has_come(id, item, cluster) && member.is_some_and(|member| member.observes([id].into_iter()))
     }
 
     /// How much of what a cluster has may be ready, although it isn't known to be as it was told: just after a change, and

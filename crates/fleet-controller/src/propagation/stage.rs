@@ -27,6 +27,7 @@ use kube::ResourceExt as _;
 use kube::runtime::reflector::ObjectRef;
 use tokio::time::Instant;
 
+use super::choose::Choice;
 use super::distributor::Distributor;
 use super::items::{Goal, Item, Items, Matter};
 use super::policies::{read_recorded, recorded};
@@ -235,7 +236,7 @@ impl Distributor {
         item.remembered.kept = !policy.spec.prunes();
         item.remembered.preserved = policy.spec.preserve_resources_on_deletion;
         item.remembered.dependent = false;
-        if !self.choose(id, &mut item, policy, source, &BTreeMap::new()) {
+        if matches!(self.choose(id, &mut item, policy, source, &BTreeMap::new()), Choice::Asks) {
             self.stages.carries(id, &key.1, Some(policy.id.clone()));
             self.settled(id, item);
             return;

@@ -3,7 +3,7 @@
 use fleet_testkit::{Engine, Fleet};
 use serde_json::{Value, json};
 
-use super::{CONFIG, config, marks, policy, ready, value};
+use super::{CONFIG, GROUP, config, delete, marks, policy, ready, recorded, value, wait_policy, wait_value};
 
 /// While nobody looks, an object is changed on the hub, and on a member by somebody else: what was ours there is taken back
 /// together with the change, as by a controller that lived on; what never was ours is not.
@@ -37,6 +37,83 @@ async fn what_was_ours_is_taken_back_after_a_restart() -> anyhow::Result<()> {
     let refused = ready(&fleet, "theirs", "Failed").await?;
     assert!(refused.to_string().contains(".data.more"), "{refused:#}");
     fleet.wait_object("m1", "v1", "ConfigMap", "theirs", has("more", "theirs")).await?;
+    engine.stop().await?;
+    Ok(())
+}
+
+/// A controller dies between the record and the request, and then no cluster fits any more: what never came doesn't come.
+/// Broken: a cluster that no policy wants gets an object, since it is on record of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_never_came_does_not_come_where_nothing_fits() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one"), ("m2", "two")]).await?;
+    let engine = Engine::start(&fleet);
+    fleet.apply("hub", &config("settings", "1")).await?;
+    let mut all = policy("all", CONFIG, "settings", &["one"]);
+    fleet.apply("hub", &all).await?;
+    ready(&fleet, "all", "Delivered").await?;
+    while marks(&fleet).await? < 1 {
+        tokio::task::yield_now().await;
+    }
+    engine.members.stall_writes();
+    all["spec"]["placement"]["clusterAffinity"]["clusterNames"] = json!(["one", "two"]);
+    fleet.apply("hub", &all).await?;
+    while !recorded(&fleet).await?.iter().any(|(cluster, _)| cluster == "m2") {
+        tokio::task::yield_now().await;
+    }
+    engine.kill().await;
+    all["spec"]["placement"]["clusterAffinity"] = json!({"labelSelector": {"matchLabels": {"tier": "gold"}}});
+    fleet.apply("hub", &all).await?;
+    let engine = Engine::start(&fleet);
+    let told = wait_policy(&fleet, "PropagationPolicy", "all", |policy| {
+        policy.pointer("/status/claimed/0/reason") == Some(&json!("NoClusterFits"))
+    });
+    told.await?;
+    // What is there follows the hub, and what comes after it has come.
+    fleet.merge("hub", "v1", "ConfigMap", "settings", &json!({"data": {"key": "2"}})).await?;
+    wait_value(&fleet, "m1", "settings", Some("2")).await?;
+    fleet.apply("hub", &config("last", "1")).await?;
+    fleet.apply("hub", &policy("last", CONFIG, "last", &["two"])).await?;
+    wait_value(&fleet, "m2", "last", Some("1")).await?;
+    assert_eq!(value(&fleet, "m2", "settings").await?, None);
+    // Where it fits again, it comes; and nothing of it stays on record.
+    let gold = json!({"metadata": {"labels": {"tier": "gold"}}});
+    fleet.merge("hub", "cluster.open-cluster-management.io/v1", "ManagedCluster", "m2", &gold).await?;
+    wait_value(&fleet, "m2", "settings", Some("2")).await?;
+    wait_value(&fleet, "m1", "settings", None).await?;
+    delete(&fleet, "hub", GROUP, "PropagationPolicy", "all").await?;
+    wait_value(&fleet, "m2", "settings", None).await?;
+    while recorded(&fleet).await?.iter().any(|(_, id)| id.name == "settings") {
+        tokio::task::yield_now().await;
+    }
+    engine.stop().await?;
+    Ok(())
+}
+
+/// A controller dies between the record and the request, and then the object is to be elsewhere: it doesn't come to leave again.
+/// Broken: a cluster that no policy wants gets an object until it is ready where it is wanted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_never_came_does_not_come_to_leave() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one"), ("m2", "two")]).await?;
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demo"}});
+    for cluster in ["m1", "m2"] {
+        fleet.apply(cluster, &namespace).await?;
+    }
+    let engine = Engine::start(&fleet);
+    engine.members.stall_writes();
+    fleet.apply("hub", &config("settings", "1")).await?;
+    fleet.apply("hub", &policy("all", CONFIG, "settings", &["two"])).await?;
+    while recorded(&fleet).await?.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    engine.kill().await;
+    fleet.apply("hub", &policy("all", CONFIG, "settings", &["one"])).await?;
+    let engine = Engine::start(&fleet);
+    wait_value(&fleet, "m1", "settings", Some("1")).await?;
+    while recorded(&fleet).await?.iter().any(|(cluster, _)| cluster == "m2") {
+        tokio::task::yield_now().await;
+    }
+    let members = engine.members.count();
+    assert_eq!(members.sum(|kind| kind == "PATCH configmaps"), 1, "{members:?}");
     engine.stop().await?;
     Ok(())
 }
