@@ -44,6 +44,12 @@ impl Wanted {
     }
 }
 
+/// The clusters on which a workload is or is to be. What an Application carries leaves where its run says, with what it needs.
+fn is_or_goes(item: &Item) -> BTreeSet<&String> {
+    let is = item.at.iter().filter(|_| item.remembered.stage.is_none());
+    is.chain(item.remembered.shares.keys()).collect()
+}
+
 fn topic_of(id: &ObjectId) -> Topic {
     Topic::Objects(id.group().to_owned(), id.kind.clone())
 }
@@ -106,14 +112,25 @@ impl Distributor {
 
     /// Whether a workload that needed an object may still run with it on a cluster.
     fn is_used(&self, id: &ObjectId, cluster: &str) -> bool {
+        let stage = self.items.get(id).and_then(|item| item.remembered.stage.as_ref());
         let uses = |workload: &ObjectId| {
             let item = self.items.get(workload).filter(|item| item.at.contains(cluster));
             item.is_some_and(|item| {
+                let carried = item.remembered.stage.as_ref();
+                // A run takes away last what its workloads don't need any more.
+                if carried.is_some() && carried == stage {
+                    return false;
+                }
                 let gone_on = item
                     .places
                     .get(cluster)
                     .is_some_and(|place| place.met && place.held.is_none() && place.kept.is_none())
-                    && self.is_ready(workload, item, cluster);
+                    && match carried {
+                        Some(_) => {
+                            self.observed(workload, cluster).is_some_and(|seen| seen.health.is_healthy())
+                        }
+                        None => self.is_ready(workload, item, cluster),
+                    };
                 !gone_on || self.is_to_be_settled(workload)
             })
         };
@@ -141,7 +158,7 @@ impl Distributor {
             };
             let holds = self.holds_of(&policy.id);
             let Some(need) = self.dependents.need(workload, id) else { continue };
-            for cluster in item.at.iter().chain(item.remembered.shares.keys()).filter(|at| need.is_on(at)) {
+            for cluster in is_or_goes(item).into_iter().filter(|at| need.is_on(at)) {
                 let entry = wanted.entry(cluster.clone()).or_default();
                 entry.policies.insert(policy.id.clone(), Arc::clone(policy));
                 let hold = holds.as_ref().and_then(|holds| holds.holds(cluster));
@@ -149,6 +166,18 @@ impl Distributor {
             }
         }
         wanted
+    }
+
+    /// The clusters on which an object is needed that an Application carries, or may be used yet by what it doesn't carry.
+    pub(super) fn clusters_needing(&mut self, id: &ObjectId) -> BTreeSet<String> {
+        let mut clusters: BTreeSet<String> = self.wanted(id).into_keys().collect();
+        let known = self.dependents_are_known();
+        let at = self.items.get(id).into_iter().flat_map(|item| item.remembered.shares.keys());
+        let left = at.filter(|at| !clusters.contains(*at) && (!known || self.is_used(id, at)));
+        let left: Vec<String> = left.cloned().collect();
+        self.dependents.lingers(id, !left.is_empty());
+        clusters.extend(left);
+        clusters
     }
 
     /// Places an object where its workloads are.
@@ -225,7 +254,7 @@ impl Distributor {
             return;
         }
         let item = self.items.get(id);
-        let at = item.map(|item| item.at.iter().chain(item.remembered.shares.keys()).cloned().collect());
+        let at = item.map(|item| is_or_goes(item).into_iter().cloned().collect());
         for follower in self.dependents.followers(id, at.unwrap_or_default()) {
             if follower != *id {
                 self.touch(&follower);
@@ -253,14 +282,9 @@ impl Distributor {
     /// holds nobody up.
     pub(super) fn waits_for(&self, id: &ObjectId, cluster: &str) -> Option<Matter> {
         let needs = self.dependents.needs(id)?;
-        let kinds: BTreeSet<GroupKind> =
-            needs.keys().map(|id| (id.group().to_owned(), id.kind.clone())).collect();
-        for (group, kind) in kinds.into_iter().chain([(String::new(), "Service".to_owned())]) {
-            let topic = Topic::Objects(group, kind.clone());
-            if self.watches.is_coming(&topic) {
-                let message = format!("{kind}s are being listed: {id} may need some of them");
-                return Some(Matter::passing(WAITS, message));
-            }
+        if let Some(kind) = self.lists_for(needs) {
+            let message = format!("{kind}s are being listed: {id} may need some of them");
+            return Some(Matter::passing(WAITS, message));
         }
         let found = needs.values().filter(|need| need.is_on(cluster)).map(|need| &need.need);
         for need in found.filter(|need| need.found && need.id.kind != "Ingress") {
@@ -281,6 +305,16 @@ impl Distributor {
             }
         }
         None
+    }
+
+    /// A kind that is being listed, and of which a workload may need some.
+    pub(super) fn lists_for(&self, needs: &BTreeMap<ObjectId, Need>) -> Option<String> {
+        let kinds: BTreeSet<GroupKind> =
+            needs.keys().map(|id| (id.group().to_owned(), id.kind.clone())).collect();
+        let kinds = kinds.into_iter().chain([(String::new(), "Service".to_owned())]);
+        let mut coming = kinds
+            .filter(|(group, kind)| self.watches.is_coming(&Topic::Objects(group.clone(), kind.clone())));
+        coming.next().map(|(_, kind)| kind)
     }
 
     /// Whether only policies that have no namespace take an object to a cluster, or any of them does.
@@ -341,6 +375,7 @@ impl Distributor {
                             ),
                         )),
                         None => {
+                            problems.extend(self.rolls_out_elsewhere(policy, workload, &need.id));
                             along.insert(need.id.clone());
                         }
                     },

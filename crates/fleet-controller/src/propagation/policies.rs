@@ -201,31 +201,17 @@ pub(super) fn not_yet(mut policy: Policy) -> Policy {
 
 /// What can't roll out by a Workflow is refused: it would move otherwise than it says.
 fn cannot_be_staged(policy: &mut Policy) {
-    if policy.spec.workflow.is_none() {
+    let moves = policy.spec.failover.as_ref().is_some_and(|failover| failover.application.is_some());
+    if policy.spec.workflow.is_none() || !moves {
         return;
     }
-    for (there, path, message) in [
-        (
-            policy.spec.failover.as_ref().is_some_and(|failover| failover.application.is_some()),
-            "spec.failover.application",
-            "a workload that is unhealthy would move without being asked; take out spec.workflow, or failover.application (a step's maxFailures and onFailure say what a run does)",
-        ),
-        (
-            policy.spec.takes_dependents(),
-            "spec.propagateDeps",
-            "what workloads need would go along without being asked; take out spec.workflow, or list in resourceSelectors what they need",
-        ),
-    ] {
-        if there {
-            policy.acts = false;
-            policy.problems.push(PolicyProblem {
-                severity: Severity::Error,
-                reason: CANNOT_BE_STAGED.to_owned(),
-                path: path.to_owned(),
-                message: message.to_owned(),
-            });
-        }
-    }
+    policy.acts = false;
+    policy.problems.push(PolicyProblem {
+        severity: Severity::Error,
+        reason: CANNOT_BE_STAGED.to_owned(),
+        path: "spec.failover.application".to_owned(),
+        message: "a workload that is unhealthy would move without being asked; take out spec.workflow, or failover.application (a step's maxFailures and onFailure say what a run does)".to_owned(),
+    });
 }
 
 /// An override policy with everything that can be told to be wrong with it, whatever the object.

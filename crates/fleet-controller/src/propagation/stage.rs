@@ -11,6 +11,7 @@
 //! inventory is on record here. Both have one owner label and one field manager, so what passes from one to the other stays
 //! the same object. An Application that is deleted, by whomever, deletes nothing on members.
 
+mod along;
 mod back;
 mod told;
 mod written;
@@ -168,6 +169,13 @@ impl Distributor {
                 }
                 true
             }
+            (None, Verdict::Follows(source)) => match self.carrier_of(id) {
+                Some(policy) => {
+                    self.stage_along(id, &policy, source);
+                    true
+                }
+                None => false,
+            },
             (None, _) => false,
             (Some(_), Verdict::Unknown) => true,
             (Some(stage), Verdict::Placed(policy, source))
@@ -176,8 +184,15 @@ impl Distributor {
                 self.stage(id, policy, source);
                 true
             }
-            (Some(stage), Verdict::Placed(..) | Verdict::Follows(_)) => {
+            (Some(stage), Verdict::Placed(..)) => {
                 self.give_up(id, &stage);
+                true
+            }
+            (Some(stage), Verdict::Follows(source)) => {
+                match self.carrier_of(id) {
+                    Some(policy) => self.stage_along(id, &policy, source),
+                    None => self.give_up(id, &stage),
+                }
                 true
             }
             (Some(stage), Verdict::Stays(matter)) => {
@@ -223,24 +238,36 @@ impl Distributor {
 
     /// An object goes where its policy says, when its Application says.
     fn stage(&mut self, id: &ObjectId, policy: &Arc<Policy>, source: &Arc<Source>) {
-        let Some(followed) = self.policies.get(&policy.id) else { return };
-        let holds = Arc::clone(&followed.holds);
-        let key = (id.namespace.clone(), name_of(&policy.id));
         let mut item = self.items.remove(id).unwrap_or_default();
+        item.remembered.dependent = false;
+        if matches!(self.choose(id, &mut item, policy, source, &BTreeMap::new()), Choice::Asks) {
+            self.begin_to_carry(id, &mut item, policy);
+            self.settled(id, item);
+        } else {
+            self.carry(id, item, policy, source);
+        }
+    }
+
+    /// An object is a policy's Application's to carry.
+    fn begin_to_carry(&mut self, id: &ObjectId, item: &mut Item, policy: &Policy) {
+        let stage = name_of(&policy.id);
         if item.remembered.stage.is_none() {
-            item.remembered.stage = Some(key.1.clone());
+            item.remembered.stage = Some(stage.clone());
             // The Application names it once this is on record.
             self.ledger.touch(id, true);
         }
         item.remembered.policy = Some(recorded(&policy.id));
         item.remembered.kept = !policy.spec.prunes();
         item.remembered.preserved = policy.spec.preserve_resources_on_deletion;
-        item.remembered.dependent = false;
-        if matches!(self.choose(id, &mut item, policy, source, &BTreeMap::new()), Choice::Asks) {
-            self.stages.carries(id, &key.1, Some(policy.id.clone()));
-            self.settled(id, item);
-            return;
-        }
+        self.stages.carries(id, &stage, Some(policy.id.clone()));
+    }
+
+    /// What an object is to be on each cluster that was chosen for it, once its Application has rolled out.
+    fn carry(&mut self, id: &ObjectId, mut item: Item, policy: &Arc<Policy>, source: &Arc<Source>) {
+        self.begin_to_carry(id, &mut item, policy);
+        let holds =
+            self.policies.get(&policy.id).map(|followed| Arc::clone(&followed.holds)).unwrap_or_default();
+        let key = (id.namespace.clone(), name_of(&policy.id));
         let wanted = item.remembered.shares.clone();
         item.remembered.told =
             wanted.iter().filter_map(|(cluster, share)| Some((cluster.clone(), (*share)?))).collect();
@@ -299,7 +326,6 @@ impl Distributor {
             place.goal = Goal::Carried(standing);
         }
         self.forget_what_left(id, &mut item, &key);
-        self.stages.carries(id, &key.1, Some(policy.id.clone()));
         self.settled(id, item);
     }
 
@@ -386,7 +412,7 @@ impl Distributor {
             self.stages.due.iter().filter(|(key, at)| **at <= now && !self.stages.doing.contains_key(*key));
         let due: Vec<AppKey> = due.map(|(key, _)| key.clone()).collect();
         for key in due {
-            if self.dirty.iter().any(|id| id.namespace == key.0) {
+            if self.dirty.iter().any(|id| id.namespace == key.0) || self.dependents.any_stale() {
                 continue;
             }
             self.stages.due.remove(&key);

@@ -65,19 +65,21 @@ impl Distributor {
         let mut clusters: BTreeSet<String> = BTreeSet::new();
         let mut touched: BTreeSet<&String> = BTreeSet::new();
         let mut annotations = BTreeMap::new();
-        for id in self.claims.claimed(&policy.id).filter(|id| id.namespace == key.0) {
+        let claimed = self.claims.claimed(&policy.id).filter(|id| id.namespace == key.0);
+        for id in claimed.chain(self.carried_along(key)) {
             let item = self.items.get(id)?;
             let on_record = item.recorded_stage.as_ref() == Some(&key.1) && item.at.is_subset(&item.recorded);
-            // What the distribution itself has under way ends first, and clusters that are asked for room answer.
+            // What the distribution itself has under way ends first, clusters that are asked for room answer, and what
+            // workloads need is found.
             let measuring = item.shortfall.as_ref().is_some_and(|(reason, _)| reason == MEASURING);
             if !on_record
                 || measuring
                 || item.places.values().any(|place| place.busy)
                 || self.confirmations.waits(id)
+                || !self.knows_needs(id)
             {
                 return None;
             }
-            let source = self.sources.get(id)?;
             touched.extend(&item.at);
             if let Some(kept) = item.places.values().find_map(|place| place.kept.as_ref()) {
                 let why = format!("{}: {}", kept.reason, kept.message);
@@ -87,6 +89,7 @@ impl Distributor {
             if at.is_empty() {
                 continue;
             }
+            let source = self.sources.get(id)?;
             let mut name = format!("{}-{}", id.kind.to_lowercase(), id.name);
             if components.contains_key(&name) {
                 name = format!("{name}-{}", ContentHash::of_value(&json!(id.group())).short());

@@ -11,6 +11,7 @@ use super::{CONFIG, DEPLOYMENT, delete, policy, ready, recorded, wait_policy, wa
 use crate::crash::survived;
 use crate::small::{config, deployment, value};
 
+mod along;
 mod divided;
 
 const OAM: &str = "core.oam.dev/v1alpha1";
