@@ -133,16 +133,18 @@ impl Distributor {
         (decision, told)
     }
 
-    /// Whether members may have it: it was delivered there, or, where an Application delivers it, isn't seen to be absent.
+    /// Whether members may have it: it was delivered there, is seen there, or isn't seen to be absent where an Application
+    /// delivers it.
     fn may_run(&self, id: &ObjectId, item: &Item) -> bool {
-        let unseen = |cluster: &String| {
-            let Ok(member) = self.ctx.members.get(cluster) else { return true };
-            match member.observed(id) {
+        let staged = item.remembered.stage.is_some();
+        let there = |cluster: &String| match self.ctx.members.get(cluster) {
+            Ok(member) => match member.observed(id) {
                 Some(seen) => seen.owner == self.owner(),
-                None => !member.observes([id].into_iter()),
-            }
+                None => staged && !member.observes([id].into_iter()),
+            },
+            Err(_) => staged,
         };
-        !item.remembered.left.is_empty() || item.remembered.stage.is_some() && item.at.iter().any(unseen)
+        !item.remembered.left.is_empty() || item.at.iter().any(there)
     }
 }
 
