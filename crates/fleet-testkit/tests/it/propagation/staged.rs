@@ -578,6 +578,8 @@ async fn what_another_policy_has_by_now_is_not_brought_back() -> anyhow::Result<
         wait_value(&fleet, cluster, "moves", None).await?;
     }
     let done = fleet.wait_run(&application, 2, "running").await?;
+    // As long as the policy knows of it, another one that takes it has the Application made anew.
+    ready(&fleet, "all", "Delivered").await?;
     fleet.apply("hub", &policy("other", CONFIG, "moves", &["one"])).await?;
     wait_value(&fleet, "m1", "moves", Some("1")).await?;
     ready(&fleet, "other", "Delivered").await?;
