@@ -335,6 +335,8 @@ async fn apart(count: usize, under: &[String]) -> anyhow::Result<()> {
     row("the controller alone: CPU for each", format!("{each:.2} ms"), "");
     drop(arrivals);
 
+    // What isn't urgent is written by then.
+    tokio::time::sleep(REST).await;
     let cpu = scales.cpu_ms();
     tokio::time::sleep(REST).await;
     let share = (scales.cpu_ms() - cpu) / REST.as_secs_f64() / 10.0;

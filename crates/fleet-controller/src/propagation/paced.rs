@@ -1,4 +1,4 @@
-//! Things of which a status is written, each by one write at a time.
+//! Things of which a status is written, each by one write at a time, and few at once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -9,6 +9,8 @@ use super::due::Due;
 
 /// What changes within this time goes into one write.
 const GATHERED: Duration = Duration::from_millis(50);
+/// How many are written at the same time: hundreds that are due at once would hold up what is to be delivered.
+const AT_ONCE: usize = 16;
 
 /// Of which things something is to be written, and when: what changes within a moment is gathered, writes of one thing keep an
 /// interval, and what changes during one is written after it.
@@ -46,14 +48,15 @@ impl<K: Ord + Clone> Paced<K> {
         }
     }
 
-    /// When something is to be written next.
+    /// When something is to be written next; nothing where a write has to end first.
     pub(super) fn next(&self) -> Option<Instant> {
-        self.due.next()
+        self.due.next().filter(|_| self.writing.len() < AT_ONCE)
     }
 
-    /// Takes the things that are due.
+    /// Takes things that are due, as many as may be written now.
     pub(super) fn take(&mut self) -> Vec<K> {
-        self.due.take(Instant::now())
+        let (now, most) = (Instant::now(), AT_ONCE.saturating_sub(self.writing.len()));
+        std::iter::from_fn(|| self.due.pop(now)).take(most).collect()
     }
 
     /// A write begins.
@@ -120,5 +123,19 @@ mod tests {
         paced.forget(&"a");
         paced.hasten(&"a");
         assert_eq!(after(&paced), None);
+    }
+
+    /// Broken: the statuses of hundreds of objects go out in one burst, and a change that comes meanwhile waits for all of them.
+    #[tokio::test(start_paused = true)]
+    async fn few_are_written_at_once() {
+        let mut paced = Paced::new(Duration::from_secs(1));
+        (0..AT_ONCE + 3).for_each(|key| paced.touch(&key));
+        tokio::time::advance(GATHERED).await;
+        let first = paced.take();
+        first.iter().for_each(|key| paced.begin(key));
+        assert_eq!((first.len(), paced.next(), paced.take()), (AT_ONCE, None, vec![]));
+        paced.over(&0);
+        assert!(paced.next().is_some());
+        assert_eq!(paced.take(), [AT_ONCE]);
     }
 }
