@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_api::{Application, Inventory, ObjectId, ResourceTracker};
-use fleet_json::ContentHash;
 use fleet_members::{Account, Acting, Member, MemberError, PendingPod, Reachability};
 use fleet_placement::Room;
 use fleet_placement::pieces::is_job;
@@ -20,6 +19,7 @@ use super::items::{Goal, Item, Matter, Overridden, Standing};
 use super::ledger::{MadeNamespace, Write};
 use super::namespaces::{Made, is_namespace, unmake};
 use super::policies::read_recorded;
+use super::report;
 use super::send::{self, Order, Sent};
 use crate::context::{AppKey, Context, OnDrift};
 use crate::deliver::deletion::Emptied;
@@ -55,7 +55,7 @@ pub(super) enum Done {
     /// An inventory was written.
     Written { write: Box<Write>, outcome: Box<Result<Option<ResourceTracker>, RecordError>> },
     /// The status of an object of the hub was written.
-    Reported { id: ObjectId, wanted: ContentHash, outcome: Result<Value, kube::Error> },
+    Reported { id: ObjectId, write: report::Asked, outcome: Result<Value, kube::Error> },
     /// A member said how much room it has, or didn't.
     Measured { cluster: String, room: Option<Box<Room>> },
     /// A member said which pods find no node.
@@ -361,7 +361,7 @@ impl Distributor {
                 }
             }
             Done::Written { write, outcome } => self.written(*write, *outcome)?,
-            Done::Reported { id, wanted, outcome } => self.reported(&id, wanted, outcome),
+            Done::Reported { id, write, outcome } => self.reported(&id, write, outcome),
             Done::Measured { cluster, room } => self.measured(&cluster, room.map(|room| *room)),
             Done::AskedForPending { cluster, outcome } => self.pending_told(&cluster, outcome),
             Done::Confirmed { policy, object } => self.confirmed(policy, object.map(|object| *object)),

@@ -23,9 +23,17 @@ const AFTER_REFUSAL: Duration = Duration::from_secs(30);
 /// Who is overruled so often shows the status of the kind no more.
 const OVERRULED: u32 = 5;
 
+/// What a write asks for; of statuses their hashes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Asked {
+    wanted: ContentHash,
+    /// What was seen on the hub: only the differences from it are sent, so what the hub had instead may stay as it was.
+    seen: ContentHash,
+}
+
 /// The last write of an object's status; of statuses their hashes.
 struct Written {
-    wanted: ContentHash,
+    asked: Asked,
     /// What the hub made of it.
     answered: ContentHash,
     /// How many writes in a row were overruled by somebody else, up to the one before this.
@@ -102,7 +110,9 @@ impl Distributor {
                 continue;
             }
             let (hash, seen) = (ContentHash::of_value(&wanted), ContentHash::of_value(&status));
-            let settled = |written: &Written| written.wanted == hash && written.answered == seen;
+            let asked = Asked { wanted: hash, seen };
+            // Asked for the same, the hub would say the same.
+            let settled = |written: &Written| written.asked == asked && written.answered == seen;
             if self.reports.written.get(&id).is_some_and(settled) {
                 continue;
             }
@@ -132,7 +142,7 @@ impl Distributor {
                 };
                 let written = api.patch_status(&id.name, &params, &Patch::Merge(&patch)).await;
                 let outcome = written.map(|object| object.data.get("status").cloned().unwrap_or_default());
-                Done::Reported { id, wanted: hash, outcome }
+                Done::Reported { id, write: asked, outcome }
             });
         }
     }
@@ -191,20 +201,15 @@ impl Distributor {
         let Some(wanted) = self.shown(id, source) else { return false };
         let told = self.reports.written.get(id);
         wanted != source.status.read()
-            && told.is_none_or(|told| told.wanted != ContentHash::of_value(&wanted))
+            && told.is_none_or(|told| told.asked.wanted != ContentHash::of_value(&wanted))
     }
 
-    pub(super) fn reported(
-        &mut self,
-        id: &ObjectId,
-        wanted: ContentHash,
-        outcome: Result<Value, kube::Error>,
-    ) {
+    pub(super) fn reported(&mut self, id: &ObjectId, asked: Asked, outcome: Result<Value, kube::Error>) {
         match outcome {
             Ok(answered) => {
                 let answered = ContentHash::of_value(&answered);
                 let overruled = self.reports.written.get(id).map_or(0, |written| written.overruled);
-                let written = Written { wanted, answered, overruled };
+                let written = Written { asked, answered, overruled };
                 self.reports.written.insert(id.clone(), written);
                 self.reports.paced.taken(id);
             }

@@ -7,11 +7,14 @@ const SEEDS: std::ops::Range<u64> = 0..12;
 /// The same of scripts about policies. Of these, 7 gave up what was ready for what wasn't yet, and 15 turned in circles as long
 /// as the hub hadn't listed a kind of policy.
 const SEEDS_OF_POLICIES: std::ops::Range<u64> = 0..16;
+/// Here a status was written against an older one than the hub had, and what came of it was taken for what was asked for.
+const STALE_STATUS: u64 = 79;
 
 #[test]
 fn seeded_scripts_break_no_rule() -> anyhow::Result<()> {
     let base = Base::new()?;
-    let scripts = SEEDS.map(Script::of).chain(SEEDS_OF_POLICIES.map(Script::of_policies));
+    let scripts =
+        SEEDS.map(Script::of).chain(SEEDS_OF_POLICIES.chain([STALE_STATUS]).map(Script::of_policies));
     for script in scripts {
         let seed = script.seed;
         let outcome = sim::run(&base, &script)?;
