@@ -89,7 +89,12 @@ async fn what_an_autoscaler_scaled_is_taken_over_as_it_is() -> anyhow::Result<()
         "spec": {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}, "maxReplicas": 9}});
     fleet.apply("m1", &autoscaler).await?;
     scale(&fleet, "m1", 6).await?;
-    let before = fleet.get("m1", "apps/v1", "Deployment", "web").await?.unwrap_or_default();
+    // The member's own controller writes to it, too, before all six are up.
+    let up = |object: &Value| object.pointer("/status/readyReplicas") == Some(&json!(6));
+    let before = fleet
+        .wait_object("m1", "apps/v1", "Deployment", "web", |object| object.is_some_and(up))
+        .await?
+        .unwrap_or_default();
 
     fleet.apply("hub", &deployment("web", "web:1")).await?;
     let mut takes = policy("all", DEPLOYMENT, "web", &["one"]);
