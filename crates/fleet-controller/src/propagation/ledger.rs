@@ -25,6 +25,8 @@ const SHARDS: u64 = 64;
 const LATER: Duration = Duration::from_millis(500);
 const LATER_EACH: Duration = Duration::from_millis(20);
 const LATEST: Duration = Duration::from_secs(5);
+/// So far apart are the trackers that are written later, so that all of them together hold no change up.
+const APART: Duration = Duration::from_millis(10);
 /// The wait after the hub refused a write.
 const AFTER_REFUSAL: Duration = Duration::from_secs(1);
 const PAGE: u32 = 50;
@@ -136,20 +138,22 @@ impl Ledger {
 
     /// What is to be on record of an object has changed; urgent where something waits for that.
     pub(super) fn touch(&mut self, id: &ObjectId, urgent: bool) {
-        let shard = self.shards.entry(shard_of(id)).or_default();
+        let number = shard_of(id);
+        let shard = self.shards.entry(number).or_default();
         shard.objects.insert(id.clone());
-        shard.plan(urgent);
+        shard.plan(number, urgent);
     }
 
     /// A namespace is to be made, or is gone.
     pub(super) fn touch_namespace(&mut self, made: &MadeNamespace, there: bool) {
-        let shard = self.shards.entry(shard_of(&namespace_id(&made.1))).or_default();
+        let number = shard_of(&namespace_id(&made.1));
+        let shard = self.shards.entry(number).or_default();
         if there {
             shard.namespaces.insert(made.clone());
         } else {
             shard.namespaces.remove(made);
         }
-        shard.plan(there);
+        shard.plan(number, there);
     }
 
     /// When the next write is due that isn't yet.
@@ -197,9 +201,10 @@ impl Ledger {
 }
 
 impl Shard {
-    fn plan(&mut self, urgent: bool) {
-        let objects = u32::try_from(self.objects.len()).unwrap_or(u32::MAX);
-        let later = LATER_EACH.saturating_mul(objects).clamp(LATER, LATEST);
+    fn plan(&mut self, number: u64, urgent: bool) {
+        let count = |many: u64| u32::try_from(many).unwrap_or(u32::MAX);
+        let later = LATER_EACH.saturating_mul(count(self.objects.len() as u64)).clamp(LATER, LATEST);
+        let later = later + APART.saturating_mul(count(number));
         let at = if urgent { Instant::now() } else { Instant::now() + later };
         self.due = Some(self.due.map_or(at, |due| due.min(at)));
     }
@@ -272,5 +277,29 @@ impl Write {
             }
         };
         Ok(Some(light(written)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Broken: half a second after many objects were delivered, every tracker is packed and written at the same moment, and a
+    /// change that comes then waits for all of them.
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_urgent_is_not_written_all_at_once() {
+        let (mut ledger, items, now) = (Ledger::default(), Items::default(), Instant::now());
+        let object = |name: usize| ObjectId { name: name.to_string(), ..namespace_id("") };
+        (0..1_000).for_each(|name| ledger.touch(&object(name), false));
+        let (mut most, mut all) = (0, 0);
+        for step in 0..1_000 {
+            let writes = ledger.writes(&items, now + Duration::from_millis(10) * step).len() as u64;
+            most = most.max(writes);
+            all += writes;
+        }
+        assert_eq!(all, SHARDS);
+        assert!(most <= 8, "{most} at once");
+        ledger.touch(&object(0), true);
+        assert_eq!(ledger.next(), None, "one write of a tracker at a time");
     }
 }

@@ -404,10 +404,9 @@ impl Distributor {
 
     /// Whether an object was delivered to a cluster, as far as is known: that it is on record is no sign of it.
     fn has_come(&self, id: &ObjectId, item: &Item, cluster: &str) -> bool {
-        let seen = || self.ctx.members.get(cluster).ok().and_then(|member| member.observed(id));
         item.remembered.left.contains_key(cluster)
             || item.places.get(cluster).is_some_and(|place| place.last.is_some())
-            || seen().is_some_and(|seen| seen.owner == self.owner())
+            || self.observed(id, cluster).is_some()
     }
 
     /// Whether nothing was delivered to a cluster, and it shows that there is nothing.
