@@ -13,6 +13,7 @@ mod bad;
 mod dependents;
 mod full;
 mod held;
+mod joining;
 mod keys;
 mod lingering;
 mod room;

@@ -17,10 +17,10 @@ const CLUSTERS: [&str; 3] = ["m1", "m2", "m3"];
 const OBJECTS: [&str; 3] = ["a", "b", "c"];
 
 /// The same numbers for the same seed (Marsaglia's xorshift).
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
+    pub(super) fn roll(&mut self, sides: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -130,7 +130,7 @@ async fn whatever_the_timing_the_end_is_what_was_asked_for_last() -> anyhow::Res
 }
 
 /// What a member shows of each object, in the order in which it showed it, until it shows one named `end`.
-fn follow(
+pub(super) fn follow(
     fleet: &Fleet,
     cluster: &'static str,
 ) -> impl Future<Output = (&'static str, Vec<(String, u64)>)> + use<> {
