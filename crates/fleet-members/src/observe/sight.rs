@@ -116,14 +116,15 @@ fn health(kind: &Kind, metadata: &ObjectMeta, mut object: Value, rules: &HealthR
     fleet_health::assess_with(&object, rules)
 }
 
-/// Hashes our manager's entry: its fields, and when it last wrote. An update by anybody else takes the fields that it
+/// Hashes our manager's entry: its fields ([`FIELDS`]), and when it last wrote. An update by anybody else takes the fields that it
 /// changes out of it (server-side apply, "Field management"), so the values needn't be seen to notice.
 fn ours(metadata: &ObjectMeta, manager: &str) -> Option<u64> {
     let ours = metadata.managed_fields.iter().flatten().find(|entry| is_of(entry, manager))?;
     Some(hashed(ours, &ours.fields_v1.as_ref()?.0))
 }
 
-/// Whether our manager's entry would hash as it did once, had others not taken these fields (`.spec.replicas`) out of it.
+/// Whether our manager's entry would have the fields that it had once, had others not taken these (`.spec.replicas`) out of
+/// it. When it wrote doesn't count: the same fields may have been written once more before that could be recorded.
 pub(crate) fn had(metadata: &ObjectMeta, manager: &str, hash: u64, fields: &[&str]) -> bool {
     let (ours, others): (Vec<_>, Vec<_>) =
         metadata.managed_fields.iter().flatten().partition(|entry| is_of(entry, manager));
@@ -134,7 +135,7 @@ pub(crate) fn had(metadata: &ObjectMeta, manager: &str, hash: u64, fields: &[&st
     for theirs in others.iter().filter_map(|entry| entry.fields_v1.as_ref()) {
         give_back(&mut owned, &theirs.0, "", fields);
     }
-    hashed(ours, &owned) == hash
+    (hashed(ours, &owned) ^ hash) & FIELDS == 0
 }
 
 fn is_of(entry: &ManagedFieldsEntry, manager: &str) -> bool {
@@ -176,11 +177,15 @@ fn shown_key(key: &str) -> String {
     }
 }
 
+/// The part of a hash that tells of fields; the rest tells of the time, too.
+const FIELDS: u64 = 0xffff_ffff_0000_0000;
+
 fn hashed(entry: &ManagedFieldsEntry, fields: &Value) -> u64 {
     let mut hasher = DefaultHasher::new();
     hash(fields, &mut hasher);
+    let fields = hasher.finish();
     entry.time.as_ref().map(|time| time.0.as_second()).hash(&mut hasher);
-    hasher.finish()
+    (fields & FIELDS) | (hasher.finish() & !FIELDS)
 }
 
 fn hash(fields: &Value, hasher: &mut DefaultHasher) {

@@ -41,6 +41,40 @@ async fn what_was_ours_is_taken_back_after_a_restart() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The controller delivers a change and dies before it is on record what it left. Broken: what somebody changes there then is
+/// refused for ever, as if it never had been ours.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_ours_is_taken_back_where_the_last_delivery_is_not_on_record() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one")]).await?;
+    let engine = Engine::start(&fleet);
+    fleet.apply("hub", &config("settings", "0")).await?;
+    fleet.apply("hub", &policy("all", CONFIG, "settings", &["one"])).await?;
+    ready(&fleet, "all", "Delivered").await?;
+    while marks(&fleet).await? < 1 {
+        tokio::task::yield_now().await;
+    }
+    engine.hub.stall_writes();
+    let delivered = || async {
+        let found = fleet.get("m1", "v1", "ConfigMap", "settings").await?.unwrap_or_default();
+        let managed = found.pointer("/metadata/managedFields").and_then(Value::as_array).cloned();
+        let ours = managed.into_iter().flatten().find(|entry| entry["operation"] == json!("Apply"));
+        anyhow::Ok(ours.unwrap_or_default()["time"].clone())
+    };
+    // It tells of another second.
+    let (first, mut value) = (delivered().await?, 0);
+    while delivered().await? == first {
+        value += 1;
+        fleet.apply("hub", &config("settings", &value.to_string())).await?;
+        wait_value(&fleet, "m1", "settings", Some(&value.to_string())).await?;
+    }
+    engine.kill().await;
+    fleet.merge("m1", "v1", "ConfigMap", "settings", &json!({"data": {"key": "changed"}})).await?;
+    fleet.apply("hub", &config("settings", "last")).await?;
+    let engine = Engine::start(&fleet);
+    wait_value(&fleet, "m1", "settings", Some("last")).await?;
+    engine.stop().await
+}
+
 /// A controller dies between the record and the request, and then no cluster fits any more: what never came doesn't come.
 /// Broken: a cluster that no policy wants gets an object, since it is on record of it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
