@@ -149,7 +149,7 @@ impl Distributor {
 }
 
 /// Whether a policy chooses no clusters for now.
-fn is_scheduling_suspended(policy: &Policy) -> bool {
+pub(super) fn is_scheduling_suspended(policy: &Policy) -> bool {
     policy.spec.suspension.as_ref().is_some_and(|suspension| suspension.scheduling)
 }
 

@@ -735,6 +735,8 @@ impl Distributor {
             return;
         }
         self.fleet = now;
+        // Of one that was held, and is let go.
+        moved.iter().for_each(|cluster| self.namespaces_of(cluster));
         let ids: Vec<PolicyId> = self.policies.ids().cloned().collect();
         for id in ids {
             let Some(policy) = self.claims.policy(&id).cloned() else {

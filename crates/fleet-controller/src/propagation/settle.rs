@@ -12,7 +12,7 @@ use fleet_placement::{Shortfall, next_step};
 use fleet_propagation::{OverridePolicy, Policy, Precision};
 use serde_json::Value;
 
-use super::choose::Choice;
+use super::choose::{Choice, is_scheduling_suspended};
 use super::distributor::Distributor;
 use super::items::{Goal, Item, Matter, OnRecord, Place};
 use super::policies::{read_recorded, recorded};
@@ -217,12 +217,18 @@ impl Distributor {
         item.remembered.preserved = policy.spec.preserve_resources_on_deletion;
         let mut trouble = self.troubles(id, item, policy, source);
         self.add_full(&mut trouble, item, policy);
+        if is_scheduling_suspended(policy) {
+            self.keep_placed(id, item);
+        }
         let Choice::Made(shortfall) = self.choose(id, item, policy, source, &trouble) else { return };
         // As long as nothing fits, what was placed stays; but what hasn't come by now doesn't come any more.
         let nothing_fits =
             shortfall.as_ref().filter(|shortfall| !matches!(shortfall, Shortfall::NoRoom { .. }));
         let nothing_fits =
             nothing_fits.map(|shortfall| Matter::passing(shortfall.code(), shortfall.to_string()));
+        if nothing_fits.is_some() {
+            self.keep_placed(id, item);
+        }
 
         let wanted = item.remembered.shares.clone();
         let divided = wanted.values().any(Option::is_some);
@@ -407,6 +413,16 @@ impl Distributor {
         item.remembered.left.contains_key(cluster)
             || item.places.get(cluster).is_some_and(|place| place.last.is_some())
             || self.observed(id, cluster).is_some()
+    }
+
+    /// Who chooses no clusters takes nothing away: what is on clusters and was placed nowhere by now (it was about to leave,
+    /// or went along with workloads) is placed where it is.
+    fn keep_placed(&self, id: &ObjectId, item: &mut Item) {
+        if item.remembered.shares.is_empty() {
+            let there = item.at.iter().filter(|cluster| !self.is_absent(id, item, cluster));
+            let shares = there.map(|cluster| (cluster.clone(), item.remembered.told.get(cluster).copied()));
+            item.remembered.shares = shares.collect();
+        }
     }
 
     /// Whether nothing was delivered to a cluster, and it shows that there is nothing.

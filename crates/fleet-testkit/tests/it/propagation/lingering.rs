@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use fleet_api::ResourceTracker;
 use fleet_testkit::{Engine, Fleet};
-use kube::api::PostParams;
+use kube::api::{Api, ListParams, PostParams};
 use serde_json::{Value, json};
 
 use super::{
@@ -71,6 +72,102 @@ async fn a_namespace_goes_however_long_what_is_in_it_takes() -> anyhow::Result<(
         gone(&fleet, cluster, "Namespace", "demo").await?;
     }
     nothing_recorded(&fleet).await?;
+    engine.stop().await
+}
+
+/// A cluster is cordoned when its namespace is to be looked at. Broken: the namespace stays for ever when it is let go.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_namespace_goes_when_its_cluster_is_let_go() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one"), ("m2", "two")]).await?;
+    let engine = Engine::start(&fleet);
+    fleet.apply("hub", &config("settings", "1")).await?;
+    fleet.apply("hub", &policy("all", CONFIG, "settings", &["one"])).await?;
+    ready(&fleet, "all", "Delivered").await?;
+    fleet.merge("m1", "v1", "ConfigMap", "settings", &finalizers(&json!(["example.com/slow"]))).await?;
+    delete(&fleet, "hub", "v1", "ConfigMap", "settings").await?;
+    while recorded(&fleet).await?.iter().any(|(_, id)| id.name == "settings") {
+        tokio::task::yield_now().await;
+    }
+    engine.kill().await;
+    fleet.merge("m1", "v1", "ConfigMap", "settings", &finalizers(&Value::Null)).await?;
+    cordon(&fleet, "m1", json!("maintenance")).await?;
+    let engine = Engine::start(&fleet);
+    fleet.apply("hub", &config("last", "1")).await?;
+    fleet.apply("hub", &policy("last", CONFIG, "last", &["two"])).await?;
+    wait_value(&fleet, "m2", "last", Some("1")).await?;
+    fleet.wait_object("m1", "v1", "Namespace", "demo", is_ours).await?;
+    cordon(&fleet, "m1", Value::Null).await?;
+    gone(&fleet, "m1", "Namespace", "demo").await?;
+    engine.stop().await
+}
+
+async fn cordon(fleet: &Fleet, cluster: &str, why: Value) -> anyhow::Result<()> {
+    let patch = json!({"metadata": {"annotations": {fleet_api::names::CORDONED: why}}});
+    fleet.merge("hub", "cluster.open-cluster-management.io/v1", "ManagedCluster", cluster, &patch).await?;
+    Ok(())
+}
+
+/// What is about to leave is taken by a policy that no cluster fits. Broken: an empty choice deletes something.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_empty_choice_deletes_nothing_that_was_about_to_leave() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one")]).await?;
+    let engine = Engine::start(&fleet);
+    for object in [config("settings", "1"), deployment("web", "web:1")] {
+        fleet.apply("hub", &object).await?;
+    }
+    let mut split = policy("split", DEPLOYMENT, "web", &["one"]);
+    split["spec"]["placement"]["replicaScheduling"] = json!({"replicaSchedulingType": "Divided"});
+    fleet.apply("hub", &split).await?;
+    fleet.apply("hub", &policy("all", CONFIG, "settings", &["one"])).await?;
+    for policy in ["all", "split"] {
+        ready(&fleet, policy, "Delivered").await?;
+    }
+    cordon(&fleet, "m1", json!("maintenance")).await?;
+    for policy in ["all", "split"] {
+        delete(&fleet, "hub", GROUP, "PropagationPolicy", policy).await?;
+    }
+    // Until it is on record that they leave.
+    let placed = |fleet: &Fleet| {
+        let trackers: Api<ResourceTracker> = Api::all(fleet.client("hub"));
+        async move {
+            let mut placed = 0;
+            for tracker in trackers.list(&ListParams::default()).await?.items {
+                let memory = tracker.spec.memory.as_ref().map(fleet_api::Packed::unpack::<fleet_api::Memory>);
+                for (_, object) in memory.transpose()?.unwrap_or_default().objects {
+                    placed += object.shares.len();
+                }
+            }
+            anyhow::Ok(placed)
+        }
+    };
+    while placed(&fleet).await? > 0 {
+        tokio::task::yield_now().await;
+    }
+    for (name, kind, object) in [("none", CONFIG, "settings"), ("nowhere", DEPLOYMENT, "web")] {
+        let mut empty = policy(name, kind, object, &[]);
+        empty["spec"]["placement"] =
+            json!({"clusterAffinity": {"labelSelector": {"matchLabels": {"tier": "gold"}}}});
+        fleet.apply("hub", &empty).await?;
+        let told = |policy: &Value| policy.to_string().contains("NoClusterFits");
+        wait_policy(&fleet, "PropagationPolicy", name, told).await?;
+    }
+    cordon(&fleet, "m1", Value::Null).await?;
+    fleet.apply("hub", &config("last", "1")).await?;
+    fleet.apply("hub", &policy("last", CONFIG, "last", &["one"])).await?;
+    wait_value(&fleet, "m1", "last", Some("1")).await?;
+    // What is there follows the hub.
+    fleet.apply("hub", &config("settings", "2")).await?;
+    wait_value(&fleet, "m1", "settings", Some("2")).await?;
+    fleet
+        .merge("hub", "apps/v1", "Deployment", "web", &json!({"metadata": {"labels": {"new": "yes"}}}))
+        .await?;
+    let web = |object: Option<&Value>| {
+        object.is_some_and(|object| {
+            object.pointer("/metadata/labels/new").is_some()
+                && object.pointer("/spec/replicas") == Some(&json!(2))
+        })
+    };
+    fleet.wait_object("m1", "apps/v1", "Deployment", "web", web).await?;
     engine.stop().await
 }
 
