@@ -42,6 +42,8 @@ enum Stall {
     #[default]
     None,
     Writes,
+    /// Of a resource.
+    Lists(&'static str),
     All,
 }
 
@@ -103,6 +105,11 @@ impl Meter {
         self.stalled.send_replace(Stall::Writes);
     }
 
+    /// The same for lists of a resource (`deployments`) only.
+    pub fn stall_lists(&self, resource: &'static str) {
+        self.stalled.send_replace(Stall::Lists(resource));
+    }
+
     /// Everything that was held back arrives.
     pub fn wake(&self) {
         self.stalled.send_replace(Stall::None);
@@ -157,6 +164,7 @@ impl Meter {
         match *self.stalled.borrow() {
             Stall::None => false,
             Stall::Writes => request.method() != Method::GET,
+            Stall::Lists(resource) => kind_of(request).strip_prefix("LIST ") == Some(resource),
             Stall::All => true,
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use fleet_api::ObjectId;
 use fleet_api::propagation::{ConflictResolution, GROUPS};
@@ -20,6 +21,9 @@ use super::render::render;
 use super::sources::Source;
 use super::trouble::is_released;
 use super::watch::Topic;
+
+/// Who doesn't answer for less than this may have missed a request or two: it is asked several times in between.
+const SILENCE: Duration = Duration::from_secs(15);
 
 /// Why an object isn't to be placed.
 pub(super) enum Leaves {
@@ -269,6 +273,10 @@ impl Distributor {
         let unready_first = divided && id.kind == "Deployment" && id.group() == "apps";
         let goes_first = if unready_first { GoesFirst::Unready } else { GoesFirst::Any };
         let step = next_step(&Move { asked, at_once: limit, goes_first, shares });
+        let silent = clusters.iter().filter_map(|cluster| self.may_answer_within(cluster)).min();
+        if let Some(wait) = silent.filter(|_| !step.settled) {
+            self.wake_in(wait, id);
+        }
         item.remembered.told.clear();
         item.places.retain(|cluster, _| clusters.contains(cluster));
         let overrides = self.overrides.about(&source.facts);
@@ -437,9 +445,10 @@ impl Distributor {
         let Ok(member) = self.ctx.members.get(cluster) else { return assigned };
         let Some(seen) = member.observed(id) else {
             // The first list is on its way, unless nobody may list there, or nobody answers: that is waited for by nobody.
+            let answers = member.reachability() == Reachability::Reachable;
             let told_soon = !member.observes([id].into_iter())
                 && member.blind(id).is_none()
-                && member.reachability() == Reachability::Reachable;
+                && (answers || self.may_answer_within(cluster).is_some());
             return if told_soon { assigned } else { 0 };
         };
         if seen.owner != self.owner() || seen.deleting {
@@ -451,6 +460,16 @@ impl Distributor {
         let shown = seen.shown.as_ref().map(Compact::read).unwrap_or_default();
         let running = shown.pointer("/status/readyReplicas").and_then(Value::as_u64).unwrap_or(0);
         if divided { running } else { running.min(1) }
+    }
+
+    /// For how long yet a cluster that doesn't answer is taken for one that only missed a request.
+    fn may_answer_within(&self, cluster: &str) -> Option<Duration> {
+        match self.ctx.members.get(cluster).ok()?.reachability() {
+            Reachability::Reachable => None,
+            Reachability::Unreachable { since, .. } => {
+                SILENCE.checked_sub(since.elapsed()).filter(|rest| !rest.is_zero())
+            }
+        }
     }
 
     /// Whether what a cluster was told to have is there and healthy.

@@ -1,9 +1,14 @@
 //! What happens while the controller is away, and what it left half done.
 
-use fleet_testkit::{Engine, Fleet};
+use std::time::Duration;
+
+use fleet_testkit::{Engine, Fleet, Meter};
 use serde_json::{Value, json};
 
-use super::{CONFIG, GROUP, config, delete, marks, policy, ready, recorded, value, wait_policy, wait_value};
+use super::{
+    CONFIG, DEPLOYMENT, GROUP, config, delete, deployment, marks, policy, ready, recorded, value,
+    wait_policy, wait_value,
+};
 
 /// While nobody looks, an object is changed on the hub, and on a member by somebody else: what was ours there is taken back
 /// together with the change, as by a controller that lived on; what never was ours is not.
@@ -150,4 +155,55 @@ async fn what_never_came_does_not_come_to_leave() -> anyhow::Result<()> {
     assert_eq!(members.sum(|kind| kind == "PATCH configmaps"), 1, "{members:?}");
     engine.stop().await?;
     Ok(())
+}
+
+/// After a restart a cluster misses a request before it tells what it has. Broken: its replicas are taken for what doesn't
+/// run, and given up before others are ready.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_misses_a_request_after_a_restart_gives_nothing_up() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one"), ("m2", "two")]).await?;
+    let engine = Engine::start(&fleet);
+    let mut web = deployment("web", "web:1");
+    web["spec"]["replicas"] = json!(4);
+    fleet.apply("hub", &web).await?;
+    let mut split = policy("split", DEPLOYMENT, "web", &["one"]);
+    split["spec"]["placement"]["replicaScheduling"] = json!({"replicaSchedulingType": "Divided"});
+    fleet.apply("hub", &split).await?;
+    ready(&fleet, "split", "Delivered").await?;
+    while marks(&fleet).await? < 1 {
+        tokio::task::yield_now().await;
+    }
+    engine.kill().await;
+    // On the second no pod comes up.
+    let breaks = json!({"apiVersion": GROUP, "kind": "OverridePolicy",
+        "metadata": {"name": "breaks", "namespace": "demo"},
+        "spec": {"overrideRules": [{"targetCluster": {"clusterNames": ["two"]}, "overriders": {"imageOverrider": [
+            {"component": "Tag", "operator": "replace", "value": "broken"}]}}]}});
+    fleet.apply("hub", &breaks).await?;
+    split["spec"]["placement"]["clusterAffinity"]["clusterNames"] = json!(["one", "two"]);
+    let weighs =
+        |cluster: &str, weight: u64| json!({"targetCluster": {"clusterNames": [cluster]}, "weight": weight});
+    split["spec"]["placement"]["replicaScheduling"] = json!({"replicaSchedulingType": "Divided",
+        "replicaDivisionPreference": "Weighted",
+        "weightPreference": {"staticWeightList": [weighs("one", 3), weighs("two", 1)]}});
+    fleet.apply("hub", &split).await?;
+    let (mut options, members) = (fleet.options(), Meter::new());
+    options.members.request_timeout = Duration::from_millis(300);
+    members.stall_lists("deployments");
+    let engine = Engine::with(&fleet, Meter::new(), members.clone(), options);
+    let one = |object: Option<&Value>| {
+        object.and_then(|object| object.pointer("/spec/replicas")) == Some(&json!(1))
+    };
+    fleet.wait_object("m2", "apps/v1", "Deployment", "web", one).await?;
+    fleet.api().set_reachable("m1", false);
+    let tells = |of: &'static str| move |policy: &Value| policy.to_string().contains(of);
+    wait_policy(&fleet, "PropagationPolicy", "split", tells("doesn't answer")).await?;
+    fleet.api().set_reachable("m1", true);
+    members.wake();
+    let all = json!({"cluster": "m1", "phase": "Delivered", "replicas": 4});
+    let keeps = |policy: &Value| policy.pointer("/status/claimed/0/places/0") == Some(&all);
+    wait_policy(&fleet, "PropagationPolicy", "split", keeps).await?;
+    let found = fleet.get("m1", "apps/v1", "Deployment", "web").await?.unwrap_or_default();
+    assert_eq!(found.pointer("/spec/replicas"), Some(&json!(4)), "{found:#}");
+    engine.stop().await
 }
