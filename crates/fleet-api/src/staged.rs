@@ -11,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde::{Deserialize, Serialize};
 
 use crate::propagation::{GROUPS, OverridePolicySpec, PolicyKind, Precision};
-use crate::{Application, ApplicationSpec, DISTRIBUTION, names};
+use crate::{Application, ApplicationSpec, DISTRIBUTION, ObjectId, names};
 
 /// The type, and the name, of the inline policy; only Applications that a policy owns may have it.
 pub const STAGED: &str = "propagation";
@@ -37,6 +37,9 @@ pub struct StagedPlacement {
     /// The override policies that are about any of the components; their rules name clusters and nothing else.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub overrides: Vec<StagedOverride>,
+    /// What the distribution had on clusters, when this was written, where it isn't to be any more: the run takes it away.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub leaves: BTreeMap<String, Vec<ObjectId>>,
     /// What isn't distributed any more stays on members, as nobody's (`prune: false`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub keeps: bool,

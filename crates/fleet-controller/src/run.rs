@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 use fleet_api::run::RunSpec;
 use fleet_api::{
-    Application, Inventory, ManagedCluster, Owned, Rollback, Run, RunStatus, StagedPlacement, StepPhase,
-    StepState, Target, TargetPhase, TargetState, names,
+    Application, Inventory, ManagedCluster, ObjectId, Owned, Rollback, Run, RunStatus, StagedPlacement,
+    StepPhase, StepState, Target, TargetPhase, TargetState, names,
 };
 use fleet_placement::{Cluster, PlacementError};
 use fleet_plan::{Claim, Delivery, desired};
@@ -355,6 +355,25 @@ pub(crate) fn joiners_state(
         });
     }
     RunStatus { steps, ..RunStatus::default() }
+}
+
+/// Lists in the inventory what the distribution had and the run takes away. `may` says of an object whether it is this
+/// Application's to take away.
+pub(crate) fn list_leaving(
+    inventory: &mut Inventory,
+    revision: &Loaded,
+    namespace: &str,
+    clusters: &[ManagedCluster],
+    may: &dyn Fn(&ObjectId) -> bool,
+) {
+    let leaves = revision.staged.iter().flat_map(|staged| &staged.leaves);
+    let known = |name: &str| clusters.iter().any(|cluster| cluster.name_any() == name);
+    for (cluster, ids) in leaves.filter(|(cluster, _)| known(cluster)) {
+        for id in ids.iter().filter(|id| id.namespace == namespace && may(id)) {
+            let objects = &mut inventory.target_mut(&Target::new(cluster, namespace)).objects;
+            objects.entry(id.clone()).or_default();
+        }
+    }
 }
 
 /// Lists in the inventory everything that a run may create (design invariant 8).

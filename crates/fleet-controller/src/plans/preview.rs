@@ -308,6 +308,7 @@ impl Planner {
         if let Some(before) = walk.revision.take() {
             walk.revisions.insert(before.name.clone(), before);
         }
+        run::list_leaving(&mut walk.inventory, &revision, namespace, &world.clusters, &|_| true);
         let status = run::first_state(&revision, &placed, &walk.inventory);
         let mut inventory = std::mem::take(&mut walk.inventory);
         run::list_in_inventory(&mut inventory, &revision, &status, &walk.delivery());

@@ -425,7 +425,7 @@ impl Distributor {
 
     /// Who chooses no clusters takes nothing away: what is on clusters and was placed nowhere by now (it was about to leave,
     /// or went along with workloads) is placed where it is.
-    fn keep_placed(&self, id: &ObjectId, item: &mut Item) {
+    pub(super) fn keep_placed(&self, id: &ObjectId, item: &mut Item) {
         if item.remembered.shares.is_empty() {
             let there = item.at.iter().filter(|cluster| !self.is_absent(id, item, cluster));
             let shares = there.map(|cluster| (cluster.clone(), item.remembered.told.get(cluster).copied()));

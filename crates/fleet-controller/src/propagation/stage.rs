@@ -23,12 +23,13 @@ use std::time::Duration;
 use fleet_api::propagation::{GROUPS, PolicyKind};
 use fleet_api::{Application, ObjectId, Phase, names, staged};
 use fleet_json::ContentHash;
+use fleet_placement::Shortfall;
 use fleet_propagation::{Policy, PolicyId};
 use kube::ResourceExt as _;
 use kube::runtime::reflector::ObjectRef;
 use tokio::time::Instant;
 
-use super::choose::Choice;
+use super::choose::{Choice, is_scheduling_suspended};
 use super::distributor::Distributor;
 use super::items::{Goal, Item, Items, Matter};
 use super::policies::{read_recorded, recorded};
@@ -240,12 +241,19 @@ impl Distributor {
     fn stage(&mut self, id: &ObjectId, policy: &Arc<Policy>, source: &Arc<Source>) {
         let mut item = self.items.remove(id).unwrap_or_default();
         item.remembered.dependent = false;
-        if matches!(self.choose(id, &mut item, policy, source, &BTreeMap::new()), Choice::Asks) {
-            self.begin_to_carry(id, &mut item, policy);
-            self.settled(id, item);
-        } else {
-            self.carry(id, item, policy, source);
+        if is_scheduling_suspended(policy) {
+            self.keep_placed(id, &mut item);
         }
+        match self.choose(id, &mut item, policy, source, &BTreeMap::new()) {
+            Choice::Asks => {
+                self.begin_to_carry(id, &mut item, policy);
+                self.settled(id, item);
+                return;
+            }
+            Choice::Made(None | Some(Shortfall::NoRoom { .. })) => {}
+            Choice::Made(Some(_)) => self.keep_placed(id, &mut item),
+        }
+        self.carry(id, item, policy, source);
     }
 
     /// An object is a policy's Application's to carry.
@@ -373,6 +381,7 @@ impl Distributor {
                 self.watch_on(&cluster, id);
             } else if member.observed(id).is_none_or(|seen| seen.owner != self.owner()) {
                 self.forget_place(item, &cluster);
+                self.left_namespace(&cluster, id);
             }
         }
     }

@@ -45,7 +45,12 @@ fn reference(id: &ObjectId) -> Value {
 
 impl Distributor {
     /// What the Application of a policy is to say; nothing as long as that can't be told.
-    fn to_be_written(&self, key: &AppKey, policy: &Policy) -> Option<Wanted> {
+    fn to_be_written(
+        &self,
+        key: &AppKey,
+        policy: &Policy,
+        application: Option<&Application>,
+    ) -> Option<Wanted> {
         // What isn't listed yet isn't gone.
         if !self.is_listed_for(&policy.id) {
             return None;
@@ -135,6 +140,12 @@ impl Distributor {
             })
             .collect();
         placement.clusters = clusters.into_iter().collect();
+        placement.leaves = self.leaving(key)?;
+        if let Some(before) =
+            application.and_then(|application| StagedPlacement::read(&application.spec).ok().flatten())
+        {
+            stay_said(&mut placement.leaves, before.leaves);
+        }
         let inline = |name: &str, properties: Value| InlinePolicy {
             name: name.to_owned(),
             type_: name.to_owned(),
@@ -159,10 +170,28 @@ impl Distributor {
         Some(Wanted { spec, annotations })
     }
 
+    /// What an Application carries and what may be on clusters where it isn't to be any more; nothing as long as that isn't on
+    /// record, or the distribution has something under way there.
+    fn leaving(&self, key: &AppKey) -> Option<BTreeMap<String, Vec<ObjectId>>> {
+        let mut leaving: BTreeMap<String, Vec<ObjectId>> = BTreeMap::new();
+        for id in self.stages.carried.get(key).into_iter().flatten() {
+            let Some(item) = self.items.get(id) else { continue };
+            let stays = &item.remembered.shares;
+            for cluster in item.at.iter().filter(|cluster| !stays.contains_key(*cluster)) {
+                let busy = item.places.get(cluster).is_some_and(|place| place.busy);
+                if busy || item.recorded_stage.as_ref() != Some(&key.1) {
+                    return None;
+                }
+                leaving.entry(cluster.clone()).or_default().push(id.clone());
+            }
+        }
+        Some(leaving)
+    }
+
     /// Writes an Application where it says something else than it is to.
     pub(super) fn write_stage(&mut self, key: &AppKey, policy: &Policy, application: Option<&Application>) {
         let wanted = if policy.acts {
-            self.to_be_written(key, policy)
+            self.to_be_written(key, policy, application)
         } else {
             // What runs goes on; nothing new begins.
             application.map(|application| {
@@ -298,6 +327,16 @@ impl Distributor {
 fn ours(application: &Application) -> BTreeMap<String, String> {
     let said = application.annotations().iter().filter(|(name, _)| ANNOTATIONS.contains(&name.as_str()));
     said.map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+/// What has left meanwhile goes on being said: that it did is no new revision.
+fn stay_said(leaves: &mut BTreeMap<String, Vec<ObjectId>>, before: BTreeMap<String, Vec<ObjectId>>) {
+    let said = |(cluster, ids): (&String, &Vec<ObjectId>)| {
+        before.get(cluster).is_some_and(|said| ids.iter().all(|id| said.contains(id)))
+    };
+    if leaves.iter().all(said) {
+        *leaves = before;
+    }
 }
 
 /// An override policy whose rules name clusters, of these ones.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use fleet_api::{Application, Run, RunPhase, RunSpec, RunStatus, Target, TargetPhase};
+use fleet_api::{Application, ObjectId, Run, RunPhase, RunSpec, RunStatus, Target, TargetPhase};
 use fleet_workflow::graph::OnJoin;
 use kube::ResourceExt as _;
 
@@ -16,6 +16,7 @@ use crate::people::audit;
 use crate::people::authors::author_of;
 use crate::people::proof;
 use crate::problem::Problem;
+use crate::propagation;
 use crate::records::revision::Loaded;
 use crate::records::{self, RecordError};
 use crate::report::transitions;
@@ -46,6 +47,9 @@ pub(crate) async fn start(
     walk.fold();
     if let Some(before) = walk.revision.take() {
         walk.revisions.insert(before.name.clone(), before);
+    }
+    if back.is_none() {
+        list_leaving(ctx, walk, &revision).await?;
     }
     let mut state = run::first_state(&revision, &placed, &walk.inventory);
     run::mark_canaries(&revision, &ctx.members.clusters(), &mut state);
@@ -87,6 +91,19 @@ pub(crate) async fn start(
         }
     };
     begin(ctx, app, walk, revision, state, spec).await
+}
+
+/// Lists what the distribution had and the run takes away: what is on record as carried by this Application.
+async fn list_leaving(ctx: &Context, walk: &mut Walk, revision: &Loaded) -> Result<(), RecordError> {
+    if revision.staged.as_ref().is_none_or(|staged| staged.leaves.is_empty()) {
+        return Ok(());
+    }
+    let whose = propagation::on_record(&ctx.hub.client).await?;
+    let own = walk.key.1.clone();
+    let carried = |id: &ObjectId| whose.get(id).is_some_and(|known| known.stage.as_ref() == Some(&own));
+    let clusters = ctx.members.clusters();
+    run::list_leaving(&mut walk.inventory, revision, &walk.key.0, &clusters, &carried);
+    Ok(())
 }
 
 /// The revision that a draft becomes, with the targets of every step; or why it can't be placed.

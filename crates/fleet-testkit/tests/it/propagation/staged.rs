@@ -13,6 +13,7 @@ use crate::small::{config, deployment, value};
 
 mod along;
 mod divided;
+mod passed;
 
 const OAM: &str = "core.oam.dev/v1alpha1";
 
