@@ -267,14 +267,43 @@ fn dropped(before: &Value, after: &Value) -> Vec<String> {
     made.difference(&unknown(before)).map(told).collect()
 }
 
-/// An override makes no other object of an object.
+/// What each cluster writes itself of an object on it.
+const CLUSTERS_OWN: [&str; 10] = [
+    "/status",
+    "/metadata/uid",
+    "/metadata/resourceVersion",
+    "/metadata/generation",
+    "/metadata/creationTimestamp",
+    "/metadata/deletionTimestamp",
+    "/metadata/deletionGracePeriodSeconds",
+    "/metadata/managedFields",
+    "/metadata/selfLink",
+    "/metadata/generateName",
+];
+
+/// An override makes no other object of an object, and says nothing that a cluster decides.
 fn same_identity(before: &Value, after: &Value) -> Result<(), Fault> {
+    let dotted = |field: &str| field.trim_start_matches('/').replace('/', ".");
+    let differs = |field: &&str| before.pointer(field) != after.pointer(field);
+    if let Some(field) = CLUSTERS_OWN.into_iter().find(differs) {
+        let message =
+            format!("it would change {}, which each cluster writes itself; take it out", dotted(field));
+        return Err(Fault::new("ClustersOwn", message));
+    }
+    if before.pointer("/metadata/ownerReferences") != after.pointer("/metadata/ownerReferences") {
+        return Err(Fault::new(
+            "ClustersOwn",
+            "it would change metadata.ownerReferences: an owner is known by its UID, which is another one on each cluster, so clusters would delete the object; take it out",
+        ));
+    }
     for field in ["/apiVersion", "/kind", "/metadata/name", "/metadata/namespace"] {
         if before.pointer(field) != after.pointer(field) {
-            let path = field.trim_start_matches('/').replace('/', ".");
             return Err(Fault::new(
                 "IdentityChanged",
-                format!("it would change {path}, and so make another object; distribute that one by itself"),
+                format!(
+                    "it would change {}, and so make another object; distribute that one by itself",
+                    dotted(field)
+                ),
             ));
         }
     }
