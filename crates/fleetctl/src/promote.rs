@@ -55,7 +55,8 @@ pub async fn run(environment: &Environment, global: &Global, arguments: &Promote
     let note = |text: &str| environment.streams.note(text);
     found.notes.iter().chain(&untried).for_each(|text| note(text));
     if let Some(format) = arguments.output.output {
-        let list = json!({ "apiVersion": "v1", "kind": "List", "items": bundle.manifests() });
+        let list =
+            json!({ "apiVersion": "v1", "kind": "List", "items": bundle.manifests(standing.namespace) });
         return environment.streams.print(&write(format, &list)?);
     }
     environment.streams.print(&plan(&bundle, member, untried.is_empty()))?;

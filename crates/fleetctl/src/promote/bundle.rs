@@ -76,9 +76,14 @@ impl Bundle {
         &self.manifest
     }
 
-    /// Everything as it is written, the policy first: what it names goes nowhere else.
-    pub(super) fn manifests(&self) -> Vec<&Value> {
-        std::iter::once(&self.manifest).chain(self.objects.iter().map(|object| &object.object)).collect()
+    /// Everything as it is written: the namespace where the hub has none, then the policy, since what it names goes nowhere
+    /// else.
+    pub(super) fn manifests(&self, namespace_there: bool) -> Vec<Value> {
+        let namespace =
+            json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": self.namespace } });
+        let namespace = (!namespace_there).then_some(namespace);
+        let objects = self.objects.iter().map(|object| object.object.clone());
+        namespace.into_iter().chain([self.manifest.clone()]).chain(objects).collect()
     }
 
     /// What the controller will send to the member.
@@ -106,6 +111,11 @@ fn leave_to_member(manifest: &mut Value) -> Vec<String> {
             }
             stays
         });
+    }
+    if annotations.is_some_and(|annotations| annotations.is_empty())
+        && let Some(metadata) = manifest.get_mut("metadata").and_then(Value::as_object_mut)
+    {
+        metadata.remove("annotations");
     }
     if manifest["apiVersion"] != json!("v1") || manifest["kind"] != json!("Service") {
         return left;
@@ -165,6 +175,11 @@ mod tests {
         assert_eq!(service["spec"], json!({"type": "LoadBalancer", "ports": [{"port": 80}, {"port": 81}]}));
         assert_eq!(left.len(), 6, "{left:?}");
         assert!(left.contains(&"spec.ports[0].nodePort".to_owned()), "{left:?}");
+
+        // On the hub there is no empty map: the same command again would find that it differs.
+        let mut bare = json!({"metadata": {"annotations": {"kubernetes.io/elb.id": "2"}}});
+        leave_to_member(&mut bare);
+        assert_eq!(bare, json!({"metadata": {}}));
 
         let headless = json!({"apiVersion": "v1", "kind": "Service", "spec": {"clusterIP": "None"}});
         let mut same = headless.clone();

@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service};
 use kube::ResourceExt as _;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
@@ -31,6 +31,10 @@ async fn from_one_cluster_to_many_without_a_touch() {
         "scaleTargetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "web" } } }),
     )
     .await;
+    // Its only annotation is left there.
+    let balancer = json!({ "metadata": { "annotations": { "kubernetes.io/elb.id": "lb-1" } } });
+    let services: Api<Service> = Api::namespaced(one.clone(), "demo");
+    services.patch("web", &PatchParams::default(), &Patch::Merge(&balancer)).await.unwrap();
     let before = fingerprint(&one).await;
     let line = CommandLine::of(&fleet);
     let words =
@@ -46,6 +50,13 @@ async fn from_one_cluster_to_many_without_a_touch() {
     assert_eq!(owner(&one).await, None);
     assert!(policies(&hub).get_opt("web").await.unwrap().is_none());
 
+    // As manifests it is complete: without its namespace nothing of it could be applied.
+    let manifests = line.done(&format!("{words} -o json")).await;
+    let manifests: Value = serde_json::from_str(&manifests).unwrap();
+    let kinds: Vec<&str> =
+        manifests["items"].as_array().unwrap().iter().filter_map(|one| one["kind"].as_str()).collect();
+    assert_eq!(kinds[..2], ["Namespace", "PropagationPolicy"], "{kinds:?}");
+
     let made = line.done(&format!("{words} --yes")).await;
     assert!(made.contains("4 objects on mc-bj1 (cluster1-beijing) taken over in place"), "{made}");
     assert!(owner(&one).await.is_some());
@@ -53,6 +64,10 @@ async fn from_one_cluster_to_many_without_a_touch() {
     // Again it finds everything done.
     let again = line.done(&format!("{words} --yes")).await;
     assert!(!again.contains("created") && again.contains("taken over in place"), "{again}");
+    assert!(
+        !line.done(&format!("{words} -o json")).await.contains(r#""kind": "Namespace""#),
+        "the hub has it"
+    );
 
     // Another cluster in the list has the same.
     let clusters =
