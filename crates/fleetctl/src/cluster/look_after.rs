@@ -1,14 +1,15 @@
 //! `fleetctl cluster label`, `alias`, `cordon`, `uncordon`: what a person decides about a member.
 
+use fleet_api::propagation::{GROUPS, PolicyKind};
 use fleet_api::{Application, Policy, names};
 use kube::ResourceExt as _;
-use kube::api::{Api, ListParams};
+use kube::api::{Api, DynamicObject, ListParams};
 use serde_json::{Map, Value, json};
 
 use super::{Hub, naming, question, record};
 use crate::args::{AliasArgs, CordonArgs, LabelArgs, UncordonArgs};
 use crate::environment::Environment;
-use crate::exit::{Failure, Outcome};
+use crate::exit::{Exit, Failure, Outcome};
 use crate::roster::{Roster, label as shown};
 
 pub(super) async fn label(environment: &Environment, hub: &Hub, arguments: &LabelArgs) -> Outcome {
@@ -106,15 +107,32 @@ pub(super) async fn mentions(hub: &Hub, word: &str) -> Outcome<Vec<String>> {
             users.push(format!("Application {}/{}", app.namespace().unwrap_or_default(), app.name_any()));
         }
     }
+    for (group, kind) in GROUPS.into_iter().flat_map(|group| PolicyKind::ALL.map(|kind| (group, kind))) {
+        let api: Api<DynamicObject> = Api::all_with(hub.cluster.client.clone(), &kind.resource(group));
+        let doing = format!("the list of {}.{group}", kind.plural());
+        let listed = match hub.cluster.ask(&doing, api.list(&everything)).await {
+            Ok(listed) => listed.items,
+            // A hub that doesn't know the kind has none that could name it.
+            Err(failure) if failure.exit == Exit::NotFound => continue,
+            Err(failure) => return Err(failure),
+        };
+        for policy in listed.iter().filter(|policy| names_cluster(&policy.data, word)) {
+            let namespace = policy.namespace().map(|namespace| format!("{namespace}/")).unwrap_or_default();
+            users.push(format!("{} {namespace}{}", kind.as_str(), policy.name_any()));
+        }
+    }
     Ok(users)
 }
 
-/// Whether somewhere in it a list `clusters` has the word.
+/// What lists of clusters are called, in policies of Applications and in those about native objects.
+const LISTS: [&str; 5] = ["clusters", "clusterNames", "clusterIds", "exclude", "mask"];
+
+/// Whether somewhere in it a list of clusters has the word.
 fn names_cluster(value: &Value, word: &str) -> bool {
     match value {
         Value::Object(fields) => fields.iter().any(|(key, value)| {
-            let listed =
-                key == "clusters" && value.as_array().is_some_and(|all| all.iter().any(|one| one == word));
+            let is_list = LISTS.contains(&key.as_str());
+            let listed = is_list && value.as_array().is_some_and(|all| all.iter().any(|one| one == word));
             listed || names_cluster(value, word)
         }),
         Value::Array(items) => items.iter().any(|item| names_cluster(item, word)),
@@ -137,6 +155,15 @@ mod tests {
             json!({ "policies": [{ "type": "topology", "properties": { "clusters": ["a", "b"] } }] });
         assert!(names_cluster(&policies, "b"));
         assert!(!names_cluster(&policies, "c"));
+        for spec in [
+            json!({ "placement": { "clusterAffinity": { "clusterNames": ["b"] } } }),
+            json!({ "placement": { "clusterAffinities": [{ "clusterIds": ["a", "b"] }] } }),
+            json!({ "placement": { "clusterAffinity": { "exclude": ["b"] } } }),
+            json!({ "mask": ["b"] }),
+            json!({ "overrideRules": [{ "targetCluster": { "clusterNames": ["b"] } }] }),
+        ] {
+            assert!(names_cluster(&spec, "b") && !names_cluster(&spec, "c"), "{spec}");
+        }
         assert!(!names_cluster(&json!({ "clusterSelector": { "a": "b" } }), "b"));
     }
 }

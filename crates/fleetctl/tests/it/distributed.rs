@@ -135,3 +135,41 @@ async fn a_policy_with_a_workflow_is_approved_by_hand() {
     assert!(!found.contains("taken it up"), "{found}");
     fleet.shutdown().await;
 }
+
+/// Broken: an alias is taken away from under policies about native objects: their clusters, masks and overrides name nobody
+/// any more, unseen.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_alias_that_policies_name_is_asked_about() {
+    let fleet = fleet_with(false).await;
+    let hub = fleet.client("hub");
+    let line = CommandLine::of(&fleet);
+    namespace(&hub).await;
+    let every = json!([{ "apiVersion": "v1", "kind": "ConfigMap" }]);
+    let named = json!({ "clusterNames": ["cluster1-beijing"] });
+    let spec = json!({ "resourceSelectors": every, "mask": ["cluster1-beijing"], "placement": {} });
+    apply(&hub, &policy("PropagationPolicy", "masked", spec)).await;
+    let rules = json!([{ "targetCluster": named, "overriders": { "labelsOverrider": [{ "operator": "add", "value": { "a": "b" } }] } }]);
+    let spec = json!({ "resourceSelectors": every, "overrideRules": rules });
+    apply(&hub, &policy("ClusterOverridePolicy", "labelled", spec)).await;
+    let said = line.fails("fleetctl cluster alias mc-bj1 other", 7).await;
+    assert!(
+        said.contains("PropagationPolicy demo/masked") && said.contains("ClusterOverridePolicy labelled"),
+        "{said}"
+    );
+    assert!(!line.done("fleetctl cluster alias mc-bj1 other --yes").await.is_empty());
+    fleet.shutdown().await;
+}
+
+/// Broken: a program that reads the plan of policies alone finds words for people instead of JSON.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn policies_alone_are_planned_as_nothing_for_programs() {
+    let fleet = fleet_with(false).await;
+    let line = CommandLine::of(&fleet);
+    let files = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/propagation");
+    for more in ["", " --offline"] {
+        let said = line.done(&format!("fleetctl plan -f {files}{more} -o json")).await;
+        assert_eq!(serde_json::from_str::<Value>(&said).unwrap(), json!({ "applications": [] }));
+        assert!(line.done(&format!("fleetctl plan -f {files}{more}")).await.contains("no mistakes"));
+    }
+    fleet.shutdown().await;
+}

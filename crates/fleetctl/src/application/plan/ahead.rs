@@ -37,10 +37,10 @@ pub(super) async fn offline(
 ) -> Outcome<bool> {
     let namespace = global.namespace.as_deref().unwrap_or("default");
     let given = files::read(&arguments.files, arguments.recursive, namespace).await?;
-    let policies = policies::check(environment, &given)?;
+    let policies = policies::check(environment, &given, arguments.output.output.is_none())?;
     let mut world = World::offline(given).map_err(|error| plain_failure("the manifests", &error))?;
     if policies && about_policies_only(&world, arguments) {
-        return Ok(false);
+        return no_plans(environment, arguments);
     }
     let names = chosen(&world, namespace, arguments)?;
     let mut planners = Vec::with_capacity(names.len());
@@ -63,10 +63,10 @@ pub(super) async fn of_files(
     arguments: &PlanArgs,
 ) -> Outcome<bool> {
     let given = files::read(&arguments.files, arguments.recursive, namespace).await?;
-    let policies = policies::check(environment, &given)?;
+    let policies = policies::check(environment, &given, arguments.output.output.is_none())?;
     let mut world = world(hub, given).await?;
     if policies && about_policies_only(&world, arguments) {
-        return Ok(false);
+        return no_plans(environment, arguments);
     }
     let names = chosen(&world, namespace, arguments)?;
     of_world(environment, hub, &mut world, &names, arguments).await
@@ -129,6 +129,14 @@ async fn of_world(
 /// Whether the files have nothing that is planned, and nothing is named that they may be about.
 fn about_policies_only(world: &World, arguments: &PlanArgs) -> bool {
     arguments.app.is_none() && world.applications().is_empty()
+}
+
+/// Programs read that there are none; people were told what there is.
+fn no_plans(environment: &Environment, arguments: &PlanArgs) -> Outcome<bool> {
+    if let Some(format) = arguments.output.output {
+        environment.streams.print(&write(format, &json!({ "applications": [] }))?)?;
+    }
+    Ok(false)
 }
 
 /// Which Applications are planned: the one that is named, else all of the files.

@@ -8,11 +8,11 @@ use serde_json::Value;
 use crate::environment::Environment;
 use crate::exit::{Failure, Outcome};
 
-/// Checks them. True where there are some.
+/// Checks them. True where there are some. For programs, what is right isn't told: standard output is the plan's.
 ///
 /// # Errors
 /// Their mistakes, each with its place.
-pub(super) fn check(environment: &Environment, given: &[Value]) -> Outcome<bool> {
+pub(super) fn check(environment: &Environment, given: &[Value], for_people: bool) -> Outcome<bool> {
     let policies: Vec<&Value> = given.iter().filter(|object| kind_of(object).is_some()).collect();
     if policies.is_empty() {
         return Ok(false);
@@ -45,7 +45,9 @@ pub(super) fn check(environment: &Environment, given: &[Value]) -> Outcome<bool>
     if !mistakes.is_empty() {
         return Err(Failure::failed(mistakes.join("\n")));
     }
-    environment.streams.print(&lines)?;
+    if for_people {
+        environment.streams.print(&lines)?;
+    }
     Ok(true)
 }
 
