@@ -76,9 +76,7 @@ fn of_member(snapshot: &Snapshot, cluster: &ManagedCluster) -> Vec<Finding> {
         ));
     }
     let has_secret = snapshot.secrets.iter().any(|secret| secret.name == name);
-    // A member of an embedded fleet lives in its process.
-    let embedded = cluster.labels().contains_key("fleetctl.dev/embedded")
-        || cluster.annotations().contains_key("fleetctl.dev/embedded");
+    let embedded = lives_here(cluster);
     let looked_at_secrets = !snapshot.unread.iter().any(|(what, _)| what == "secrets");
     if !has_secret && !embedded && looked_at_secrets {
         let message = format!(
@@ -97,6 +95,9 @@ fn of_member(snapshot: &Snapshot, cluster: &ManagedCluster) -> Vec<Finding> {
             "ClusterChanged" => ("ClusterChanged", format!("{called} cluster rejoin {name}")),
             "DuplicateCluster" => ("DuplicateCluster", format!("{called} cluster detach one of the two")),
             "HubItself" => ("HubItself", format!("{called} cluster detach {name}")),
+            _ if type_ == "Available" && embedded => {
+                ("MemberUnavailable", format!("{called} local start {name}"))
+            }
             _ if type_ == "Available" => ("MemberUnavailable", format!("{called} cluster probe {name}")),
             _ => continue,
         };
@@ -107,6 +108,12 @@ fn of_member(snapshot: &Snapshot, cluster: &ManagedCluster) -> Vec<Finding> {
         }
     }
     all
+}
+
+/// A member of an embedded fleet lives in its process.
+pub(super) fn lives_here(cluster: &ManagedCluster) -> bool {
+    let embedded = crate::embedded::EMBEDDED;
+    cluster.labels().contains_key(embedded) || cluster.annotations().contains_key(embedded)
 }
 
 /// Two members with one UID are one cluster; two members with one alias can't be told apart.

@@ -1,10 +1,12 @@
 //! Policies about native objects: what they tell is wrong, what isn't well, what they left behind.
 
-use fleet_api::conditions;
 use fleet_api::propagation::{PolicyProblem, Severity as Weight};
+use fleet_api::{conditions, names};
 use fleet_json::few;
+use kube::ResourceExt as _;
 
 use super::Severity::{Error, Note, Warning};
+use super::members::lives_here;
 use super::{Finding, Snapshot};
 use crate::diagnose::snapshot::{Leftovers, PolicyTold};
 
@@ -61,6 +63,10 @@ fn not_ready(snapshot: &Snapshot, policy: &PolicyTold) -> Option<Finding> {
         ),
         "StagedRefused" | "StagedFailed" => (Error, "do what the message says".to_owned()),
         "StagedTerminated" | "StagedBehind" => (Warning, "do what the message says".to_owned()),
+        // No priority takes what an Application delivers.
+        "Lost" if policy.problems.iter().any(|problem| problem.reason == "OwnedByApplication") => {
+            (Warning, format!("do what the message says: {edit}, or the Application"))
+        }
         "Lost" => (
             Warning,
             format!(
@@ -133,6 +139,29 @@ fn leftovers(snapshot: &Snapshot, left: &Leftovers) -> Finding {
         .and_then(|status| conditions::find(&status.conditions, "Available"))
         .is_some_and(fleet_api::Condition::is_true);
     let about = format!("managedcluster {cluster}");
+    let cordoned = member.is_some_and(|member| {
+        member.annotations().contains_key(names::CORDONED)
+            && !member.annotations().contains_key(names::DETACHING)
+    });
+    if cordoned {
+        let message = format!(
+            "{what} is still on {cluster}, though its policy isn't there any more: {cluster} is cordoned, and it goes when that ends"
+        );
+        return Finding::new(
+            Note,
+            "LeavesMember",
+            about,
+            message,
+            format!("{called} cluster uncordon {cluster}"),
+        );
+    }
+    if member.is_some_and(|member| !member.spec.hub_accepts_client) {
+        let message = format!(
+            "{what} is still on {cluster}, though its policy isn't there any more: the hub doesn't accept {cluster}, and it goes when it does"
+        );
+        let mend = format!("{called} cluster detach {cluster}, or accept it again");
+        return Finding::new(Note, "LeavesMember", about, message, mend);
+    }
     if answers {
         let message =
             format!("the policy of {what} isn't there any more, and it is about to leave {cluster}");
@@ -142,8 +171,13 @@ fn leftovers(snapshot: &Snapshot, left: &Leftovers) -> Finding {
     let message = format!(
         "{what} is still on {cluster}, though its policy isn't there any more: {cluster} doesn't answer, and it goes when it does"
     );
-    let mend = format!(
-        "{called} cluster probe {cluster}; where it never returns: {called} cluster detach {cluster} --keep-objects"
-    );
+    let mend = if member.is_some_and(lives_here) {
+        // What lives in the hub's process isn't probed, and isn't taken out.
+        format!("{called} local start {cluster}")
+    } else {
+        format!(
+            "{called} cluster probe {cluster}; where it never returns: {called} cluster detach {cluster} --keep-objects"
+        )
+    };
     Finding::new(Warning, "LeavesMember", about, message, mend)
 }

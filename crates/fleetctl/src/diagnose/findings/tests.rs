@@ -423,6 +423,31 @@ fn what_policies_left_behind() {
     let told = told.iter().find(|finding| finding.code == "LeavesMember").unwrap();
     assert!(told.message.contains("Deployment demo/c and 1 more"), "{told:#?}");
     assert!(told.mend.contains("fleetctl cluster detach m1"), "{told:#?}");
+    // Probing and detaching a member of the hub's own process are refused.
+    let stopped = found(|s| {
+        down(s);
+        s.clusters[0].labels_mut().insert("fleetctl.dev/embedded".to_owned(), "true".to_owned());
+    });
+    let stopped = stopped.iter().find(|finding| finding.code == "LeavesMember").unwrap();
+    assert_eq!(stopped.mend, "fleetctl local start m1");
+    // Nobody sees by himself that what waits for it is held.
+    let held = found(|s| {
+        s.clusters[0].annotations_mut().insert(names::CORDONED.to_owned(), "racks".to_owned());
+        s.leftovers.push(left("m1"));
+    });
+    let held = held.iter().find(|finding| finding.code == "LeavesMember").unwrap();
+    assert!(held.message.contains("is cordoned"), "{held:#?}");
+    assert_eq!(held.mend, "fleetctl cluster uncordon m1");
+}
+
+/// Broken: a policy that lost its object to an Application is told to raise its priority, which changes nothing.
+#[test]
+fn what_an_application_delivers_is_won_by_no_priority() {
+    let lost = json!({"problems": [{"severity": "Warning", "reason": "OwnedByApplication",
+        "path": "spec.resourceSelectors", "message": "Application demo/web refers to it"}]});
+    let told = found(|s| s.policies.push(policy("Lost", lost)));
+    let told = told.iter().find(|finding| finding.code == "PolicyNotReady").unwrap();
+    assert!(!told.mend.contains("priority") && told.mend.contains("Application"), "{told:#?}");
 }
 
 #[test]
