@@ -233,6 +233,11 @@ impl Dependents {
         }
     }
 
+    /// Objects that may be there without being needed.
+    pub(super) fn doubtful(&self) -> impl Iterator<Item = &ObjectId> {
+        self.unexplained.union(&self.lingering)
+    }
+
     /// What may have to be told that a workload was settled: all that it needs where it is somewhere else than when they were
     /// told last, and what waits for it.
     pub(super) fn followers(&mut self, workload: &ObjectId, at: BTreeSet<String>) -> Vec<ObjectId> {

@@ -272,10 +272,11 @@ impl Distributor {
         waiting.iter().for_each(|workload| self.touch(workload));
     }
 
-    /// Objects of a kind that workloads need are listed: what waited for that is settled.
+    /// Objects of a kind that workloads need are listed: what waited for that is settled, and what may not be needed any more.
     pub(super) fn wake_all_waiting(&mut self) {
-        let workloads: Vec<ObjectId> = self.dependents.workloads().cloned().collect();
-        workloads.iter().for_each(|workload| self.touch(workload));
+        let all: Vec<ObjectId> =
+            self.dependents.workloads().chain(self.dependents.doubtful()).cloned().collect();
+        all.iter().for_each(|id| self.touch(id));
     }
 
     /// What a workload waits for before it is sent to a cluster: everything that it needs arrives first. What can't come
