@@ -485,7 +485,7 @@ impl Distributor {
         if nowhere && !wanted && self.policies_listed() {
             // It stays on record until nothing on the hub says any more that members have it.
             if self.is_to_be_withdrawn(id) {
-                self.reports.touch(id);
+                self.touch_report(id);
                 return;
             }
             self.reports.forget(id);

@@ -9,6 +9,9 @@ use super::due::Due;
 
 /// What changes within this time goes into one write.
 const GATHERED: Duration = Duration::from_millis(50);
+/// What is on its way yet changes again soon, so it is gathered longer, the more of it waits: some fifty a second are written.
+const EACH_WAITING: Duration = Duration::from_millis(20);
+const LATEST: Duration = Duration::from_secs(5);
 /// How many are written at the same time: hundreds that are due at once would hold up what is to be delivered.
 const AT_ONCE: usize = 16;
 
@@ -17,28 +20,39 @@ const AT_ONCE: usize = 16;
 pub(super) struct Paced<K> {
     due: Due<K>,
     writing: BTreeSet<K>,
-    /// Those among them that have something to write again.
-    again: BTreeSet<K>,
-    written: BTreeMap<K, Instant>,
+    /// Those among them that have something to write again, and whether more of it follows.
+    again: BTreeMap<K, bool>,
+    not_before: BTreeMap<K, Instant>,
     interval: Duration,
 }
 
 impl<K: Ord + Clone> Paced<K> {
     /// `interval` lies between two writes of one thing.
     pub(super) fn new(interval: Duration) -> Self {
-        let (due, written) = (Due::default(), BTreeMap::new());
-        Self { due, writing: BTreeSet::new(), again: BTreeSet::new(), written, interval }
+        let (due, not_before) = (Due::default(), BTreeMap::new());
+        Self { due, writing: BTreeSet::new(), again: BTreeMap::new(), not_before, interval }
     }
 
     /// Something about a thing may have changed.
     pub(super) fn touch(&mut self, key: &K) {
+        self.touch_and(key, false);
+    }
+
+    /// The same of something that is on its way, so that more of it follows.
+    pub(super) fn touch_on_its_way(&mut self, key: &K) {
+        self.touch_and(key, true);
+    }
+
+    fn touch_and(&mut self, key: &K, more_follows: bool) {
         if self.writing.contains(key) {
-            self.again.insert(key.clone());
+            self.again.insert(key.clone(), more_follows);
             return;
         }
-        let soon = Instant::now() + GATHERED;
-        let at = self.written.get(key).map_or(soon, |written| soon.max(*written + self.interval));
-        self.due.if_none(key, at);
+        let waiting = u32::try_from(self.due.len()).unwrap_or(u32::MAX);
+        let longer =
+            if more_follows { EACH_WAITING.saturating_mul(waiting).min(LATEST) } else { Duration::ZERO };
+        let at = Instant::now() + GATHERED.max(longer);
+        self.due.no_later(key, self.not_before.get(key).map_or(at, |earliest| at.max(*earliest)));
     }
 
     /// What is due is written soon, whatever the interval says.
@@ -70,28 +84,30 @@ impl<K: Ord + Clone> Paced<K> {
 
     /// A write was taken.
     pub(super) fn taken(&mut self, key: &K) {
-        self.written.insert(key.clone(), Instant::now());
+        self.not_before.insert(key.clone(), Instant::now() + self.interval);
         self.over(key);
     }
 
     /// A write has failed: it is tried again after a while.
     pub(super) fn failed(&mut self, key: &K, wait: Duration) {
+        let again = Instant::now() + wait;
+        self.not_before.insert(key.clone(), again);
         self.over(key);
-        self.due.set(key, Instant::now() + wait);
+        self.due.set(key, again);
     }
 
     /// A write is over.
     pub(super) fn over(&mut self, key: &K) {
         self.writing.remove(key);
-        if self.again.remove(key) {
-            self.touch(key);
+        if let Some(more_follows) = self.again.remove(key) {
+            self.touch_and(key, more_follows);
         }
     }
 
     pub(super) fn forget(&mut self, key: &K) {
         self.due.remove(key);
         self.again.remove(key);
-        self.written.remove(key);
+        self.not_before.remove(key);
     }
 }
 
@@ -123,6 +139,39 @@ mod tests {
         paced.forget(&"a");
         paced.hasten(&"a");
         assert_eq!(after(&paced), None);
+    }
+
+    /// Broken: hundreds of Deployments that come up each write every step of it, or that one is up is told seconds late.
+    #[tokio::test(start_paused = true)]
+    async fn what_is_on_its_way_is_gathered_longer_the_more_of_it_waits() {
+        let mut paced = Paced::new(Duration::from_secs(1));
+        paced.touch_on_its_way(&0);
+        tokio::time::advance(GATHERED).await;
+        assert_eq!(paced.take(), [0]);
+        (0..100).for_each(|key| paced.touch_on_its_way(&key));
+        tokio::time::advance(GATHERED).await;
+        assert_eq!(paced.take(), [0, 1, 2]);
+        (0..100).for_each(|key| paced.touch_on_its_way(&key));
+        paced.touch(&90);
+        tokio::time::advance(GATHERED).await;
+        assert_eq!(paced.take(), [3, 4, 5, 90]);
+        tokio::time::advance(LATEST).await;
+        assert!(
+            std::iter::from_fn(|| Some(paced.take()).filter(|some| !some.is_empty()))
+                .flatten()
+                .any(|key| key == 99)
+        );
+    }
+
+    /// Broken: a server that refuses is asked again as often as something changes.
+    #[tokio::test(start_paused = true)]
+    async fn what_was_refused_waits_whatever_changes() {
+        let (mut paced, began) = (Paced::new(Duration::from_secs(1)), Instant::now());
+        paced.touch(&"a");
+        paced.begin(&"a");
+        paced.failed(&"a", Duration::from_secs(30));
+        paced.touch(&"a");
+        assert_eq!(paced.next().map(|at| at - began), Some(Duration::from_secs(30)));
     }
 
     /// Broken: the statuses of hundreds of objects go out in one burst, and a change that comes meanwhile waits for all of them.

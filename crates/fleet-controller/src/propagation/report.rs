@@ -63,13 +63,6 @@ impl Reports {
         Self { paced: Paced::new(interval), written, echoed, unwanted, refused: BTreeMap::new() }
     }
 
-    /// Something that members show of an object may have changed.
-    pub(super) fn touch(&mut self, id: &ObjectId) {
-        if !self.refused.contains_key(&kind_of(id)) {
-            self.paced.touch(id);
-        }
-    }
-
     pub(super) fn forget(&mut self, id: &ObjectId) {
         self.paced.forget(id);
         self.written.remove(id);
@@ -95,6 +88,18 @@ impl Reports {
 }
 
 impl Distributor {
+    /// Something that members show of an object may have changed.
+    pub(super) fn touch_report(&mut self, id: &ObjectId) {
+        if self.reports.refused.contains_key(&kind_of(id)) {
+            return;
+        }
+        if self.is_on_its_way(id) {
+            self.reports.paced.touch_on_its_way(id);
+        } else {
+            self.reports.paced.touch(id);
+        }
+    }
+
     /// Writes the statuses that are due and differ.
     pub(super) fn report(&mut self) {
         for id in self.reports.paced.take() {
@@ -242,7 +247,7 @@ impl Distributor {
         if self.reports.paced.is_writing(id) || self.reports.written.contains_key(id) {
             self.reports.echoed.insert(id.clone());
         }
-        self.reports.touch(id);
+        self.touch_report(id);
     }
 
     fn stop_reporting(&mut self, id: &ObjectId, message: String) {

@@ -143,7 +143,7 @@ impl Distributor {
         }
         self.wake_waiting(id);
         self.part_if_nowhere(id);
-        self.reports.touch(id);
+        self.touch_report(id);
         self.tell_of(id);
     }
 

@@ -47,7 +47,7 @@ impl Distributor {
             return;
         }
         self.look(id, cluster);
-        self.reports.touch(id);
+        self.touch_report(id);
         self.tell_of(id);
     }
 }

@@ -135,6 +135,20 @@ fn addresses(shown: &Value) -> Vec<String> {
 }
 
 impl Distributor {
+    /// Whether an object isn't as it is to be yet somewhere, and nothing hinders it.
+    pub(super) fn is_on_its_way(&self, id: &ObjectId) -> bool {
+        let progresses = |cluster: &str| {
+            self.observed(id, cluster).is_some_and(|seen| seen.health.status == HealthStatus::Progressing)
+        };
+        self.items.get(id).is_some_and(|item| {
+            let mut places = item
+                .places
+                .iter()
+                .filter(|(cluster, place)| item.at.contains(*cluster) && place.held.is_none());
+            places.any(|(cluster, place)| !place.met || progresses(cluster))
+        })
+    }
+
     /// What isn't well with an object where it is; nothing where it is well, isn't there yet, or leaves.
     fn unwell_at(&self, id: &ObjectId, item: &Item, cluster: &str, place: &Place) -> Option<Unwell> {
         if place.leaves() || !item.at.contains(cluster) {
