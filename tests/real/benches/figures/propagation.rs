@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use crate::bare;
 use crate::counts::{self, Asked};
 use crate::load::{Clients, apply_all};
 use crate::manifests::{self, NAMESPACE};
@@ -37,6 +38,12 @@ fn config(index: usize, value: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "ConfigMap",
         "metadata": {"name": format!("app-{index}"), "namespace": NAMESPACE, "labels": {"set": "all"}},
         "data": {"value": value}})
+}
+
+/// The same object where no policy selects it.
+fn out_of_the_way(mut object: Value) -> Value {
+    object["metadata"]["namespace"] = json!(bare::NAMESPACE);
+    object
 }
 
 fn policy(members: &[&str]) -> Value {
@@ -63,15 +70,16 @@ struct Arrivals {
 }
 
 impl Arrivals {
-    fn of(clients: &Clients) -> Self {
+    /// What arrives in a namespace.
+    fn of(clients: &Clients, namespace: &str) -> Self {
         let (sender, seen) = mpsc::unbounded_channel();
         let mut tasks = JoinSet::new();
         for (member, client) in clients.members.iter().enumerate() {
-            let maps: Api<ConfigMap> = Api::namespaced(client.clone(), NAMESPACE);
+            let maps: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
             tasks.spawn(watch(maps, member, sender.clone(), |map| {
                 map.data.as_ref().and_then(|data| data.get("value")).cloned().unwrap_or_default()
             }));
-            let deployments: Api<Deployment> = Api::namespaced(client.clone(), NAMESPACE);
+            let deployments: Api<Deployment> = Api::namespaced(client.clone(), namespace);
             tasks.spawn(watch(deployments, member, sender.clone(), |_| DEPLOYMENT.to_owned()));
         }
         Self { seen, _tasks: tasks }
@@ -112,8 +120,8 @@ async fn watch<K>(
     }
 }
 
-async fn change(clients: &Clients, index: usize, value: &str) -> anyhow::Result<()> {
-    let api: Api<ConfigMap> = Api::namespaced(clients.hub.clone(), NAMESPACE);
+async fn change(clients: &Clients, namespace: &str, index: usize, value: &str) -> anyhow::Result<()> {
+    let api: Api<ConfigMap> = Api::namespaced(clients.hub.clone(), namespace);
     let patch = Patch::Merge(json!({"data": {"value": value}}));
     api.patch(&format!("app-{index}"), &PatchParams::default(), &patch).await?;
     Ok(())
@@ -150,8 +158,7 @@ pub(crate) async fn measure(
         let all =
             (from..from + count).flat_map(|index| [manifests::objects(index).remove(0), config(index, "")]);
         let mut sends = Vec::new();
-        for mut object in all {
-            object["metadata"]["namespace"] = json!(crate::bare::NAMESPACE);
+        for object in all.map(out_of_the_way) {
             sends.extend(clients.members.iter().map(|client| (client.clone(), object.clone())));
         }
         spent(apply_all(sends.into_iter()))
@@ -160,7 +167,7 @@ pub(crate) async fn measure(
     counts::rest(fleet).await?;
     let before = bare(0).await?;
     let asked = Asked::until_now(fleet)?;
-    let mut arrivals = Arrivals::of(clients);
+    let mut arrivals = Arrivals::of(clients, NAMESPACE);
     let (cpu, begun) = (scales.cpu_ms(), clock());
     clients.apply_to_hub(vec![policy(members)]).await?;
     let (last, ended) =
@@ -196,17 +203,9 @@ pub(crate) async fn measure(
     row("  requests to the hub per object, Events aside", asked.of_hub(each), "2");
     row("  requests to members per object and member", asked.of_members(places as f64), "2");
 
-    let mut samples = Vec::new();
-    for sample in 0..SAMPLES {
-        let value = format!("single-{sample}");
-        let begun = clock();
-        change(clients, sample % count, &value).await?;
-        let last = arrivals.come(members.len(), |said| said == value).await?;
-        samples.push(last.duration_since(begun).as_secs_f64() * 1000.0);
-    }
-    row("one change → all members, p50 / p99", half_and_most(&mut samples), "25 ms");
+    single_changes(clients, &mut arrivals, count).await?;
     let (cpu, begun) = (scales.cpu_ms(), clock());
-    let changes = (0..count).map(|index| change(clients, index, "all"));
+    let changes = (0..count).map(|index| change(clients, NAMESPACE, index, "all"));
     let changes = futures::stream::iter(changes).buffer_unordered(crate::AT_ONCE).collect::<Vec<_>>();
     let (changed, last) = tokio::join!(changes, arrivals.come(count * members.len(), |said| said == "all"));
     changed.into_iter().collect::<anyhow::Result<Vec<()>>>()?;
@@ -216,5 +215,35 @@ pub(crate) async fn measure(
     let each = (scales.cpu_ms() - cpu) / count as f64;
     row("  CPU of the controller for each", format!("{each:.2} ms"), "");
     row("memory of the controller at rest", scales.memory(), "");
+    Ok(())
+}
+
+/// One change after another, each beside the same by hand: on the hub, then on all members at once.
+async fn single_changes(clients: &Clients, arrivals: &mut Arrivals, count: usize) -> anyhow::Result<()> {
+    clients
+        .apply_to_hub((0..SAMPLES.min(count)).map(|index| out_of_the_way(config(index, ""))).collect())
+        .await?;
+    let mut by_hand = Arrivals::of(clients, bare::NAMESPACE);
+    let (mut samples, mut bare_samples) = (Vec::new(), Vec::new());
+    for sample in 0..SAMPLES {
+        let (index, value) = (sample % count, format!("single-{sample}"));
+        let begun = clock();
+        change(clients, bare::NAMESPACE, index, &value).await?;
+        let object = out_of_the_way(config(index, &value));
+        apply_all(clients.members.iter().map(|client| (client.clone(), object.clone()))).await?;
+        let last = by_hand.come(clients.members.len(), |said| said == value).await?;
+        bare_samples.push(last.duration_since(begun).as_secs_f64() * 1000.0);
+
+        let begun = clock();
+        change(clients, NAMESPACE, index, &value).await?;
+        let last = arrivals.come(clients.members.len(), |said| said == value).await?;
+        samples.push(last.duration_since(begun).as_secs_f64() * 1000.0);
+    }
+    row(
+        "one change by hand, on the hub and then on all members at once, p50 / p99",
+        half_and_most(&mut bare_samples),
+        "",
+    );
+    row("one change → all members, p50 / p99", half_and_most(&mut samples), "25 ms");
     Ok(())
 }
