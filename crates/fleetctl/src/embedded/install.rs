@@ -22,11 +22,11 @@ pub(crate) async fn definitions(hub: &kube::Client) -> Result<(), EmbeddedError>
         crds::packaged().map_err(|error| failed("the custom resource definitions", error.to_string()))?;
     let api: Api<CustomResourceDefinition> = Api::all(hub.clone());
     let params = PatchParams::apply(MANAGER).force();
-    // Together: a store on disk then keeps them with one write.
+    // Together: a store on disk then keeps them with one write. Their schemas need not come back: read, they take megabytes.
     let applied = all.iter().map(async |definition| {
         let name = definition.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
         let patch = Patch::Apply(definition);
-        api.patch(name, &params, &patch).await.map_err(|error| failed(name, said(&error)))
+        api.patch_metadata(name, &params, &patch).await.map_err(|error| failed(name, said(&error)))
     });
     futures::future::try_join_all(applied).await.map(|_| ())
 }
