@@ -1,6 +1,7 @@
 //! The user's own ways to clusters: kubeconfig contexts.
 
 mod patience;
+mod shared;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -176,8 +177,7 @@ impl Access {
         let entry = self.kubeconfig.contexts.iter().find(|entry| entry.name == context);
         let user = entry.and_then(|entry| entry.context.as_ref()?.user.clone()).unwrap_or_default();
         let (server, default_namespace) = (config.cluster_url.to_string(), config.default_namespace.clone());
-        let client =
-            kube::Client::try_from(config).map_err(|error| failed(fleet_members::innermost(&error)))?;
+        let client = shared::client(config).map_err(|error| failed(fleet_members::innermost(&error)))?;
         let client = patience::patient(client, deadline);
         let server = server.trim_end_matches('/').to_owned();
         let context = context.to_owned();
@@ -210,8 +210,7 @@ impl Cluster {
             kube::Config::incluster().map_err(|error| no_pod(fleet_members::innermost(&error)))?;
         config.connect_timeout = Some(global.request_timeout);
         let (server, default_namespace) = (config.cluster_url.to_string(), config.default_namespace.clone());
-        let client =
-            kube::Client::try_from(config).map_err(|error| no_pod(fleet_members::innermost(&error)))?;
+        let client = shared::client(config).map_err(|error| no_pod(fleet_members::innermost(&error)))?;
         Ok(Self {
             client,
             context: "in the cluster".to_owned(),
