@@ -1,6 +1,7 @@
 //! Whose an object and its fields are.
 
 use fleet_api::names;
+use fleet_json::FieldPath;
 use fleet_ssa::ApplyError;
 use serde_json::Value;
 
@@ -50,6 +51,10 @@ pub(super) fn foreign(case: &Case<'_>) -> Vec<Finding> {
         Entry::Free => vec![Finding::new(
             "it stands there and is no application's, so its delivery is refused; add a policy take-over, or delete it there",
         )],
+        // What policies distribute bears no Application's name.
+        Entry::Joins | Entry::Refused if !labels.contains_key(names::APP_NAME) => vec![Finding::new(
+            "it stands there and policies distribute it, so its delivery is refused; fleetctl why says which policy: take it out of that one, or of the Application",
+        )],
         Entry::Joins | Entry::Refused => vec![Finding::new(format!(
             "it stands there and is that of Application {}/{}, so its delivery is refused; deliver it with one of them",
             said(names::APP_NAMESPACE),
@@ -69,8 +74,10 @@ pub(super) fn conflicts(case: &Case<'_>) -> Vec<Finding> {
     else {
         return Vec::new();
     };
-    let found = conflicts.iter().map(|conflict| {
-        let path = crate::managed::path(&conflict.field);
+    let mark = FieldPath::of_fields(["metadata", "labels", names::OWNER]);
+    let paths = conflicts.iter().map(|conflict| (crate::managed::path(&conflict.field), conflict));
+    // Whose it is was told already, and nobody can leave that label out.
+    let found = paths.filter(|(path, _)| *path != mark).map(|(path, conflict)| {
         let by = &conflict.manager;
         let field = path.to_dotted();
         // What the last delivery there had is drift, and taken back.

@@ -379,6 +379,20 @@ fn rows() -> Vec<Row> {
             ..Row::default()
         },
         Row {
+            name: "one that policies distribute",
+            after: vec![config("web", "a")],
+            member: {
+                let labels = json!({ "f:metadata": { "f:labels": { "f:fleetctl.dev/owner": {} } } });
+                let mut there = live(&config("web", "a"), "ffffffffff", "fleetctl:ffffffffff", labels);
+                for object in there.live.values_mut() {
+                    object["metadata"]["labels"] = json!({ "fleetctl.dev/owner": "ffffffffff" });
+                }
+                there
+            },
+            want: vec![("ForeignObject", Danger, "policies distribute it")],
+            ..Row::default()
+        },
+        Row {
             name: "another manager's field",
             before: vec![workload("Deployment", json!({}))],
             after: vec![workload("Deployment", json!({ "paused": true }))],
