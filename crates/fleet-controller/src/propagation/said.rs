@@ -323,6 +323,11 @@ impl Distributor {
                 false,
                 "ChangesNothing",
                 match misnamed.first() {
+                    None if !policy.problems.is_empty() => {
+                        let said = policy.problems.iter();
+                        let said = said.map(|problem| format!("{}: {}", problem.path, problem.message));
+                        said.collect::<Vec<_>>().join("; ")
+                    }
                     Some(problem) => format!(
                         "no rule is about a cluster that the selected objects go to; {}: {}",
                         problem.path, problem.message

@@ -106,7 +106,10 @@ impl Judged {
                 (PlaceHealth::Progressing.as_str(), format!("{of} aren't everywhere yet; see status.claimed"))
             }
             None => {
-                let message = format!("{} objects are well wherever they are", self.objects);
+                let message = match self.objects {
+                    1 => "1 object is well wherever it is".to_owned(),
+                    many => format!("{many} objects are well wherever they are"),
+                };
                 return Some(Condition::new("Healthy", true, "Healthy", message));
             }
         };

@@ -51,6 +51,30 @@ async fn what_is_wrong_with_a_policy_is_on_its_status() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Broken: an override policy that changes nothing since nothing stands in its rule is sent to look for a cluster.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_override_that_says_nothing_is_told_so() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one")]).await?;
+    let engine = Engine::start(&fleet);
+    fleet.apply("hub", &config("settings", "1")).await?;
+    fleet.apply("hub", &policy("all", CONFIG, "settings", &["one"])).await?;
+    let empty = json!({"apiVersion": GROUP, "kind": "OverridePolicy", "metadata": {"name": "empty", "namespace": "demo"},
+        "spec": {"resourceSelectors": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "settings"}],
+            "overrideRules": [{"targetCluster": {"clusterNames": ["one"]}, "overriders": {}}]}});
+    fleet.apply("hub", &empty).await?;
+    let told = wait_policy(&fleet, "OverridePolicy", "empty", |policy| {
+        policy.pointer("/status/conditions/0/reason") == Some(&json!("ChangesNothing"))
+    });
+    let told = told.await?;
+    let message = told.pointer("/status/conditions/0/message").and_then(Value::as_str).unwrap_or_default();
+    assert_eq!(
+        message, "spec.overrideRules[0].overriders: it changes nothing; give an overrider",
+        "{told:#}"
+    );
+    engine.stop().await?;
+    Ok(())
+}
+
 /// Two policies of one priority: both say so, and one has it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn equal_priorities_are_told_on_both() -> anyhow::Result<()> {
