@@ -222,8 +222,8 @@ pub(super) fn left_behind(hub: &Hub, id: &ObjectId, place: &str, record: OnRecor
         ));
     }
     Failure::refused(format!(
-        "{id} on {place} was distributed by policies, and no policy selects it on the hub any more, or the hub doesn't have it: it is being taken away, or held there by a mask; see {} get rt -l fleetctl.dev/shard",
-        hub.called
+        "{id} on {place} was distributed by policies, and no policy selects it on the hub any more, or the hub doesn't have it: it is being taken away, or held there: by a mask, or since the cluster is cordoned or not accepted; see {called} diagnose, and {called} get rt -l fleetctl.dev/shard",
+        called = hub.called
     ))
 }
 

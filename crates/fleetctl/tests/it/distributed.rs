@@ -171,5 +171,13 @@ async fn policies_alone_are_planned_as_nothing_for_programs() {
         assert_eq!(serde_json::from_str::<Value>(&said).unwrap(), json!({ "applications": [] }));
         assert!(line.done(&format!("fleetctl plan -f {files}{more}")).await.contains("no mistakes"));
     }
+    // A word that can't be read isn't told as one that is missing.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("misspelt.yaml");
+    let rules = json!([{ "overriders": { "plaintext": [{ "operator": "repalce", "path": "/spec/replicas", "value": 1 }] } }]);
+    let misspelt = policy("OverridePolicy", "misspelt", json!({ "overrideRules": rules }));
+    std::fs::write(&path, misspelt.to_string()).unwrap();
+    let said = line.fails(&format!("fleetctl plan -f {}", path.display()), 1).await;
+    assert!(said.contains("repalce") && !said.contains("it changes nothing"), "{said}");
     fleet.shutdown().await;
 }

@@ -65,7 +65,10 @@ fn read(reader: &Reader, manifest: &Value) -> Result<Read, PolicyProblem> {
     if kind_of(manifest).is_some_and(PolicyKind::overrides) {
         let policy = reader.overrides(manifest)?;
         let mut problems = policy.problems;
-        problems.extend(fleet_render::check_overrides(&policy.spec));
+        // What couldn't be read was left out, and says nothing of what is missing.
+        if problems.iter().all(|problem| problem.severity != Severity::Error) {
+            problems.extend(fleet_render::check_overrides(&policy.spec));
+        }
         return Ok((policy.id.to_string(), problems, None));
     }
     let policy = reader.propagation(manifest)?;
