@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use fleet_api::propagation::{
-    OverridePolicySpec, PolicyKind, PolicyProblem, PropagationPolicySpec,
-    groups::{GROUPS, definitions},
+    OverridePolicySpec, PolicyKind, PolicyProblem, PropagationPolicySpec, groups::GROUPS,
 };
 use fleet_json::{FieldPath, Segment};
 use fleet_placement::{Problems, nearest};
+use fleet_schema::SchemaRef;
 use fleet_schema::crd::CustomKinds;
 use fleet_schema::prune::unknown_fields;
 use fleet_schema::validate::{Context, place, validate};
@@ -21,32 +21,20 @@ use crate::policy::{Policy, PolicyId};
 /// Reads policies of every kind and group. Make one and keep it: it holds their schemas.
 #[derive(Debug)]
 pub struct Reader {
-    schemas: &'static BTreeMap<PolicyKind, (Value, CustomKinds)>,
+    schemas: &'static BTreeMap<PolicyKind, CustomKinds>,
     kinds: KindTable,
 }
 
-/// The schemas of all kinds: made once in a process, which takes milliseconds.
-static SCHEMAS: LazyLock<BTreeMap<PolicyKind, (Value, CustomKinds)>> = LazyLock::new(schemas);
-
-fn schemas() -> BTreeMap<PolicyKind, (Value, CustomKinds)> {
-    let mut schemas = BTreeMap::new();
+/// The schemas of all kinds, the same in every group: made once in a process, which takes milliseconds.
+static SCHEMAS: LazyLock<BTreeMap<PolicyKind, CustomKinds>> = LazyLock::new(|| {
     // A definition that can't be read is ruled out by a test; without it nothing is known to be wrong.
-    for mut definition in definitions().unwrap_or_default() {
+    let schema = |kind: PolicyKind| {
+        let mut definition = kind.definition(GROUPS.first()?).ok()?;
         fleet_schema::crd::set_defaults(&mut definition);
-        let text = |at: &str| definition.pointer(at).and_then(Value::as_str).unwrap_or_default();
-        if GROUPS.first() != Some(&text("/spec/group")) {
-            continue;
-        }
-        let api_version = format!("{}/{}", text("/spec/group"), text("/spec/versions/0/name"));
-        if let Some(kind) = PolicyKind::of(&api_version, text("/spec/names/kind"))
-            && let Ok(parsed) = fleet_schema::crd::parse(&definition)
-        {
-            let schema = definition.pointer("/spec/versions/0/schema/openAPIV3Schema");
-            schemas.insert(kind, (schema.cloned().unwrap_or_default(), parsed));
-        }
-    }
-    schemas
-}
+        Some((kind, fleet_schema::crd::parse(&definition).ok()?))
+    };
+    PolicyKind::ALL.into_iter().filter_map(schema).collect()
+});
 
 /// Why a manifest is no policy.
 pub type NoPolicy = PolicyProblem;
@@ -105,12 +93,12 @@ impl Reader {
     /// Judges a manifest by the schema of its kind. Unknown fields don't hinder the rest.
     fn check(&self, kind: PolicyKind, manifest: &Value) -> Problems {
         let mut problems = Problems::default();
-        let Some((json, parsed)) = self.schemas.get(&kind) else { return problems };
+        let Some(parsed) = self.schemas.get(&kind) else { return problems };
         let Some(schema) = parsed.kinds.first().and_then(|kind| kind.schema()) else { return problems };
         for path in unknown_fields(schema, manifest).iter().filter(|path| in_spec(path)) {
             let name = path.segments().last().map(ToString::to_string).unwrap_or_default();
             let name = name.trim_start_matches('.');
-            let advice = match nearest(name, siblings(json, path).iter().map(String::as_str)) {
+            let advice = match nearest(name, siblings(schema, path)) {
                 Some(near) => format!("did you mean {near:?}?"),
                 None => "take it out".to_owned(),
             };
@@ -133,14 +121,13 @@ fn in_spec(path: &FieldPath) -> bool {
 }
 
 /// The fields that there are beside the last one of a path.
-fn siblings(schema: &Value, path: &FieldPath) -> Vec<String> {
+fn siblings<'a>(schema: SchemaRef<'a>, path: &FieldPath) -> impl Iterator<Item = &'a str> {
     let parents = path.segments().split_last().map(|(_, parents)| parents).unwrap_or_default();
     let parent = parents.iter().try_fold(schema, |at, segment| match segment {
-        Segment::Field(name) => at.get("properties")?.get(name),
-        _ => at.get("items"),
+        Segment::Field(name) => at.property(name),
+        _ => at.item(),
     });
-    let fields = parent.and_then(|parent| parent.get("properties")).and_then(Value::as_object);
-    fields.into_iter().flat_map(|fields| fields.keys().cloned()).collect()
+    parent.into_iter().flat_map(|parent| parent.node().properties.iter().map(|(name, _)| name.as_ref()))
 }
 
 /// The spec; nothing where it can't be read, which is told then.

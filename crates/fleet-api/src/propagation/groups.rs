@@ -94,7 +94,10 @@ impl PolicyKind {
     }
 
     /// Its definition in a group. Short names are given once, in the first group: kubectl warns of ambiguous ones.
-    fn definition(self, group: &str) -> Result<Value, serde_json::Error> {
+    ///
+    /// # Errors
+    /// Only where a type can't be written as JSON, which a test rules out.
+    pub fn definition(self, group: &str) -> Result<Value, serde_json::Error> {
         let mut definition = if self.overrides() {
             serde_json::to_value(OverridePolicyDefinition::crd())?
         } else {
