@@ -144,6 +144,18 @@ pub enum RenderError {
         /// What to do instead.
         advice: &'static str,
     },
+    /// A patch says what each cluster writes itself.
+    #[error("{owner}: it would change {field} of {object}: {why}")]
+    ClustersOwn {
+        /// The trait.
+        owner: String,
+        /// The object before.
+        object: String,
+        /// `status`, `metadata.uid` and the like.
+        field: &'static str,
+        /// Why it can't, and what to do instead.
+        why: &'static str,
+    },
     /// A trait fits none of a component's objects.
     #[error("{owner}: it applies to {accepts}, and the component has {objects}")]
     NotApplicable {
@@ -193,6 +205,7 @@ impl RenderError {
             Self::Template { .. } => "TemplateFailed",
             Self::Patch { .. } => "PatchFailed",
             Self::Identity { .. } => "IdentityChanged",
+            Self::ClustersOwn { .. } => "ClustersOwn",
             Self::NotApplicable { .. } => "TraitNotApplicable",
             Self::InvalidObject { .. } => "InvalidObject",
             Self::SameObject { .. } => "DuplicateObject",

@@ -42,6 +42,7 @@
 //! `output`: the object as it is. The rules of `${…}` are those of [`fleet_cel::Template`].
 
 mod application;
+mod clusters_own;
 mod definition;
 mod definitions;
 mod error;

@@ -35,6 +35,7 @@ pub use error::{OverriderError, OverriderProblem};
 pub use fleet_api::propagation::Precision;
 pub use reference::{ImageReference, ReferenceError};
 
+use crate::clusters_own;
 use crate::render::record;
 use error::Fault;
 
@@ -267,34 +268,11 @@ fn dropped(before: &Value, after: &Value) -> Vec<String> {
     made.difference(&unknown(before)).map(told).collect()
 }
 
-/// What each cluster writes itself of an object on it.
-const CLUSTERS_OWN: [&str; 10] = [
-    "/status",
-    "/metadata/uid",
-    "/metadata/resourceVersion",
-    "/metadata/generation",
-    "/metadata/creationTimestamp",
-    "/metadata/deletionTimestamp",
-    "/metadata/deletionGracePeriodSeconds",
-    "/metadata/managedFields",
-    "/metadata/selfLink",
-    "/metadata/generateName",
-];
-
 /// An override makes no other object of an object, and says nothing that a cluster decides.
 fn same_identity(before: &Value, after: &Value) -> Result<(), Fault> {
     let dotted = |field: &str| field.trim_start_matches('/').replace('/', ".");
-    let differs = |field: &&str| before.pointer(field) != after.pointer(field);
-    if let Some(field) = CLUSTERS_OWN.into_iter().find(differs) {
-        let message =
-            format!("it would change {}, which each cluster writes itself; take it out", dotted(field));
-        return Err(Fault::new("ClustersOwn", message));
-    }
-    if before.pointer("/metadata/ownerReferences") != after.pointer("/metadata/ownerReferences") {
-        return Err(Fault::new(
-            "ClustersOwn",
-            "it would change metadata.ownerReferences: an owner is known by its UID, which is another one on each cluster, so clusters would delete the object; take it out",
-        ));
+    if let Some((field, why)) = clusters_own::changed(before, after) {
+        return Err(Fault::new("ClustersOwn", format!("it would change {field}: {why}")));
     }
     for field in ["/apiVersion", "/kind", "/metadata/name", "/metadata/namespace"] {
         if before.pointer(field) != after.pointer(field) {

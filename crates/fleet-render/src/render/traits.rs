@@ -6,6 +6,7 @@ use fleet_schema::{GroupVersionKind, KindInfo, SchemaRef, builtin};
 use serde_json::Value;
 
 use super::{RenderedObject, changed_by, object, parameters, refused, usable};
+use crate::clusters_own;
 use crate::definition::{Definition, DefinitionKind, PatchType, Schematic, Scope};
 use crate::definitions::Definitions;
 use crate::error::RenderError;
@@ -230,6 +231,10 @@ fn keeps_identity(before: &Value, after: &Value, owner: &str) -> Result<(), Rend
             let (owner, object) = (owner.to_owned(), object::shown(before));
             return Err(RenderError::Identity { owner, object, field, advice });
         }
+    }
+    if let Some((field, why)) = clusters_own::changed(before, after) {
+        let (owner, object) = (owner.to_owned(), object::shown(before));
+        return Err(RenderError::ClustersOwn { owner, object, field, why });
     }
     Ok(())
 }

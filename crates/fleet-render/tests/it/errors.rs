@@ -99,6 +99,18 @@ fn wrong_traits() {
         ),
         (
             "json-merge-patch",
+            json!({ "metadata": { "ownerReferences": [{ "kind": "ConfigMap", "name": "x", "uid": "1" }] } }),
+            "ClustersOwn",
+            r#"it would change metadata.ownerReferences of Deployment "web": an owner is known by its UID"#,
+        ),
+        (
+            "json-merge-patch",
+            json!({ "status": { "replicas": 9 } }),
+            "ClustersOwn",
+            r#"it would change status of Deployment "web": each cluster writes it itself; take it out"#,
+        ),
+        (
+            "json-merge-patch",
             json!("text"),
             "InvalidParameter",
             r#"properties: expected object, got string "text""#,
