@@ -328,8 +328,9 @@ impl<'a> Judge<'a> {
         let seats: Vec<Seat<'_>> = members
             .map(|(at, member)| {
                 let name = member.name();
-                // What can't be written to takes nothing more.
-                let shut = (member.standing != Standing::Ready).then(|| had(name));
+                // What can't be written to takes nothing more than it has: all of them where they weren't divided before.
+                let has = self.demand.placed.shares.get(name).map(|share| share.unwrap_or(asked));
+                let shut = (member.standing != Standing::Ready).then(|| has.unwrap_or(0));
                 let ceiling = attempt.ceilings.get(name).copied();
                 Seat {
                     cluster: name,

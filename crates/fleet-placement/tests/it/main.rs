@@ -6,4 +6,5 @@ mod division;
 mod full;
 mod holding;
 mod moving;
+mod silent;
 mod spreading;

@@ -283,11 +283,15 @@ impl Known<'_> {
         Ok(())
     }
 
-    /// Whether a cluster is taken out of the fleet while something is on its way there.
+    /// Whether a cluster is taken out of the fleet while something is on its way there, or just before that is heard of.
     fn leaves_meanwhile(&self, deed: &Deed<'_>) -> bool {
+        let was_there = |inputs: &&Inputs| inputs.there.contains(&deed.member);
         let soon = deed.began + A_MOMENT;
         let after = self.record.inputs.iter().filter(|(at, _)| *at >= deed.began && *at <= soon);
-        after.into_iter().any(|(_, inputs)| !inputs.there.contains(&deed.member))
+        let mut said =
+            self.record.inputs.iter().filter(|(at, _)| *at < deed.began).next_back().into_iter().chain(after);
+        lately(self.record, deed.began).iter().any(was_there)
+            && said.any(|(_, inputs)| !inputs.there.contains(&deed.member))
     }
 
     fn natively_listed(&self, deed: &Deed<'_>) -> bool {
