@@ -247,10 +247,12 @@ where
                     std::future::pending().await
                 }
                 Fate::CarryOutAndDie => {
+                    // A server that is down never answers: who gives the write up dies all the same.
+                    let dies = life.killed.clone().drop_guard();
                     let open = this.open(request.method(), path);
                     let _ = service.call(request).await;
                     drop(open);
-                    life.killed.cancel();
+                    drop(dies);
                     std::future::pending().await
                 }
             }
