@@ -496,10 +496,7 @@ impl Distributor {
                         self.dependents.stale(&workload);
                     }
                 }
-                // What it had and has no more may be held by its mask.
-                let recorded = Some(policies::recorded(&id));
-                let had = self.items.iter().filter(|(_, item)| item.remembered.policy == recorded);
-                self.dirty.extend(had.map(|(id, _)| id.clone()));
+                self.had_by(&id);
                 self.changed(changes);
             }
             Err(problem) => tracing::warn!(message = problem.message, "a policy can't be read"),
@@ -519,8 +516,16 @@ impl Distributor {
         }
         self.stages.policy_changed(id);
         let changes = self.claims.remove_policy(id);
+        self.had_by(id);
         self.changed(changes);
         self.select_kinds();
+    }
+
+    /// What a policy had and has no more may be held by its mask: it is settled anew.
+    fn had_by(&mut self, id: &PolicyId) {
+        let recorded = Some(policies::recorded(id));
+        let had = self.items.iter().filter(|(_, item)| item.remembered.policy == recorded);
+        self.dirty.extend(had.map(|(id, _)| id.clone()));
     }
 
     fn changed(&mut self, changes: Changes) {

@@ -4,7 +4,7 @@ use fleet_testkit::{Engine, Fleet};
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
-use super::{CONFIG, delete, marks, policy, ready, wait_policy, wait_value};
+use super::{CONFIG, GROUP, delete, marks, policy, ready, wait_policy, wait_value};
 use crate::small::{config, value};
 
 const SECRET: (&str, &str) = ("v1", "Secret");
@@ -125,5 +125,24 @@ async fn a_field_conflict_is_told_again_after_a_restart() -> anyhow::Result<()> 
         )
         .await?;
     ready(&fleet, "all", "Delivered").await?;
+    engine.stop().await
+}
+
+/// A policy that lets an object go while its mask holds it is deleted. Broken: the mask that went with it holds for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mask_goes_with_its_policy() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one")]).await?;
+    let engine = Engine::start(&fleet);
+    fleet.apply("hub", &config("settings", "1")).await?;
+    let mut all = policy("all", CONFIG, "settings", &["one"]);
+    fleet.apply("hub", &all).await?;
+    ready(&fleet, "all", "Delivered").await?;
+    all["spec"]["resourceSelectors"][0]["name"] = json!("another");
+    all["spec"]["mask"] = json!([]);
+    fleet.apply("hub", &all).await?;
+    ready(&fleet, "all", "Held").await?;
+    assert_eq!(value(&fleet, "m1", "settings").await?, Some(json!("1")));
+    delete(&fleet, "hub", GROUP, "PropagationPolicy", "all").await?;
+    wait_value(&fleet, "m1", "settings", None).await?;
     engine.stop().await
 }
