@@ -288,8 +288,7 @@ impl Known<'_> {
         let was_there = |inputs: &&Inputs| inputs.there.contains(&deed.member);
         let soon = deed.began + A_MOMENT;
         let after = self.record.inputs.iter().filter(|(at, _)| *at >= deed.began && *at <= soon);
-        let mut said =
-            self.record.inputs.iter().filter(|(at, _)| *at < deed.began).next_back().into_iter().chain(after);
+        let mut said = self.record.inputs.iter().rfind(|(at, _)| *at < deed.began).into_iter().chain(after);
         lately(self.record, deed.began).iter().any(was_there)
             && said.any(|(_, inputs)| !inputs.there.contains(&deed.member))
     }
