@@ -187,6 +187,10 @@ async fn accept(listener: TcpListener, acceptor: TlsAcceptor, state: Arc<State>)
 }
 
 async fn answer(state: &Arc<State>, request: Request<Incoming>) -> Response<Answer> {
+    // Whole before it is counted: whoever waits for it may stop its sender then.
+    let (parts, body) = request.into_parts();
+    let Ok(body) = body.collect().await else { return failing("the request broke") };
+    let request = Request::from_parts(parts, body.to_bytes());
     let weather = *state.weather.borrow();
     let writes = !matches!(*request.method(), Method::GET | Method::HEAD);
     let concerned = match weather {
@@ -195,7 +199,7 @@ async fn answer(state: &Arc<State>, request: Request<Incoming>) -> Response<Answ
         Weather::Slow(_) | Weather::Crowded | Weather::Failing => true,
     };
     if !concerned {
-        return pass(state, request).await;
+        return forward(state, request).await;
     }
     if let Weather::Slow(time) = weather {
         tokio::time::sleep(time).await;
@@ -204,9 +208,9 @@ async fn answer(state: &Arc<State>, request: Request<Incoming>) -> Response<Answ
     match weather {
         Weather::Crowded => crowded(),
         Weather::Failing => failing("the weather is bad"),
-        Weather::Fair | Weather::Slow(_) => pass(state, request).await,
+        Weather::Fair | Weather::Slow(_) => forward(state, request).await,
         Weather::Mute => {
-            pass(state, request).await;
+            forward(state, request).await;
             std::future::pending().await
         }
         Weather::Keeping => keep(state, request).await,
@@ -214,25 +218,15 @@ async fn answer(state: &Arc<State>, request: Request<Incoming>) -> Response<Answ
 }
 
 /// Passes it on later, as a task of its own: it arrives even when the sender is gone.
-async fn keep(state: &Arc<State>, request: Request<Incoming>) -> Response<Answer> {
-    let (parts, body) = request.into_parts();
-    let Ok(body) = body.collect().await else { return failing("the request broke") };
+async fn keep(state: &Arc<State>, request: Request<Bytes>) -> Response<Answer> {
     let (later, stop, mut released) = (Arc::clone(state), state.stop.clone(), state.released.subscribe());
     let kept = state.tasks.spawn(stop.run_until_cancelled_owned(async move {
         let _ = released.wait_for(|released| *released).await;
-        forward(&later, Request::from_parts(parts, body.to_bytes())).await
+        forward(&later, request).await
     }));
     match kept.await {
         Ok(Some(answer)) => answer,
         _ => failing("the gateway ends"),
-    }
-}
-
-async fn pass(state: &Arc<State>, request: Request<Incoming>) -> Response<Answer> {
-    let (parts, body) = request.into_parts();
-    match body.collect().await {
-        Ok(body) => forward(state, Request::from_parts(parts, body.to_bytes())).await,
-        Err(_) => failing("the request broke"),
     }
 }
 
