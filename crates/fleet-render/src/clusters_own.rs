@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-/// Fields, with where they are and what to do instead.
+/// Fields, as they are called and where they are.
 const FIELDS: [(&str, &str); 11] = [
     ("status", "/status"),
     ("metadata.uid", "/metadata/uid"),

@@ -270,18 +270,15 @@ fn dropped(before: &Value, after: &Value) -> Vec<String> {
 
 /// An override makes no other object of an object, and says nothing that a cluster decides.
 fn same_identity(before: &Value, after: &Value) -> Result<(), Fault> {
-    let dotted = |field: &str| field.trim_start_matches('/').replace('/', ".");
     if let Some((field, why)) = clusters_own::changed(before, after) {
         return Err(Fault::new("ClustersOwn", format!("it would change {field}: {why}")));
     }
     for field in ["/apiVersion", "/kind", "/metadata/name", "/metadata/namespace"] {
         if before.pointer(field) != after.pointer(field) {
+            let path = field.trim_start_matches('/').replace('/', ".");
             return Err(Fault::new(
                 "IdentityChanged",
-                format!(
-                    "it would change {}, and so make another object; distribute that one by itself",
-                    dotted(field)
-                ),
+                format!("it would change {path}, and so make another object; distribute that one by itself"),
             ));
         }
     }

@@ -43,14 +43,21 @@ impl<K: Ord + Clone> Paced<K> {
         self.touch_and(key, true);
     }
 
+    /// Whether it makes a difference now that more of a thing follows.
+    pub(super) fn gathers_longer(&self, key: &K) -> bool {
+        self.writing.contains(key) || self.longer() > GATHERED
+    }
+
+    fn longer(&self) -> Duration {
+        EACH_WAITING.saturating_mul(u32::try_from(self.due.len()).unwrap_or(u32::MAX)).min(LATEST)
+    }
+
     fn touch_and(&mut self, key: &K, more_follows: bool) {
         if self.writing.contains(key) {
             self.again.insert(key.clone(), more_follows);
             return;
         }
-        let waiting = u32::try_from(self.due.len()).unwrap_or(u32::MAX);
-        let longer =
-            if more_follows { EACH_WAITING.saturating_mul(waiting).min(LATEST) } else { Duration::ZERO };
+        let longer = if more_follows { self.longer() } else { Duration::ZERO };
         let at = Instant::now() + GATHERED.max(longer);
         self.due.no_later(key, self.not_before.get(key).map_or(at, |earliest| at.max(*earliest)));
     }

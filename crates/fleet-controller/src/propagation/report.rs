@@ -93,7 +93,8 @@ impl Distributor {
         if self.reports.refused.contains_key(&kind_of(id)) {
             return;
         }
-        if self.is_on_its_way(id) {
+        // All places of the object are looked at only where that makes a difference.
+        if self.reports.paced.gathers_longer(id) && self.is_on_its_way(id) {
             self.reports.paced.touch_on_its_way(id);
         } else {
             self.reports.paced.touch(id);

@@ -10,7 +10,7 @@ use kube::api::{Api, DeleteParams, ListParams, PostParams};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use super::timing::{Dice, follow};
+use super::timing::{Dice, follow, in_order};
 use super::{CONFIG, GROUP, config, delete, policy, recorded, wait_policy, wait_value};
 
 const FLEET: &str = "cluster.open-cluster-management.io/v1";
@@ -288,7 +288,7 @@ async fn clusters_join_and_leave_while_policies_run() -> anyhow::Result<()> {
             fleet.apply(cluster, &namespace).await?;
             fleet.apply(cluster, &config(THEIRS, "0")).await?;
         }
-        let mut shown: JoinSet<_> = members.into_iter().map(|(cluster, _)| follow(&fleet, cluster)).collect();
+        let shown: JoinSet<_> = members.into_iter().map(|(cluster, _)| follow(&fleet, cluster)).collect();
         let mut asked = Asked::of(&fleet).await?;
         let mut theirs = BTreeMap::new();
         for (cluster, _) in members {
@@ -351,14 +351,7 @@ async fn clusters_join_and_leave_while_policies_run() -> anyhow::Result<()> {
             }
             fleet.apply(cluster, &config("end", "0")).await?;
         }
-        while let Some(done) = shown.join_next().await {
-            let (cluster, shown) = done?;
-            let mut newest: BTreeMap<String, u64> = BTreeMap::new();
-            for (name, value) in shown {
-                let before = newest.insert(name.clone(), value).unwrap_or(0);
-                assert!(before <= value, "seed {seed}, {name} on {cluster}: {value} after {before}");
-            }
-        }
+        in_order(shown, seed).await?;
         fleet.stop().await;
     }
     Ok(())

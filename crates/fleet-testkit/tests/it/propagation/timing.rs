@@ -161,7 +161,7 @@ async fn labels_and_who_is_accepted_are_followed_in_order() -> anyhow::Result<()
         let mut dice = Dice(0x2545_f491_4f6c_dd1d ^ (seed << 32));
         let fleet = Fleet::start(&[("m1", "one"), ("m2", "two"), ("m3", "three")]).await?;
         let mut engine = Engine::start(&fleet);
-        let mut watched: JoinSet<_> = CLUSTERS.into_iter().map(|cluster| follow(&fleet, cluster)).collect();
+        let watched: JoinSet<_> = CLUSTERS.into_iter().map(|cluster| follow(&fleet, cluster)).collect();
         for name in OBJECTS {
             let mut by_label = policy(name, CONFIG, name, &[]);
             by_label["spec"]["placement"] =
@@ -222,15 +222,24 @@ async fn labels_and_who_is_accepted_are_followed_in_order() -> anyhow::Result<()
                 .await?;
             fleet.apply(cluster, &config("end", "0")).await?;
         }
-        while let Some(done) = watched.join_next().await {
-            let (cluster, shown) = done?;
-            let mut newest: BTreeMap<String, u64> = BTreeMap::new();
-            for (name, value) in shown {
-                let before = newest.insert(name.clone(), value).unwrap_or(0);
-                assert!(before <= value, "seed {seed}, {name} on {cluster}: {value} after {before}");
-            }
-        }
+        in_order(watched, seed).await?;
         fleet.stop().await;
+    }
+    Ok(())
+}
+
+/// What members showed went forward, whatever was seen of it.
+pub(super) async fn in_order(
+    mut followed: JoinSet<(&'static str, Vec<(String, u64)>)>,
+    seed: u64,
+) -> anyhow::Result<()> {
+    while let Some(done) = followed.join_next().await {
+        let (cluster, shown) = done?;
+        let mut newest: BTreeMap<String, u64> = BTreeMap::new();
+        for (name, value) in shown {
+            let before = newest.insert(name.clone(), value).unwrap_or(0);
+            assert!(before <= value, "seed {seed}, {name} on {cluster}: {value} after {before}");
+        }
     }
     Ok(())
 }
