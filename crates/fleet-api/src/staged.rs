@@ -96,12 +96,18 @@ pub fn policy_of(app: &Application) -> Option<&OwnerReference> {
     })
 }
 
-/// Whose label an Application's objects bear: its own [`names::owner_hash`], or that of everything that policies distribute.
+/// Whose label everything bears that policies of a hub distribute.
+#[must_use]
+pub fn distribution_owner(hub_uid: &str) -> String {
+    names::owner_hash(hub_uid, "", DISTRIBUTION)
+}
+
+/// Whose label an Application's objects bear: its own [`names::owner_hash`], or [`distribution_owner`].
 #[must_use]
 pub fn owner_of(app: &Application, hub_uid: &str) -> String {
     let name = |name: &Option<String>| name.clone().unwrap_or_default();
     match policy_of(app) {
-        Some(_) => names::owner_hash(hub_uid, "", DISTRIBUTION),
+        Some(_) => distribution_owner(hub_uid),
         None => names::owner_hash(hub_uid, &name(&app.metadata.namespace), &name(&app.metadata.name)),
     }
 }

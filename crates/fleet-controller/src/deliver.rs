@@ -21,6 +21,7 @@ use serde_json::Value;
 use tracing::Instrument as _;
 
 use crate::context::Context;
+use crate::propagation;
 use crate::turn::board::Board;
 use crate::turn::walk::Walk;
 
@@ -43,6 +44,8 @@ pub(crate) struct Job {
     pub(crate) previous: BTreeMap<ObjectId, Arc<Value>>,
     /// What was begun to be sent here and not ended: the same holds of those objects that arrived.
     pub(crate) begun: Vec<Desired>,
+    /// The hub, where the distribution may have delivered here before: its record tells what was ours.
+    pub(crate) distributed: Option<kube::Client>,
     pub(crate) plan: TargetPlan,
     pub(crate) parallelism: usize,
 }
@@ -236,6 +239,14 @@ pub(crate) async fn send(member: &Acting, job: &Job, object: &Desired) -> Result
     let mut entries = 0;
     loop {
         let answer = member.apply(id, &object.object, &job.manager(), force).await;
+        if let Err(MemberError::Conflicts { conflicts, .. }) = &answer
+            && !force
+            && (job.is_drift(object, shown.as_deref(), conflicts)
+                || job.was_ours(member, id, conflicts).await?)
+        {
+            force = true;
+            continue;
+        }
         match answer {
             Ok(left) => {
                 if was_ours && left.before_first_apply {
@@ -243,11 +254,6 @@ pub(crate) async fn send(member: &Acting, job: &Job, object: &Desired) -> Result
                 }
                 job.board.expect(member.name(), id, left.managed);
                 return Ok(());
-            }
-            Err(MemberError::Conflicts { conflicts, .. })
-                if !force && job.is_drift(object, shown.as_deref(), &conflicts) =>
-            {
-                force = true;
             }
             // Who shares it was faster.
             Err(MemberError::Conflicts { .. })
@@ -292,6 +298,23 @@ impl Job {
                 let path = FieldPath::parse(&conflict.field);
                 path.is_ok_and(|path| ours.iter().any(|object| path.get(object).is_some()))
             })
+    }
+
+    /// Whether every field in conflict is one that the distribution had set here before its policy got a Workflow.
+    async fn was_ours(
+        &self,
+        member: &Acting,
+        id: &ObjectId,
+        conflicts: &[Conflict],
+    ) -> Result<bool, Refusal> {
+        let Some(hub) = &self.distributed else { return Ok(false) };
+        let left = propagation::left(hub, id, member.name()).await.map_err(|error| {
+            let message =
+                format!("{id} on {}: what was delivered there before can't be read: {error}", member.name());
+            Refusal::Later(Problem { reason: "RecordUnreadable".to_owned(), message })
+        })?;
+        let Some(left) = left else { return Ok(false) };
+        member.has_lost(id, &self.manager(), left, conflicts).await.map_err(|error| Refusal::of(id, &error))
     }
 }
 

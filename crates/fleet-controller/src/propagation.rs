@@ -86,6 +86,18 @@ pub(crate) async fn on_record(client: &kube::Client) -> Result<BTreeMap<ObjectId
     Ok(recorded.objects.into_iter().map(|(id, (remembered, _))| (id, remembered)).collect())
 }
 
+/// Hash of the fields of an object that were the distribution's on a cluster when it delivered there last.
+///
+/// # Errors
+/// What the hub refused, or a record that can't be read.
+pub(crate) async fn left(
+    client: &kube::Client,
+    id: &ObjectId,
+    cluster: &str,
+) -> Result<Option<u64>, RecordError> {
+    ledger::Ledger::left(client, id, cluster).await
+}
+
 /// Distributes, as long as that is this replica's duty.
 pub(crate) async fn follow(ctx: Arc<Context>) {
     if !ctx.options.namespaces.is_empty() {

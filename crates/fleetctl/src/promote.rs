@@ -11,7 +11,7 @@ mod bundle;
 mod carry;
 mod standing;
 
-use fleet_api::{DISTRIBUTION, names};
+use fleet_api::{names, staged};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::Api;
 use serde_json::json;
@@ -74,7 +74,7 @@ async fn owner(hub: &Hub) -> Outcome<String> {
     let namespaces: Api<Namespace> = Api::all(hub.cluster.client.clone());
     let asked = hub.cluster.ask("the hub's identity", namespaces.get_metadata("kube-system")).await;
     let system = asked.map_err(|failure| hub.cluster.no_hub(failure))?;
-    Ok(names::owner_hash(names::hub_identity(&system.metadata).unwrap_or_default(), "", DISTRIBUTION))
+    Ok(staged::distribution_owner(names::hub_identity(&system.metadata).unwrap_or_default()))
 }
 
 /// Refuses kinds that aren't brought from one cluster.

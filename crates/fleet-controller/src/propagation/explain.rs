@@ -5,7 +5,7 @@ use std::sync::Arc;
 use fleet_api::propagation::{
     ClaimedObject, GROUPS, ObjectPlace, PolicyKind, Precision, PropagationPolicyStatus, Severity,
 };
-use fleet_api::{Application, DISTRIBUTION, ManagedCluster, ObjectId, Provenance, names};
+use fleet_api::{Application, ManagedCluster, ObjectId, Provenance, names, staged};
 use fleet_json::ContentHash;
 use fleet_placement::{Decision, Fleet, Survey};
 use fleet_propagation::{Claims, OverridePolicy, Overrides, PolicyId, Reader};
@@ -210,7 +210,7 @@ fn left_to_member(keys: &KeyRules, resource: &ApiResource, found: &DynamicObject
 
 /// What everything that policies distribute has as its owner.
 async fn owner(client: &kube::Client) -> Result<String, PreviewError> {
-    Ok(names::owner_hash(&hub_identity(client).await?, "", DISTRIBUTION))
+    Ok(staged::distribution_owner(&hub_identity(client).await?))
 }
 
 /// Reads every policy of the hub.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
-use fleet_api::{DISTRIBUTION, ObjectId, names};
+use fleet_api::{ObjectId, staged};
 use fleet_members::MemberEvent;
 use fleet_render::KeyRules;
 use tokio::sync::Notify;
@@ -13,7 +13,7 @@ use crate::context::{AppKey, lock};
 
 /// Where it is noted. Everything is a set, so what happens twice is noted once.
 pub(crate) struct Inbox {
-    /// [`names::owner_hash`] of what policies distribute.
+    /// [`staged::distribution_owner`].
     owner: String,
     noted: Mutex<Noted>,
     /// Which labels and annotations belong to members.
@@ -44,7 +44,7 @@ pub(super) struct Noted {
 
 impl Inbox {
     pub(crate) fn new(hub_uid: &str) -> Self {
-        let owner = names::owner_hash(hub_uid, "", DISTRIBUTION);
+        let owner = staged::distribution_owner(hub_uid);
         Self {
             owner,
             noted: Mutex::default(),

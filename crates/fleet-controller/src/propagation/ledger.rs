@@ -77,6 +77,15 @@ fn shard_of(id: &ObjectId) -> u64 {
     hash.as_bytes().iter().take(8).fold(0_u64, |sum, byte| (sum << 8) | u64::from(*byte)) % SHARDS
 }
 
+fn tracker_name(shard: u64) -> String {
+    format!("{DISTRIBUTION}-{shard}")
+}
+
+fn unpacked(tracker: &ResourceTracker) -> Result<(Inventory, Memory), RecordError> {
+    let memory = tracker.spec.memory.as_ref().map(Packed::unpack).transpose()?.unwrap_or_default();
+    Ok((tracker.spec.inventory.unpack()?, memory))
+}
+
 /// The namespace object of a namespace.
 pub(super) fn namespace_id(namespace: &str) -> ObjectId {
     ObjectId {
@@ -106,14 +115,25 @@ impl Ledger {
         }
     }
 
+    /// The hash of the fields that were the distribution's on a cluster, as the hub has it on record.
+    pub(super) async fn left(
+        client: &kube::Client,
+        id: &ObjectId,
+        cluster: &str,
+    ) -> Result<Option<u64>, RecordError> {
+        let api: Api<ResourceTracker> = Api::all(client.clone());
+        let Some(tracker) = api.get_opt(&tracker_name(shard_of(id))).await? else { return Ok(None) };
+        let (_, memory) = unpacked(&tracker)?;
+        let mut objects = memory.objects.into_iter();
+        Ok(objects
+            .find(|(other, _)| other == id)
+            .and_then(|(_, remembered)| remembered.left.get(cluster).copied()))
+    }
+
     fn take_in(&mut self, tracker: ResourceTracker, recorded: &mut Recorded) -> Result<(), RecordError> {
         let number = tracker.labels().get(names::SHARD).and_then(|number| number.parse().ok());
         let Some(number) = number.filter(|number| *number < SHARDS) else { return Ok(()) };
-        let inventory: Inventory = tracker.spec.inventory.unpack()?;
-        let memory: Memory = match &tracker.spec.memory {
-            Some(memory) => memory.unpack()?,
-            None => Memory::default(),
-        };
+        let (inventory, memory) = unpacked(&tracker)?;
         let mut shard = Shard::default();
         for (id, remembered) in memory.objects {
             recorded.objects.insert(id, (remembered, BTreeSet::new()));
@@ -241,7 +261,7 @@ impl Write {
         client: kube::Client,
     ) -> Result<Option<ResourceTracker>, RecordError> {
         let api: Api<ResourceTracker> = Api::all(client);
-        let name = format!("{DISTRIBUTION}-{}", self.shard);
+        let name = tracker_name(self.shard);
         if self.memory.objects.is_empty() && self.inventory.targets.is_empty() {
             if self.tracker.is_some() {
                 match api.delete(&name, &DeleteParams::default()).await {

@@ -162,6 +162,11 @@ impl Walk {
         }
     }
 
+    /// Whether it carries what a policy distributes.
+    pub(crate) fn is_staged(&self, hub_uid: &str) -> bool {
+        self.owner == fleet_api::staged::distribution_owner(hub_uid)
+    }
+
     pub(crate) fn delivery(&self) -> Delivery<'_> {
         Delivery { application: &self.key.1, namespace: &self.key.0, owner: &self.owner }
     }

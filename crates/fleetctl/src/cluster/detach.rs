@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use fleet_api::{ApplicationRevision, DISTRIBUTION, ManagedCluster, ObjectId, names};
+use fleet_api::{ApplicationRevision, ManagedCluster, ObjectId, names, staged};
 use fleet_controller::{Clearing, Loaded, known_kinds, read_revision};
 use fleet_members::{Acting, MemberError, Members, Options, Transport, TransportError};
 use kube::ResourceExt as _;
@@ -230,7 +230,7 @@ async fn clear(
         .iter()
         .filter_map(|holding| {
             let owner = if holding.carries {
-                names::owner_hash(hub_uid, "", DISTRIBUTION)
+                staged::distribution_owner(hub_uid)
             } else {
                 names::owner_hash(hub_uid, &holding.namespace, &holding.application)
             };

@@ -171,7 +171,7 @@ pub(super) async fn deliverer(
     let namespaces: Api<Namespace> = Api::all(hub.cluster.client.clone());
     let system = hub.cluster.ask("the hub's identity", namespaces.get_metadata("kube-system")).await?;
     let uid = names::hub_identity(&system.metadata).unwrap_or_default();
-    if owner == names::owner_hash(uid, "", fleet_api::DISTRIBUTION) {
+    if owner == fleet_api::staged::distribution_owner(uid) {
         return Ok(Deliverer::Policies);
     }
     let listed = hub.cluster.ask("Applications", api.list(&ListParams::default())).await?;

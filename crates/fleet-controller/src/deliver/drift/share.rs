@@ -51,6 +51,7 @@ impl Repair {
             desired: std::sync::Arc::default(),
             previous: std::collections::BTreeMap::new(),
             begun: Vec::new(),
+            distributed: None,
             plan: TargetPlan { target: target.clone(), actions: Vec::new(), loses: String::new() },
             target,
             parallelism: 1,

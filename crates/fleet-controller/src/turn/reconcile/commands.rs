@@ -64,6 +64,7 @@ fn send(ctx: &Arc<Context>, walk: &Walk, step: String, target: Target) {
         desired,
         previous,
         begun,
+        distributed: walk.is_staged(&ctx.hub.uid).then(|| ctx.hub.client.clone()),
         plan,
         parallelism: parallelism.min(64),
     };

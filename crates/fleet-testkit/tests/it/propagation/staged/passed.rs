@@ -67,3 +67,29 @@ async fn what_is_deleted_before_its_first_run_leaves_by_it() -> anyhow::Result<(
     engine.stop().await?;
     Ok(())
 }
+
+/// Broken: what somebody edits on a member while the first run waits at its gate fails that run, or stays.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edit_before_the_first_run_is_drift() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one"), ("m2", "two")]).await?;
+    let engine = Engine::start(&fleet);
+    flow(&fleet).await?;
+    for (name, value) in [("same", "1"), ("changed", "1")] {
+        fleet.apply("hub", &config(name, value)).await?;
+    }
+    fleet.apply("hub", &policy("all", CONFIG, "", &["one", "two"])).await?;
+    ready(&fleet, "all", "Delivered").await?;
+    fleet.apply("hub", &staged("all", CONFIG, "", &["one", "two"])).await?;
+    let application = carrier(&fleet, "all").await?;
+    fleet.wait_run(&application, 1, "workflowSuspending").await?;
+    for name in ["same", "changed"] {
+        fleet.merge("m2", "v1", "ConfigMap", name, &json!({"data": {"key": "theirs"}})).await?;
+    }
+    fleet.apply("hub", &config("changed", "2")).await?;
+    approve(&fleet, &application, 2).await?;
+    wait_value(&fleet, "m2", "changed", Some("2")).await?;
+    wait_value(&fleet, "m2", "same", Some("1")).await?;
+    ready(&fleet, "all", "Delivered").await?;
+    engine.stop().await?;
+    Ok(())
+}
