@@ -34,7 +34,6 @@ use crate::Problem;
 use crate::hub::rules_of;
 use crate::plans::{GatePlan, PlanSource, gate_plan_of, hints_of};
 use crate::records::{self, RecordError};
-use crate::replicas::{Duty, Shares};
 use crate::resolve::{references, resolve};
 use crate::run::queue;
 use crate::run::{self, Behind, Decision};
@@ -179,7 +178,7 @@ impl Planner {
     /// What isn't there or can't be read.
     pub async fn of_run(client: &kube::Client, app: &Application, run: &Run) -> Result<Self, PreviewError> {
         let uid = hub_identity(client).await?;
-        let mut walk = Box::pin(records::load_from(client, new_walk(app, &uid)?)).await?;
+        let mut walk = Box::pin(records::load_from(client, Walk::to_look_at(app, &uid))).await?;
         if walk.run_name() != run.name_any() {
             let name = &run.spec.revision;
             walk.revision = Some(records::read_revision(client, &walk.key.0, name).await?);
@@ -225,7 +224,7 @@ impl Planner {
         let old = records::read_revision(client, &namespace, &before.spec.revision).await?;
         let new = records::read_revision(client, &namespace, &now.spec.revision).await?;
         let of = |run: &Run, revision: &Arc<crate::Loaded>| -> Result<Self, PreviewError> {
-            let mut walk = new_walk(app, "")?;
+            let mut walk = Walk::to_look_at(app, "");
             let first = before.status.clone().unwrap_or_default();
             let mut inventory = std::mem::take(&mut walk.inventory);
             run::list_in_inventory(&mut inventory, &old, &first, &walk.delivery());
@@ -257,7 +256,7 @@ impl Planner {
         let rules = rules_of(&app);
         world.read_tenant(namespace).await?;
         world.read_tenant(&rules).await?;
-        let mut walk = new_walk(&app, &world.hub_uid)?;
+        let mut walk = Walk::to_look_at(&app, &world.hub_uid);
         if let Some(client) = &world.client {
             walk = Box::pin(records::load_from(client, walk)).await?;
         }
@@ -524,13 +523,6 @@ pub(crate) async fn hub_identity(client: &kube::Client) -> Result<String, Previe
     let system = namespaces.get_metadata("kube-system").await;
     let system = system.map_err(|error| PreviewError::hub("the hub's identity", error))?;
     Ok(names::hub_identity(&system.metadata).unwrap_or_default().to_owned())
-}
-
-fn new_walk(app: &Application, hub_uid: &str) -> Result<Walk, PreviewError> {
-    let key = (app.namespace().unwrap_or_default(), app.name_any());
-    let hold = Shares::alone().hold(&Duty::Application(key.0, key.1));
-    let hold = hold.ok_or_else(|| PreviewError::Record("nothing may be looked at any more".to_owned()))?;
-    Ok(Walk::new(app, hub_uid, hold))
 }
 
 fn removed(status: &RunStatus, known: &BTreeSet<String>) -> BTreeSet<String> {

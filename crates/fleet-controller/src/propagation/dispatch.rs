@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet_api::{Application, Inventory, ObjectId, ResourceTracker};
+use fleet_api::{Application, ObjectId, ResourceTracker};
 use fleet_members::{Account, Acting, Member, MemberError, PendingPod, Reachability};
 use fleet_placement::Room;
 use fleet_placement::pieces::is_job;
@@ -21,6 +21,7 @@ use super::namespaces::{Made, is_namespace, unmake};
 use super::policies::read_recorded;
 use super::report;
 use super::send::{self, Order, Sent};
+use super::stage::Had;
 use crate::context::{AppKey, Context, OnDrift};
 use crate::deliver::deletion::Emptied;
 use crate::deliver::prune::{Parting, part_with};
@@ -65,7 +66,7 @@ pub(super) enum Done {
     /// An Application that carries a policy was written or deleted; it stands so.
     Staged { key: AppKey, over: Option<String>, outcome: Result<Option<Box<Application>>, kube::Error> },
     /// What an Application carried was read.
-    HandedBack { key: AppKey, outcome: Box<Result<Inventory, RecordError>> },
+    HandedBack { key: AppKey, outcome: Box<Result<Had, RecordError>> },
     /// An Application was let go.
     LetGo { key: AppKey, outcome: Result<(), kube::Error> },
     /// A policy's status was written.
@@ -308,7 +309,7 @@ impl Distributor {
                     return false;
                 }
                 place.busy = true;
-                let (last, left) = (place.last.clone(), place.left);
+                let (last, left) = (place.last.clone().or_else(|| place.carried.clone()), place.left);
                 let order = Order { id, standing, last, left, ours: seen, one_of_many, owner };
                 self.jobs.spawn(async move {
                     let sent = send::send(&acting, &order).await;
@@ -393,6 +394,7 @@ impl Distributor {
                 place.left = fields;
                 place.scaled_by = scaled_by;
                 place.last = Some(standing);
+                place.carried = None;
                 place.tries = 0;
                 place.not_before = None;
                 place.matter = None;

@@ -53,8 +53,8 @@ impl Distributor {
     }
 }
 
-/// An object as it was sent, from the record.
-fn standing(object: &Value, replicas: Option<u64>) -> Arc<Standing> {
+/// An object as it was sent, from a record.
+pub(super) fn standing(object: &Value, replicas: Option<u64>) -> Arc<Standing> {
     let labels = object.pointer("/metadata/labels");
     let content = labels.and_then(|labels| labels.get(names::CONTENT)?.as_str());
     Arc::new(Standing {

@@ -161,6 +161,8 @@ pub(super) struct Place {
     pub(super) left: Option<u64>,
     /// What was delivered last, where that is known.
     pub(super) last: Option<Arc<Standing>>,
+    /// What the Application delivered there last that carried it, until something else is delivered.
+    pub(super) carried: Option<Arc<Standing>>,
     /// It is a namespace that leaves, and something is in it: since when.
     pub(super) leaves_since: Option<Instant>,
     /// How often a request failed in a row.

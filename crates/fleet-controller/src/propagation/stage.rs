@@ -29,6 +29,7 @@ use kube::ResourceExt as _;
 use kube::runtime::reflector::ObjectRef;
 use tokio::time::Instant;
 
+pub(super) use self::back::Had;
 use super::choose::{Choice, is_scheduling_suspended};
 use super::distributor::Distributor;
 use super::items::{Goal, Item, Items, Matter};

@@ -9,6 +9,8 @@ use fleet_api::{
 };
 use fleet_plan::{Delivery, Desired, Plan};
 use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::Problem;
 use crate::context::{AppKey, Noted};
@@ -160,6 +162,11 @@ impl Walk {
             held: BTreeSet::new(),
             stale: false,
         }
+    }
+
+    /// Of somebody who only looks: nothing runs under it.
+    pub(crate) fn to_look_at(app: &Application, hub_uid: &str) -> Self {
+        Self::new(app, hub_uid, Hold::new(CancellationToken::new(), TaskTracker::new(), None))
     }
 
     /// Whether it carries what a policy distributes.

@@ -9,7 +9,7 @@ use crate::small::{app, config, message, value};
 
 const CONFIG: (&str, &str, &str) = ("v1", "ConfigMap", "settings");
 
-async fn cordon(fleet: &Fleet, member: &str, why: Value) -> anyhow::Result<()> {
+pub(crate) async fn cordon(fleet: &Fleet, member: &str, why: Value) -> anyhow::Result<()> {
     let patch = json!({"metadata": {"annotations": {names::CORDONED: why}}});
     fleet.merge("hub", "cluster.open-cluster-management.io/v1", "ManagedCluster", member, &patch).await?;
     Ok(())

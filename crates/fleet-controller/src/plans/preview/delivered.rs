@@ -6,8 +6,9 @@ use fleet_api::{Application, Layer, ObjectId, Provenance, Target};
 use kube::ResourceExt as _;
 use serde_json::Value;
 
-use super::{PreviewError, hub_identity, new_walk};
+use super::{PreviewError, hub_identity};
 use crate::records;
+use crate::turn::walk::Walk;
 
 /// An object as it was delivered last.
 #[derive(Debug, Clone)]
@@ -45,7 +46,7 @@ pub async fn delivered(
     id: &ObjectId,
 ) -> Result<Option<Delivered>, PreviewError> {
     let uid = hub_identity(client).await?;
-    let walk = records::load_from(client, new_walk(app, &uid)?).await?;
+    let walk = records::load_from(client, Walk::to_look_at(app, &uid)).await?;
     let here = walk.inventory.targets.iter().map(|entry| &entry.target);
     let fits = |target: &&Target| {
         target.cluster == cluster && (id.namespace.is_empty() || id.namespace == target.namespace)

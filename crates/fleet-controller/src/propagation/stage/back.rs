@@ -1,9 +1,11 @@
 //! Taking back what an Application carried: its inventory is on record here before it is let go.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use fleet_api::{Application, Inventory, ObjectId, ResourceTracker, StagedPlacement, names};
 use fleet_placement::pieces;
+use fleet_plan::Desired;
 use kube::ResourceExt as _;
 use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use kube::runtime::reflector::ObjectRef;
@@ -13,34 +15,34 @@ use super::Doing;
 use crate::context::{AppKey, Context};
 use crate::propagation::dispatch::Done;
 use crate::propagation::distributor::Distributor;
+use crate::propagation::held::standing;
 use crate::propagation::policies::recorded;
-use crate::records::{RecordError, tracker_name};
+use crate::records::{self, RecordError, tracker_name};
+use crate::turn::walk::Walk;
+
+/// What an Application had on record, and what it delivered last of it, with the clusters.
+#[derive(Default)]
+pub(in crate::propagation) struct Had {
+    inventory: Inventory,
+    delivered: Vec<(String, Desired)>,
+}
 
 impl Distributor {
     /// Reads what an Application that acts no more had.
     pub(super) fn read_back(&mut self, key: &AppKey) {
         self.stages.doing.insert(key.clone(), Doing::Reading);
-        let client = self.ctx.hub.client.clone();
+        let (ctx, application) = (Arc::clone(&self.ctx), self.application(key));
         let (key, name) = (key.clone(), tracker_name(&key.1, self.owner()));
         self.jobs.spawn(async move {
-            let api: Api<ResourceTracker> = Api::all(client);
-            let read = async {
-                let Some(tracker) = api.get_opt(&name).await? else { return Ok(Inventory::default()) };
-                Ok(tracker.spec.inventory.unpack()?)
-            };
-            let outcome: Result<Inventory, RecordError> = read.await;
+            let outcome = had(&ctx, application.as_deref(), &name).await;
             Done::HandedBack { key, outcome: Box::new(outcome) }
         });
     }
 
     /// What an Application had goes on record here.
-    pub(in crate::propagation) fn handed_back(
-        &mut self,
-        key: &AppKey,
-        outcome: Result<Inventory, RecordError>,
-    ) {
-        let inventory = match outcome {
-            Ok(inventory) => inventory,
+    pub(in crate::propagation) fn handed_back(&mut self, key: &AppKey, outcome: Result<Had, RecordError>) {
+        let Had { inventory, delivered } = match outcome {
+            Ok(had) => had,
             Err(error) => {
                 tracing::warn!(namespace = key.0, application = key.1, %error, "what an Application carried can't be read; tried again");
                 self.stages.doing.remove(key);
@@ -81,6 +83,13 @@ impl Distributor {
                     item.remembered.told.insert(cluster.clone(), shown);
                 }
                 ids.insert(id);
+            }
+        }
+        for (cluster, desired) in delivered {
+            let Some(item) = self.items.get_mut(&desired.id) else { continue };
+            let replicas = item.remembered.told.get(&cluster).copied();
+            if let Some(place) = item.places.get_mut(&cluster) {
+                place.carried = Some(standing(&desired.object, replicas));
             }
         }
         for id in &ids {
@@ -156,6 +165,36 @@ fn shown_of(ctx: &Context, id: &ObjectId, cluster: &str, owner: &str) -> Option<
         Some(seen) => pieces::count(&id.api_version, &id.kind, &seen.shown.as_ref()?.read()),
         None => member.observes([id].into_iter()).then_some(0),
     }
+}
+
+async fn had(ctx: &Context, application: Option<&Application>, tracker: &str) -> Result<Had, RecordError> {
+    let api: Api<ResourceTracker> = Api::all(ctx.hub.client.clone());
+    let Some(tracker) = api.get_opt(tracker).await? else { return Ok(Had::default()) };
+    let inventory = tracker.spec.inventory.unpack()?;
+    // What isn't told by its history is taken back all the same; edits there aren't known to be such then.
+    let delivered = match application {
+        Some(application) => delivered(ctx, application).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, application = application.name_any(), "what an Application delivered last can't be read");
+            Vec::new()
+        }),
+        None => Vec::new(),
+    };
+    Ok(Had { inventory, delivered })
+}
+
+async fn delivered(ctx: &Context, application: &Application) -> Result<Vec<(String, Desired)>, RecordError> {
+    let walk = records::load_from(&ctx.hub.client, Walk::to_look_at(application, &ctx.hub.uid)).await?;
+    let targets = walk.inventory.targets.iter().map(|entry| &entry.target);
+    let delivered = targets.flat_map(|target| {
+        let member = ctx.members.get(&target.cluster).ok();
+        let shows = |desired: &Desired| {
+            let seen = member.as_ref().and_then(|member| member.observed(&desired.id));
+            seen.is_some_and(|seen| seen.owner == walk.owner && seen.content == desired.content.short())
+        };
+        let last = walk.delivered_last(target, shows);
+        last.into_iter().map(|desired| (target.cluster.clone(), desired))
+    });
+    Ok(delivered.collect())
 }
 
 async fn finish(

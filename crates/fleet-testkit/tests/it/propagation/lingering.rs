@@ -11,6 +11,7 @@ use super::{
     CONFIG, DEPLOYMENT, GROUP, config, delete, deployment, policy, ready, recorded, value, wait_policy,
     wait_value,
 };
+use crate::held::cordon;
 
 const OWNER: &str = "/metadata/labels/fleetctl.dev~1owner";
 
@@ -103,12 +104,6 @@ async fn a_namespace_goes_when_its_cluster_is_let_go() -> anyhow::Result<()> {
     cordon(&fleet, "m1", Value::Null).await?;
     gone(&fleet, "m1", "Namespace", "demo").await?;
     engine.stop().await
-}
-
-async fn cordon(fleet: &Fleet, cluster: &str, why: Value) -> anyhow::Result<()> {
-    let patch = json!({"metadata": {"annotations": {fleet_api::names::CORDONED: why}}});
-    fleet.merge("hub", "cluster.open-cluster-management.io/v1", "ManagedCluster", cluster, &patch).await?;
-    Ok(())
 }
 
 /// What is about to leave is taken by a policy that no cluster fits. Broken: an empty choice deletes something.

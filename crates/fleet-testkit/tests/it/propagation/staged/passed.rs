@@ -1,9 +1,10 @@
 //! What the distribution had where a policy with a Workflow doesn't have it any more: it leaves by a run.
 
 use fleet_testkit::{Engine, Fleet};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{approve, carrier, carriers, flow, staged};
+use super::{approve, carrier, carriers, flow, rolled_out, staged};
+use crate::held::cordon;
 use crate::propagation::{CONFIG, delete, policy, ready, wait_value};
 use crate::small::{config, value};
 
@@ -89,6 +90,28 @@ async fn an_edit_before_the_first_run_is_drift() -> anyhow::Result<()> {
     approve(&fleet, &application, 2).await?;
     wait_value(&fleet, "m2", "changed", Some("2")).await?;
     wait_value(&fleet, "m2", "same", Some("1")).await?;
+    ready(&fleet, "all", "Delivered").await?;
+    engine.stop().await?;
+    Ok(())
+}
+
+/// Broken: what somebody edits on a member while a policy loses its Workflow is refused for ever, as another writer's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edit_before_it_is_handed_back_is_drift() -> anyhow::Result<()> {
+    let members = [("m1", "one"), ("m2", "two")];
+    let all = staged("all", CONFIG, "settings", &["one", "two"]);
+    let (fleet, engine, application) = rolled_out(&members, &[config("settings", "1")], &all).await?;
+    cordon(&fleet, "m2", json!("disks are swapped")).await?;
+    fleet.merge("m2", "v1", "ConfigMap", "settings", &json!({"data": {"key": "theirs"}})).await?;
+    fleet.apply("hub", &config("settings", "2")).await?;
+    fleet.wait_run(&application, 2, "workflowSuspending").await?;
+    let patch = json!({"spec": {"workflow": null}});
+    fleet.merge("hub", crate::propagation::GROUP, "PropagationPolicy", "all", &patch).await?;
+    super::no_carrier(&fleet, &application).await?;
+    wait_value(&fleet, "m1", "settings", Some("2")).await?;
+    assert_eq!(value(&fleet, "m2", "settings").await?, Some(json!("theirs")));
+    cordon(&fleet, "m2", Value::Null).await?;
+    wait_value(&fleet, "m2", "settings", Some("2")).await?;
     ready(&fleet, "all", "Delivered").await?;
     engine.stop().await?;
     Ok(())
