@@ -157,7 +157,8 @@ fn suggestion(nearest: &[String], known: &[String]) -> String {
         return format!("; did you mean {}?", quoted(nearest).join(" or "));
     }
     if known.is_empty() {
-        return "; the hub knows no clusters yet: fleetctl cluster list".to_owned();
+        return "; no clusters are known: see fleetctl cluster list, or add ManagedClusters to what is read from files"
+            .to_owned();
     }
     let more = if known.len() > SHOWN { ": fleetctl cluster list" } else { "" };
     format!("; known are {}{more}", few(quoted(known), SHOWN))

@@ -8,6 +8,7 @@ use fleet_render::{KeyRule, KeyRules};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::runtime::reflector::Store;
 use kube::runtime::watcher;
+use serde_json::Value;
 
 use crate::hub::rule_maps;
 use crate::propagation::Inbox;
@@ -35,8 +36,7 @@ pub fn read_key_rules<'m>(maps: impl IntoIterator<Item = &'m ConfigMap>) -> (Key
     let (entries, mut errors) = rule_maps::entries(maps);
     let mut given: Vec<KeyRule> = Vec::new();
     for (source, value) in entries {
-        let read = serde_json::from_value::<Vec<KeyRule>>(value);
-        let read = read.map_err(|error| ("the whole".to_owned(), error.to_string())).and_then(|mut rules| {
+        let read = read_rules(value).and_then(|mut rules| {
             for rule in rules.iter_mut().filter(|rule| rule.name.is_empty()) {
                 rule.name.clone_from(&source);
             }
@@ -49,6 +49,17 @@ pub fn read_key_rules<'m>(maps: impl IntoIterator<Item = &'m ConfigMap>) -> (Key
     }
     // Each was tried by itself, so together they can't be wrong.
     (KeyRules::with(&given).unwrap_or_else(|_| KeyRules::builtin().clone()), errors)
+}
+
+/// The rules of one entry, or where in it something is wrong, and what.
+fn read_rules(entry: Value) -> Result<Vec<KeyRule>, (String, String)> {
+    let Value::Array(rules) = entry else {
+        return Err(("the whole".to_owned(), "expected a list of rules".to_owned()));
+    };
+    let read = |(index, rule)| {
+        serde_json::from_value(rule).map_err(|error| (format!("[{index}]"), error.to_string()))
+    };
+    rules.into_iter().enumerate().map(read).collect()
 }
 
 #[cfg(test)]
@@ -79,6 +90,6 @@ mod tests {
         let said: Vec<String> = errors.iter().map(ToString::to_string).collect();
         assert_eq!(said.len(), 2, "{said:?}");
         assert!(said[0].contains("typo.yaml: [0].kinds[0]: expected Kind"), "{said:?}");
-        assert!(said[1].contains("unknown.yaml") && said[1].contains("unknown field `label`"), "{said:?}");
+        assert!(said[1].contains("unknown.yaml: [0]: unknown field `label`"), "{said:?}");
     }
 }

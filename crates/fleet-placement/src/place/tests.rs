@@ -107,7 +107,7 @@ fn errors_say_what_to_do() {
     let error = placed(&[]).unwrap_err();
     assert_eq!(error.code(), "NoTopology");
     let error = place(&[topology(json!({"clusters": ["a"]}))], &[], "shop").unwrap_err();
-    assert!(error.to_string().ends_with("the hub knows no clusters yet: fleetctl cluster list"), "{error}");
+    assert!(error.to_string().ends_with("add ManagedClusters to what is read from files"), "{error}");
     let local = Topology { policy: "p".into(), clusters: vec!["local".into()], ..Topology::default() };
     assert_eq!(place(&[local], &fleet(), "shop").unwrap_err().code(), "LocalReserved");
     let nothing = Topology { policy: "p".into(), ..Topology::default() };

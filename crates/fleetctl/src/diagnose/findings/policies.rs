@@ -131,7 +131,9 @@ fn warnings(policy: &PolicyTold) -> Vec<Finding> {
 /// It goes once the member answers; whoever knows that it never will has to say so.
 fn leftovers(snapshot: &Snapshot, left: &Leftovers) -> Finding {
     let Leftovers { cluster, objects } = left;
-    let what = few(objects, NAMED);
+    let one = objects.len() == 1;
+    let what = format!("{} {}", few(objects, NAMED), if one { "is" } else { "are" });
+    let it_goes = if one { "it goes" } else { "they go" };
     let called = &snapshot.called;
     let member = snapshot.clusters.iter().find(|member| member.metadata.name.as_ref() == Some(cluster));
     let status = member.and_then(|member| member.status.as_ref());
@@ -145,7 +147,7 @@ fn leftovers(snapshot: &Snapshot, left: &Leftovers) -> Finding {
     });
     if cordoned {
         let message = format!(
-            "{what} is still on {cluster}, though its policy isn't there any more: {cluster} is cordoned, and it goes when that ends"
+            "{what} still on {cluster}, though the policy isn't there any more: {cluster} is cordoned, and {it_goes} when that ends"
         );
         return Finding::new(
             Note,
@@ -157,19 +159,18 @@ fn leftovers(snapshot: &Snapshot, left: &Leftovers) -> Finding {
     }
     if member.is_some_and(|member| !member.spec.hub_accepts_client) {
         let message = format!(
-            "{what} is still on {cluster}, though its policy isn't there any more: the hub doesn't accept {cluster}, and it goes when it does"
+            "{what} still on {cluster}, though the policy isn't there any more: the hub doesn't accept {cluster}, and {it_goes} when it does"
         );
         let mend = format!("{called} cluster detach {cluster}, or accept it again");
         return Finding::new(Note, "LeavesMember", about, message, mend);
     }
     if answers {
-        let message =
-            format!("the policy of {what} isn't there any more, and it is about to leave {cluster}");
+        let message = format!("{what} about to leave {cluster}, since the policy isn't there any more");
         let mend = format!("wait a moment; where it stays: {called} why KIND/NAME -n NAMESPACE -m {cluster}");
         return Finding::new(Note, "LeavesMember", about, message, mend);
     }
     let message = format!(
-        "{what} is still on {cluster}, though its policy isn't there any more: {cluster} doesn't answer, and it goes when it does"
+        "{what} still on {cluster}, though the policy isn't there any more: {cluster} doesn't answer, and {it_goes} when it does"
     );
     let mend = if member.is_some_and(lives_here) {
         // What lives in the hub's process isn't probed, and isn't taken out.
