@@ -95,6 +95,27 @@ async fn an_edit_before_the_first_run_is_drift() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Broken: the same where another policy's Application had it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edit_between_two_applications_is_drift() -> anyhow::Result<()> {
+    let members = [("m1", "one"), ("m2", "two")];
+    let all = staged("all", CONFIG, "settings", &["one", "two"]);
+    let (fleet, engine, _) = rolled_out(&members, &[config("settings", "1")], &all).await?;
+    let mut other = staged("other", CONFIG, "settings", &["one", "two"]);
+    other["spec"]["priority"] = json!(1);
+    other["spec"]["preemption"] = json!("Always");
+    fleet.apply("hub", &other).await?;
+    let application = carrier(&fleet, "other").await?;
+    fleet.wait_run(&application, 1, "workflowSuspending").await?;
+    fleet.merge("m2", "v1", "ConfigMap", "settings", &json!({"data": {"key": "theirs"}})).await?;
+    fleet.apply("hub", &config("settings", "2")).await?;
+    approve(&fleet, &application, 2).await?;
+    wait_value(&fleet, "m2", "settings", Some("2")).await?;
+    ready(&fleet, "other", "Delivered").await?;
+    engine.stop().await?;
+    Ok(())
+}
+
 /// Broken: what somebody edits on a member while a policy loses its Workflow is refused for ever, as another writer's.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_edit_before_it_is_handed_back_is_drift() -> anyhow::Result<()> {
