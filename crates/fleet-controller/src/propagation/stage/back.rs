@@ -137,11 +137,16 @@ impl Distributor {
         self.stages.back.remove(key);
         self.stages.last.remove(key);
         let policy = self.stages.policies.remove(key);
+        let owner = self.owner().to_owned();
         for id in self.stages.carried.remove(key).unwrap_or_default() {
             if let Some(item) = self.items.get_mut(&id) {
                 item.remembered.stage = None;
-                // What stands there now was delivered by another.
-                item.remembered.left.clear();
+                // What stands there now was delivered by another: what is taken of it from now on is drift.
+                let seen = |cluster: &String| {
+                    let seen = self.ctx.members.get(cluster).ok()?.observed(&id)?;
+                    Some((cluster.clone(), seen.managed.filter(|_| seen.owner == owner)?))
+                };
+                item.remembered.left = item.at.iter().filter_map(seen).collect();
                 for place in item.places.values_mut() {
                     place.left = None;
                     place.last = None;

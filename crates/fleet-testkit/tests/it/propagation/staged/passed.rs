@@ -1,11 +1,13 @@
 //! What the distribution had where a policy with a Workflow doesn't have it any more: it leaves by a run.
 
+use std::time::Duration;
+
 use fleet_testkit::{Engine, Fleet};
 use serde_json::{Value, json};
 
 use super::{approve, carrier, carriers, flow, rolled_out, staged};
 use crate::held::cordon;
-use crate::propagation::{CONFIG, delete, policy, ready, wait_value};
+use crate::propagation::{CONFIG, delete, marks, policy, ready, wait_value};
 use crate::small::{config, value};
 
 /// Broken: what a policy had on a cluster that it loses when it gets its Workflow stays there for ever, or goes past the gate.
@@ -112,6 +114,34 @@ async fn an_edit_between_two_applications_is_drift() -> anyhow::Result<()> {
     approve(&fleet, &application, 2).await?;
     wait_value(&fleet, "m2", "settings", Some("2")).await?;
     ready(&fleet, "other", "Delivered").await?;
+    engine.stop().await?;
+    Ok(())
+}
+
+/// Broken: the same after a restart, of what couldn't be delivered to since.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edit_after_it_was_handed_back_is_drift() -> anyhow::Result<()> {
+    let members = [("m1", "one"), ("m2", "two")];
+    let all = staged("all", CONFIG, "settings", &["one", "two"]);
+    let (fleet, engine, application) = rolled_out(&members, &[config("settings", "1")], &all).await?;
+    cordon(&fleet, "m2", json!("disks are swapped")).await?;
+    let patch = json!({"spec": {"workflow": null}});
+    fleet.merge("hub", crate::propagation::GROUP, "PropagationPolicy", "all", &patch).await?;
+    super::no_carrier(&fleet, &application).await?;
+    let known = async {
+        while marks(&fleet).await? < 2 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        anyhow::Ok(())
+    };
+    tokio::time::timeout(Duration::from_secs(60), known).await??;
+    fleet.merge("m2", "v1", "ConfigMap", "settings", &json!({"data": {"key": "theirs"}})).await?;
+    engine.stop().await?;
+    fleet.apply("hub", &config("settings", "2")).await?;
+    let engine = Engine::start(&fleet);
+    cordon(&fleet, "m2", Value::Null).await?;
+    wait_value(&fleet, "m2", "settings", Some("2")).await?;
+    ready(&fleet, "all", "Delivered").await?;
     engine.stop().await?;
     Ok(())
 }
