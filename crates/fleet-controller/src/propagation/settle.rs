@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet_api::ObjectId;
 use fleet_api::propagation::{ConflictResolution, GROUPS};
+use fleet_api::{ObjectId, Remembered};
 use fleet_json::Compact;
 use fleet_members::Reachability;
 use fleet_placement::moves::{GoesFirst, Move, Share, at_once};
+use fleet_placement::pieces::count;
 use fleet_placement::{Shortfall, next_step};
 use fleet_propagation::{OverridePolicy, Policy, Precision};
 use serde_json::Value;
@@ -221,7 +222,7 @@ impl Distributor {
         item.remembered.preserved = policy.spec.preserve_resources_on_deletion;
         let mut trouble = self.troubles(id, item, policy, source);
         self.add_full(&mut trouble, item, policy);
-        if is_scheduling_suspended(policy) {
+        if is_scheduling_suspended(policy) && item.remembered.shares.is_empty() {
             self.keep_placed(id, item);
         }
         let Choice::Made(shortfall) = self.choose(id, item, policy, source, &trouble) else { return };
@@ -248,7 +249,10 @@ impl Distributor {
         let shares: BTreeMap<String, Share> = clusters
             .iter()
             .map(|cluster| {
-                let told = item.remembered.told.get(cluster).copied();
+                // What is on record may be older than what was sent last.
+                let known = item.places.get(cluster).is_some_and(|place| place.last.is_some());
+                let shown = if known { None } else { self.replicas_shown(id, cluster) };
+                let told = shown.or_else(|| item.remembered.told.get(cluster).copied());
                 // What leaves and never came is waited for by nobody.
                 let there = item.at.contains(cluster)
                     && (wanted.contains_key(cluster) || !self.is_absent(id, item, cluster));
@@ -277,7 +281,7 @@ impl Distributor {
         if let Some(wait) = silent.filter(|_| !step.settled) {
             self.wake_in(wait, id);
         }
-        item.remembered.told.clear();
+        let told = std::mem::take(&mut item.remembered.told);
         item.places.retain(|cluster, _| clusters.contains(cluster));
         let overrides = self.overrides.about(&source.facts);
         item.overridden.clear();
@@ -290,7 +294,8 @@ impl Distributor {
             }
             let hold = held(&cluster);
             let comes_no_more = if stays { nothing_fits.is_some() } else { assigned > 0 };
-            if comes_no_more && !self.has_come(id, item, &cluster) {
+            let held_there = hold.is_some() && item.remembered.left.contains_key(&cluster);
+            if comes_no_more && !held_there && !self.has_come(id, item, &cluster) {
                 let place = item.places.entry(cluster.clone()).or_default();
                 place.goal = Goal::Stay;
                 place.held = hold;
@@ -300,6 +305,9 @@ impl Distributor {
             }
             if assigned == 0 && !(stays && asked == 0) {
                 if there {
+                    // Until it is gone, it has what it was told before.
+                    let before = told.get(&cluster).filter(|_| divided);
+                    item.remembered.told.extend(before.map(|replicas| (cluster.clone(), *replicas)));
                     let released = item.remembered.kept || is_released(item, policy, &cluster);
                     let place = item.places.entry(cluster.clone()).or_default();
                     place.kept = None;
@@ -416,27 +424,37 @@ impl Distributor {
         }
     }
 
-    /// Whether an object was delivered to a cluster, as far as is known: that it is on record is no sign of it.
+    /// Whether an object was delivered to a cluster, as far as is known: that it is on record is no sign of it, and what was
+    /// there by the record of another process may have been deleted since.
     fn has_come(&self, id: &ObjectId, item: &Item, cluster: &str) -> bool {
-        item.remembered.left.contains_key(cluster)
-            || item.places.get(cluster).is_some_and(|place| place.last.is_some())
+        item.places.get(cluster).is_some_and(|place| place.last.is_some())
             || self.observed(id, cluster).is_some()
+            || item.remembered.left.contains_key(cluster) && !self.observes(id, cluster)
     }
 
-    /// Who chooses no clusters takes nothing away: what is on clusters and was placed nowhere by now (it was about to leave,
-    /// or went along with workloads) is placed where it is.
+    fn observes(&self, id: &ObjectId, cluster: &str) -> bool {
+        self.ctx.members.get(cluster).is_ok_and(|member| member.observes([id].into_iter()))
+    }
+
+    /// The replicas that a cluster shows of what is there.
+    fn replicas_shown(&self, id: &ObjectId, cluster: &str) -> Option<u64> {
+        let seen = self.observed(id, cluster).filter(|seen| !seen.deleting)?;
+        count(&id.api_version, &id.kind, &seen.shown.as_ref()?.read()).filter(|replicas| *replicas > 0)
+    }
+
+    /// Who chooses no clusters takes nothing away: what is on clusters and isn't placed there by now (it was about to leave, a
+    /// mask held it there, or it went along with workloads) is placed where it is.
     pub(super) fn keep_placed(&self, id: &ObjectId, item: &mut Item) {
-        if item.remembered.shares.is_empty() {
-            let there = item.at.iter().filter(|cluster| !self.is_absent(id, item, cluster));
-            let shares = there.map(|cluster| (cluster.clone(), item.remembered.told.get(cluster).copied()));
-            item.remembered.shares = shares.collect();
-        }
+        let Remembered { shares, told, .. } = &item.remembered;
+        let there = item.at.iter().filter(|cluster| !shares.contains_key(*cluster));
+        let there = there.filter(|cluster| !self.is_absent(id, item, cluster));
+        let kept: Vec<_> = there.map(|cluster| (cluster.clone(), told.get(cluster).copied())).collect();
+        item.remembered.shares.extend(kept);
     }
 
     /// Whether nothing was delivered to a cluster, and it shows that there is nothing.
     fn is_absent(&self, id: &ObjectId, item: &Item, cluster: &str) -> bool {
-        let member = self.ctx.members.get(cluster).ok();
-        !self.has_come(id, item, cluster) && member.is_some_and(|member| member.observes([id].into_iter()))
+        !self.has_come(id, item, cluster) && self.observes(id, cluster)
     }
 
     /// How much of what a cluster has may be ready, although it isn't known to be as it was told: just after a change, and

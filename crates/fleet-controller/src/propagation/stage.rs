@@ -242,7 +242,7 @@ impl Distributor {
     fn stage(&mut self, id: &ObjectId, policy: &Arc<Policy>, source: &Arc<Source>) {
         let mut item = self.items.remove(id).unwrap_or_default();
         item.remembered.dependent = false;
-        if is_scheduling_suspended(policy) {
+        if is_scheduling_suspended(policy) && item.remembered.shares.is_empty() {
             self.keep_placed(id, &mut item);
         }
         match self.choose(id, &mut item, policy, source, &BTreeMap::new()) {

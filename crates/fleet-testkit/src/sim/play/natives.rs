@@ -318,22 +318,23 @@ impl Users {
             return differences;
         }
         if let Some(weights) = divided {
-            let weight = |member: usize| weights.get(member).copied().unwrap_or(0);
-            let shares: BTreeMap<usize, u64> =
-                places.iter().map(|member| (*member, replicas(*member).unwrap_or(0))).collect();
-            let told = || format!("{name} is divided {shares:?} of {} by {weights:?}", source.replicas);
-            if shares.values().sum::<u64>() != source.replicas {
-                differences.push(told());
+            let has = |member: &usize| (*member, replicas(*member).unwrap_or(0));
+            let all: BTreeMap<usize, u64> = places.iter().map(has).collect();
+            // What was on a cluster when it left is there yet when it returns, and counts only where that gets a share.
+            let mut some = vec![all.clone()];
+            for member in places.intersection(&self.natives.left) {
+                let mut without = some.clone();
+                for shares in &mut without {
+                    shares.insert(*member, 0);
+                }
+                some.extend(without);
             }
-            // Webster's: nobody's next half comes before anybody's last.
-            let fair = shares.iter().all(|(one, has)| {
-                shares.iter().all(|(other, more)| {
-                    *has == 0 || (2 * has - 1) * weight(*other) <= (2 * more + 1) * weight(*one)
-                })
+            let shares = some.into_iter().find(|shares| is_divided(shares, source.replicas, weights));
+            let shares = shares.unwrap_or_else(|| {
+                let told = format!("{name} is divided {all:?} of {} by {weights:?}", source.replicas);
+                differences.push(told);
+                all
             });
-            if !fair {
-                differences.push(told());
-            }
             places.retain(|member| shares.get(member).is_some_and(|share| *share > 0));
         }
         for member in 0..self.members {
@@ -372,6 +373,18 @@ impl Users {
         }
         differences
     }
+}
+
+/// Whether shares are as many as are asked for, and divided by weights as Webster says: nobody's next half comes before
+/// anybody's last.
+fn is_divided(shares: &BTreeMap<usize, u64>, asked: u64, weights: [u64; 3]) -> bool {
+    let weight = |member: &usize| weights.get(*member).copied().unwrap_or(0);
+    let fair = |one: &usize, has: u64| {
+        shares
+            .iter()
+            .all(|(other, more)| has == 0 || (2 * has - 1) * weight(other) <= (2 * more + 1) * weight(one))
+    };
+    shares.values().sum::<u64>() == asked && shares.iter().all(|(one, has)| fair(one, *has))
 }
 
 fn set<T>(all: &mut BTreeMap<usize, T>, index: usize, wanted: Option<T>) {

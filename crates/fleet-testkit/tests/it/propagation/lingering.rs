@@ -170,6 +170,61 @@ async fn an_empty_choice_deletes_nothing_that_was_about_to_leave() -> anyhow::Re
     engine.stop().await
 }
 
+/// What a mask held on its way out is taken by a policy that no cluster fits. Broken: it is deleted, or gets other replicas.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_empty_choice_deletes_nothing_that_a_mask_held() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one"), ("m2", "two")]).await?;
+    let engine = Engine::start(&fleet);
+    for object in [config("settings", "1"), deployment("web", "web:1")] {
+        fleet.apply("hub", &object).await?;
+    }
+    let mut split = policy("split", DEPLOYMENT, "web", &["one", "two"]);
+    split["spec"]["placement"]["replicaScheduling"] = json!({"replicaSchedulingType": "Divided"});
+    let mut policies = [split, policy("all", CONFIG, "settings", &["one", "two"])];
+    for policy in &policies {
+        fleet.apply("hub", policy).await?;
+    }
+    for policy in ["all", "split"] {
+        ready(&fleet, policy, "Delivered").await?;
+    }
+    for policy in &mut policies {
+        policy["spec"]["placement"]["clusterAffinity"]["clusterNames"] = json!(["two"]);
+        policy["spec"]["mask"] = json!(["two"]);
+        fleet.apply("hub", policy).await?;
+    }
+    for policy in ["all", "split"] {
+        ready(&fleet, policy, "Held").await?;
+    }
+    for (name, kind, object) in [("none", CONFIG, "settings"), ("nowhere", DEPLOYMENT, "web")] {
+        let mut empty = policy(name, kind, object, &[]);
+        empty["spec"]["placement"] =
+            json!({"clusterAffinity": {"labelSelector": {"matchLabels": {"tier": "gold"}}}});
+        fleet.apply("hub", &empty).await?;
+    }
+    for policy in &mut policies {
+        policy["spec"]["resourceSelectors"][0]["name"] = json!("another");
+        fleet.apply("hub", policy).await?;
+    }
+    for name in ["none", "nowhere"] {
+        let told = |policy: &Value| policy.to_string().contains("NoClusterFits");
+        wait_policy(&fleet, "PropagationPolicy", name, told).await?;
+    }
+    // What is there follows the hub.
+    fleet.apply("hub", &config("settings", "2")).await?;
+    wait_value(&fleet, "m1", "settings", Some("2")).await?;
+    fleet
+        .merge("hub", "apps/v1", "Deployment", "web", &json!({"metadata": {"labels": {"new": "yes"}}}))
+        .await?;
+    let web = |object: Option<&Value>| {
+        object.is_some_and(|object| {
+            object.pointer("/metadata/labels/new").is_some()
+                && object.pointer("/spec/replicas") == Some(&json!(1))
+        })
+    };
+    fleet.wait_object("m1", "apps/v1", "Deployment", "web", web).await?;
+    engine.stop().await
+}
+
 /// Broken: a namespace that others use is deleted under them, or stays marked as ours for ever.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_namespace_that_others_use_is_let_go() -> anyhow::Result<()> {
