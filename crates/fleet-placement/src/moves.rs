@@ -24,6 +24,9 @@ pub struct Share {
     /// Whether it may be told something else now: not while it is masked, suspended or cordoned. One that doesn't answer
     /// may; it hears of it when it returns.
     pub free: bool,
+    /// Whether it is given up as it is: nothing is sent there any more. It keeps what it has, which counts for as much as isn't
+    /// ready elsewhere yet.
+    pub given_up: bool,
 }
 
 /// What goes first when a cluster has too many.
@@ -73,6 +76,13 @@ pub fn at_once(limit: Option<IntOrPercent>, asked: u64) -> u64 {
 /// as what comes up becomes ready.
 #[must_use]
 pub fn next_step(moving: &Move) -> Step {
+    let mut step = step(&moving.without_replaced());
+    let given_up = moving.shares.iter().filter(|(_, share)| share.given_up);
+    step.assigned.extend(given_up.map(|(name, share)| (name.clone(), share.assigned)));
+    step
+}
+
+fn step(moving: &Move) -> Step {
     let told: u64 = moving.shares.values().map(|share| share.assigned).sum();
     let mut assigned: BTreeMap<String, u64> =
         moving.shares.iter().map(|(name, share)| (name.clone(), share.assigned)).collect();
@@ -112,6 +122,20 @@ pub fn next_step(moving: &Move) -> Step {
     let settled = moving.shares.iter().all(|(name, share)| assigned.get(name) == Some(&share.wanted));
     let waits = if settled { Vec::new() } else { waits(moving, &assigned, ready) };
     Step { assigned, settled, waits }
+}
+
+impl Move {
+    /// The same, where what is given up has no more than isn't ready elsewhere.
+    fn without_replaced(&self) -> Self {
+        let mut moving = self.clone();
+        let stay = self.shares.values().filter(|share| !share.given_up);
+        let mut missing = self.asked.saturating_sub(stay.map(Share::counted).sum());
+        for share in moving.shares.values_mut().filter(|share| share.given_up) {
+            share.assigned = share.assigned.min(missing);
+            missing -= share.assigned;
+        }
+        moving
+    }
 }
 
 impl Share {
@@ -158,7 +182,11 @@ fn waits(moving: &Move, assigned: &BTreeMap<String, u64>, ready: u64) -> Vec<Str
     for (name, share) in &moving.shares {
         if !share.free && share.assigned != share.wanted {
             let (have, want) = (share.assigned, share.wanted);
-            waits.push(format!("{name} holds {have} and is to have {want}: it is held"));
+            waits.push(if share.given_up {
+                format!("{name} keeps what it has; for {have} of it nothing is ready elsewhere yet")
+            } else {
+                format!("{name} holds {have} and is to have {want}: it is held")
+            });
         }
     }
     let leaving = moving

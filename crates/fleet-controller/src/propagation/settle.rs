@@ -7,7 +7,7 @@ use std::time::Duration;
 use fleet_api::propagation::{ConflictResolution, GROUPS};
 use fleet_api::{ObjectId, Remembered};
 use fleet_json::Compact;
-use fleet_members::Reachability;
+use fleet_members::{Hold, Reachability};
 use fleet_placement::moves::{GoesFirst, Move, Share, at_once};
 use fleet_placement::pieces::count;
 use fleet_placement::{Shortfall, next_step};
@@ -268,8 +268,11 @@ impl Distributor {
                     0
                 };
                 let at_stake = if there { self.at_stake(id, cluster, assigned, divided) } else { 0 };
-                let free = held(cluster).is_none() && self.ctx.members.hold(cluster).is_none();
-                (cluster.clone(), Share { assigned, ready, at_stake, wanted: units(cluster), free })
+                let (held, member) = (held(cluster).is_some(), self.ctx.members.hold(cluster));
+                let free = !held && member.is_none();
+                let refused = !held && matches!(member, Some(Hold::NotAccepted));
+                let given_up = divided && refused && !wanted.contains_key(cluster);
+                (cluster.clone(), Share { assigned, ready, at_stake, wanted: units(cluster), free, given_up })
             })
             .collect();
         let limit = if divided { at_once(policy.rules.failover().max_moving, asked) } else { asked };
