@@ -90,5 +90,5 @@ pub use run::{
     TargetPhase, TargetState,
 };
 pub use staged::{StagedOverride, StagedPlacement};
-pub use target::{ObjectId, Target};
+pub use target::{ObjectId, ObjectReference, Target};
 pub use workflow::{Step, StepInput, StepOutput, StepRetry, Workflow, WorkflowMode};

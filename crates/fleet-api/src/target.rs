@@ -1,9 +1,11 @@
 //! Where an object lands and which object it is.
 
 use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// A place that receives: a cluster and a namespace in it. Everything kept per place is keyed by target.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -27,10 +29,15 @@ impl fmt::Display for Target {
     }
 }
 
+/// The identity of an object within one cluster. Many places hold the same: clones share it.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, JsonSchema)]
+#[serde(from = "ObjectReference")]
+pub struct ObjectId(Arc<ObjectReference>);
+
 /// The identity of an object within one cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct ObjectId {
+pub struct ObjectReference {
     /// Group and version, as in manifests (`apps/v1`, `v1`).
     pub api_version: String,
     /// The kind.
@@ -42,16 +49,63 @@ pub struct ObjectId {
     pub name: String,
 }
 
+impl From<ObjectReference> for ObjectId {
+    fn from(reference: ObjectReference) -> Self {
+        Self(Arc::new(reference))
+    }
+}
+
+impl Serialize for ObjectId {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        self.0.as_ref().serialize(to)
+    }
+}
+
+impl Deref for ObjectId {
+    type Target = ObjectReference;
+
+    fn deref(&self) -> &ObjectReference {
+        &self.0
+    }
+}
+
+impl fmt::Debug for ObjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 impl ObjectId {
+    /// An identity from its parts; the namespace is empty for cluster-scoped objects.
+    pub fn new(
+        api_version: impl Into<String>,
+        kind: impl Into<String>,
+        namespace: impl Into<String>,
+        name: impl Into<String>,
+    ) -> Self {
+        Self(Arc::new(ObjectReference {
+            api_version: api_version.into(),
+            kind: kind.into(),
+            namespace: namespace.into(),
+            name: name.into(),
+        }))
+    }
+
     /// Reads the identity from a manifest; `None` where apiVersion, kind or name is missing.
     pub fn of(object: &serde_json::Value) -> Option<Self> {
-        let text = |pointer: &str| object.pointer(pointer).and_then(|v| v.as_str()).map(str::to_owned);
-        Some(Self {
-            api_version: text("/apiVersion")?,
-            kind: text("/kind")?,
-            namespace: text("/metadata/namespace").unwrap_or_default(),
-            name: text("/metadata/name")?,
-        })
+        let text = |pointer: &str| object.pointer(pointer).and_then(|value| value.as_str());
+        Some(Self::new(
+            text("/apiVersion")?,
+            text("/kind")?,
+            text("/metadata/namespace").unwrap_or_default(),
+            text("/metadata/name")?,
+        ))
+    }
+
+    /// The object of that name in a namespace, or in none.
+    #[must_use]
+    pub fn within(&self, namespace: &str) -> Self {
+        Self::new(&self.api_version, &self.kind, namespace, &self.name)
     }
 
     /// The API group; empty for the core group.

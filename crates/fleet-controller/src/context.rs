@@ -498,13 +498,7 @@ mod tests {
     use super::*;
 
     fn id(name: &str) -> ObjectId {
-        let text = |text: &str| text.to_owned();
-        ObjectId {
-            api_version: text("v1"),
-            kind: text("ConfigMap"),
-            namespace: text("demo"),
-            name: text(name),
-        }
+        ObjectId::new("v1", "ConfigMap", "demo", name)
     }
 
     /// A stream of changes that never ends must not put a turn off for ever, nor ask for one each.

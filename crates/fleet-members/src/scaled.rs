@@ -19,12 +19,7 @@ impl Member {
     /// Where it can't be told for now.
     pub async fn scaled_by(self: &Arc<Self>, id: &ObjectId) -> Result<Option<String>, MemberError> {
         let (api_version, kind) = AUTOSCALER;
-        let autoscalers = ObjectId {
-            api_version: api_version.to_owned(),
-            kind: kind.to_owned(),
-            namespace: id.namespace.clone(),
-            name: String::new(),
-        };
+        let autoscalers = ObjectId::new(api_version, kind, &id.namespace, "");
         let listed = async {
             let api = self.api(&autoscalers).await?;
             self.ask("list", &autoscalers, api.list(&ListParams::default())).await
@@ -62,12 +57,7 @@ mod tests {
     /// Broken: replicas are left to the autoscaler of another workload, or those of a workload that one scales aren't.
     #[test]
     fn an_autoscaler_is_known_by_its_target() {
-        let id = ObjectId {
-            api_version: "apps/v1".to_owned(),
-            kind: "Deployment".to_owned(),
-            namespace: "demo".to_owned(),
-            name: "web".to_owned(),
-        };
+        let id = ObjectId::new("apps/v1", "Deployment", "demo", "web");
         let says = |target: Value| {
             let autoscaler = json!({"metadata": {"name": "web"}, "spec": {"scaleTargetRef": target}});
             scales(&serde_json::from_value(autoscaler).unwrap(), &id)

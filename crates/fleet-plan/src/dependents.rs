@@ -87,12 +87,7 @@ impl<'i, I: Index> Search<'i, I> {
 
     /// Enters something by the name under which `by` knows it. What was found optional and is needed elsewhere is needed.
     fn add(&mut self, by: &ObjectId, version: &str, kind: &str, name: &str, place: String, optional: bool) {
-        let id = ObjectId {
-            api_version: version.to_owned(),
-            kind: kind.to_owned(),
-            namespace: by.namespace.clone(),
-            name: name.to_owned(),
-        };
+        let id = ObjectId::new(version, kind, &by.namespace, name);
         let everywhere =
             matches!((kind, name), ("ServiceAccount", "default") | ("ConfigMap", "kube-root-ca.crt"));
         if name.is_empty() || id == self.root || everywhere {
@@ -158,12 +153,7 @@ impl<'i, I: Index> Search<'i, I> {
         }
         for ingress in &sorted(index.list("networking.k8s.io/v1", "Ingress", &id.namespace)) {
             if let Some((_, service)) = backends(ingress).into_iter().find(|(_, name)| names.contains(name)) {
-                let by = ObjectId {
-                    api_version: "v1".to_owned(),
-                    kind: "Service".to_owned(),
-                    namespace: id.namespace.clone(),
-                    name: service.to_owned(),
-                };
+                let by = ObjectId::new("v1", "Service", &id.namespace, service);
                 let place = "metadata.name".to_owned();
                 self.add(&by, "networking.k8s.io/v1", "Ingress", name_of(ingress), place, false);
             }

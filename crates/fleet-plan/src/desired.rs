@@ -60,17 +60,17 @@ pub fn prepare(
     let mut seen = BTreeSet::new();
     let mut prepared = Vec::with_capacity(objects.len());
     for (component, object) in objects {
-        let Some(mut id) = ObjectId::of(object) else { continue };
+        let Some(id) = ObjectId::of(object) else { continue };
         let mut object = object.clone();
         let scoped = cluster_scoped(&id);
         let Some(metadata) = metadata_of(&mut object) else { continue };
-        if scoped {
+        let id = if scoped {
             metadata.remove("namespace");
-            id.namespace.clear();
+            id.within("")
         } else {
             metadata.insert("namespace".to_owned(), json!(target.namespace));
-            id.namespace.clone_from(&target.namespace);
-        }
+            id.within(&target.namespace)
+        };
         if !seen.insert(id.clone()) {
             continue;
         }
@@ -99,12 +99,7 @@ pub fn namespace_object(target: &Target, delivery: &Delivery<'_>) -> Desired {
         json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": target.namespace } });
     let content = ContentHash::of_value(&object);
     label(&mut object, "", &content, delivery);
-    let id = ObjectId {
-        api_version: "v1".to_owned(),
-        kind: "Namespace".to_owned(),
-        namespace: String::new(),
-        name: target.namespace.clone(),
-    };
+    let id = ObjectId::new("v1", "Namespace", "", &target.namespace);
     Desired { id, component: String::new(), claim: Claim::Own, object: Arc::new(object), content }
 }
 

@@ -91,12 +91,7 @@ mod tests {
     use super::*;
 
     fn deployment() -> ObjectId {
-        ObjectId {
-            api_version: "apps/v1".into(),
-            kind: "Deployment".into(),
-            namespace: "d".into(),
-            name: "w".into(),
-        }
+        ObjectId::new("apps/v1", "Deployment", "d", "w")
     }
 
     #[test]
@@ -114,7 +109,7 @@ mod tests {
 
     #[test]
     fn a_secrets_values_are_left_out() {
-        let id = ObjectId { kind: "Secret".into(), api_version: "v1".into(), ..deployment() };
+        let id = ObjectId::new("v1", "Secret", "d", "w");
         let found =
             drift(&id, &json!({"data": {"password": "aGk="}}), &json!({"data": {"password": "eW8="}}));
         let text = serde_json::to_string(&found).unwrap();

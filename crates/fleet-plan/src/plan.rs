@@ -238,12 +238,7 @@ fn namespace(target: &TargetInput<'_>) -> Option<Action> {
     let needed = target.desired.iter().filter(written).any(|desired| desired.id.namespace == *name);
     let delivered =
         target.desired.iter().any(|desired| desired.id.kind == "Namespace" && desired.id.name == *name);
-    let id = ObjectId {
-        api_version: "v1".to_owned(),
-        kind: "Namespace".to_owned(),
-        namespace: String::new(),
-        name: name.clone(),
-    };
+    let id = ObjectId::new("v1", "Namespace", "", name);
     let stands = target.previous.iter().any(|previous| previous.claim != Claim::Observe);
     (needed && !delivered && !stands).then(|| Action::new(&id, "", ActionKind::Ensure))
 }

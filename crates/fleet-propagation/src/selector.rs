@@ -2,7 +2,7 @@
 
 pub use fleet_api::propagation::Precision;
 use fleet_api::propagation::{GROUPS, ResourceSelector};
-use fleet_api::{ObjectId, names};
+use fleet_api::{ObjectReference, names};
 use fleet_json::LabelSelector;
 use fleet_placement::Problems;
 
@@ -106,7 +106,7 @@ impl Selector {
     /// How precisely it is about an object; `None` where it isn't.
     #[must_use]
     pub fn precision(&self, object: &ObjectFacts) -> Option<Precision> {
-        let ObjectId { kind, namespace, name, .. } = &object.id;
+        let ObjectReference { kind, namespace, name, .. } = &*object.id;
         let reached = self.kind == *kind
             && self.group == object.id.group()
             && self.namespace.as_ref().is_none_or(|own| own == namespace);
@@ -156,7 +156,7 @@ fn fit(object: &ObjectFacts, selector: Option<&Selector>) -> bool {
 /// `kubernetes` and aggregation; [`names`] for ours.
 #[must_use]
 pub fn is_clusters_own(object: &ObjectFacts) -> bool {
-    let ObjectId { kind, namespace, name, .. } = &object.id;
+    let ObjectReference { kind, namespace, name, .. } = &*object.id;
     let of = |label: &str, value: &str| object.labels.get(label).is_some_and(|own| own == value);
     let ours = of("app.kubernetes.io/name", "fleetctl")
         || ["fleetctl.dev", "core.oam.dev", CLUSTERS_GROUP]

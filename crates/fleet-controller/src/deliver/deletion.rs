@@ -270,12 +270,7 @@ pub(crate) async fn delete_namespace(
     let Some(live) = live else { return Ok(Emptied::NotOurs) };
     let mut empty = true;
     for (api_version, kind) in KINDS_IN_NAMESPACES {
-        let kind_in = ObjectId {
-            api_version: api_version.to_owned(),
-            kind: kind.to_owned(),
-            namespace: id.name.clone(),
-            name: String::new(),
-        };
+        let kind_in = ObjectId::new(api_version, kind, &id.name, "");
         let inside = member.inside(&kind_in, &LEFT_BY_KUBERNETES).await?;
         // What has an owner goes with it, if that goes.
         if inside.iter().any(|one| !one.deleting && !one.follows && one.owner.as_deref() != Some(owner)) {

@@ -25,12 +25,7 @@ pub(super) async fn wait(
     say: &(dyn Fn(Check) + Send + Sync),
 ) -> Reading {
     let namespace = if wanted.namespace.is_empty() { job.app.0.clone() } else { wanted.namespace.clone() };
-    let id = ObjectId {
-        api_version: wanted.api_version.clone(),
-        kind: wanted.kind.clone(),
-        namespace,
-        name: wanted.name.clone(),
-    };
+    let id = ObjectId::new(&wanted.api_version, &wanted.kind, namespace, &wanted.name);
     let place = if wanted.cluster.is_empty() { "the hub".to_owned() } else { wanted.cluster.clone() };
     let api = match place_of(ctx, job, wanted, &id).await {
         Ok(api) => api,

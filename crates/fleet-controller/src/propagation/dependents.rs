@@ -268,12 +268,7 @@ impl Dependents {
         let needed = |(group, version, kind): &(&str, &str, &str)| {
             let api_version =
                 if group.is_empty() { (*version).to_owned() } else { format!("{group}/{version}") };
-            let first = ObjectId {
-                api_version,
-                kind: (*kind).to_owned(),
-                namespace: String::new(),
-                name: String::new(),
-            };
+            let first = ObjectId::new(api_version, *kind, "", "");
             let any = self.needed_by.range(first.clone()..).next();
             let named =
                 any.is_some_and(|(id, _)| id.kind == first.kind && id.api_version == first.api_version);
@@ -292,7 +287,7 @@ mod tests {
 
     fn id(api_version: &str, kind: &str, name: &str) -> ObjectId {
         let (api_version, kind, name) = (api_version.to_owned(), kind.to_owned(), name.to_owned());
-        ObjectId { api_version, kind, namespace: "demo".to_owned(), name }
+        ObjectId::new(api_version, kind, "demo", name)
     }
 
     fn need(id: &ObjectId, by: &ObjectId) -> Need {

@@ -314,12 +314,7 @@ mod tests {
     /// Broken: a cluster on which many objects don't come up is asked for each of them, or again and again.
     #[tokio::test(start_paused = true)]
     async fn a_cluster_is_asked_once_for_all_that_waits() {
-        let id = |name: &str| ObjectId {
-            api_version: "apps/v1".to_owned(),
-            kind: "Deployment".to_owned(),
-            namespace: "demo".to_owned(),
-            name: name.to_owned(),
-        };
+        let id = |name: &str| ObjectId::new("apps/v1", "Deployment", "demo", name);
         let (mut coming, now) = (ComingUp::default(), Instant::now());
         for name in ["a", "b", "c"] {
             coming.wait("one", &id(name), now);

@@ -88,12 +88,7 @@ fn unpacked(tracker: &ResourceTracker) -> Result<(Inventory, Memory), RecordErro
 
 /// The namespace object of a namespace.
 pub(super) fn namespace_id(namespace: &str) -> ObjectId {
-    ObjectId {
-        api_version: "v1".to_owned(),
-        kind: "Namespace".to_owned(),
-        namespace: String::new(),
-        name: namespace.to_owned(),
-    }
+    ObjectId::new("v1", "Namespace", "", namespace)
 }
 
 impl Ledger {
@@ -141,7 +136,7 @@ impl Ledger {
         for entry in inventory.targets {
             for (id, owned) in entry.objects {
                 if owned.made_namespace {
-                    let made = (entry.target.cluster.clone(), id.name);
+                    let made = (entry.target.cluster.clone(), id.name.clone());
                     shard.namespaces.insert(made.clone());
                     recorded.namespaces.insert(made);
                 } else {
@@ -309,7 +304,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_is_not_urgent_is_not_written_all_at_once() {
         let (mut ledger, items, now) = (Ledger::default(), Items::default(), Instant::now());
-        let object = |name: usize| ObjectId { name: name.to_string(), ..namespace_id("") };
+        let object = |name: usize| namespace_id(&name.to_string());
         (0..1_000).for_each(|name| ledger.touch(&object(name), false));
         let (mut most, mut all) = (0, 0);
         for step in 0..1_000 {

@@ -400,12 +400,7 @@ mod tests {
     use super::*;
 
     fn id() -> ObjectId {
-        ObjectId {
-            api_version: "v1".into(),
-            kind: "ConfigMap".into(),
-            namespace: "demo".into(),
-            name: "settings".into(),
-        }
+        ObjectId::new("v1", "ConfigMap", "demo", "settings")
     }
 
     fn found(at: &str) -> Found {

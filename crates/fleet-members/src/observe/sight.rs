@@ -48,12 +48,12 @@ pub(crate) fn sight(
     let (metadata, rest) = object.parts();
     let label = |name: &str| metadata.labels.as_ref().and_then(|l| l.get(name)).cloned().unwrap_or_default();
     let owner = label(names::OWNER);
-    let id = ObjectId {
-        api_version: kind.0.clone(),
-        kind: kind.1.clone(),
-        namespace: metadata.namespace.clone().unwrap_or_default(),
-        name: metadata.name.clone()?,
-    };
+    let id = ObjectId::new(
+        &kind.0,
+        &kind.1,
+        metadata.namespace.clone().unwrap_or_default(),
+        metadata.name.clone()?,
+    );
     let is_shown = !shown_of.is_empty() && owner == shown_of;
     let seen = Observed {
         shown: is_shown.then(|| shown(kind, &metadata, &rest)).flatten(),

@@ -175,12 +175,7 @@ impl Transport for Server {
 }
 
 fn id(namespace: &str, name: &str) -> ObjectId {
-    ObjectId {
-        api_version: "v1".to_owned(),
-        kind: "ConfigMap".to_owned(),
-        namespace: namespace.to_owned(),
-        name: name.to_owned(),
-    }
+    ObjectId::new("v1", "ConfigMap", namespace, name)
 }
 
 fn cluster(uid: Option<&str>) -> ManagedCluster {

@@ -90,12 +90,7 @@ fn join(members: &Members, name: &str) -> Arc<Member> {
 }
 
 fn settings() -> ObjectId {
-    ObjectId {
-        api_version: "v1".to_owned(),
-        kind: "ConfigMap".to_owned(),
-        namespace: "demo".to_owned(),
-        name: "settings".to_owned(),
-    }
+    ObjectId::new("v1", "ConfigMap", "demo", "settings")
 }
 
 /// A member that went down is asked now and then, everybody else is told at once, and its first answer counts.

@@ -25,12 +25,7 @@ impl Transport for InProcess {
 }
 
 fn settings() -> ObjectId {
-    ObjectId {
-        api_version: "v1".to_owned(),
-        kind: "ConfigMap".to_owned(),
-        namespace: "default".to_owned(),
-        name: "settings".to_owned(),
-    }
+    ObjectId::new("v1", "ConfigMap", "default", "settings")
 }
 
 /// Applies to every member, all members at once. Answers how long the requests that succeeded took, in order.

@@ -48,12 +48,7 @@ async fn a_delete_carries_uid_and_resource_version() {
     );
     members.upsert(ManagedCluster::new("m1", crate::support::accepted()));
     let member = members.get("m1").expect("a member");
-    let id = ObjectId {
-        api_version: "v1".to_owned(),
-        kind: "ConfigMap".to_owned(),
-        namespace: "demo".to_owned(),
-        name: "settings".to_owned(),
-    };
+    let id = ObjectId::new("v1", "ConfigMap", "demo", "settings");
     let live = member.metadata(&id).await.expect("an answer").expect("there");
     member.delete(&id, &live).await.expect("deleted");
     let requests = requests.lock().expect("a lock");

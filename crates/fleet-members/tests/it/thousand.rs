@@ -22,12 +22,7 @@ const MEMBERS: usize = 1_000;
 const AT_ONCE: usize = 64;
 
 fn kinds() -> [ObjectId; 3] {
-    let id = |api_version: &str, kind: &str| ObjectId {
-        api_version: api_version.to_owned(),
-        kind: kind.to_owned(),
-        namespace: "default".to_owned(),
-        name: "settings".to_owned(),
-    };
+    let id = |api_version: &str, kind: &str| ObjectId::new(api_version, kind, "default", "settings");
     [id("v1", "ConfigMap"), id("v1", "Service"), id("apps/v1", "Deployment")]
 }
 

@@ -23,12 +23,7 @@ pub(crate) struct Site {
 }
 
 pub(crate) fn id(api_version: &str, kind: &str, namespace: &str, name: &str) -> ObjectId {
-    ObjectId {
-        api_version: api_version.to_owned(),
-        kind: kind.to_owned(),
-        namespace: namespace.to_owned(),
-        name: name.to_owned(),
-    }
+    ObjectId::new(api_version, kind, namespace, name)
 }
 
 pub(crate) fn deployment(name: &str, image: &str) -> Value {

@@ -265,7 +265,7 @@ fn what_is_not_for_distribution_is_left_alone() {
         claims.set_policy(policy("ClusterPropagationPolicy", name, all(api_version, kind)));
         let namespace = if kind == "Service" { "default" } else { "" };
         let mut found = object(kind, namespace, one);
-        found.id.api_version = api_version.to_owned();
+        found.id = ObjectId::new(api_version, kind, namespace, one);
         found.labels =
             label.split_once('=').map(|(key, value)| (key.into(), value.into())).into_iter().collect();
         claims.set_object(found.clone());

@@ -275,12 +275,7 @@ mod tests {
     use super::*;
 
     fn object(kind: &str, contents: &[i64]) -> Object {
-        let id = ObjectId {
-            api_version: "v1".into(),
-            kind: kind.into(),
-            namespace: "demo".into(),
-            name: "web".into(),
-        };
+        let id = ObjectId::new("v1", kind, "demo", "web");
         let said = |value: &i64| Said {
             object: json!({ "kind": kind, "spec": { "value": value } }),
             left: Vec::new(),
@@ -309,12 +304,7 @@ mod tests {
     /// Broken: two kinds that are called alike make one component, or a name that no label takes.
     #[test]
     fn components_have_names_of_their_own() {
-        let id = |api_version: &str, kind: &str, name: &str| ObjectId {
-            api_version: api_version.into(),
-            kind: kind.into(),
-            namespace: String::new(),
-            name: name.into(),
-        };
+        let id = |api_version: &str, kind: &str, name: &str| ObjectId::new(api_version, kind, "", name);
         let ids = [
             id("v1", "Service", "web"),
             id("serving.knative.dev/v1", "Service", "web"),

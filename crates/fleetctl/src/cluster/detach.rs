@@ -346,12 +346,7 @@ mod tests {
             objects: namespaces
                 .iter()
                 .map(|namespace| {
-                    let id = ObjectId {
-                        api_version: "v1".to_owned(),
-                        kind: "ConfigMap".to_owned(),
-                        namespace: (*namespace).to_owned(),
-                        name: "kept".to_owned(),
-                    };
+                    let id = ObjectId::new("v1", "ConfigMap", *namespace, "kept");
                     (id, Owned::default())
                 })
                 .collect(),

@@ -234,7 +234,7 @@ mod tests {
     use super::*;
 
     fn id(kind: &str) -> ObjectId {
-        ObjectId { api_version: "v1".into(), kind: kind.into(), namespace: "demo".into(), name: "web".into() }
+        ObjectId::new("v1", kind, "demo", "web")
     }
 
     fn sent(object: Value) -> Delivered {

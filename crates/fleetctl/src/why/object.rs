@@ -37,12 +37,8 @@ pub(super) fn identify<'c>(
     let [type_] = types.as_slice() else {
         return Err(Failure::usage(format!("{kind:?} is a category; name one kind, as in deploy/{name}")));
     };
-    let id = ObjectId {
-        api_version: type_.api_version(),
-        kind: type_.kind.clone(),
-        namespace: if type_.namespaced { namespace.to_owned() } else { String::new() },
-        name: name.to_owned(),
-    };
+    let namespace = if type_.namespaced { namespace } else { "" };
+    let id = ObjectId::new(type_.api_version(), &type_.kind, namespace, name);
     Ok((type_, id))
 }
 

@@ -64,7 +64,7 @@ impl Distributor {
             }
             for (id, owned) in entry.objects {
                 if owned.made_namespace {
-                    self.keep_namespace((cluster.clone(), id.name));
+                    self.keep_namespace((cluster.clone(), id.name.clone()));
                     continue;
                 }
                 let item = self.items.entry(id.clone()).or_insert_with(|| {

@@ -222,8 +222,7 @@ async fn of_another(
     let objects = revision.content.steps.iter().flat_map(|step| &step.objects);
     let mut theirs: BTreeSet<String> = BTreeSet::new();
     for (_, object) in objects {
-        let Some(id) = ObjectId::of(object) else { continue };
-        let id = ObjectId { namespace: namespace.clone(), ..id };
+        let Some(id) = ObjectId::of(object).map(|id| id.within(namespace)) else { continue };
         let Some(remembered) = whose.get(&id) else { continue };
         if remembered.stage.as_ref() == Some(own) {
             continue;
