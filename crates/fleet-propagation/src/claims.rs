@@ -103,13 +103,13 @@ impl Claims {
     }
 
     /// An object is there, or has changed.
-    pub fn set_object(&mut self, facts: ObjectFacts) -> Changes {
-        let id = facts.id.clone();
+    pub fn set_object(&mut self, mut facts: ObjectFacts) -> Changes {
+        let (id, recorded) = (facts.id.clone(), facts.holder.take());
         match self.objects.get_mut(&id) {
             Some(held) if held.facts == facts => return Changes::default(),
             Some(held) => held.facts = facts,
             None => {
-                let holder = facts.holder.clone().filter(|holder| self.policies.contains_key(holder));
+                let holder = recorded.filter(|holder| self.policies.contains_key(holder));
                 if let Some(entry) = holder.as_ref().and_then(|holder| self.policies.get_mut(holder)) {
                     entry.claimed.insert(id.clone());
                 }

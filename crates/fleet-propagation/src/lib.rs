@@ -31,6 +31,6 @@ pub use contest::Lost;
 pub use kinds::{KindTable, meant};
 pub use object::ObjectFacts;
 pub use overrides::{OverridePolicy, Overrides};
-pub use policy::{Policy, PolicyId};
+pub use policy::{Policy, PolicyId, PolicyReference};
 pub use read::Reader;
 pub use selector::{Precision, Scope, Selectors};

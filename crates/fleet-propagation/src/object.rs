@@ -1,6 +1,7 @@
 //! Objects of the hub, as far as policies look at them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use fleet_api::ObjectId;
 use serde_json::Value;
@@ -12,8 +13,8 @@ use crate::policy::PolicyId;
 pub struct ObjectFacts {
     /// Which object; each in one version only.
     pub id: ObjectId,
-    /// Its labels.
-    pub labels: BTreeMap<String, String>,
+    /// Its labels; clones share them.
+    pub labels: Arc<BTreeMap<String, String>>,
     /// Whether a controller of the hub made it for another object, as a ReplicaSet is made for a Deployment.
     pub made: bool,
     /// The Application that refers to it (`namespace/name`), which then delivers it.
@@ -29,11 +30,10 @@ impl ObjectFacts {
         let labels = object.pointer("/metadata/labels").and_then(Value::as_object).into_iter().flatten();
         let owners = object.pointer("/metadata/ownerReferences").and_then(Value::as_array);
         let controlled = |owner: &Value| owner.get("controller").and_then(Value::as_bool) == Some(true);
+        let label = |(key, value): (&String, &Value)| Some((key.clone(), value.as_str()?.to_owned()));
         Some(Self {
             id: ObjectId::of(object)?,
-            labels: labels
-                .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
-                .collect(),
+            labels: Arc::new(labels.filter_map(label).collect()),
             made: owners.is_some_and(|owners| owners.iter().any(controlled)),
             application: None,
             holder: None,

@@ -1,6 +1,8 @@
 //! A propagation policy as it is judged.
 
 use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
 
 use fleet_api::propagation::{GROUPS, PolicyKind, PolicyProblem, PropagationPolicySpec};
 use fleet_placement::{PlacementRules, Problems};
@@ -8,9 +10,13 @@ use fleet_placement::{PlacementRules, Problems};
 use crate::kinds::KindTable;
 use crate::selector::{Scope, Selectors};
 
-/// Which policy.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PolicyId {
+/// Which policy. Many objects have the same: clones share it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PolicyId(Arc<PolicyReference>);
+
+/// What a [`PolicyId`] says.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PolicyReference {
     /// Its kind.
     pub kind: PolicyKind,
     /// Its API group.
@@ -25,14 +31,34 @@ impl PolicyId {
     /// A policy of our own group.
     #[must_use]
     pub fn new(kind: PolicyKind, namespace: &str, name: &str) -> Self {
-        let group = GROUPS.first().copied().unwrap_or_default().to_owned();
-        Self { kind, group, namespace: namespace.to_owned(), name: name.to_owned() }
+        Self::of_group(kind, GROUPS.first().copied().unwrap_or_default(), namespace, name)
+    }
+
+    /// A policy of any group.
+    #[must_use]
+    pub fn of_group(kind: PolicyKind, group: &str, namespace: &str, name: &str) -> Self {
+        let [group, namespace, name] = [group, namespace, name].map(str::to_owned);
+        Self(Arc::new(PolicyReference { kind, group, namespace, name }))
     }
 
     /// What it can reach.
     #[must_use]
     pub fn scope(&self) -> Scope<'_> {
         if self.kind.namespaced() { Scope::Namespace(&self.namespace) } else { Scope::Cluster }
+    }
+}
+
+impl Deref for PolicyId {
+    type Target = PolicyReference;
+
+    fn deref(&self) -> &PolicyReference {
+        &self.0
+    }
+}
+
+impl fmt::Debug for PolicyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 

@@ -146,10 +146,10 @@ fn spec<T: serde::de::DeserializeOwned + Default>(manifest: &Value, problems: &m
 }
 
 fn id(manifest: &Value) -> Result<PolicyId, NoPolicy> {
-    let text = |at: &str| manifest.pointer(at).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let text = |at: &str| manifest.pointer(at).and_then(Value::as_str).unwrap_or_default();
     let (api_version, kind, name) = (text("/apiVersion"), text("/kind"), text("/metadata/name"));
-    let Some(known) = PolicyKind::of(&api_version, &kind) else {
-        let message = meant(&api_version, &kind)
+    let Some(known) = PolicyKind::of(api_version, kind) else {
+        let message = meant(api_version, kind)
             .unwrap_or_else(|| format!("{kind:?} of {api_version:?} is no policy about native objects"));
         return Err(wrong("kind", "UnknownKind", message));
     };
@@ -160,9 +160,9 @@ fn id(manifest: &Value) -> Result<PolicyId, NoPolicy> {
             "it is missing; each policy has a name".to_owned(),
         ));
     }
-    let group = api_version.split_once('/').map(|(group, _)| group).unwrap_or_default().to_owned();
-    let namespace = if known.namespaced() { text("/metadata/namespace") } else { String::new() };
-    Ok(PolicyId { kind: known, group, namespace, name })
+    let group = api_version.split_once('/').map(|(group, _)| group).unwrap_or_default();
+    let namespace = if known.namespaced() { text("/metadata/namespace") } else { "" };
+    Ok(PolicyId::of_group(known, group, namespace, name))
 }
 
 fn wrong(path: &str, reason: &str, message: String) -> NoPolicy {

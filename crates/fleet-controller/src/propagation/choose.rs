@@ -144,7 +144,7 @@ impl Distributor {
             },
             Err(_) => staged,
         };
-        !item.remembered.left.is_empty() || item.at.iter().any(there)
+        !item.remembered.left.is_empty() || item.at().any(there)
     }
 }
 

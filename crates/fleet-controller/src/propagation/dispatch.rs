@@ -15,7 +15,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::distributor::Distributor;
-use super::items::{Goal, Item, Matter, Overridden, Standing};
+use super::items::{Goal, Item, Listed, Matter, Overridden, Standing};
 use super::ledger::{MadeNamespace, Write};
 use super::namespaces::{Made, is_namespace, unmake};
 use super::policies::read_recorded;
@@ -109,8 +109,9 @@ impl Distributor {
         let owner = self.owner().to_owned();
         let waits = self.waits_for(id, cluster);
         let Some(item) = self.items.get_mut(id) else { return };
-        let (recorded, at_rest) = (item.recorded.contains(cluster), item.at_rest);
+        let at_rest = item.at_rest;
         let Some(place) = item.places.get_mut(cluster) else { return };
+        let recorded = place.listed == Listed::Yes;
         if place.busy || place.queued {
             return;
         }
@@ -269,7 +270,6 @@ impl Distributor {
         let owner = self.owner().to_owned();
         let Some(item) = self.items.get(id) else { return false };
         let account = self.account(id, item, cluster);
-        let recorded = item.recorded.contains(cluster);
         let last_look = self.is_last_look(id, item, cluster);
         let Some(place) = self.items.get_mut(id).and_then(|item| item.places.get_mut(cluster)) else {
             return false;
@@ -293,7 +293,7 @@ impl Distributor {
                 return false;
             }
         };
-        if !recorded {
+        if place.listed != Listed::Yes {
             return false;
         }
         let seen = member.observed(id).is_some_and(|seen| seen.owner == owner && !seen.deleting);
@@ -470,9 +470,7 @@ impl Distributor {
 
     /// Nothing of an object is on a cluster any more.
     pub(super) fn forget_place(&mut self, item: &mut Item, cluster: &str) {
-        item.at.remove(cluster);
         // From now on it has to be on record again before it is sent there.
-        item.recorded.remove(cluster);
         item.places.remove(cluster);
         item.remembered.left.remove(cluster);
         item.remembered.told.remove(cluster);
@@ -482,7 +480,7 @@ impl Distributor {
     /// Forgets an object that is nowhere and that nobody wants anywhere.
     pub(super) fn part_if_nowhere(&mut self, id: &ObjectId) {
         let nowhere =
-            self.items.get(id).is_some_and(|item| item.at.is_empty() && item.remembered.stage.is_none());
+            self.items.get(id).is_some_and(|item| item.is_nowhere() && item.remembered.stage.is_none());
         let wanted = self.claims.holder(id).is_some() || self.dependents.is_needed(id);
         if nowhere && !wanted && self.policies_listed() {
             // It stays on record until nothing on the hub says any more that members have it.

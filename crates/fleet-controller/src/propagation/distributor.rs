@@ -24,7 +24,7 @@ use super::dispatch::{Dispatch, Done};
 use super::due::Due;
 use super::full::ComingUp;
 use super::inbox::Inbox;
-use super::items::{Item, Items, OnRecord, Place};
+use super::items::{Item, Items, Listed, OnRecord, Place};
 use super::ledger::{Ledger, Recorded};
 use super::lingering::Lingering;
 use super::policies::{self, Policies, read_recorded};
@@ -152,30 +152,22 @@ impl Distributor {
             self.application_seen(&key, Some(&application));
         }
         for (id, (remembered, at)) in recorded.objects {
-            let places = at.iter().map(|cluster| {
-                let left = remembered.left.get(cluster).copied();
-                (cluster.clone(), Box::new(Place { left, ..Place::default() }))
+            let places = at.into_iter().map(|cluster| {
+                let left = remembered.left.get(&cluster).copied();
+                (cluster, Box::new(Place { listed: Listed::Yes, left, ..Place::default() }))
             });
             let places = places.collect();
             if remembered.dependent {
                 self.dependents.on_record(&id);
             }
-            let on_record = OnRecord::of(&remembered);
             let recorded_stage = remembered.stage.clone();
             if let Some(stage) = &recorded_stage {
                 self.stages.carries(&id, stage, remembered.policy.as_ref().and_then(read_recorded));
             }
-            let item = Item {
-                remembered,
-                on_record,
-                recorded: at.clone(),
-                recorded_stage,
-                at,
-                places,
-                ..Item::default()
-            };
+            let on_record = OnRecord::of(&remembered);
+            let item = Item { remembered, on_record, recorded_stage, places, ..Item::default() };
             self.dirty.insert(id.clone());
-            self.items.insert(id, item);
+            self.items.insert(id, Box::new(item));
         }
         self.dispatch.made_before(recorded.namespaces);
         let (api_version, kind) = DEFINITION;
@@ -304,9 +296,11 @@ impl Distributor {
             }
             let Some(item) = self.items.get_mut(&id) else { continue };
             // What it left meanwhile is on record no longer than it takes to write again.
-            let now: BTreeSet<String> = at.intersection(&item.at).cloned().collect();
-            if now != item.recorded {
-                item.recorded = now;
+            let new = item
+                .places
+                .iter_mut()
+                .filter(|(cluster, place)| place.listed == Listed::Soon && at.contains(*cluster));
+            if new.map(|(_, place)| place.listed = Listed::Yes).count() > 0 {
                 let clusters: Vec<String> = item.places.keys().cloned().collect();
                 for cluster in clusters {
                     self.look(&id, &cluster);
@@ -683,10 +677,9 @@ impl Distributor {
             self.read_objects_again();
         }
         for cluster in &noted.resync {
-            let on = |(_, item): &(&ObjectId, &Item)| {
-                item.at.contains(cluster) || item.remembered.shares.contains_key(cluster)
-            };
-            self.dirty.extend(self.items.iter().filter(on).map(|(id, _)| id.clone()));
+            let on = |item: &Item| item.is_at(cluster) || item.remembered.shares.contains_key(cluster);
+            let there = self.items.iter().filter(|(_, item)| on(item));
+            self.dirty.extend(there.map(|(id, _)| id.clone()));
             self.namespaces_of(cluster);
             self.some_may_be_gone(cluster);
         }
@@ -757,8 +750,9 @@ impl Distributor {
             }
             self.said.touch(&id);
         }
-        let on = |(_, item): &(&ObjectId, &Item)| !item.at.is_disjoint(&moved);
-        let there: Vec<ObjectId> = self.items.iter().filter(on).map(|(id, _)| id.clone()).collect();
+        let on = |item: &Item| item.at().any(|cluster| moved.contains(cluster));
+        let there = self.items.iter().filter(|(_, item)| on(item));
+        let there: Vec<ObjectId> = there.map(|(id, _)| id.clone()).collect();
         self.confirm(there);
     }
 }

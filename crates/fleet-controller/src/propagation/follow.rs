@@ -46,7 +46,7 @@ impl Wanted {
 
 /// The clusters on which a workload is or is to be. What an Application carries leaves where its run says, with what it needs.
 fn is_or_goes(item: &Item) -> BTreeSet<&String> {
-    let is = item.at.iter().filter(|_| item.remembered.stage.is_none());
+    let is = item.at().filter(|_| item.remembered.stage.is_none());
     is.chain(item.remembered.shares.keys()).collect()
 }
 
@@ -98,7 +98,7 @@ impl Distributor {
 
     /// Whether an object that no policy has is where workloads need it; `None` where that isn't known yet.
     pub(super) fn is_followed(&self, id: &ObjectId, source: &Source) -> Option<bool> {
-        let item = self.items.get(id).filter(|item| item.remembered.dependent && !item.at.is_empty());
+        let item = self.items.get(id).filter(|item| item.remembered.dependent && !item.is_nowhere());
         if self.dependents.is_needed(id) {
             // What an Application delivers is its own; unless it follows workloads already, as with policies.
             return Some(item.is_some() || self.applications.of(id, &source.facts.labels).is_none());
@@ -107,14 +107,14 @@ impl Distributor {
         if !self.dependents_are_known() {
             return None;
         }
-        Some(item.at.iter().any(|cluster| self.is_used(id, cluster)))
+        Some(item.at().any(|cluster| self.is_used(id, cluster)))
     }
 
     /// Whether a workload that needed an object may still run with it on a cluster.
     fn is_used(&self, id: &ObjectId, cluster: &str) -> bool {
         let stage = self.items.get(id).and_then(|item| item.remembered.stage.as_ref());
         let uses = |workload: &ObjectId| {
-            let item = self.items.get(workload).filter(|item| item.at.contains(cluster));
+            let item = self.items.get(workload).filter(|item| item.is_at(cluster));
             item.is_some_and(|item| {
                 let carried = item.remembered.stage.as_ref();
                 // A run takes away last what its workloads don't need any more.
@@ -162,7 +162,7 @@ impl Distributor {
                 let entry = wanted.entry(cluster.clone()).or_default();
                 entry.policies.insert(policy.id.clone(), Arc::clone(policy));
                 let hold = holds.as_ref().and_then(|holds| holds.holds(cluster));
-                entry.holds.push((item.at.contains(cluster), hold));
+                entry.holds.push((item.is_at(cluster), hold));
             }
         }
         wanted
@@ -204,7 +204,7 @@ impl Distributor {
         item.overridden.clear();
         let own = item.remembered.policy.as_ref().and_then(read_recorded);
         let holds = own.and_then(|policy| self.holds_of(&policy));
-        let clusters: BTreeSet<String> = item.at.iter().chain(wanted.keys()).cloned().collect();
+        let clusters: BTreeSet<String> = item.at().chain(wanted.keys()).cloned().collect();
         item.places.retain(|cluster, _| clusters.contains(cluster));
         let overrides = self.overrides.about(&source.facts);
         let known = self.dependents_are_known();
@@ -430,7 +430,7 @@ impl Distributor {
     }
 
     fn applications_own(&self, id: &ObjectId) -> Option<String> {
-        let follows = self.items.get(id).is_some_and(|item| item.remembered.dependent && !item.at.is_empty());
+        let follows = self.items.get(id).is_some_and(|item| item.remembered.dependent && !item.is_nowhere());
         let source = self.sources.get(id).filter(|_| !follows)?;
         self.applications.of(id, &source.facts.labels)
     }
@@ -441,7 +441,7 @@ impl Distributor {
         let there = |id: &ObjectId| -> BTreeSet<String> {
             let item = self.items.get(id);
             item.into_iter()
-                .flat_map(|item| item.at.iter().chain(item.remembered.shares.keys()))
+                .flat_map(|item| item.at().chain(item.remembered.shares.keys()))
                 .cloned()
                 .collect()
         };

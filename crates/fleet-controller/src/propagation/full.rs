@@ -138,7 +138,7 @@ impl Distributor {
         let well = match self.seen_of(id, cluster) {
             Some(seen) => !matches!(seen.health.status, HealthStatus::Progressing | HealthStatus::Degraded),
             // Who doesn't answer says nothing new.
-            None if item.at.contains(cluster) => return,
+            None if item.is_at(cluster) => return,
             None => true,
         };
         if !well && self.selector_of(id).is_some() {
@@ -199,7 +199,7 @@ impl Distributor {
         };
         let now = self.ctx.now();
         for id in self.coming_up.waiting.get(cluster).cloned().unwrap_or_default() {
-            let Some(item) = self.items.get(&id).filter(|item| item.at.contains(cluster)) else {
+            let Some(item) = self.items.get(&id).filter(|item| item.is_at(cluster)) else {
                 self.coming_up.forget(cluster, &id);
                 continue;
             };
@@ -228,7 +228,7 @@ impl Distributor {
     /// Adds what placement is to know of full clusters. Where the policy moves things back when a cluster answers, they would
     /// come back at once, and so they stay.
     pub(super) fn add_full(&self, trouble: &mut BTreeMap<String, Trouble>, item: &mut Item, policy: &Policy) {
-        item.no_room.retain(|cluster, _| item.at.contains(cluster));
+        item.no_room.retain(|cluster, _| item.places.get(cluster).is_some_and(|place| place.may_have()));
         if policy.rules.failover().moves_back {
             return;
         }

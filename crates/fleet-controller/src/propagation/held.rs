@@ -24,7 +24,7 @@ impl Distributor {
     ) {
         let replicas = item.remembered.told.get(cluster).copied();
         let place = item.places.entry(cluster.to_owned()).or_default();
-        if place.last.is_none() && item.at.contains(cluster) {
+        if place.last.is_none() && place.may_have() {
             let recorded = item.remembered.held.get(cluster).map(|object| standing(object, replicas));
             place.last = recorded.or_else(|| now.clone().filter(|now| self.shows(id, cluster, &now.content)));
         }
@@ -36,7 +36,7 @@ impl Distributor {
         if !differs {
             item.remembered.held.remove(cluster);
         } else if !id.is_secret() {
-            item.remembered.held.insert(cluster.to_owned(), last.object.read());
+            item.remembered.held.insert(cluster.to_owned(), last.sent(self.owner()));
         }
         place.goal = Goal::Stand(last);
     }

@@ -14,14 +14,10 @@ use super::full::NoRoom;
 /// An object that is distributed, or was.
 #[derive(Debug, Default)]
 pub(super) struct Item {
-    /// What goes on record beside where it may be.
+    /// What goes on record beside where it may be, which its places tell.
     pub(super) remembered: Remembered,
     /// What was last put on record of it, or is about to be.
     pub(super) on_record: OnRecord,
-    /// The clusters on which it may be, recorded or about to be.
-    pub(super) at: BTreeSet<String>,
-    /// The same as recorded: nothing is sent anywhere else.
-    pub(super) recorded: BTreeSet<String>,
     /// The Application that carries it, as recorded.
     pub(super) recorded_stage: Option<String>,
     /// Its places.
@@ -52,6 +48,26 @@ impl OnRecord {
     pub(super) fn of(remembered: &Remembered) -> Self {
         let stays = (&remembered.held, remembered.kept, remembered.preserved);
         Self { all: ContentHash::of(remembered).ok(), stays: ContentHash::of(&stays).ok() }
+    }
+}
+
+impl Item {
+    /// The clusters on which it may be, on record or about to be.
+    pub(super) fn at(&self) -> impl Iterator<Item = &String> {
+        self.places.iter().filter(|(_, place)| place.may_have()).map(|(cluster, _)| cluster)
+    }
+
+    pub(super) fn is_at(&self, cluster: &str) -> bool {
+        self.places.get(cluster).is_some_and(|place| place.may_have())
+    }
+
+    pub(super) fn is_nowhere(&self) -> bool {
+        self.at().next().is_none()
+    }
+
+    /// Whether everything is on record of where it may be.
+    pub(super) fn is_recorded(&self) -> bool {
+        self.places.values().all(|place| place.listed != Listed::Soon)
     }
 }
 
@@ -102,11 +118,12 @@ pub(super) enum Goal {
     Leave { released: bool },
 }
 
-/// An object as it is sent.
+/// An object as it is to stand somewhere.
 #[derive(Debug, Clone)]
 pub(super) struct Standing {
+    /// Without our labels, so that what nothing changes is the hub's own copy.
     pub(super) object: Compact,
-    /// Hash of it without our labels, as it stands in its label.
+    /// Hash of that, as it stands in a label of ours.
     pub(super) content: String,
     /// What is there already and nobody's is taken over.
     pub(super) takes_over: bool,
@@ -135,9 +152,20 @@ impl Matter {
     }
 }
 
+/// Whether the inventory lists an object on a cluster: only there it may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Listed {
+    #[default]
+    No,
+    /// It is about to: nothing is sent before it does.
+    Soon,
+    Yes,
+}
+
 /// An object on a cluster.
 #[derive(Debug, Default)]
 pub(super) struct Place {
+    pub(super) listed: Listed,
     pub(super) goal: Goal,
     /// The mask or suspension keeps it as it is.
     pub(super) held: Option<Hold>,
@@ -183,6 +211,18 @@ impl Place {
         }
     }
 
+    /// Whether the object may be there.
+    pub(super) fn may_have(&self) -> bool {
+        self.listed != Listed::No
+    }
+
+    /// The object may be there from now on.
+    pub(super) fn list(&mut self) {
+        if self.listed == Listed::No {
+            self.listed = Listed::Soon;
+        }
+    }
+
     /// What hindered it says nothing about a new goal.
     pub(super) fn begin_anew(&mut self) {
         self.matter = None;
@@ -193,4 +233,4 @@ impl Place {
 }
 
 /// The objects.
-pub(super) type Items = BTreeMap<ObjectId, Item>;
+pub(super) type Items = BTreeMap<ObjectId, Box<Item>>;

@@ -232,12 +232,12 @@ fn write(number: u64, shard: &Shard, items: &Items) -> Write {
     let mut stages = Vec::with_capacity(shard.objects.len());
     for id in &shard.objects {
         let Some(item) = items.get(id) else { continue };
-        for cluster in &item.at {
+        for cluster in item.at() {
             let target = Target::new(cluster, id.namespace.as_str());
             inventory.target_mut(&target).objects.insert(id.clone(), Owned::default());
         }
         memory.objects.push((id.clone(), item.remembered.clone()));
-        at.push((id.clone(), item.at.clone()));
+        at.push((id.clone(), item.at().cloned().collect()));
         stages.push(item.remembered.stage.clone());
     }
     for (cluster, namespace) in &shard.namespaces {

@@ -44,7 +44,7 @@ impl Lingering {
 
 /// Whether an object is on its way out of a cluster, or would be, were it not held.
 fn leaves(item: &Item) -> bool {
-    let mut places = item.at.iter().filter_map(|cluster| item.places.get(cluster));
+    let mut places = item.places.values().filter(|place| place.may_have());
     places.any(|place| place.leaves() || place.held.is_some() || place.waits.is_some())
 }
 
@@ -102,7 +102,7 @@ impl Distributor {
     }
 
     fn told_lingering(&self, id: &ObjectId) -> (u8, ClaimedObject) {
-        let item = self.items.get(id);
+        let item = self.items.get(id).map(Box::as_ref);
         let (held, mut told) = (item.is_some_and(|item| weight(item) == 2), told(id, item));
         let (reason, message) =
             if self.watches.is_listed(&Topic::Objects(id.group().to_owned(), id.kind.clone()))

@@ -218,7 +218,7 @@ impl Distributor {
         let mut used: BTreeSet<&MadeNamespace> = BTreeSet::new();
         for (id, item) in &self.items {
             let keys = clusters.get(id.namespace.as_str()).into_iter().flatten();
-            used.extend(keys.filter(|key| item.at.contains(&key.0)));
+            used.extend(keys.filter(|key| item.is_at(&key.0)));
         }
         for key in &due {
             let used = used.contains(key) || self.dispatch.blocked.contains_key(key);
@@ -276,11 +276,12 @@ impl Distributor {
     pub(super) fn is_last_look(&self, id: &ObjectId, item: &Item, cluster: &str) -> bool {
         let place = item.places.get(cluster).filter(|_| is_namespace(id));
         let Some(since) = place.and_then(|place| place.leaves_since) else { return false };
-        let stays = |(other, item): (&ObjectId, &Item)| {
-            let place = item.places.get(cluster).filter(|_| other.namespace == id.name);
-            place.is_some_and(|place| item.at.contains(cluster) && !place.leaves())
+        let any_stays = || {
+            let inside = self.items.iter().filter(|(other, _)| other.namespace == id.name);
+            let mut places = inside.filter_map(|(_, item)| item.places.get(cluster));
+            places.any(|place| place.may_have() && !place.leaves())
         };
         let taken = since.elapsed();
-        taken > PATIENCE || (taken > PATIENCE_WITH_OURS && self.items.iter().any(stays))
+        taken > PATIENCE || (taken > PATIENCE_WITH_OURS && any_stays())
     }
 }

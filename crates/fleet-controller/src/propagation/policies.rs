@@ -54,7 +54,7 @@ pub(super) fn manifest(kind: PolicyKind, group: &str, object: &DynamicObject) ->
         "metadata": metadata,
         "spec": object.data.get("spec").cloned().unwrap_or(Value::Null),
     });
-    Some((PolicyId { kind, group: group.to_owned(), namespace, name }, manifest))
+    Some((PolicyId::of_group(kind, group, &namespace, &name), manifest))
 }
 
 /// Where a policy is on the hub.
@@ -85,12 +85,7 @@ pub(super) fn recorded(id: &PolicyId) -> PolicyName {
 pub(super) fn read_recorded(name: &PolicyName) -> Option<PolicyId> {
     let kind = PolicyKind::ALL.into_iter().find(|kind| kind.as_str() == name.kind)?;
     let known = GROUPS.contains(&name.group.as_str());
-    known.then(|| PolicyId {
-        kind,
-        group: name.group.clone(),
-        namespace: name.namespace.clone(),
-        name: name.name.clone(),
-    })
+    known.then(|| PolicyId::of_group(kind, &name.group, &name.namespace, &name.name))
 }
 
 impl Followed {

@@ -156,8 +156,7 @@ impl Distributor {
     /// The status that an object is to show on the hub; nothing where no member has one, nor had.
     fn shown(&self, id: &ObjectId, source: &Source) -> Option<Value> {
         let item = self.items.get(id)?;
-        let there =
-            item.places.iter().filter(|(cluster, place)| item.at.contains(*cluster) && !place.leaves());
+        let there = item.places.iter().filter(|(_, place)| place.may_have() && !place.leaves());
         let mut seen = Vec::new();
         for (cluster, place) in there {
             let shown = self.observed(id, cluster).and_then(|seen| seen.shown.as_ref().map(Compact::read));
@@ -192,7 +191,7 @@ impl Distributor {
         }
         // What was seen before a cluster fell silent, or this process began, isn't taken back: it is there yet.
         let left = |cluster: &String| item.places.get(cluster).is_some_and(|place| place.leaves());
-        (source.reported && item.at.iter().all(left)).then(|| withdrawn(&hub))
+        (source.reported && item.at().all(left)).then(|| withdrawn(&hub))
     }
 
     /// Whether the object on the hub shows yet what members had that have it no more.

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use super::choose::{NOT_CHOSEN, NOT_DIVIDED, NOT_DIVIDED_ANEW};
 use super::dispatch::Done;
 use super::distributor::Distributor;
-use super::items::{Goal, Item, Matter, Place};
+use super::items::{Goal, Item, Listed, Matter, Place};
 use super::paced::Paced;
 use super::policies;
 use super::rooms::MEASURING;
@@ -141,7 +141,7 @@ impl Distributor {
         let mut judged = Judged::default();
         for object in self.claims.claimed(id) {
             objects.claimed += 1;
-            let item = self.items.get(object);
+            let item = self.items.get(object).map(Box::as_ref);
             let weight = item.map_or(1, weight);
             match weight {
                 0 => objects.failed += 1,
@@ -167,7 +167,7 @@ impl Distributor {
         let (along, of_dependents) = self.along_with(id);
         let mut dependents: Vec<((u8, bool), &ObjectId, Option<&Item>)> = along
             .iter()
-            .map(|object| (object, self.items.get(object)))
+            .map(|object| (object, self.items.get(object).map(Box::as_ref)))
             .map(|(object, item)| ((item.map_or(1, weight), judged.take(self, object, item)), object, item))
             .collect();
         dependents.sort_by_key(|(weight, ..)| *weight);
@@ -398,7 +398,7 @@ pub(super) fn told(object: &ObjectId, item: Option<&Item>) -> ClaimedObject {
         let mut told_place = told_of(cluster, place);
         if told_place.phase == PlacePhase::Pending && told_place.reason.is_empty() {
             told_place.reason = "OnItsWay".to_owned();
-            told_place.message = on_its_way(place, item.recorded.contains(cluster)).to_owned();
+            told_place.message = on_its_way(place, place.listed == Listed::Yes).to_owned();
         }
         told.places.push(told_place);
     }

@@ -87,7 +87,7 @@ async fn try_to_send(member: &Acting, order: &Order) -> Result<Sent, MemberError
             }
         }
     }
-    let mut object = order.standing.object.read();
+    let mut object = order.standing.sent(&order.owner);
     let (mut taken_by, mut scaled_by, mut asked) = (None, None, false);
     loop {
         match member.apply(id, &object, &manager, force).await {
@@ -172,7 +172,7 @@ async fn is_drift(
             None => Ok(false),
         };
     };
-    let last = last.object.read();
+    let last = last.sent(&order.owner);
     let ours =
         |conflict: &Conflict| FieldPath::parse(&conflict.field).is_ok_and(|path| path.get(&last).is_some());
     Ok(conflicts.iter().all(ours))

@@ -59,7 +59,7 @@ impl Distributor {
             return;
         }
         let Some(mut item) = self.items.remove(id) else {
-            let mut item = Item::default();
+            let mut item = Box::<Item>::default();
             match verdict {
                 Verdict::Placed(policy, source) => self.place(id, &mut item, &policy, &source),
                 Verdict::Follows(source) => self.follow(id, &mut item, &source),
@@ -97,7 +97,7 @@ impl Distributor {
                 let policy = item.remembered.policy.as_ref().and_then(read_recorded);
                 let holds =
                     policy.and_then(|id| self.policies.get(&id)).map(|followed| Arc::clone(&followed.holds));
-                for cluster in item.at.clone() {
+                for cluster in item.at().cloned().collect::<Vec<_>>() {
                     let hold = holds.as_ref().and_then(|holds| holds.holds(&cluster));
                     let place = item.places.entry(cluster.clone()).or_default();
                     place.kept = None;
@@ -118,14 +118,14 @@ impl Distributor {
     }
 
     /// Takes an object back that was settled.
-    pub(super) fn settled(&mut self, id: &ObjectId, mut item: Item) {
+    pub(super) fn settled(&mut self, id: &ObjectId, mut item: Box<Item>) {
         // What isn't in the fleet any more is nobody's: whoever took the cluster out said what becomes of its objects.
         let gone: Vec<String> =
-            item.at.iter().filter(|cluster| self.fleet.get(cluster).is_none()).cloned().collect();
+            item.at().filter(|cluster| self.fleet.get(cluster).is_none()).cloned().collect();
         for cluster in &gone {
             self.forget_place(&mut item, cluster);
         }
-        let new = item.at.difference(&item.recorded).next().is_some();
+        let new = !item.is_recorded();
         let remembered = OnRecord::of(&item.remembered);
         if new || !gone.is_empty() || item.on_record != remembered {
             // What a held place has isn't known from anything else; nor is what is to stay, once its policy is gone.
@@ -244,7 +244,7 @@ impl Distributor {
             _ if divided => wanted.values().flatten().sum(),
             _ => wanted.len() as u64,
         };
-        let clusters: BTreeSet<String> = item.at.iter().chain(wanted.keys()).cloned().collect();
+        let clusters: BTreeSet<String> = item.at().chain(wanted.keys()).cloned().collect();
         let held = |cluster: &str| holds.holds(cluster);
         let shares: BTreeMap<String, Share> = clusters
             .iter()
@@ -254,7 +254,7 @@ impl Distributor {
                 let shown = if known { None } else { self.replicas_shown(id, cluster) };
                 let told = shown.or_else(|| item.remembered.told.get(cluster).copied());
                 // What leaves and never came is waited for by nobody.
-                let there = item.at.contains(cluster)
+                let there = item.is_at(cluster)
                     && (wanted.contains_key(cluster) || !self.is_absent(id, item, cluster));
                 let assigned = match (divided, there) {
                     (_, false) => 0,
@@ -290,7 +290,7 @@ impl Distributor {
         item.overridden.clear();
         for cluster in clusters {
             let assigned = step.assigned.get(&cluster).copied().unwrap_or(0);
-            let there = item.at.contains(&cluster);
+            let there = item.is_at(&cluster);
             let stays = wanted.contains_key(&cluster);
             if divided && assigned > 0 {
                 item.remembered.told.insert(cluster.clone(), assigned);
@@ -378,10 +378,8 @@ impl Distributor {
                     format!("{broken} has errors, so what it would change can't be told; see its problems");
                 Err((broken.to_string(), "InvalidOverride", message.clone(), message))
             }
-            (None, []) => {
-                Ok((item.plain.standing(source, replicas, takes_over, self.owner()), Vec::new(), Vec::new()))
-            }
-            (None, _) => render(source, replicas, overrides, cluster, &self.fleet, self.owner())
+            (None, []) => Ok((item.plain.standing(source, replicas, takes_over), Vec::new(), Vec::new())),
+            (None, _) => render(source, replicas, overrides, cluster, &self.fleet)
                 .map(|rendered| rendered.parts(takes_over, replicas))
                 .map_err(|error| {
                     let said = format!("{}: {}", error.0.place, error.0.message);
@@ -392,7 +390,7 @@ impl Distributor {
             self.stand_still(id, item, cluster, rendered.ok().map(|(standing, ..)| standing));
             return;
         }
-        item.at.insert(cluster.to_owned());
+        item.places.entry(cluster.to_owned()).or_default().list();
         match rendered {
             Ok((standing, changed_by, warnings)) => {
                 for policy in &changed_by {
@@ -449,7 +447,7 @@ impl Distributor {
     /// mask held it there, or it went along with workloads) is placed where it is.
     pub(super) fn keep_placed(&self, id: &ObjectId, item: &mut Item) {
         let Remembered { shares, told, .. } = &item.remembered;
-        let there = item.at.iter().filter(|cluster| !shares.contains_key(*cluster));
+        let there = item.at().filter(|cluster| !shares.contains_key(*cluster));
         let there = there.filter(|cluster| !self.is_absent(id, item, cluster));
         let kept: Vec<_> = there.map(|cluster| (cluster.clone(), told.get(cluster).copied())).collect();
         item.remembered.shares.extend(kept);

@@ -145,7 +145,7 @@ fn policy_of(application: &Application) -> Option<PolicyId> {
     let kind = PolicyKind::ALL.into_iter().find(|kind| kind.as_str() == owner.kind)?;
     let namespace =
         if kind.namespaced() { application.namespace().unwrap_or_default() } else { String::new() };
-    Some(PolicyId { kind, group: group.to_owned(), namespace, name: owner.name.clone() })
+    Some(PolicyId::of_group(kind, group, &namespace, &owner.name))
 }
 
 /// Whether its newest run is through, for what it says now.
@@ -263,9 +263,9 @@ impl Distributor {
         if item.remembered.stage.is_none() {
             item.remembered.stage = Some(stage.clone());
             // What another Application delivered is known by what is seen of it.
-            for cluster in &item.at {
-                if let Some(managed) = self.observed(id, cluster).and_then(|seen| seen.managed) {
-                    item.remembered.left.entry(cluster.clone()).or_insert(managed);
+            for cluster in item.at().cloned().collect::<Vec<_>>() {
+                if let Some(managed) = self.observed(id, &cluster).and_then(|seen| seen.managed) {
+                    item.remembered.left.entry(cluster).or_insert(managed);
                 }
             }
             // The Application names it once this is on record.
@@ -278,7 +278,7 @@ impl Distributor {
     }
 
     /// What an object is to be on each cluster that was chosen for it, once its Application has rolled out.
-    fn carry(&mut self, id: &ObjectId, mut item: Item, policy: &Arc<Policy>, source: &Arc<Source>) {
+    fn carry(&mut self, id: &ObjectId, mut item: Box<Item>, policy: &Arc<Policy>, source: &Arc<Source>) {
         self.begin_to_carry(id, &mut item, policy);
         let holds =
             self.policies.get(&policy.id).map(|followed| Arc::clone(&followed.holds)).unwrap_or_default();
@@ -286,12 +286,14 @@ impl Distributor {
         let wanted = item.remembered.shares.clone();
         item.remembered.told =
             wanted.iter().filter_map(|(cluster, share)| Some((cluster.clone(), (*share)?))).collect();
-        item.at.extend(wanted.keys().cloned());
-        item.places.retain(|cluster, _| item.at.contains(cluster));
+        for cluster in wanted.keys() {
+            item.places.entry(cluster.clone()).or_default().list();
+        }
+        item.places.retain(|_, place| place.may_have());
         item.overridden.clear();
         let overrides = self.overrides.about(&source.facts);
         let broken = overrides.iter().find(|(policy, _)| !policy.acts).map(|(policy, _)| policy.id.clone());
-        for cluster in item.at.clone() {
+        for cluster in item.at().cloned().collect::<Vec<_>>() {
             let share = wanted.get(&cluster).copied().flatten();
             let made = wanted.contains_key(&cluster).then(|| match &broken {
                 Some(broken) => {
@@ -300,13 +302,11 @@ impl Distributor {
                     );
                     Err((broken.to_string(), "InvalidOverride".to_owned(), message))
                 }
-                None => {
-                    render(source, share, &overrides, &cluster, &self.fleet, self.owner()).map_err(|error| {
-                        let problem = *error.0;
-                        let message = format!("{}: {}", problem.place, problem.message);
-                        (problem.policy, problem.code.to_owned(), message)
-                    })
-                }
+                None => render(source, share, &overrides, &cluster, &self.fleet).map_err(|error| {
+                    let problem = *error.0;
+                    let message = format!("{}: {}", problem.place, problem.message);
+                    (problem.policy, problem.code.to_owned(), message)
+                }),
             });
             let mut kept = None;
             let mut standing = None;
@@ -360,7 +360,7 @@ impl Distributor {
             place.goal = Goal::Carried(None);
         }
         self.forget_what_left(id, &mut item, &key);
-        if item.at.is_empty() {
+        if item.is_nowhere() {
             item.remembered.stage = None;
             if let Some(carried) = self.stages.carried.get_mut(&key) {
                 carried.remove(id);
@@ -378,7 +378,7 @@ impl Distributor {
         let placed = fleet_api::StagedPlacement::read(&application.spec).ok().flatten().unwrap_or_default();
         let names = application.spec.components.iter().filter(|component| written::names(component, id));
         let component = names.map(|component| component.name.clone()).next();
-        for cluster in item.at.clone() {
+        for cluster in item.at().cloned().collect::<Vec<_>>() {
             let reached = component.as_ref().is_some_and(|component| placed.reaches(component, &cluster));
             if reached || item.remembered.shares.contains_key(&cluster) {
                 continue;

@@ -37,7 +37,7 @@ impl Distributor {
         }
         let generation = source.generation.unwrap_or_default();
         item.remembered.unhealthy.retain(|_, mark| mark.generation == generation);
-        for cluster in item.at.clone() {
+        for cluster in item.at().cloned().collect::<Vec<_>>() {
             let health = self.health_of(id, item, &cluster);
             match health.map(|health| health.status) {
                 Some(HealthStatus::Progressing | HealthStatus::Degraded) => {

@@ -66,7 +66,7 @@ impl Judged {
         };
         let mut well = true;
         for (cluster, place) in &item.places {
-            let Some(unwell) = distributor.unwell_at(id, item, cluster, place) else { continue };
+            let Some(unwell) = distributor.unwell_at(id, cluster, place) else { continue };
             if !unwell.is_trouble() {
                 continue;
             }
@@ -144,17 +144,14 @@ impl Distributor {
             self.observed(id, cluster).is_some_and(|seen| seen.health.status == HealthStatus::Progressing)
         };
         self.items.get(id).is_some_and(|item| {
-            let mut places = item
-                .places
-                .iter()
-                .filter(|(cluster, place)| item.at.contains(*cluster) && place.held.is_none());
+            let mut places = item.places.iter().filter(|(_, place)| place.may_have() && place.held.is_none());
             places.any(|(cluster, place)| !place.met || progresses(cluster))
         })
     }
 
     /// What isn't well with an object where it is; nothing where it is well, isn't there yet, or leaves.
-    fn unwell_at(&self, id: &ObjectId, item: &Item, cluster: &str, place: &Place) -> Option<Unwell> {
-        if place.leaves() || !item.at.contains(cluster) {
+    fn unwell_at(&self, id: &ObjectId, cluster: &str, place: &Place) -> Option<Unwell> {
+        if place.leaves() || !place.may_have() {
             return None;
         }
         let seen = self.observed(id, cluster)?;
@@ -174,18 +171,18 @@ impl Distributor {
         let Some(item) = self.items.get(object) else { return };
         for told in places {
             if let Some(place) = item.places.get(&told.cluster) {
-                self.tell_health_at(object, item, place, told);
+                self.tell_health_at(object, place, told);
             }
         }
     }
 
-    fn tell_health_at(&self, id: &ObjectId, item: &Item, place: &Place, told: &mut ObjectPlace) {
+    fn tell_health_at(&self, id: &ObjectId, place: &Place, told: &mut ObjectPlace) {
         let seen = self.observed(id, &told.cluster).filter(|_| !place.leaves());
         let shown = seen.and_then(|seen| seen.shown.as_ref().map(Compact::read));
         if let Some(shown) = &shown {
             told.addresses = addresses(shown);
         }
-        let Some(unwell) = self.unwell_at(id, item, &told.cluster, place) else { return };
+        let Some(unwell) = self.unwell_at(id, &told.cluster, place) else { return };
         told.health = Some(unwell.health);
         if let Some(replicas) = shown.as_ref().and_then(fleet_health::replicas) {
             told.ready = format!("{}/{}", replicas.ready, replicas.desired);

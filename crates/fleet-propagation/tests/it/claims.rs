@@ -1,5 +1,6 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use fleet_api::ObjectId;
 use fleet_propagation::{Claims, ObjectFacts, Policy, PolicyId, Precision};
@@ -266,8 +267,8 @@ fn what_is_not_for_distribution_is_left_alone() {
         let namespace = if kind == "Service" { "default" } else { "" };
         let mut found = object(kind, namespace, one);
         found.id = ObjectId::new(api_version, kind, namespace, one);
-        found.labels =
-            label.split_once('=').map(|(key, value)| (key.into(), value.into())).into_iter().collect();
+        let label = label.split_once('=').map(|(key, value)| (key.into(), value.into()));
+        found.labels = Arc::new(label.into_iter().collect());
         claims.set_object(found.clone());
         assert_eq!(!holder(&claims, &found).is_empty(), taken, "{}", found.id);
     }
@@ -316,7 +317,7 @@ fn some_object(which: usize, labelled: bool, application: bool) -> ObjectFacts {
     let namespace = if which < 3 { "demo" } else { "other" };
     let mut facts = object("Deployment", namespace, &format!("o{}", which % 3));
     if labelled {
-        facts.labels.insert("tier".to_owned(), "front".to_owned());
+        Arc::make_mut(&mut facts.labels).insert("tier".to_owned(), "front".to_owned());
     }
     facts.application = application.then(|| "demo/app".to_owned());
     facts

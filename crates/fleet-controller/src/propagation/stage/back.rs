@@ -16,6 +16,7 @@ use crate::context::{AppKey, Context};
 use crate::propagation::dispatch::Done;
 use crate::propagation::distributor::Distributor;
 use crate::propagation::held::standing;
+use crate::propagation::items::Item;
 use crate::propagation::policies::recorded;
 use crate::records::{self, RecordError, tracker_name};
 use crate::turn::walk::Walk;
@@ -68,14 +69,13 @@ impl Distributor {
                     continue;
                 }
                 let item = self.items.entry(id.clone()).or_insert_with(|| {
-                    let mut item = crate::propagation::items::Item::default();
+                    let mut item = Box::<Item>::default();
                     item.remembered.kept = keeps;
                     item.remembered.policy = policy.as_ref().map(recorded);
                     item
                 });
                 item.remembered.stage = Some(key.1.clone());
-                item.at.insert(cluster.clone());
-                item.places.entry(cluster.clone()).or_default();
+                item.places.entry(cluster.clone()).or_default().list();
                 // How many it has there by now: the run may not have come to what was decided.
                 if !item.remembered.told.is_empty()
                     && let Some(shown) = shown_of(&self.ctx, &id, &cluster, &owner)
@@ -104,7 +104,7 @@ impl Distributor {
     pub(in crate::propagation) fn let_go_of_recorded(&mut self) {
         let recorded = |key: &AppKey| {
             let ids = self.stages.carried.get(key).into_iter().flatten();
-            ids.filter_map(|id| self.items.get(id)).all(|item| item.at.is_subset(&item.recorded))
+            ids.filter_map(|id| self.items.get(id)).all(|item| item.is_recorded())
         };
         let recording = self.stages.doing.iter().filter(|(_, doing)| **doing == Doing::Recording);
         let through: Vec<AppKey> =
@@ -146,7 +146,7 @@ impl Distributor {
                     let seen = self.ctx.members.get(cluster).ok()?.observed(&id)?;
                     Some((cluster.clone(), seen.managed.filter(|_| seen.owner == owner)?))
                 };
-                item.remembered.left = item.at.iter().filter_map(seen).collect();
+                item.remembered.left = item.at().filter_map(seen).collect();
                 for place in item.places.values_mut() {
                     place.left = None;
                     place.last = None;

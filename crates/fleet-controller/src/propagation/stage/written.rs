@@ -73,7 +73,7 @@ impl Distributor {
         let claimed = self.claims.claimed(&policy.id).filter(|id| id.namespace == key.0);
         for id in claimed.chain(self.carried_along(key)) {
             let item = self.items.get(id)?;
-            let on_record = item.recorded_stage.as_ref() == Some(&key.1) && item.at.is_subset(&item.recorded);
+            let on_record = item.recorded_stage.as_ref() == Some(&key.1) && item.is_recorded();
             // What the distribution itself has under way ends first, clusters that are asked for room answer, and what
             // workloads need is found.
             let measuring = item.shortfall.as_ref().is_some_and(|(reason, _)| reason == MEASURING);
@@ -85,7 +85,7 @@ impl Distributor {
             {
                 return None;
             }
-            touched.extend(&item.at);
+            touched.extend(item.at());
             if let Some(kept) = item.places.values().find_map(|place| place.kept.as_ref()) {
                 let why = format!("{}: {}", kept.reason, kept.message);
                 annotations.insert(names::HELD_BACK.to_owned(), why);
@@ -122,7 +122,7 @@ impl Distributor {
             components.insert(name, (id, at));
         }
         let carried = self.stages.carried.get(key).into_iter().flatten();
-        touched.extend(carried.filter_map(|id| self.items.get(id)).flat_map(|item| &item.at));
+        touched.extend(carried.filter_map(|id| self.items.get(id)).flat_map(|item| item.at()));
         let held = touched.into_iter().chain(&clusters);
         let held: BTreeMap<&String, &str> =
             held.filter_map(|cluster| Some((cluster, holds.holds(cluster)?.reason()))).collect();
@@ -177,7 +177,7 @@ impl Distributor {
         for id in self.stages.carried.get(key).into_iter().flatten() {
             let Some(item) = self.items.get(id) else { continue };
             let stays = &item.remembered.shares;
-            for cluster in item.at.iter().filter(|cluster| !stays.contains_key(*cluster)) {
+            for cluster in item.at().filter(|cluster| !stays.contains_key(*cluster)) {
                 let busy = item.places.get(cluster).is_some_and(|place| place.busy);
                 if busy || item.recorded_stage.as_ref() != Some(&key.1) {
                     return None;
