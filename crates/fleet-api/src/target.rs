@@ -138,3 +138,20 @@ impl fmt::Display for ObjectId {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Broken: each of the dozen places that hold an object has a copy of its names, kilobytes for each object; or an
+    /// identity is written otherwise than before, and nothing on record is found again.
+    #[test]
+    fn clones_share_what_an_identity_says() {
+        let id = ObjectId::new("apps/v1", "Deployment", "demo", "web");
+        assert!(Arc::ptr_eq(&id.0, &id.clone().0));
+        assert_eq!(size_of::<ObjectId>(), size_of::<usize>());
+        let written = r#"{"apiVersion":"apps/v1","kind":"Deployment","namespace":"demo","name":"web"}"#;
+        assert_eq!(serde_json::to_string(&id).unwrap(), written);
+        assert_eq!(serde_json::from_str::<ObjectId>(written).unwrap(), id);
+    }
+}

@@ -13,8 +13,10 @@ use tokio_util::task::AbortOnDropHandle;
 use super::distributor::Distributor;
 use super::served::{Definition, outlined};
 
+/// So many objects are listed at a time: one answer is held in memory as a whole.
+const PAGE: u32 = 100;
 /// How many events wait until they are taken up; the watches wait, then.
-const WAITING: usize = 1024;
+const WAITING: usize = 128;
 
 /// What a watch is about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,7 +52,7 @@ fn events(
     topic: &Topic,
     resource: &ApiResource,
 ) -> BoxStream<'static, Result<watcher::Event<DynamicObject>, watcher::Error>> {
-    let config = watcher::Config::default();
+    let config = watcher::Config::default().page_size(PAGE);
     match topic {
         Topic::Definitions => {
             let api: Api<Definition> = Api::all_with(client, resource);
@@ -58,8 +60,15 @@ fn events(
         }
         Topic::Policies(..) | Topic::Objects(..) => {
             let api: Api<DynamicObject> = Api::all_with(client, resource);
-            watcher::watcher(api, config).default_backoff().boxed()
+            watcher::watcher(api, config).default_backoff().modify(forget_fields).boxed()
         }
+    }
+}
+
+/// Who wrote an object is looked at, and not which fields: they take more memory than what it says.
+fn forget_fields(object: &mut DynamicObject) {
+    for entry in object.metadata.managed_fields.iter_mut().flatten() {
+        entry.fields_v1 = None;
     }
 }
 
