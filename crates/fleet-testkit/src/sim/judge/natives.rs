@@ -185,10 +185,13 @@ impl Known<'_> {
             return Err((WANTED, format!("{place}: no override policy says {labels:?} there")));
         }
         let mut why = (WANTED, format!("{place} = {value:?}: no policy wants it there"));
+        let mut values = BTreeSet::new();
         for inputs in said {
+            // A policy may be heard of before an earlier edit of its object is; the other way round it is read anew.
+            values.insert(inputs.objects.get(&deed.object).map(|source| source.value));
             for policy in inputs.holders(deed.object) {
                 let here = inputs.places(policy).contains(&deed.member) || stood;
-                if !here || inputs.objects.get(&deed.object).map(|source| source.value) != value {
+                if !here || !values.contains(&value) {
                     continue;
                 }
                 if policy.holds(deed.member) && !mended {
