@@ -449,7 +449,14 @@ impl Distributor {
         let Remembered { shares, told, .. } = &item.remembered;
         let there = item.at().filter(|cluster| !shares.contains_key(*cluster));
         let there = there.filter(|cluster| !self.is_absent(id, item, cluster));
-        let kept: Vec<_> = there.map(|cluster| (cluster.clone(), told.get(cluster).copied())).collect();
+        let divided = shares.values().any(Option::is_some);
+        let has = |cluster: &String| {
+            let told = told.get(cluster).copied();
+            told.or_else(|| self.replicas_shown(id, cluster).filter(|_| divided))
+        };
+        let kept = there.map(|cluster| (cluster.clone(), has(cluster)));
+        // Where nothing tells how many it has, nothing can be kept as it is.
+        let kept: Vec<_> = kept.filter(|(_, replicas)| !divided || replicas.is_some()).collect();
         item.remembered.shares.extend(kept);
     }
 
