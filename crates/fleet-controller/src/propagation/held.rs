@@ -8,6 +8,7 @@ use std::sync::Arc;
 use fleet_api::{ObjectId, names};
 use fleet_json::Compact;
 use fleet_members::Observed;
+use fleet_placement::pieces;
 use serde_json::Value;
 
 use super::distributor::Distributor;
@@ -51,6 +52,11 @@ impl Distributor {
     fn shows(&self, id: &ObjectId, cluster: &str, content: &str) -> bool {
         self.observed(id, cluster).is_some_and(|seen| seen.content == content)
     }
+}
+
+/// The replicas that are asked for in what was seen of an object.
+pub(super) fn replicas(id: &ObjectId, seen: &Observed) -> Option<u64> {
+    pieces::count(&id.api_version, &id.kind, &seen.shown.as_ref()?.read())
 }
 
 /// An object as it was sent, from a record.

@@ -121,7 +121,7 @@ pub(super) enum Goal {
 /// An object as it is to stand somewhere.
 #[derive(Debug, Clone)]
 pub(super) struct Standing {
-    /// Without our labels, so that what nothing changes is the hub's own copy.
+    /// Without our labels unless it is from a record, so that what nothing changes is the hub's own copy.
     pub(super) object: Compact,
     /// Hash of that, as it stands in a label of ours.
     pub(super) content: String,

@@ -9,13 +9,13 @@ use fleet_api::{ObjectId, Remembered};
 use fleet_json::Compact;
 use fleet_members::{Hold, Reachability};
 use fleet_placement::moves::{GoesFirst, Move, Share, at_once};
-use fleet_placement::pieces::count;
 use fleet_placement::{Shortfall, next_step};
 use fleet_propagation::{OverridePolicy, Policy, Precision};
 use serde_json::Value;
 
 use super::choose::{Choice, is_scheduling_suspended};
 use super::distributor::Distributor;
+use super::held::replicas;
 use super::items::{Goal, Item, Matter, OnRecord, Place};
 use super::policies::{read_recorded, recorded};
 use super::render::render;
@@ -440,7 +440,7 @@ impl Distributor {
     /// The replicas that a cluster shows of what is there.
     fn replicas_shown(&self, id: &ObjectId, cluster: &str) -> Option<u64> {
         let seen = self.observed(id, cluster).filter(|seen| !seen.deleting)?;
-        count(&id.api_version, &id.kind, &seen.shown.as_ref()?.read()).filter(|replicas| *replicas > 0)
+        replicas(id, &seen).filter(|replicas| *replicas > 0)
     }
 
     /// Who chooses no clusters takes nothing away: what is on clusters and isn't placed there by now (it was about to leave, a

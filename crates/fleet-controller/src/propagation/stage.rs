@@ -262,12 +262,6 @@ impl Distributor {
         let stage = name_of(&policy.id);
         if item.remembered.stage.is_none() {
             item.remembered.stage = Some(stage.clone());
-            // What another Application delivered is known by what is seen of it.
-            for cluster in item.at().cloned().collect::<Vec<_>>() {
-                if let Some(managed) = self.observed(id, &cluster).and_then(|seen| seen.managed) {
-                    item.remembered.left.entry(cluster).or_insert(managed);
-                }
-            }
             // The Application names it once this is on record.
             self.ledger.touch(id, true);
         }

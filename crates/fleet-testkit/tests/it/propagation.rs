@@ -1,8 +1,13 @@
 //! Native objects follow policies: from the hub to members, and every change after that.
 
-use fleet_api::{ObjectId, ResourceTracker};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use fleet_api::{Memory, ObjectId, Remembered, ResourceTracker};
 use fleet_testkit::{Engine, Fleet};
+use futures::StreamExt as _;
 use kube::api::{Api, DeleteParams, ListParams};
+use kube::runtime::{WatchStreamExt as _, watcher};
 use serde_json::{Value, json};
 
 use crate::small::{app, config, deployment, value};
@@ -24,6 +29,8 @@ mod timing;
 mod unwell;
 
 const GROUP: &str = "one.alibabacloud.com/v1alpha1";
+/// How long the records are waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
 const DEPLOYMENT: (&str, &str) = ("apps/v1", "Deployment");
 const CONFIG: (&str, &str) = ("v1", "ConfigMap");
 
@@ -89,17 +96,47 @@ async fn recorded(fleet: &Fleet) -> anyhow::Result<Vec<(String, ObjectId)>> {
     Ok(listed)
 }
 
-/// How many places are on record with what was left there.
-async fn marks(fleet: &Fleet) -> anyhow::Result<usize> {
+/// What is remembered on the hub of each object.
+async fn remembered(fleet: &Fleet) -> anyhow::Result<Vec<Remembered>> {
     let trackers: Api<ResourceTracker> = Api::all(fleet.client("hub"));
-    let mut marks = 0;
+    let mut remembered = Vec::new();
     for tracker in trackers.list(&ListParams::default()).await?.items {
-        if let Some(memory) = &tracker.spec.memory {
-            let memory: fleet_api::Memory = memory.unpack()?;
-            marks += memory.objects.iter().map(|(_, object)| object.left.len()).sum::<usize>();
-        }
+        let memory: Option<Memory> = tracker.spec.memory.map(|memory| memory.unpack()).transpose()?;
+        remembered.extend(memory.into_iter().flat_map(|memory| memory.objects).map(|(_, object)| object));
     }
-    Ok(marks)
+    Ok(remembered)
+}
+
+/// Waits until what is on record by cluster and object is as wanted.
+async fn wait_recorded(fleet: &Fleet, wanted: impl Fn(&[(String, ObjectId)]) -> bool) -> anyhow::Result<()> {
+    wait_trackers(fleet, async || Ok(wanted(&recorded(fleet).await?))).await
+}
+
+/// Waits until what is remembered of the objects is as wanted.
+async fn wait_remembered(fleet: &Fleet, wanted: impl Fn(&[Remembered]) -> bool) -> anyhow::Result<()> {
+    wait_trackers(fleet, async || Ok(wanted(&remembered(fleet).await?))).await
+}
+
+/// Waits until as many places are on record with what was left there.
+async fn wait_marks(fleet: &Fleet, wanted: usize) -> anyhow::Result<()> {
+    let marks = |objects: &[Remembered]| objects.iter().map(|object| object.left.len()).sum::<usize>();
+    wait_remembered(fleet, |objects| marks(objects) >= wanted).await
+}
+
+async fn wait_trackers(
+    fleet: &Fleet,
+    is_as_wanted: impl AsyncFn() -> anyhow::Result<bool>,
+) -> anyhow::Result<()> {
+    let trackers: Api<ResourceTracker> = Api::all(fleet.client("hub"));
+    let mut changes = std::pin::pin!(watcher(trackers, watcher::Config::default()).default_backoff());
+    let waited = async {
+        while !is_as_wanted().await? {
+            changes.next().await;
+        }
+        anyhow::Ok(())
+    };
+    let waited = tokio::time::timeout(PATIENCE, waited).await;
+    waited.context("what is on record isn't as wanted in time")?
 }
 
 /// The scenario: one Deployment, a cluster-scoped policy by alias, an override for one cluster; then it is changed and
@@ -164,9 +201,7 @@ async fn the_scenario_is_followed_from_the_hub() -> anyhow::Result<()> {
         fleet.wait_object(cluster, "apps/v1", "Deployment", "nginx", |object| object.is_none()).await?;
         fleet.wait_object(cluster, "v1", "Namespace", "demo", |object| object.is_none()).await?;
     }
-    while !recorded(&fleet).await?.is_empty() {
-        tokio::task::yield_now().await;
-    }
+    wait_recorded(&fleet, |recorded| recorded.is_empty()).await?;
     engine.stop().await?;
     Ok(())
 }
@@ -302,9 +337,7 @@ async fn a_restart_does_what_was_missed_and_nothing_else() -> anyhow::Result<()>
         ready(&fleet, name, "Delivered").await?;
     }
     // What was delivered is on record before long.
-    while marks(&fleet).await? < 8 {
-        tokio::task::yield_now().await;
-    }
+    wait_marks(&fleet, 8).await?;
     engine.stop().await?;
     fleet.merge("hub", "v1", "ConfigMap", "changes", &json!({"data": {"key": "2"}})).await?;
     delete(&fleet, "hub", "v1", "ConfigMap", "goes").await?;

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use fleet_api::{Application, Inventory, ObjectId, ResourceTracker, StagedPlacement, names};
-use fleet_placement::pieces;
 use fleet_plan::Desired;
 use kube::ResourceExt as _;
 use kube::api::{Api, DeleteParams, Patch, PatchParams};
@@ -15,7 +14,7 @@ use super::Doing;
 use crate::context::{AppKey, Context};
 use crate::propagation::dispatch::Done;
 use crate::propagation::distributor::Distributor;
-use crate::propagation::held::standing;
+use crate::propagation::held::{replicas, standing};
 use crate::propagation::items::Item;
 use crate::propagation::policies::recorded;
 use crate::records::{self, RecordError, tracker_name};
@@ -137,15 +136,11 @@ impl Distributor {
         self.stages.back.remove(key);
         self.stages.last.remove(key);
         let policy = self.stages.policies.remove(key);
-        let owner = self.owner().to_owned();
         for id in self.stages.carried.remove(key).unwrap_or_default() {
-            if let Some(item) = self.items.get_mut(&id) {
+            if let Some(mut item) = self.items.remove(&id) {
                 item.remembered.stage = None;
                 // What stands there now was delivered by another: what is taken of it from now on is drift.
-                let seen = |cluster: &String| {
-                    let seen = self.ctx.members.get(cluster).ok()?.observed(&id)?;
-                    Some((cluster.clone(), seen.managed.filter(|_| seen.owner == owner)?))
-                };
+                let seen = |cluster: &String| Some((cluster.clone(), self.observed(&id, cluster)?.managed?));
                 item.remembered.left = item.at().filter_map(seen).collect();
                 for place in item.places.values_mut() {
                     place.left = None;
@@ -153,6 +148,7 @@ impl Distributor {
                     place.kept = None;
                     place.begin_anew();
                 }
+                self.items.insert(id.clone(), item);
             }
             self.ledger.touch(&id, false);
             self.touch(&id);
@@ -167,7 +163,7 @@ impl Distributor {
 fn shown_of(ctx: &Context, id: &ObjectId, cluster: &str, owner: &str) -> Option<u64> {
     let member = ctx.members.get(cluster).ok()?;
     match member.observed(id).filter(|seen| seen.owner == owner) {
-        Some(seen) => pieces::count(&id.api_version, &id.kind, &seen.shown.as_ref()?.read()),
+        Some(seen) => replicas(id, &seen),
         None => member.observes([id].into_iter()).then_some(0),
     }
 }

@@ -6,8 +6,8 @@ use fleet_testkit::{Engine, Fleet, Meter};
 use serde_json::{Value, json};
 
 use super::{
-    CONFIG, DEPLOYMENT, GROUP, config, delete, deployment, marks, policy, ready, recorded, value,
-    wait_policy, wait_value,
+    CONFIG, DEPLOYMENT, GROUP, config, delete, deployment, policy, ready, value, wait_marks, wait_policy,
+    wait_recorded, wait_value,
 };
 
 /// While nobody looks, an object is changed on the hub, and on a member by somebody else: what was ours there is taken back
@@ -22,9 +22,7 @@ async fn what_was_ours_is_taken_back_after_a_restart() -> anyhow::Result<()> {
         fleet.apply("hub", &policy(name, CONFIG, name, &["one"])).await?;
         ready(&fleet, name, "Delivered").await?;
     }
-    while marks(&fleet).await? < 2 {
-        tokio::task::yield_now().await;
-    }
+    wait_marks(&fleet, 2).await?;
     engine.kill().await;
     fleet.merge("m1", "v1", "ConfigMap", "ours", &json!({"data": {"key": "changed"}})).await?;
     fleet.merge("m1", "v1", "ConfigMap", "theirs", &json!({"data": {"more": "theirs"}})).await?;
@@ -55,9 +53,7 @@ async fn what_was_ours_is_taken_back_where_the_last_delivery_is_not_on_record() 
     fleet.apply("hub", &config("settings", "0")).await?;
     fleet.apply("hub", &policy("all", CONFIG, "settings", &["one"])).await?;
     ready(&fleet, "all", "Delivered").await?;
-    while marks(&fleet).await? < 1 {
-        tokio::task::yield_now().await;
-    }
+    wait_marks(&fleet, 1).await?;
     engine.hub.stall_writes();
     let delivered = || async {
         let found = fleet.get("m1", "v1", "ConfigMap", "settings").await?.unwrap_or_default();
@@ -90,15 +86,11 @@ async fn what_never_came_does_not_come_where_nothing_fits() -> anyhow::Result<()
     let mut all = policy("all", CONFIG, "settings", &["one"]);
     fleet.apply("hub", &all).await?;
     ready(&fleet, "all", "Delivered").await?;
-    while marks(&fleet).await? < 1 {
-        tokio::task::yield_now().await;
-    }
+    wait_marks(&fleet, 1).await?;
     engine.members.stall_writes();
     all["spec"]["placement"]["clusterAffinity"]["clusterNames"] = json!(["one", "two"]);
     fleet.apply("hub", &all).await?;
-    while !recorded(&fleet).await?.iter().any(|(cluster, _)| cluster == "m2") {
-        tokio::task::yield_now().await;
-    }
+    wait_recorded(&fleet, |recorded| recorded.iter().any(|(cluster, _)| cluster == "m2")).await?;
     engine.kill().await;
     all["spec"]["placement"]["clusterAffinity"] = json!({"labelSelector": {"matchLabels": {"tier": "gold"}}});
     fleet.apply("hub", &all).await?;
@@ -121,9 +113,7 @@ async fn what_never_came_does_not_come_where_nothing_fits() -> anyhow::Result<()
     wait_value(&fleet, "m1", "settings", None).await?;
     delete(&fleet, "hub", GROUP, "PropagationPolicy", "all").await?;
     wait_value(&fleet, "m2", "settings", None).await?;
-    while recorded(&fleet).await?.iter().any(|(_, id)| id.name == "settings") {
-        tokio::task::yield_now().await;
-    }
+    wait_recorded(&fleet, |recorded| !recorded.iter().any(|(_, id)| id.name == "settings")).await?;
     engine.stop().await?;
     Ok(())
 }
@@ -141,16 +131,12 @@ async fn what_never_came_does_not_come_to_leave() -> anyhow::Result<()> {
     engine.members.stall_writes();
     fleet.apply("hub", &config("settings", "1")).await?;
     fleet.apply("hub", &policy("all", CONFIG, "settings", &["two"])).await?;
-    while recorded(&fleet).await?.is_empty() {
-        tokio::task::yield_now().await;
-    }
+    wait_recorded(&fleet, |recorded| !recorded.is_empty()).await?;
     engine.kill().await;
     fleet.apply("hub", &policy("all", CONFIG, "settings", &["one"])).await?;
     let engine = Engine::start(&fleet);
     wait_value(&fleet, "m1", "settings", Some("1")).await?;
-    while recorded(&fleet).await?.iter().any(|(cluster, _)| cluster == "m2") {
-        tokio::task::yield_now().await;
-    }
+    wait_recorded(&fleet, |recorded| !recorded.iter().any(|(cluster, _)| cluster == "m2")).await?;
     let members = engine.members.count();
     assert_eq!(members.sum(|kind| kind == "PATCH configmaps"), 1, "{members:?}");
     engine.stop().await?;
@@ -170,9 +156,7 @@ async fn who_misses_a_request_after_a_restart_gives_nothing_up() -> anyhow::Resu
     split["spec"]["placement"]["replicaScheduling"] = json!({"replicaSchedulingType": "Divided"});
     fleet.apply("hub", &split).await?;
     ready(&fleet, "split", "Delivered").await?;
-    while marks(&fleet).await? < 1 {
-        tokio::task::yield_now().await;
-    }
+    wait_marks(&fleet, 1).await?;
     engine.kill().await;
     // On the second no pod comes up.
     let breaks = json!({"apiVersion": GROUP, "kind": "OverridePolicy",

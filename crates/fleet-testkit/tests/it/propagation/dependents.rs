@@ -8,8 +8,8 @@ use kube::api::{DynamicObject, WatchEvent, WatchParams};
 use serde_json::{Value, json};
 
 use super::{
-    CONFIG, DEPLOYMENT, GROUP, app, config, delete, deployment, policy, ready, recorded, value, wait_policy,
-    wait_value,
+    CONFIG, DEPLOYMENT, GROUP, app, config, delete, deployment, policy, ready, value, wait_policy,
+    wait_recorded, wait_value,
 };
 
 /// A Deployment that reads a ConfigMap.
@@ -154,9 +154,7 @@ async fn what_a_workload_needs_comes_before_it_and_leaves_after_it() -> anyhow::
     for (kind, name) in [("ConfigMap", "settings"), ("Secret", "login"), ("Service", "front")] {
         gone(&fleet, "m2", kind, name).await?;
     }
-    while !recorded(&fleet).await?.is_empty() {
-        tokio::task::yield_now().await;
-    }
+    wait_recorded(&fleet, |recorded| recorded.is_empty()).await?;
     engine.stop().await
 }
 

@@ -4,7 +4,7 @@ use fleet_testkit::{Engine, Fleet};
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
-use super::{CONFIG, GROUP, delete, marks, policy, ready, wait_policy, wait_value};
+use super::{CONFIG, GROUP, delete, policy, ready, wait_marks, wait_policy, wait_value};
 use crate::small::{config, value};
 
 const SECRET: (&str, &str) = ("v1", "Secret");
@@ -50,9 +50,7 @@ async fn what_is_held_is_mended_after_a_restart_to_what_it_has() -> anyhow::Resu
     delete(&fleet, "hub", "v1", "ConfigMap", "deleted").await?;
     wait_value(&fleet, "m2", "changed", Some("2")).await?;
     wait_value(&fleet, "m2", "deleted", None).await?;
-    while marks(&fleet).await? < 7 {
-        tokio::task::yield_now().await;
-    }
+    wait_marks(&fleet, 7).await?;
     engine.stop().await?;
 
     // While no controller runs, and again after one does.

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::timing::{Dice, follow, in_order};
-use super::{CONFIG, GROUP, config, delete, policy, recorded, wait_policy, wait_value};
+use super::{CONFIG, GROUP, config, delete, policy, wait_policy, wait_recorded, wait_value};
 
 const FLEET: &str = "cluster.open-cluster-management.io/v1";
 const OWNER: &str = "fleetctl.dev/owner";
@@ -196,9 +196,7 @@ impl<'f> Asked<'f> {
                 places.is_some_and(|places| places.iter().all(|place| place["cluster"] != told))
             };
             wait_policy(self.fleet, "PropagationPolicy", "everywhere", knows).await?;
-            while recorded(self.fleet).await?.iter().any(|(on, _)| on == cluster) {
-                tokio::task::yield_now().await;
-            }
+            wait_recorded(self.fleet, |recorded| !recorded.iter().any(|(on, _)| on == cluster)).await?;
             self.out.insert(cluster, self.copies(cluster).await?);
         }
         Ok(())

@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use fleet_api::ResourceTracker;
 use fleet_testkit::{Engine, Fleet};
-use kube::api::{Api, ListParams, PostParams};
+use kube::api::PostParams;
 use serde_json::{Value, json};
 
 use super::{
     CONFIG, DEPLOYMENT, GROUP, config, delete, deployment, policy, ready, recorded, value, wait_policy,
-    wait_value,
+    wait_recorded, wait_remembered, wait_value,
 };
 use crate::held::cordon;
 
@@ -29,9 +28,7 @@ async fn gone(fleet: &Fleet, cluster: &str, kind: &str, name: &str) -> anyhow::R
 }
 
 async fn nothing_recorded(fleet: &Fleet) -> anyhow::Result<()> {
-    while !recorded(fleet).await?.is_empty() {
-        tokio::task::yield_now().await;
-    }
+    wait_recorded(fleet, |recorded| recorded.is_empty()).await?;
     Ok(())
 }
 
@@ -66,9 +63,7 @@ async fn a_namespace_goes_however_long_what_is_in_it_takes() -> anyhow::Result<(
         assert!(let_go.is_err(), "the namespace on {cluster} is ours as long as ours are in it");
     }
     // What was in them goes off the record a moment after it is deleted.
-    while recorded(&fleet).await?.len() > 2 {
-        tokio::task::yield_now().await;
-    }
+    wait_recorded(&fleet, |recorded| recorded.len() <= 2).await?;
     assert_eq!(recorded(&fleet).await?.len(), 2, "both namespaces are on record");
     engine.stop().await?;
     let engine = Engine::start(&fleet);
@@ -90,9 +85,7 @@ async fn a_namespace_goes_when_its_cluster_is_let_go() -> anyhow::Result<()> {
     ready(&fleet, "all", "Delivered").await?;
     fleet.merge("m1", "v1", "ConfigMap", "settings", &finalizers(&json!(["example.com/slow"]))).await?;
     delete(&fleet, "hub", "v1", "ConfigMap", "settings").await?;
-    while recorded(&fleet).await?.iter().any(|(_, id)| id.name == "settings") {
-        tokio::task::yield_now().await;
-    }
+    wait_recorded(&fleet, |recorded| !recorded.iter().any(|(_, id)| id.name == "settings")).await?;
     engine.kill().await;
     fleet.merge("m1", "v1", "ConfigMap", "settings", &finalizers(&Value::Null)).await?;
     cordon(&fleet, "m1", json!("maintenance")).await?;
@@ -126,22 +119,7 @@ async fn an_empty_choice_deletes_nothing_that_was_about_to_leave() -> anyhow::Re
         delete(&fleet, "hub", GROUP, "PropagationPolicy", policy).await?;
     }
     // Until it is on record that they leave.
-    let placed = |fleet: &Fleet| {
-        let trackers: Api<ResourceTracker> = Api::all(fleet.client("hub"));
-        async move {
-            let mut placed = 0;
-            for tracker in trackers.list(&ListParams::default()).await?.items {
-                let memory = tracker.spec.memory.as_ref().map(fleet_api::Packed::unpack::<fleet_api::Memory>);
-                for (_, object) in memory.transpose()?.unwrap_or_default().objects {
-                    placed += object.shares.len();
-                }
-            }
-            anyhow::Ok(placed)
-        }
-    };
-    while placed(&fleet).await? > 0 {
-        tokio::task::yield_now().await;
-    }
+    wait_remembered(&fleet, |objects| objects.iter().all(|object| object.shares.is_empty())).await?;
     for (name, kind, object) in [("none", CONFIG, "settings"), ("nowhere", DEPLOYMENT, "web")] {
         let mut empty = policy(name, kind, object, &[]);
         empty["spec"]["placement"] =

@@ -1,13 +1,11 @@
 //! What the distribution had where a policy with a Workflow doesn't have it any more: it leaves by a run.
 
-use std::time::Duration;
-
 use fleet_testkit::{Engine, Fleet};
 use serde_json::{Value, json};
 
 use super::{approve, carrier, carriers, flow, rolled_out, staged};
 use crate::held::cordon;
-use crate::propagation::{CONFIG, delete, marks, policy, ready, wait_value};
+use crate::propagation::{CONFIG, delete, policy, ready, wait_marks, wait_value};
 use crate::small::{config, value};
 
 /// Broken: what a policy had on a cluster that it loses when it gets its Workflow stays there for ever, or goes past the gate.
@@ -128,13 +126,7 @@ async fn an_edit_after_it_was_handed_back_is_drift() -> anyhow::Result<()> {
     let patch = json!({"spec": {"workflow": null}});
     fleet.merge("hub", crate::propagation::GROUP, "PropagationPolicy", "all", &patch).await?;
     super::no_carrier(&fleet, &application).await?;
-    let known = async {
-        while marks(&fleet).await? < 2 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        anyhow::Ok(())
-    };
-    tokio::time::timeout(Duration::from_secs(60), known).await??;
+    wait_marks(&fleet, 2).await?;
     fleet.merge("m2", "v1", "ConfigMap", "settings", &json!({"data": {"key": "theirs"}})).await?;
     engine.stop().await?;
     fleet.apply("hub", &config("settings", "2")).await?;
