@@ -58,14 +58,19 @@ fn events(
             let api: Api<Definition> = Api::all_with(client, resource);
             watcher::watcher(api, config).default_backoff().map(|event| event.map(outlined)).boxed()
         }
-        Topic::Policies(..) | Topic::Objects(..) => {
+        Topic::Policies(..) => {
             let api: Api<DynamicObject> = Api::all_with(client, resource);
             watcher::watcher(api, config).default_backoff().modify(forget_fields).boxed()
+        }
+        // Who wrote which field tells what somebody asked for, even where it is the default.
+        Topic::Objects(..) => {
+            let api: Api<DynamicObject> = Api::all_with(client, resource);
+            watcher::watcher(api, config).default_backoff().boxed()
         }
     }
 }
 
-/// Who wrote an object is looked at, and not which fields: they take more memory than what it says.
+/// Who wrote a policy is looked at, and not which fields: they take more memory than what it says.
 fn forget_fields(object: &mut DynamicObject) {
     for entry in object.metadata.managed_fields.iter_mut().flatten() {
         entry.fields_v1 = None;

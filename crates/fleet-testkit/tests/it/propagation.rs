@@ -564,6 +564,27 @@ async fn replicas_are_divided_and_moved() -> anyhow::Result<()> {
     Ok(())
 }
 
+// Broken: one replica, which is the default, is taken for what nobody asked for, so each cluster has one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_replica_that_was_asked_for_is_divided() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one"), ("m2", "two")]).await?;
+    let engine = Engine::start(&fleet);
+    let mut web = deployment("web", "web:1");
+    web["spec"]["replicas"] = json!(1);
+    fleet.apply("hub", &web).await?;
+    let mut split = policy("split", DEPLOYMENT, "web", &["one", "two"]);
+    split["spec"]["placement"]["replicaScheduling"] = json!({"replicaSchedulingType": "Divided"});
+    fleet.apply("hub", &split).await?;
+    ready(&fleet, "split", "Delivered").await?;
+    let mut clusters = 0;
+    for cluster in ["m1", "m2"] {
+        clusters += usize::from(fleet.get(cluster, "apps/v1", "Deployment", "web").await?.is_some());
+    }
+    assert_eq!(clusters, 1);
+    engine.stop().await?;
+    Ok(())
+}
+
 /// What is deleted on the hub stays on a masked cluster until it is unmasked.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_deleted_on_a_masked_cluster() -> anyhow::Result<()> {
