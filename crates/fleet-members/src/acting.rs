@@ -92,26 +92,36 @@ impl Acting {
         self.member.may_write()?;
         let mut params = PatchParams::apply(manager);
         params.force = force;
-        let (at, patch) = (self.at(id).await?, Patch::Apply(object));
-        // As there, the answer is what a watch would bring.
-        let applied = if self.member.by_metadata(&(id.api_version.clone(), id.kind.clone())) {
-            let request = at.patch(&id.name, &params, &patch);
-            self.apply_as::<PartialObjectMeta<DynamicObject>>(id, account, request).await
-        } else {
-            self.apply_as::<DynamicObject>(id, account, at.patch(&id.name, &params, &patch)).await
-        };
+        let request = self.at(id).await?.patch(&id.name, &params, &Patch::Apply(object));
+        let applied = self.patch("apply", id, account, request).await;
         applied.map_err(|error| error.without_values(object))
     }
 
-    async fn apply_as<K: Sight>(
+    /// As there, the answer is what a watch would bring.
+    async fn patch(
         &self,
+        what: &'static str,
+        id: &ObjectId,
+        account: &Account,
+        request: Written,
+    ) -> Result<Live, MemberError> {
+        if self.member.by_metadata(&(id.api_version.clone(), id.kind.clone())) {
+            self.patch_as::<PartialObjectMeta<DynamicObject>>(what, id, account, request).await
+        } else {
+            self.patch_as::<DynamicObject>(what, id, account, request).await
+        }
+    }
+
+    async fn patch_as<K: Sight>(
+        &self,
+        what: &'static str,
         id: &ObjectId,
         account: &Account,
         request: Written,
     ) -> Result<Live, MemberError> {
         let era = self.member.observations.era(id);
-        let answer: K = self.ask("apply", id, account, request).await?;
-        Ok(self.member.applied(id, era, answer))
+        let answer: K = self.ask(what, id, account, request).await?;
+        Ok(self.member.patched(id, era, answer))
     }
 
     /// As [`Member::metadata`].
@@ -194,7 +204,7 @@ impl Acting {
         self.member.still_as(id, Some(seen), &object.metadata)?;
         let patch = crate::member::without(object.metadata, manager, labels);
         let request = self.at(id).await?.patch(&id.name, &PatchParams::default(), &Patch::Merge(&patch));
-        self.ask::<Value>("release", id, account, request).await?;
+        self.patch("release", id, account, request).await?;
         Ok(())
     }
 

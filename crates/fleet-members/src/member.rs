@@ -209,23 +209,34 @@ impl Member {
         force: bool,
     ) -> Result<Live, MemberError> {
         self.may_write()?;
-        let path = self.path(id).await?;
         let mut params = PatchParams::apply(manager);
         params.force = force;
-        // The answer is what a watch would bring: of some kinds, metadata only.
-        let applied = match self.by_metadata(&(id.api_version.clone(), id.kind.clone())) {
-            true => self.apply_as::<PartialObjectMeta<DynamicObject>>(id, &path, object, &params).await,
-            false => self.apply_as::<DynamicObject>(id, &path, object, &params).await,
-        };
+        let applied = self.patch("apply", id, &params, &Patch::Apply(object)).await;
         applied.map_err(|error| error.without_values(object))
     }
 
-    async fn apply_as<K: Sight>(
+    /// Patches an object. The answer is what a watch would bring: of some kinds, metadata only.
+    async fn patch(
         self: &Arc<Self>,
+        what: &'static str,
+        id: &ObjectId,
+        params: &PatchParams,
+        patch: &Patch<&Value>,
+    ) -> Result<Live, MemberError> {
+        let path = self.path(id).await?;
+        match self.by_metadata(&(id.api_version.clone(), id.kind.clone())) {
+            true => self.patch_as::<PartialObjectMeta<DynamicObject>>(what, id, &path, params, patch).await,
+            false => self.patch_as::<DynamicObject>(what, id, &path, params, patch).await,
+        }
+    }
+
+    async fn patch_as<K: Sight>(
+        self: &Arc<Self>,
+        what: &'static str,
         id: &ObjectId,
         path: &ResourcePath,
-        object: &Value,
         params: &PatchParams,
+        patch: &Patch<&Value>,
     ) -> Result<Live, MemberError> {
         let api: Api<K> = if path.namespaced {
             Api::namespaced_with(self.client.clone(), &id.namespace, &path.resource)
@@ -233,17 +244,20 @@ impl Member {
             Api::all_with(self.client.clone(), &path.resource)
         };
         let era = self.observations.era(id);
-        let answer = self.ask("apply", id, api.patch(&id.name, params, &Patch::Apply(object))).await?;
-        Ok(self.applied(id, era, answer))
+        let answer = self.ask(what, id, api.patch(&id.name, params, patch)).await?;
+        Ok(self.patched(id, era, answer))
     }
 
-    /// Takes in the answer to an apply that was sent in an era of the observations.
-    pub(crate) fn applied<K: Sight>(self: &Arc<Self>, id: &ObjectId, era: u64, answer: K) -> Live {
+    /// Takes in the answer to a patch that was sent in an era of the observations.
+    pub(crate) fn patched<K: Sight>(self: &Arc<Self>, id: &ObjectId, era: u64, answer: K) -> Live {
         let mut live = Live::of(answer.meta());
         let kind = (id.api_version.clone(), id.kind.clone());
         if let Some((_, seen)) = sight(&kind, answer, &self.shared.judges.now(), self.shown_of()) {
             live.managed = seen.managed;
-            self.note(id, seen, era, None);
+            // What is nobody's any more isn't watched: it only covers what was seen before, until the watch says that it went.
+            if !seen.owner.is_empty() || self.observed(id).is_some() {
+                self.note(id, seen, era, None);
+            }
         }
         live
     }
@@ -334,7 +348,7 @@ impl Member {
         let Some(object) = self.ask("read", id, api.get_metadata_opt(&id.name)).await? else { return Ok(()) };
         self.still_as(id, seen, &object.metadata)?;
         let patch = without(object.metadata, manager, labels);
-        self.ask("release", id, api.patch(&id.name, &PatchParams::default(), &Patch::Merge(&patch))).await?;
+        self.patch("release", id, &PatchParams::default(), &Patch::Merge(&patch)).await?;
         Ok(())
     }
 
