@@ -112,7 +112,7 @@ impl Distributor {
         let at_rest = item.at_rest;
         let Some(place) = item.places.get_mut(cluster) else { return };
         let recorded = place.listed == Listed::Yes;
-        if place.busy || place.queued {
+        if place.under_way.is_some() || place.queued {
             return;
         }
         place.met = false;
@@ -308,7 +308,7 @@ impl Distributor {
                     blocked.insert(id);
                     return false;
                 }
-                place.busy = true;
+                place.under_way = Some(place.goal.clone());
                 let (last, left) = (place.last.clone().or_else(|| place.carried.clone()), place.left);
                 let order = Order { id, standing, last, left, ours: seen, one_of_many, owner };
                 self.jobs.spawn(async move {
@@ -318,7 +318,7 @@ impl Distributor {
             }
             Goal::Leave { released } => {
                 let released = *released;
-                place.busy = true;
+                place.under_way = Some(place.goal.clone());
                 self.jobs.spawn(async move {
                     let outcome = if released {
                         let parted = part_with(&acting, &Parting::Release(id.clone()), &owner).await;
@@ -387,7 +387,7 @@ impl Distributor {
         self.touch_place(id, cluster);
         let Some(item) = self.items.get_mut(id) else { return };
         let Some(place) = item.places.get_mut(cluster) else { return };
-        place.busy = false;
+        place.under_way = None;
         let now = Instant::now();
         let (matter, wait) = match sent {
             Sent::Applied { fields, taken_by, scaled_by } => {
@@ -430,7 +430,7 @@ impl Distributor {
     fn left(&mut self, cluster: &str, id: &ObjectId, outcome: Result<Parted, MemberError>) {
         let Some(mut item) = self.items.remove(id) else { return };
         if let Some(place) = item.places.get_mut(cluster) {
-            place.busy = false;
+            place.under_way = None;
         }
         match outcome {
             Ok(Parted::Gone) => {

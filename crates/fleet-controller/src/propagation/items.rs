@@ -181,8 +181,8 @@ pub(super) struct Place {
     pub(super) waits: Option<String>,
     /// It is as it is to be, as far as is seen.
     pub(super) met: bool,
-    /// A request is under way.
-    pub(super) busy: bool,
+    /// What a request that is under way is to do there.
+    pub(super) under_way: Option<Goal>,
     /// A request waits for its turn.
     pub(super) queued: bool,
     /// Hash over the fields that were ours after the last delivery.

@@ -433,7 +433,7 @@ fn on_its_way(place: &Place, recorded: bool) -> &'static str {
         "what it is to be isn't decided yet"
     } else if !recorded {
         "it is put on record before it is sent"
-    } else if place.busy {
+    } else if place.under_way.is_some() {
         "it is being sent"
     } else if place.queued {
         "it waits for its turn: only so many requests go to a cluster at once"

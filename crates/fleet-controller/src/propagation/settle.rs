@@ -509,12 +509,18 @@ impl Distributor {
     }
 }
 
-/// How many are ready where everything is that was told: what is about to be told doesn't count before it is there.
+/// How many are ready and stay where everything is that was told: what is about to be told doesn't count before it is there, and
+/// what a request under way takes away doesn't count any more, whatever was decided since.
 fn known_ready(item: &Item, cluster: &str, assigned: u64, divided: bool) -> u64 {
-    let last = item.places.get(cluster).and_then(|place| place.last.as_ref());
-    let there =
-        last.filter(|_| divided).and_then(|last| last.object.read().pointer("/spec/replicas")?.as_u64());
-    there.map_or(assigned, |there| there.min(assigned))
+    let Some(place) = item.places.get(cluster) else { return assigned };
+    let last = place.last.as_ref().filter(|_| divided);
+    let there = last.and_then(|last| last.object.read().pointer("/spec/replicas")?.as_u64());
+    let left = match &place.under_way {
+        Some(Goal::Leave { .. }) => Some(0),
+        Some(Goal::Stand(standing)) => standing.replicas,
+        Some(Goal::Stay | Goal::Carried(_)) | None => None,
+    };
+    [there, left].into_iter().flatten().fold(assigned, u64::min)
 }
 
 pub(super) fn leave(place: &mut Place, released: bool) {

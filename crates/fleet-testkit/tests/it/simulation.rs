@@ -9,9 +9,10 @@ const SEEDS: std::ops::Range<u64> = 0..12;
 const SEEDS_OF_POLICIES: std::ops::Range<u64> = 0..16;
 /// More of these. In 79 a status was written against an older one than the hub had, and what came of it was taken for what was
 /// asked for; in 6772 replicas were counted as they were on record, and in 6813 as they had been told to a cluster that didn't
-/// answer, while more ran; in 7310 what was deleted before a crash came back where nothing fits. In 5767 the judge counted what a
-/// cluster had when it left.
-const MORE_SEEDS_OF_POLICIES: [u64; 5] = [79, 5767, 6772, 6813, 7310];
+/// answer, while more ran; in 7310 what was deleted before a crash came back where nothing fits; in 8467 what had just been
+/// released was still taken for ours; in 8995 what was being deleted counted as ready. In 5767 the judge counted what a cluster
+/// had when it left.
+const MORE_SEEDS_OF_POLICIES: [u64; 7] = [79, 5767, 6772, 6813, 7310, 8467, 8995];
 
 #[test]
 fn seeded_scripts_break_no_rule() -> anyhow::Result<()> {

@@ -79,7 +79,7 @@ impl Distributor {
             let measuring = item.shortfall.as_ref().is_some_and(|(reason, _)| reason == MEASURING);
             if !on_record
                 || measuring
-                || item.places.values().any(|place| place.busy)
+                || item.places.values().any(|place| place.under_way.is_some())
                 || self.confirmations.waits(id)
                 || !self.knows_needs(id)
             {
@@ -178,7 +178,7 @@ impl Distributor {
             let Some(item) = self.items.get(id) else { continue };
             let stays = &item.remembered.shares;
             for cluster in item.at().filter(|cluster| !stays.contains_key(*cluster)) {
-                let busy = item.places.get(cluster).is_some_and(|place| place.busy);
+                let busy = item.places.get(cluster).is_some_and(|place| place.under_way.is_some());
                 if busy || item.recorded_stage.as_ref() != Some(&key.1) {
                     return None;
                 }
