@@ -6,6 +6,7 @@ use std::sync::Arc;
 use fleet_api::{ObjectId, Remembered};
 use fleet_json::{Compact, ContentHash};
 use fleet_placement::{Hold, Placed};
+use fleet_render::OverriderProblem;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
@@ -100,8 +101,46 @@ pub(super) struct Plain {
 #[derive(Debug, Default, Clone)]
 pub(super) struct Overridden {
     pub(super) clusters: BTreeSet<String>,
-    /// What can't be done, or isn't as it seems to say: code and words.
-    pub(super) told: Option<(String, String)>,
+    told: BTreeSet<Remark>,
+}
+
+/// What is told of an override. In order: what can't be made, then what was made and isn't as it seems to say.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Remark {
+    made: bool,
+    message: String,
+    code: String,
+}
+
+/// So much is told of what one policy does to one object.
+const REMARKS: usize = 10;
+
+impl Overridden {
+    /// It can't be made on a cluster.
+    pub(super) fn fails(&mut self, cluster: &str, code: &str, message: String) {
+        self.clusters.insert(cluster.to_owned());
+        self.told.insert(Remark { made: false, message, code: code.to_owned() });
+    }
+
+    /// It isn't as it seems to say.
+    pub(super) fn warns(&mut self, warning: &OverriderProblem) {
+        let message = format!("{}: {}", warning.place, warning.message);
+        self.told.insert(Remark { made: true, message, code: warning.code.to_owned() });
+    }
+
+    /// All that is to be told, each once whatever the clusters: the code of the first, and the words. What has another code
+    /// says it in its words.
+    pub(super) fn told(&self) -> Option<(String, String)> {
+        let first = self.told.first()?;
+        let one = |remark: &Remark| match remark.code == first.code {
+            true => remark.message.clone(),
+            false => format!("{}: {}", remark.code, remark.message),
+        };
+        let mut said: Vec<String> = self.told.iter().take(REMARKS).map(one).collect();
+        let more = self.told.len().saturating_sub(REMARKS);
+        said.extend((more > 0).then(|| format!("and {more} more")));
+        Some((first.code.clone(), said.join("; ")))
+    }
 }
 
 /// What a place is to do.

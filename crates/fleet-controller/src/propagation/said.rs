@@ -289,11 +289,12 @@ impl Distributor {
                 continue;
             };
             changed += 1;
-            let (reason, message) = done.told.clone().unwrap_or_default();
-            broken += usize::from(done.told.is_some());
+            let told = done.told();
+            let quiet = told.is_none();
+            broken += usize::from(!quiet);
+            let (reason, message) = told.unwrap_or_default();
             let clusters = done.clusters.iter().cloned().collect();
-            let told = OverriddenObject { object: object.clone(), clusters, reason, message };
-            objects.push((done.told.is_none(), told));
+            objects.push((quiet, OverriddenObject { object: object.clone(), clusters, reason, message }));
         }
         objects.sort_by_key(|(quiet, _)| *quiet);
         objects.truncate(KEPT_OBJECTS);

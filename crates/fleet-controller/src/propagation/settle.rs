@@ -397,9 +397,7 @@ impl Distributor {
                     item.overridden.entry(policy.clone()).or_default().clusters.insert(cluster.to_owned());
                 }
                 for warning in &warnings {
-                    let told = item.overridden.entry(warning.policy.clone()).or_default();
-                    told.told =
-                        Some((warning.code.to_owned(), format!("{}: {}", warning.place, warning.message)));
+                    item.overridden.entry(warning.policy.clone()).or_default().warns(warning);
                 }
                 item.remembered.held.remove(cluster);
                 let place = item.places.entry(cluster.to_owned()).or_default();
@@ -415,9 +413,7 @@ impl Distributor {
                 place.goal = Goal::Stand(standing);
             }
             Err((policy, code, said, message)) => {
-                let told = item.overridden.entry(policy).or_default();
-                told.clusters.insert(cluster.to_owned());
-                told.told = Some((code.to_owned(), said));
+                item.overridden.entry(policy).or_default().fails(cluster, code, said);
                 self.stand_still(id, item, cluster, None);
                 let place = item.places.entry(cluster.to_owned()).or_default();
                 place.kept = Some(Matter::lasting(code, message));

@@ -311,16 +311,12 @@ impl Distributor {
                         item.overridden.entry(policy.clone()).or_default().clusters.insert(cluster.clone());
                     }
                     for warning in &rendered.warnings {
-                        let told = item.overridden.entry(warning.policy.clone()).or_default();
-                        let message = format!("{}: {}", warning.place, warning.message);
-                        told.told = Some((warning.code.to_owned(), message));
+                        item.overridden.entry(warning.policy.clone()).or_default().warns(warning);
                     }
                     standing = Some(rendered.parts(false, share).0);
                 }
                 Some(Err((policy, code, message))) => {
-                    let told = item.overridden.entry(policy).or_default();
-                    told.clusters.insert(cluster.clone());
-                    told.told = Some((code.clone(), message.clone()));
+                    item.overridden.entry(policy).or_default().fails(&cluster, &code, message.clone());
                     kept = Some(Matter::lasting(&code, message));
                 }
             }
