@@ -69,6 +69,7 @@ use fleet_api::{ObjectId, Remembered};
 
 pub use self::explain::{Distributed, LostClaim, distributed};
 pub(crate) use self::inbox::Inbox;
+pub use self::policies::read_recorded;
 pub use self::render::labelled;
 use crate::context::Context;
 use crate::records::RecordError;

@@ -81,8 +81,9 @@ pub(super) fn recorded(id: &PolicyId) -> PolicyName {
     }
 }
 
-/// A policy that was recorded.
-pub(super) fn read_recorded(name: &PolicyName) -> Option<PolicyId> {
+/// A policy that was recorded; nothing where it is of a kind or group that isn't known.
+#[must_use]
+pub fn read_recorded(name: &PolicyName) -> Option<PolicyId> {
     let kind = PolicyKind::ALL.into_iter().find(|kind| kind.as_str() == name.kind)?;
     let known = GROUPS.contains(&name.group.as_str());
     known.then(|| PolicyId::of_group(kind, &name.group, &name.namespace, &name.name))

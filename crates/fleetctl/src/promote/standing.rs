@@ -1,11 +1,12 @@
 //! What the hub has already: nothing may be in the way, and nobody else may take what comes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use fleet_api::ObjectId;
 use fleet_api::propagation::{GROUPS, PolicyKind};
+use fleet_api::{Memory, ObjectId, ResourceTracker, names};
+use fleet_controller::read_recorded;
 use fleet_json::diff_by_name;
-use fleet_propagation::{Claims, KindTable, ObjectFacts, Reader};
+use fleet_propagation::{Claims, KindTable, Lost, ObjectFacts, PolicyId, Reader};
 use fleet_schema::behaviour::referenced_content;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
@@ -78,7 +79,7 @@ async fn one(hub: &Hub, id: &ObjectId, namespace: &str) -> Outcome<Option<Value>
     }
 }
 
-/// Who would take the objects, with the new policy among those that are there. Whether it is there already.
+/// Who would have the objects, with the new policy among those that are there. Whether it is there already.
 async fn contest(hub: &Hub, bundle: &Bundle) -> Outcome<bool> {
     let mut kinds = KindTable::builtin();
     for object in &bundle.objects {
@@ -108,21 +109,48 @@ async fn contest(hub: &Hub, bundle: &Bundle) -> Outcome<bool> {
     }
     let id = ours.id.clone();
     claims.set_policy(ours);
+    let holders = holders(hub, bundle).await?;
     for object in &bundle.objects {
-        let Some(facts) = ObjectFacts::of(&object.object) else { continue };
+        let Some(mut facts) = ObjectFacts::of(&object.object) else { continue };
         let which = facts.id.clone();
+        facts.holder = holders.get(&object.id).cloned();
         claims.set_object(facts);
         let Some(outcome) = claims.outcome(&which) else { continue };
         let winner = outcome.winner.map(|(winner, _)| winner);
         if winner.as_ref() != Some(&id) {
-            let lost = outcome.lost.iter().find(|(policy, _)| *policy == id);
-            let why = lost.map(|(_, lost)| lost.message(winner.as_ref())).unwrap_or_default();
-            return Err(Failure::refused(format!(
-                "{which} would be taken by another policy, which may send it elsewhere: {why}"
-            )));
+            let lost = outcome.lost.into_iter().find(|(policy, _)| *policy == id).map(|(_, lost)| lost);
+            return Err(Failure::refused(match (&lost, &winner) {
+                (Some(Lost::AlreadyClaimed { .. }), Some(winner)) => format!(
+                    "{which} is distributed by {winner} already, and stays with it; let that one choose this cluster, or take \
+                     the object out of its resourceSelectors first"
+                ),
+                _ => {
+                    let why = lost.map(|lost| lost.message(winner.as_ref())).unwrap_or_default();
+                    format!("{which} would be taken by another policy, which may send it elsewhere: {why}")
+                }
+            }));
         }
     }
     Ok(there)
+}
+
+/// The policies that have objects already, as the controller has it on record: they keep them against what would win.
+async fn holders(hub: &Hub, bundle: &Bundle) -> Outcome<BTreeMap<ObjectId, PolicyId>> {
+    let trackers: Api<ResourceTracker> = Api::all(hub.cluster.client.clone());
+    let shards = ListParams::default().labels(names::SHARD);
+    let listed = hub.cluster.ask("resourcetrackers", trackers.list(&shards)).await?;
+    let mut holders = BTreeMap::new();
+    for tracker in listed.items {
+        let memory: Option<Memory> = tracker.spec.memory.and_then(|memory| memory.unpack().ok());
+        // What goes along with workloads is nobody's by itself.
+        let objects = memory.into_iter().flat_map(|memory| memory.objects);
+        for (known, remembered) in objects.filter(|(_, remembered)| !remembered.dependent) {
+            let ours = bundle.objects.iter().find(|ours| ours.id.versionless() == known.versionless());
+            let policy = remembered.policy.as_ref().and_then(read_recorded);
+            holders.extend(ours.map(|ours| ours.id.clone()).zip(policy));
+        }
+    }
+    Ok(holders)
 }
 
 /// The policies that could take objects of a namespace.

@@ -140,3 +140,30 @@ async fn what_is_in_the_way_is_told_before_anything_is_written() {
     assert!(maps.get_opt("web").await.unwrap().is_some());
     fleet.shutdown().await;
 }
+
+/// Broken: what a policy for all namespaces distributes is promoted by a namespaced one, which goes first where nobody has it, and
+/// never gets it: the command ends with "not everything is taken over", and leaves a policy that has nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_another_policy_has_already_is_refused_with_its_name() {
+    let fleet = fleet_with(true).await;
+    let hub = fleet.client("hub");
+    namespace(&hub).await;
+    for text in [
+        include_str!("../../../../examples/propagation/nginx.yaml"),
+        include_str!("../../../../examples/propagation/policies.yaml"),
+    ] {
+        for manifest in serde_saphyr::from_multiple::<Value>(text).unwrap() {
+            apply(&hub, &manifest).await;
+        }
+    }
+    let there: Api<Deployment> = Api::namespaced(fleet.client("mc-bj2"), "demo");
+    eventually("it is delivered", async || there.get_opt("nginx").await.unwrap().is_some()).await;
+    let line = CommandLine::of(&fleet);
+    let words = "fleetctl promote -n demo --from mc-bj2 deploy/nginx --policy late";
+    for more in ["--dry-run", "-o yaml", "--yes --timeout 4s"] {
+        let said = line.fails(&format!("{words} {more}"), 4).await;
+        assert!(said.contains("is distributed by ClusterPropagationPolicy example already"), "{said}");
+    }
+    assert!(policies(&hub).get_opt("late").await.unwrap().is_none());
+    fleet.shutdown().await;
+}
