@@ -6,6 +6,7 @@ mod diff;
 pub(crate) mod follow;
 mod list;
 pub(crate) mod live;
+mod meant;
 mod notable;
 mod outdated;
 pub(crate) mod plan;
@@ -73,7 +74,10 @@ impl Place {
         let others = others.map_err(|failure| self.hub.no_hub(failure))?;
         let others: Vec<String> = others.items.iter().map(|app| app.name_any()).collect();
         let what = format!("Applications in namespace {}", self.namespace);
-        let advice = crate::nearest::advice(&self.name, &others, &what);
+        let advice = match meant::beside_applications(self).await {
+            Some(meant) => format!("; {meant}"),
+            None => crate::nearest::advice(&self.name, &others, &what),
+        };
         Err(Failure::not_found(format!(
             "no Application {:?} in namespace {}{advice}",
             self.name, self.namespace

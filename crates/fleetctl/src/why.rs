@@ -17,6 +17,7 @@ use std::time::Duration;
 use fleet_api::{ManagedCluster, ObjectId, conditions};
 use fleet_controller::{Distributed, PreviewError, delivered, distributed};
 use fleet_json::FieldPath;
+use serde_json::Value;
 
 use crate::access::Access;
 use crate::application::plan::gather::reach;
@@ -41,6 +42,12 @@ pub async fn run(environment: &Environment, global: &Global, arguments: &WhyArgs
     let cluster = access.hub().await?;
     let namespace = access.namespace(&cluster);
     let hub = Hub { called: access.called(), cluster, access };
+    if arguments.member == "all" || arguments.member.contains(',') {
+        return Err(Failure::usage(format!(
+            "-m {}: why is about one cluster at a time; name one of {} cluster list",
+            arguments.member, hub.called
+        )));
+    }
     let roster = Roster::load(&hub.cluster).await?;
     let member = roster.find(&arguments.member)?;
     let place = label(member);
@@ -57,8 +64,7 @@ pub async fn run(environment: &Environment, global: &Global, arguments: &WhyArgs
                 return Err(object::unseen(&hub, &id, (at.place, at.cluster), &failure, record));
             };
             environment.streams.note(&format!("{place}: {}; what the hub knows:", failure.message));
-            let head = policies::Head { place: &place, cluster: at.cluster, distributed: &found, live: None };
-            return at.print(environment, arguments, &head, Vec::new());
+            return at.print(environment, arguments, &at.head(&found), Vec::new());
         }
         Err(failure) => return Err(on(failure)),
     };
@@ -70,8 +76,7 @@ pub async fn run(environment: &Environment, global: &Global, arguments: &WhyArgs
             let Some(found) = at.by_policies(&id).await? else {
                 return Err(object::not_there(&hub, on(missing), &id, &place).await);
             };
-            let head = policies::Head { place: &place, cluster: at.cluster, distributed: &found, live: None };
-            return at.print(environment, arguments, &head, Vec::new());
+            return at.print(environment, arguments, &at.head(&found), Vec::new());
         }
         Err(missing) => return Err(on(missing)),
     };
@@ -79,32 +84,56 @@ pub async fn run(environment: &Environment, global: &Global, arguments: &WhyArgs
         Some(wanted) => fields::within(explained, wanted, &live, &id),
         None => Ok(explained),
     };
-    let app = match object::deliverer(&hub, &live, &id, &place, arguments, &namespace).await? {
-        object::Deliverer::Application(app) => app,
-        object::Deliverer::Policies => {
+    // What policies say of it, whosever it is.
+    let told = |found: &Distributed, whose: Whose| {
+        let nothing = Value::Null;
+        let ours = whose == Whose::Policies || object::managers(&live).contains(&found.manager.as_str());
+        let author = |path: &FieldPath| fields::by_policies(path, found);
+        let object = if ours { &*found.object } else { &nothing };
+        let sent = fields::Sent { object, manager: &found.manager, author: &author };
+        let explained = within(fields::explain(&id, &live, &sent))?;
+        let instead = (!ours).then(|| object::whose(&live));
+        let head = policies::Head { live: ours.then_some(&live), instead, ..at.head(found) };
+        at.print(environment, arguments, &head, explained)
+    };
+    // It isn't from an Application, or from none of this hub; policies may be to bring it there all the same.
+    let or_policies = async |refusal: Failure| match arguments.app {
+        None => match at.by_policies(&id).await {
+            Ok(Some(found)) => told(&found, Whose::Unknown),
+            Ok(None) | Err(_) => Err(refusal),
+        },
+        Some(_) => Err(refusal),
+    };
+    let app = match object::deliverer(&hub, &live, &id, &place, arguments, &namespace).await {
+        Ok(object::Deliverer::Application(app)) => app,
+        Ok(object::Deliverer::Policies) => {
             let Some(found) = at.by_policies(&id).await? else {
                 let record = object::on_record(&hub, at.cluster, &id).await?;
                 return Err(object::left_behind(&hub, &id, &place, record));
             };
-            let author = |path: &FieldPath| fields::by_policies(path, &found);
-            let sent = fields::Sent { object: &found.object, manager: &found.manager, author: &author };
-            let explained = within(fields::explain(&id, &live, &sent))?;
-            let live = Some(&live);
-            let head = policies::Head { place: &place, cluster: at.cluster, distributed: &found, live };
-            return at.print(environment, arguments, &head, explained);
+            return told(&found, Whose::Policies);
         }
+        Err(refusal) => return or_policies(refusal).await,
     };
     let asked = delivered(&hub.cluster.client, &app, at.cluster, &id);
     let found = Box::pin(at.asked(asked)).await?;
-    let Some(delivered) = found else { return Err(object::not_in_inventory(&hub, &app, &id, &place, &live)) };
+    let Some(delivered) = found else {
+        return or_policies(object::not_in_inventory(&hub, &app, &id, &place, &live)).await;
+    };
     let author = |path: &FieldPath| fields::in_revision(path, &delivered);
     let sent = fields::Sent { object: &delivered.object, manager: &delivered.manager, author: &author };
     let explained = within(fields::explain(&id, &live, &sent))?;
     // Whoever may not read policies is told of the Application.
     let policies = at.by_policies(&id).await.ok().flatten();
-    let lost = policies.as_ref().map(|found| found.lost.as_slice()).unwrap_or_default();
-    let head =
-        show::Head { place: &place, cluster: at.cluster, id: &id, app: &app, delivered: &delivered, lost };
+    let policies = policies.as_ref().map(|found| policies::Head { live: Some(&live), ..at.head(found) });
+    let head = show::Head {
+        place: &place,
+        cluster: at.cluster,
+        id: &id,
+        app: &app,
+        delivered: &delivered,
+        policies,
+    };
     match arguments.output.output {
         Some(format) => environment.streams.print(&show::for_programs(format, &head, &explained)?),
         None => environment.streams.print(&show::for_people(&head, &explained)),
@@ -121,6 +150,14 @@ fn patience(hub: &Hub, member: &ManagedCluster) -> Duration {
     }
 }
 
+/// From whom an object is.
+#[derive(PartialEq, Eq)]
+enum Whose {
+    Policies,
+    /// Its labels don't tell.
+    Unknown,
+}
+
 /// Where an object is asked about.
 struct At<'a> {
     hub: &'a Hub,
@@ -129,6 +166,11 @@ struct At<'a> {
 }
 
 impl At<'_> {
+    /// What policies say, where nothing of theirs is there.
+    fn head<'h>(&'h self, distributed: &'h Distributed) -> policies::Head<'h> {
+        policies::Head { place: self.place, cluster: self.cluster, distributed, live: None, instead: None }
+    }
+
     async fn by_policies(&self, id: &ObjectId) -> Outcome<Option<Distributed>> {
         self.asked(distributed(&self.hub.cluster.client, self.cluster, id)).await
     }

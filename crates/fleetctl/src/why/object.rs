@@ -181,20 +181,36 @@ pub(super) async fn deliverer(
     })
 }
 
+/// For what it was made: kind and name.
+fn made_for(live: &Value) -> Option<(&str, &str)> {
+    let all = live.pointer("/metadata/ownerReferences").and_then(Value::as_array)?;
+    let controls = |owner: &&Value| owner.get("controller") == Some(&Value::Bool(true));
+    let owner = all.iter().find(controls).or(all.first())?;
+    let text = |field: &str| owner.get(field).and_then(Value::as_str).unwrap_or("?");
+    Some((text("kind"), text("name")))
+}
+
+/// Whose an object is that policies of this hub didn't bring.
+pub(super) fn whose(live: &Value) -> String {
+    let application = label(live, names::APP_NAMESPACE).zip(label(live, names::APP_NAME));
+    match (label(live, names::OWNER), application, made_for(live), managers(live)) {
+        (Some(_), Some((namespace, name)), _, _) => format!("it is that of Application {namespace}/{name}"),
+        (Some(owner), None, _, _) => {
+            format!("its label {} names {owner:?}, which isn't this hub's distribution", names::OWNER)
+        }
+        (None, _, Some((kind, name)), _) => format!("it is made by {kind} {name}"),
+        (None, _, None, managers) if managers.is_empty() => "it is nobody's".to_owned(),
+        (None, _, None, managers) => format!("it was written by {}", managers.join(", ")),
+    }
+}
+
 /// Nobody's Application has it.
 fn nobodys(hub: &Hub, id: &ObjectId, place: &str, live: &Value) -> Failure {
-    let owner = live.pointer("/metadata/ownerReferences").and_then(Value::as_array).and_then(|all| {
-        all.iter().find(|owner| owner.get("controller") == Some(&Value::Bool(true))).or(all.first())
-    });
-    if let Some(owner) = owner {
-        let text = |field: &str| owner.get(field).and_then(Value::as_str).unwrap_or("?");
+    if let Some((kind, name)) = made_for(live) {
         return Failure::refused(format!(
-            "{id} on {place} is made by {} {}; ask about that: {} why {}/{} -m …",
-            text("kind"),
-            text("name"),
+            "{id} on {place} is made by {kind} {name}; ask about that: {} why {}/{name} -m …",
             hub.called,
-            text("kind").to_lowercase(),
-            text("name")
+            kind.to_lowercase()
         ));
     }
     let managers = managers(live);
@@ -261,7 +277,7 @@ pub(super) fn not_in_inventory(
 }
 
 /// Who wrote an object, each once.
-fn managers(live: &Value) -> Vec<&str> {
+pub(super) fn managers(live: &Value) -> Vec<&str> {
     let entries = live.pointer("/metadata/managedFields").and_then(Value::as_array).into_iter().flatten();
     let mut managers: Vec<&str> = entries
         .filter_map(|entry| entry.get("manager")?.as_str())

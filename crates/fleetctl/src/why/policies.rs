@@ -19,8 +19,10 @@ pub(super) struct Head<'a> {
     pub(super) place: &'a str,
     pub(super) cluster: &'a str,
     pub(super) distributed: &'a Distributed,
-    /// The object there; nothing where it isn't.
+    /// The object there; nothing where it isn't, or isn't from them.
     pub(super) live: Option<&'a Value>,
+    /// Whose the object is that is there and isn't from them.
+    pub(super) instead: Option<String>,
 }
 
 impl Head<'_> {
@@ -72,6 +74,7 @@ pub(super) fn for_programs(format: Output, head: &Head<'_>, fields: &[Field]) ->
         "warnings": found.warnings.iter().map(ToString::to_string).collect::<Vec<String>>(),
         "failed": found.failed.as_ref().map(ToString::to_string),
         "leftToMember": left.collect::<Vec<Value>>(),
+        "instead": head.instead,
         "outdated": head.is_outdated(),
         "fields": fields,
     });
@@ -95,6 +98,9 @@ pub(super) fn for_people(head: &Head<'_>, fields: &[Field]) -> String {
         out.push('\n');
     };
     line(standing(head));
+    if let Some(instead) = &head.instead {
+        line(paint(style::WAITING, &format!("what is there isn't from it: {instead}")));
+    }
     found.lost.iter().for_each(|lost| line(said_of_lost(lost)));
     if let Some(failed) = &found.failed {
         line(paint(style::WAITING, &format!("nothing new is delivered there: {failed}")));
@@ -134,7 +140,7 @@ pub(super) fn said_of_lost(lost: &LostClaim) -> String {
 }
 
 /// How it stands there.
-fn standing(head: &Head<'_>) -> String {
+pub(super) fn standing(head: &Head<'_>) -> String {
     let found = head.distributed;
     let there = match (&found.place, head.live) {
         (Some(ObjectPlace { phase: PlacePhase::Delivered, .. }), None) => {

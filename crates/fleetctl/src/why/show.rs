@@ -1,12 +1,12 @@
 //! What is said of each field.
 
 use fleet_api::{Application, ObjectId, Source};
-use fleet_controller::{Delivered, LostClaim};
+use fleet_controller::Delivered;
 use kube::ResourceExt as _;
 use serde_json::json;
 
 use super::fields::{Field, SetBy};
-use super::policies::{lost_of, said_of_lost};
+use super::policies::{self, lost_of, said_of_lost};
 use crate::application::plan::shown;
 use crate::args::Output;
 use crate::exit::Outcome;
@@ -21,13 +21,14 @@ pub(super) struct Head<'a> {
     pub(super) id: &'a ObjectId,
     pub(super) app: &'a Application,
     pub(super) delivered: &'a Delivered,
-    /// Policies that select it, too.
-    pub(super) lost: &'a [LostClaim],
+    /// What policies say that select it, too.
+    pub(super) policies: Option<policies::Head<'a>>,
 }
 
 /// For programs.
 pub(super) fn for_programs(format: Output, head: &Head<'_>, fields: &[Field]) -> Outcome<String> {
     let delivered = head.delivered;
+    let policies = head.policies.as_ref().map(|policies| policies.distributed);
     let value = json!({
         "cluster": head.cluster,
         "object": head.id,
@@ -35,7 +36,9 @@ pub(super) fn for_programs(format: Output, head: &Head<'_>, fields: &[Field]) ->
         "component": delivered.component,
         "revision": delivered.revision,
         "step": delivered.step,
-        "lost": lost_of(head.lost),
+        "policy": policies.and_then(|found| found.winner.as_ref()),
+        "place": policies.and_then(|found| found.place.as_ref()),
+        "lost": policies.map(|found| lost_of(&found.lost)).unwrap_or_default(),
         "fields": fields,
     });
     write(format, &value)
@@ -53,9 +56,17 @@ pub(super) fn for_people(head: &Head<'_>, fields: &[Field]) -> String {
         delivered.revision,
         delivered.step
     );
-    for lost in head.lost {
-        out.push_str(&said_of_lost(lost));
-        out.push('\n');
+    if let Some(policies) = &head.policies {
+        let found = policies.distributed;
+        // What has it on the hub may be to bring it elsewhere only.
+        let here = found.chosen || found.place.is_some();
+        let winner = found.winner.as_ref().filter(|_| here);
+        let has =
+            winner.map(|winner| format!("{winner} has it on the hub: {}", policies::standing(policies)));
+        for line in has.into_iter().chain(found.lost.iter().map(said_of_lost)) {
+            out.push_str(&line);
+            out.push('\n');
+        }
     }
     out.push_str(&table(fields, |by| said(by, head)));
     out

@@ -1,10 +1,11 @@
 //! `fleetctl why` of objects that policies distribute.
 
 use k8s_openapi::api::apps::v1::Deployment;
-use kube::api::{Api, DeleteParams};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
-use crate::adopt::namespace;
+use crate::adopt::{make, namespace};
 use crate::support::{CommandLine, apply, eventually, fleet_with};
 
 const GROUP: &str = "one.alibabacloud.com/v1alpha1";
@@ -179,5 +180,99 @@ async fn policies_alone_are_planned_as_nothing_for_programs() {
     std::fs::write(&path, misspelt.to_string()).unwrap();
     let said = line.fails(&format!("fleetctl plan -f {}", path.display()), 1).await;
     assert!(said.contains("repalce") && !said.contains("it changes nothing"), "{said}");
+    fleet.shutdown().await;
+}
+
+/// Broken: where a policy can't bring its object since somebody else's stands there, `why` knows no policy and advises to adopt.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn why_tells_of_the_policy_whatever_stands_on_the_member() {
+    let fleet = fleet_with(true).await;
+    let (hub, one) = (fleet.client("hub"), fleet.client("mc-bj1"));
+    let line = CommandLine::of(&fleet);
+    namespace(&hub).await;
+    namespace(&one).await;
+    make::<ConfigMap>(&one, json!({ "metadata": { "name": "taken" }, "data": { "key": "theirs" } })).await;
+    let application = json!({ "apiVersion": "core.oam.dev/v1beta1", "kind": "Application",
+        "metadata": { "name": "shop", "namespace": "demo" }, "spec": {
+            "components": [{ "name": "shop", "type": "webservice", "properties": { "image": "nginx:1" } }],
+            "policies": [{ "name": "one", "type": "topology", "properties": { "clusters": ["mc-bj1"] } }] } });
+    apply(&hub, &application).await;
+    let deployments: Api<Deployment> = Api::namespaced(one.clone(), "demo");
+    eventually("the Application has delivered", async || {
+        deployments.get_opt("shop").await.unwrap().is_some()
+    })
+    .await;
+
+    let taken = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "taken", "namespace": "demo" },
+        "data": { "key": "ours" } });
+    let mut shop: Value =
+        serde_saphyr::from_str(include_str!("../../../../examples/propagation/nginx.yaml")).unwrap();
+    shop["metadata"]["name"] = json!("shop");
+    let placement = json!({ "clusterAffinity": { "clusterNames": ["mc-bj1"] } });
+    let spec = json!({ "placement": placement, "resourceSelectors": [
+        { "apiVersion": "v1", "kind": "ConfigMap", "name": "taken" },
+        { "apiVersion": "apps/v1", "kind": "Deployment", "name": "shop" }] });
+    for object in [&taken, &shop, &policy("PropagationPolicy", "late", spec)] {
+        apply(&hub, object).await;
+    }
+    let asked = async |object: &str| -> Value {
+        let words = format!("fleetctl why {object} -n demo -m mc-bj1 -o json");
+        let ran = line.run(&words).await;
+        serde_json::from_str(&ran.out).unwrap_or_default()
+    };
+    for (object, reason) in [("cm/taken", "ExistsAlready"), ("deploy/shop", "OwnedByAnother")] {
+        eventually(reason, async || asked(object).await["place"]["reason"] == reason).await;
+        assert_eq!(asked(object).await["policy"], "PropagationPolicy demo/late");
+    }
+    let text = line.done("fleetctl why cm/taken -n demo -m mc-bj1").await;
+    for said in [
+        "PropagationPolicy demo/late has it, by name",
+        "Failed (ExistsAlready): ConfigMap demo/taken is on mc-bj1 already",
+        "what is there isn't from it: it was written by kubectl-create",
+        "kubectl-create on the member",
+    ] {
+        assert!(text.contains(said), "{said}: {text}");
+    }
+    assert!(!text.contains("was delivered") && !text.contains("adopt"), "{text}");
+    let text = line.done("fleetctl why deploy/shop -n demo -m mc-bj1").await;
+    assert!(text.contains("Application demo/shop, component shop"), "{text}");
+    assert!(
+        text.contains("PropagationPolicy demo/late has it on the hub: Failed (OwnedByAnother)"),
+        "{text}"
+    );
+
+    // A label of another hub's, and none any more where it was delivered.
+    let maps: Api<ConfigMap> = Api::namespaced(one.clone(), "demo");
+    let labelled =
+        |value: Value| Patch::Merge(json!({ "metadata": { "labels": { "fleetctl.dev/owner": value } } }));
+    let params = PatchParams { field_manager: Some("kubectl-label".to_owned()), ..PatchParams::default() };
+    maps.patch("taken", &params, &labelled(json!("0123456789"))).await.unwrap();
+    let text = line.done("fleetctl why cm/taken -n demo -m mc-bj1").await;
+    assert!(text.contains("demo/late has it") && text.contains("names \"0123456789\""), "{text}");
+    maps.delete("taken", &DeleteParams::default()).await.unwrap();
+    // What changes on the hub is tried at once.
+    let mut taken = taken;
+    taken["data"]["key"] = json!("ours, again");
+    apply(&hub, &taken).await;
+    eventually("it is delivered", async || asked("cm/taken").await["place"]["phase"] == "Delivered").await;
+    line.done("fleetctl cluster cordon mc-bj1").await;
+    maps.patch("taken", &params, &labelled(Value::Null)).await.unwrap();
+    let value = asked("cm/taken").await;
+    assert_eq!((&value["policy"], &value["instead"]), (&json!("PropagationPolicy demo/late"), &Value::Null));
+
+    // Words that mean something else than they are given for.
+    for (words, code, want) in [
+        ("why cm/taken -m all", 2, "why is about one cluster at a time; name one of fleetctl cluster list"),
+        ("status late", 3, "late is a PropagationPolicy; see kubectl get propagation -A"),
+        (
+            "status taken",
+            3,
+            "policies distribute ConfigMap demo/taken; ask about it: fleetctl why configmap/taken -n demo",
+        ),
+        ("status nowhere", 3, "Applications in namespace demo: shop"),
+    ] {
+        let said = line.fails(&format!("fleetctl {words} -n demo"), code).await;
+        assert!(said.contains(want), "{words}: {said}");
+    }
     fleet.shutdown().await;
 }
