@@ -14,7 +14,7 @@ mod workload;
 use serde_json::{Map, Value};
 
 use crate::view::View;
-use crate::{Health, HealthRules, assess_with};
+use crate::{Health, HealthRules, HealthStatus, assess_with};
 use reports::Reports;
 pub use withdrawn::withdrawn;
 
@@ -52,6 +52,8 @@ pub struct ClusterReport {
     pub health: Health,
     /// The member shows what the hub says, and its controller has seen that.
     pub observed: bool,
+    /// The member showed what it has of it, now or before it fell silent.
+    pub seen: bool,
     /// Since when the member has been silent.
     pub silent_since: Option<String>,
     /// Its replicas, for kinds that have some.
@@ -80,8 +82,9 @@ pub struct Replicas {
 ///   the latest of the rest; conditions hold where they hold everywhere, or anywhere where they name trouble.
 /// - `observedGeneration` is the hub's generation only when every member shows the current content and has observed
 ///   it.
-/// - Where a member is silent, its part is as last seen, and a condition `fleetctl.dev/Stale` names it (kinds without
-///   conditions: [`ClusterReport::silent_since`] says so).
+/// - Where a member is silent, its part is as last seen, or left out where it wasn't seen by whoever asks, and a condition
+///   `fleetctl.dev/Stale` says which (kinds without conditions: [`ClusterReport::silent_since`] and
+///   [`ClusterReport::seen`] do).
 /// - The order of `reports` decides nothing; and the result, written to the hub and given in again, comes out again.
 #[must_use]
 pub fn aggregate(hub: &Value, reports: &[Report<'_>], given: &HealthRules) -> Aggregate {
@@ -126,6 +129,9 @@ fn status(reports: &Reports<'_>, clusters: &[ClusterReport]) -> Map<String, Valu
 
 fn of_cluster(report: &Report<'_>, given: &HealthRules) -> ClusterReport {
     let (health, observed) = match report.object {
+        None if report.silent_since.is_some() => {
+            (Health::new(HealthStatus::Unknown, "ClusterSilent", "hasn't been seen yet"), false)
+        }
         None => (Health::progressing("NotDelivered", "isn't there yet"), false),
         Some(object) => {
             let view = View::new(object);
@@ -147,6 +153,7 @@ fn of_cluster(report: &Report<'_>, given: &HealthRules) -> ClusterReport {
         cluster: report.cluster.to_owned(),
         health,
         observed,
+        seen: report.object.is_some(),
         silent_since: report.silent_since.map(str::to_owned),
         replicas: report.object.and_then(replicas),
     }
@@ -202,8 +209,8 @@ pub fn replicas(object: &Value) -> Option<Replicas> {
 fn overall(clusters: &[ClusterReport]) -> Health {
     let total = clusters.len();
     let well = clusters.iter().filter(|cluster| cluster.health.is_healthy()).count();
-    let silent: Vec<&str> =
-        clusters.iter().filter(|c| c.silent_since.is_some()).map(|c| c.cluster.as_str()).collect();
+    let silent = clusters.iter().filter(|cluster| cluster.silent_since.is_some() && cluster.seen);
+    let silent: Vec<&str> = silent.map(|cluster| cluster.cluster.as_str()).collect();
     let said = match silent.as_slice() {
         [] => String::new(),
         silent => format!("; {} silent, as last seen", conditions::names(silent)),

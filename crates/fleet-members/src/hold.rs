@@ -29,6 +29,12 @@ pub enum Hold {
 }
 
 impl Hold {
+    /// Whether people hold the member: it is the cluster that it was.
+    #[must_use]
+    pub fn is_by_people(&self) -> bool {
+        matches!(self, Self::Cordoned { .. } | Self::NotAccepted)
+    }
+
     /// Why people hold a member.
     pub(crate) fn by_people(cluster: &ManagedCluster) -> Option<Self> {
         let cordoned = cluster.cordoned().map(|reason| Self::Cordoned { reason: reason.to_owned() });

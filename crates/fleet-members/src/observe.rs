@@ -123,6 +123,15 @@ struct Entry {
     era: u64,
     /// The list that it was seen in last.
     round: u64,
+    /// Whose it was before it was another's.
+    before: Option<String>,
+}
+
+impl Entry {
+    /// Who hears of it: whose it is, and whose it was.
+    fn owners(&self) -> Vec<String> {
+        std::iter::once(&self.seen.owner).chain(&self.before).cloned().collect()
+    }
 }
 
 /// What is known of a place.
@@ -262,7 +271,7 @@ impl Observations {
     }
 
     /// The list is complete: what it doesn't show is gone, unless it is younger. Answers what went, with its owner.
-    fn close(&self, place: &Place, listing: Listing, version: &str) -> Vec<(ObjectId, String)> {
+    fn close(&self, place: &Place, listing: Listing, version: &str) -> Vec<(ObjectId, Vec<String>)> {
         let mut state = self.lock();
         let mut gone = Vec::new();
         state.objects.retain(|id, entry| {
@@ -270,7 +279,7 @@ impl Observations {
                 || entry.round == listing.round
                 || (entry.era == listing.era && is_older(version, &entry.seen.resource_version));
             if !stays {
-                gone.push((id.clone(), entry.seen.owner.clone()));
+                gone.push((id.clone(), entry.owners()));
             }
             stays
         });
@@ -293,9 +302,9 @@ impl Observations {
         !self.lock().objects.keys().any(|id| place.covers(id))
     }
 
-    /// Takes in what was seen in an era, unless something newer is known. The owner to tell, where it says something
+    /// Takes in what was seen in an era, unless something newer is known. The owners to tell, where it says something
     /// new.
-    fn put(&self, id: &ObjectId, seen: Observed, era: u64, listing: Option<Listing>) -> Option<String> {
+    fn put(&self, id: &ObjectId, seen: Observed, era: u64, listing: Option<Listing>) -> Option<Vec<String>> {
         let mut state = self.lock();
         if state.ground(id).is_some_and(|ground| ground.era > era) {
             return None;
@@ -319,9 +328,15 @@ impl Observations {
             news = !seen.says_as(&known.seen) || (closely && moved);
         }
         let version = seen.resource_version.parse().unwrap_or(0);
-        let owner = seen.owner.clone();
-        let round = round.or_else(|| state.objects.get(id).map(|known| known.round)).unwrap_or(0);
-        state.objects.insert(id.clone(), Entry { seen: Arc::new(seen), era, round });
+        let known = state.objects.get(id);
+        let round = round.or_else(|| known.map(|known| known.round)).unwrap_or(0);
+        let before = known.and_then(|known| match known.seen.owner == seen.owner {
+            true => known.before.clone(),
+            false => Some(known.seen.owner.clone()),
+        });
+        let entry = Entry { seen: Arc::new(seen), era, round, before };
+        let owners = news.then(|| entry.owners());
+        state.objects.insert(id.clone(), entry);
         let kind = (id.api_version.clone(), id.kind.clone());
         let places = match state.by_name {
             true => vec![Place::of(id)],
@@ -332,14 +347,14 @@ impl Observations {
                 ground.highest = ground.highest.max(version);
             }
         }
-        news.then_some(owner)
+        owners
     }
 
-    /// An object was deleted; one that was made anew since then stays. The owner to tell.
-    fn remove(&self, id: &ObjectId, uid: &str) -> Option<String> {
+    /// An object was deleted; one that was made anew since then stays. The owners to tell.
+    fn remove(&self, id: &ObjectId, uid: &str) -> Option<Vec<String>> {
         let mut state = self.lock();
         if state.objects.get(id).is_some_and(|known| known.seen.uid == uid) {
-            return state.objects.remove(id).map(|gone| gone.seen.owner.clone());
+            return state.objects.remove(id).map(|gone| gone.owners());
         }
         None
     }
@@ -357,8 +372,8 @@ impl Member {
     }
 
     /// Tells of an object at a place. Who looks at a single one knows of it; whose it is hears of it by its owner label.
-    fn tell_of(&self, place: &Place, owner: String, id: &ObjectId) {
-        self.tell(if place.name.is_some() { String::new() } else { owner }, id);
+    fn tell_of(&self, place: &Place, owners: Vec<String>, id: &ObjectId) {
+        self.tell(if place.name.is_some() { vec![String::new()] } else { owners }, id);
     }
 
     /// From now on every change of an object is told, or only what decides whether it is as we left it. Whoever took a
@@ -372,22 +387,24 @@ impl Member {
         }
     }
 
-    fn tell(&self, owner: String, id: &ObjectId) {
+    fn tell(&self, owners: Vec<String>, id: &ObjectId) {
         self.changed.notify_waiters();
-        self.shared.send(MemberEvent::Object { cluster: self.name().to_owned(), owner, id: id.clone() });
+        for owner in owners {
+            self.shared.send(MemberEvent::Object { cluster: self.name().to_owned(), owner, id: id.clone() });
+        }
     }
 
     /// Takes in what is seen at a place.
     fn note_at(&self, place: &Place, id: &ObjectId, seen: Observed, era: u64, listing: Option<Listing>) {
-        if let Some(owner) = self.seen_at(place).put(id, seen, era, listing) {
-            self.tell_of(place, owner, id);
+        if let Some(owners) = self.seen_at(place).put(id, seen, era, listing) {
+            self.tell_of(place, owners, id);
         }
     }
 
     /// Takes in an object as the member has it.
     pub(crate) fn note(&self, id: &ObjectId, seen: Observed, era: u64, listing: Option<Listing>) {
-        if let Some(owner) = self.observations.put(id, seen, era, listing) {
-            self.tell(owner, id);
+        if let Some(owners) = self.observations.put(id, seen, era, listing) {
+            self.tell(owners, id);
         }
     }
 }

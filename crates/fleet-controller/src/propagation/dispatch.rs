@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_api::{Application, ObjectId, ResourceTracker};
-use fleet_members::{Account, Acting, Member, MemberError, PendingPod, Reachability};
+use fleet_members::{Account, Acting, Member, MemberError, Observed, PendingPod, Reachability};
 use fleet_placement::Room;
 use fleet_placement::pieces::is_job;
 use fleet_plan::{Wave, wave};
@@ -20,7 +20,7 @@ use super::ledger::{MadeNamespace, Write};
 use super::namespaces::{Made, is_namespace, unmake};
 use super::policies::read_recorded;
 use super::report;
-use super::send::{self, Order, Sent};
+use super::send::{self, OWNED_BY_ANOTHER, Order, Sent};
 use super::stage::Had;
 use crate::context::{AppKey, Context, OnDrift};
 use crate::deliver::deletion::Emptied;
@@ -149,39 +149,46 @@ impl Distributor {
                 }
             }
             Goal::Stand(standing) => {
+                let at_hand = at_hand(&self.ctx, cluster);
+                let member = self.ctx.members.get(cluster).ok();
+                let seen =
+                    member.and_then(|member| last_seen(&member, id)).filter(|seen| seen.owner == owner);
+                // What is as it is to stay needs nobody who answers.
+                if let Some(seen) = seen.as_ref().filter(|seen| !seen.deleting)
+                    && seen.content == standing.content
+                    && (at_hand.is_ok() || place.waits.is_none())
+                {
+                    // Ours of an earlier process, or of this one.
+                    let last = place.last.get_or_insert_with(|| standing.clone());
+                    let ours = last.content == standing.content;
+                    if ours && place.left == seen.managed {
+                        place.met = true;
+                        place.matter = None;
+                        place.tries = 0;
+                        place.not_before = None;
+                        if unknown && !at_rest {
+                            // A move may have waited to hear that it is as it was told to be.
+                            self.touch(id);
+                        }
+                        return;
+                    }
+                }
                 // When it is at hand again, an event tells.
-                let member = match at_hand(&self.ctx, cluster) {
+                let member = match at_hand {
                     Ok(member) => member,
                     Err(matter) => {
                         place.matter = Some(matter);
                         return;
                     }
                 };
-                let seen = member.observed(id).filter(|seen| seen.owner == owner);
-                if let Some(seen) = &seen {
-                    if seen.deleting {
-                        let message =
-                            format!("{id} on {cluster} is being deleted; it is made anew once it is gone");
-                        place.matter = Some(Matter::passing("BeingDeleted", message));
-                        return;
-                    }
-                    if seen.content == standing.content {
-                        // Ours of an earlier process, or of this one.
-                        let last = place.last.get_or_insert_with(|| standing.clone());
-                        let ours = last.content == standing.content;
-                        if ours && place.left == seen.managed {
-                            place.met = true;
-                            place.matter = None;
-                            place.tries = 0;
-                            place.not_before = None;
-                            if unknown && !at_rest {
-                                // A move may have waited to hear that it is as it was told to be.
-                                self.touch(id);
-                            }
-                            return;
-                        }
-                    }
-                } else if place.left.is_some()
+                if seen.as_ref().is_some_and(|seen| seen.deleting) {
+                    let message =
+                        format!("{id} on {cluster} is being deleted; it is made anew once it is gone");
+                    place.matter = Some(Matter::passing("BeingDeleted", message));
+                    return;
+                }
+                if seen.is_none()
+                    && place.left.is_some()
                     && member.blind(id).is_none()
                     && !member.observes([id].into_iter())
                 {
@@ -227,6 +234,18 @@ impl Distributor {
             place.queued = true;
         }
         self.dispatch.queues.entry(cluster.to_owned()).or_default().insert((wave(id), id.clone()));
+    }
+
+    /// Something was seen of an object on a cluster. Where another distributed it and does so no more, there is no need to wait.
+    pub(super) fn may_be_let_go(&mut self, id: &ObjectId, cluster: &str) {
+        let seen = self.ctx.members.get(cluster).ok().and_then(|member| member.observed(id));
+        let another = seen.is_some_and(|seen| seen.owner != self.owner());
+        let place = self.items.get_mut(id).and_then(|item| item.places.get_mut(cluster));
+        if let Some(place) = place.filter(|_| !another)
+            && place.matter.as_ref().is_some_and(|matter| matter.reason == OWNED_BY_ANOTHER)
+        {
+            place.not_before = None;
+        }
     }
 
     /// Sends what waits, as far as members take it.
@@ -534,6 +553,12 @@ pub(super) fn at_hand(ctx: &Context, cluster: &str) -> Result<Arc<Member>, Matte
             Err(Matter::passing("Unreachable", message))
         }
     }
+}
+
+/// What a cluster showed of an object last, whether it answers by now or not; nothing where another cluster may answer for it.
+fn last_seen(member: &Member, id: &ObjectId) -> Option<Arc<Observed>> {
+    let is_itself = member.hold().is_none_or(|hold| hold.is_by_people());
+    member.observed(id).filter(|_| is_itself)
 }
 
 /// A wait that doubles.

@@ -685,6 +685,7 @@ impl Distributor {
         }
         for (cluster, id) in &noted.objects {
             self.may_be_gone(id, cluster);
+            self.may_be_let_go(id, cluster);
         }
         let known = |(_, id): &(String, ObjectId)| self.items.contains_key(id);
         self.seen.extend(noted.objects.into_iter().filter(known).map(|(cluster, id)| (id, cluster)));

@@ -125,6 +125,9 @@ async fn try_to_send(member: &Acting, order: &Order) -> Result<Sent, MemberError
     }
 }
 
+/// The code of what is told of an object that another hub's policies, or an Application, have on a member.
+pub(super) const OWNED_BY_ANOTHER: &str = "OwnedByAnother";
+
 /// Where a workload says how many replicas it has.
 const REPLICAS: &str = "/spec/replicas";
 
@@ -148,11 +151,12 @@ fn owned_by_another(
         }
         _ => format!(
             "is distributed by policies of another hub; distribute it from one hub only, or, where this hub replaces the other: \
-             kubectl annotate namespace kube-system {}=UID (that of the other's kube-system), and start the controllers anew",
-            names::HUB_ID
+             kubectl annotate namespace kube-system {}=UID (that of the other's kube-system), and start the controllers anew; or, where the label {} there names nobody, take that off",
+            names::HUB_ID,
+            names::OWNER
         ),
     };
-    Matter::lasting("OwnedByAnother", format!("{id} on {} {who}", member.name()))
+    Matter::lasting(OWNED_BY_ANOTHER, format!("{id} on {} {who}", member.name()))
 }
 
 /// Whether every field in conflict is one that our last delivery there set. Who was started since knows only what its fields

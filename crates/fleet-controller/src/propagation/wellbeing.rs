@@ -3,7 +3,7 @@
 //! Read from what members last showed each time that a status is made; nothing of it is kept. What is well says nothing, so
 //! that statuses stay small, and a status that nothing is told in is written no oftener.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use fleet_api::propagation::{ClaimedObject, ObjectPlace, PlaceHealth};
 use fleet_api::{Condition, ObjectId};
@@ -52,8 +52,8 @@ pub(super) struct Judged {
     pending: u64,
     /// The worst place.
     worst: Option<(PlaceHealth, String)>,
-    /// Clusters that don't answer, and have something of it.
-    silent: BTreeSet<String>,
+    /// Clusters that don't answer, and have something of it; with whether any of that was seen.
+    silent: BTreeMap<String, bool>,
 }
 
 impl Judged {
@@ -72,7 +72,8 @@ impl Judged {
             }
             well = false;
             if unwell.reason == SILENT {
-                self.silent.insert(cluster.clone());
+                let seen = distributor.observed(id, cluster).is_some();
+                *self.silent.entry(cluster.clone()).or_default() |= seen;
             }
             if self.worst.as_ref().is_none_or(|(worst, _)| *worst < unwell.health) {
                 let said = format!("{id} on {cluster} is {}: {}", unwell.health, unwell.message);
@@ -86,9 +87,13 @@ impl Judged {
 
     /// What is told of clusters that don't answer is old.
     pub(super) fn mark_old(&self, mut ready: Condition) -> Condition {
-        if !self.silent.is_empty() {
-            let silent = few(&self.silent, NAMED);
-            ready.message.push_str(&format!("; as last seen on {silent}, silent now"));
+        for (was_seen, said) in [(true, "as last seen on"), (false, "not seen since the controller began on")]
+        {
+            let those = self.silent.iter().filter(|(_, seen)| **seen == was_seen);
+            let silent: Vec<&String> = those.map(|(cluster, _)| cluster).collect();
+            if !silent.is_empty() {
+                ready.message.push_str(&format!("; {said} {}, silent now", few(&silent, NAMED)));
+            }
         }
         ready
     }
@@ -154,12 +159,19 @@ impl Distributor {
         if place.leaves() || !place.may_have() {
             return None;
         }
-        let seen = self.observed(id, cluster)?;
-        if let Some(Standing::Unreachable(since)) = self.fleet.get(cluster).map(|member| &member.standing) {
+        let seen = self.observed(id, cluster);
+        if let Some(Standing::Unreachable(since)) = self.fleet.get(cluster).map(|member| &member.standing)
+            && (seen.is_some() || place.left.is_some())
+        {
             let since = since.map(|since| format!(" since {since}")).unwrap_or_default();
-            let message = format!("{cluster} is silent{since}; what is told of it is as last seen");
+            let known = match seen {
+                Some(_) => "what is told of it is as last seen",
+                None => "what it has hasn't been seen since the controller began",
+            };
+            let message = format!("{cluster} is silent{since}; {known}");
             return Some(Unwell::new(PlaceHealth::Unknown, SILENT, &message));
         }
+        let seen = seen?;
         let health = health_of(seen.health.status);
         (health != PlaceHealth::Healthy)
             .then(|| Unwell::new(health, &seen.health.reason, &seen.health.message))

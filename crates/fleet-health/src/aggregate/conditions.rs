@@ -154,20 +154,30 @@ pub(super) fn renumber(status: &mut Map<String, Value>) {
     }
 }
 
+/// Which members' parts are old, and which ones' aren't known; nothing where none is silent.
+fn silent(clusters: &[ClusterReport]) -> Option<String> {
+    let silent = |seen: bool, said: &str| {
+        let those = clusters.iter().filter(|cluster| cluster.silent_since.is_some() && cluster.seen == seen);
+        let named: Vec<&str> = those.map(|cluster| cluster.cluster.as_str()).collect();
+        (!named.is_empty()).then(|| format!("{said} {}", names(&named)))
+    };
+    let said = [silent(true, "as last seen in"), silent(false, "without what isn't known of")];
+    let said: Vec<String> = said.into_iter().flatten().collect();
+    (!said.is_empty()).then(|| said.join(", "))
+}
+
 /// Says which members' parts are old. Without any there is no such condition.
 pub(super) fn mark_stale(status: &mut Map<String, Value>, clusters: &[ClusterReport]) {
     let mut kept: Vec<Value> =
         status.get("conditions").and_then(Value::as_array).cloned().unwrap_or_default();
     kept.retain(|condition| text(condition, "type") != STALE);
-    let silent: Vec<&ClusterReport> =
-        clusters.iter().filter(|cluster| cluster.silent_since.is_some()).collect();
-    if let Some(since) = silent.iter().filter_map(|cluster| cluster.silent_since.as_deref()).min() {
-        let named: Vec<&str> = silent.iter().map(|cluster| cluster.cluster.as_str()).collect();
+    let since = clusters.iter().filter_map(|cluster| cluster.silent_since.as_deref()).min();
+    if let (Some(since), Some(said)) = (since, silent(clusters)) {
         kept.push(json!({
             "type": STALE,
             "status": "True",
             "reason": "ClusterSilent",
-            "message": format!("as last seen in {}", names(&named)),
+            "message": said,
             "lastTransitionTime": since,
         }));
     }

@@ -156,8 +156,8 @@ impl Member {
             match page.metadata.continue_.filter(|token| !token.is_empty()) {
                 Some(token) => params = params.continue_token(&token),
                 None => {
-                    for (id, owner) in self.seen_at(place).close(place, *listing, version) {
-                        self.tell_of(place, owner, &id);
+                    for (id, owners) in self.seen_at(place).close(place, *listing, version) {
+                        self.tell_of(place, owners, &id);
                     }
                     self.tell_listed(place);
                     return Ok((*listing, version.clone()));
@@ -268,9 +268,9 @@ impl Member {
                     let now = object.meta().resource_version.clone().unwrap_or_default();
                     if !is_backwards(version, &now)
                         && let Some((id, seen)) = sight(&place.kind, object, rules, self.shown_of())
-                        && let Some(owner) = self.seen_at(place).remove(&id, &seen.uid)
+                        && let Some(owners) = self.seen_at(place).remove(&id, &seen.uid)
                     {
-                        self.tell_of(place, owner, &id);
+                        self.tell_of(place, owners, &id);
                     }
                     now
                 }

@@ -103,7 +103,7 @@ impl Member {
     pub(super) fn tell_looked(&self, place: &Place) {
         let looked_at: Vec<ObjectId> =
             self.looks.lock().keys().filter(|id| place.covers(id)).cloned().collect();
-        looked_at.iter().for_each(|id| self.tell(String::new(), id));
+        looked_at.iter().for_each(|id| self.tell(vec![String::new()], id));
     }
 
     async fn look_at(self: Arc<Self>, id: ObjectId) {

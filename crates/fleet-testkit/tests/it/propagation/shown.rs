@@ -1,9 +1,11 @@
 //! What members show comes back to the object on the hub.
 
-use fleet_testkit::{Engine, Fleet};
+use std::time::Duration;
+
+use fleet_testkit::{Engine, Fleet, Meter};
 use serde_json::{Value, json};
 
-use super::{DEPLOYMENT, GROUP, delete, deployment, policy, ready, wait_policy};
+use super::{DEPLOYMENT, GROUP, delete, deployment, policy, ready, wait_marks, wait_policy};
 
 fn number(object: Option<&Value>, at: &str) -> Option<i64> {
     object.and_then(|object| object.pointer(at)).and_then(Value::as_i64)
@@ -87,6 +89,81 @@ async fn a_policy_says_what_is_not_well_and_where() -> anyhow::Result<()> {
     let place = well.pointer("/status/claimed/0/places/0").cloned().unwrap_or_default();
     assert_eq!(place, json!({"cluster": "m1", "phase": "Delivered"}), "{well:#}");
     assert!(well.pointer("/status/objects/unhealthy").is_none(), "{well:#}");
+    engine.stop().await
+}
+
+/// Broken: what a cluster had that fell silent is told to be on its way, and the hub's object as if its change weren't seen; or a
+/// controller that was started since says that what it never saw is as last seen, or well.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_silent_cluster_has_is_as_last_seen() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one"), ("m2", "two")]).await?;
+    let start = || {
+        let mut options = fleet.options();
+        options.members.request_timeout = Duration::from_millis(300);
+        options.members.silence = Duration::from_secs(1);
+        Engine::with(&fleet, Meter::new(), Meter::new(), options)
+    };
+    let engine = start();
+    fleet.apply("hub", &deployment("web", "web:1")).await?;
+    fleet.apply("hub", &policy("all", DEPLOYMENT, "web", &["one", "two"])).await?;
+    let shows = |available: i64, stale: Option<&'static str>| {
+        move |object: Option<&Value>| {
+            let told = object.and_then(|object| condition(object, "fleetctl.dev/Stale"));
+            let (generation, observed) = ("/metadata/generation", "/status/observedGeneration");
+            // What isn't known doesn't count as observed.
+            let known = stale.is_none_or(|stale| !stale.contains("isn't known"));
+            number(object, "/status/availableReplicas") == Some(available)
+                && (number(object, observed) == number(object, generation)) == known
+                && told.and_then(|told| told["message"].as_str()) == stale
+        }
+    };
+    let place = |policy: &Value| {
+        let places = policy.pointer("/status/claimed/0/places").and_then(Value::as_array);
+        places
+            .into_iter()
+            .flatten()
+            .find(|place| place["cluster"] == json!("m2"))
+            .cloned()
+            .unwrap_or_default()
+    };
+    let says = |policy: &Value, reason: &str, message: &str| {
+        let ready = condition(policy, "Ready").cloned().unwrap_or_default();
+        ready["reason"] == json!(reason)
+            && ready["message"].as_str().is_some_and(|said| said.contains(message))
+    };
+    fleet.wait_object("hub", "apps/v1", "Deployment", "web", shows(4, None)).await?;
+    ready(&fleet, "all", "Delivered").await?;
+    wait_marks(&fleet, 2).await?;
+
+    fleet.api().set_reachable("m2", false);
+    let old = "as last seen on m2, silent now";
+    let told =
+        wait_policy(&fleet, "PropagationPolicy", "all", |policy| says(policy, "Delivered", old)).await?;
+    assert_eq!((&place(&told)["phase"], &place(&told)["health"]), (&json!("Delivered"), &json!("Unknown")));
+    fleet.wait_object("hub", "apps/v1", "Deployment", "web", shows(4, Some("as last seen in m2"))).await?;
+    // All of it is looked at once more.
+    fleet.apply("hub", &policy("all", DEPLOYMENT, "web", &["two", "one"])).await?;
+    wait_policy(&fleet, "PropagationPolicy", "all", |policy| {
+        policy.pointer("/status/observedGeneration") == Some(&json!(2)) && says(policy, "Delivered", old)
+    })
+    .await?;
+
+    engine.kill().await;
+    let engine = start();
+    let unknown = "not seen since the controller began on m2, silent now";
+    let told =
+        wait_policy(&fleet, "PropagationPolicy", "all", |policy| says(policy, "Pending", unknown)).await?;
+    assert_eq!((&place(&told)["phase"], &place(&told)["health"]), (&json!("Pending"), &json!("Unknown")));
+    assert_eq!(
+        condition(&told, "Healthy").map(|healthy| &healthy["reason"]),
+        Some(&json!("Unknown")),
+        "{told:#}"
+    );
+    let without = Some("without what isn't known of m2");
+    fleet.wait_object("hub", "apps/v1", "Deployment", "web", shows(2, without)).await?;
+    fleet.api().set_reachable("m2", true);
+    fleet.wait_object("hub", "apps/v1", "Deployment", "web", shows(4, None)).await?;
+    wait_policy(&fleet, "PropagationPolicy", "all", |policy| status_of(policy, "Healthy") == "True").await?;
     engine.stop().await
 }
 
