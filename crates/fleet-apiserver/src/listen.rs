@@ -164,7 +164,14 @@ type Accepted = (tokio::net::TcpStream, tokio::sync::OwnedSemaphorePermit);
 async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> Option<Accepted> {
     let slot = Arc::clone(slots).acquire_owned().await.ok()?;
     match listener.accept().await {
-        Ok((stream, _)) => Some((stream, slot)),
+        Ok((stream, _)) => {
+            // A small answer after another would wait for the client's delayed acknowledgement, 40 ms (RFC 1122, 4.2.3).
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "a connection ended as it began");
+                return None;
+            }
+            Some((stream, slot))
+        }
         Err(error) => {
             // Mostly too many open files: without a pause this would spin until some are closed.
             tracing::warn!(%error, "can't accept a connection");

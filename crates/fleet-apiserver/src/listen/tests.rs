@@ -404,3 +404,14 @@ async fn the_api_server_answers_behind_the_listener() {
     assert!(soon(watch.frame()).await.is_none(), "the watch ends without an error");
     soon(async { while server.tasks.join_next().await.is_some() {} }).await;
 }
+
+/// Broken: every second small answer on a connection, an event of a watch say, comes 40 ms late.
+#[tokio::test]
+async fn small_answers_are_sent_at_once() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let slots = Arc::new(tokio::sync::Semaphore::new(1));
+    let (accepted, client) =
+        tokio::join!(super::accept(&listener, &slots), TcpStream::connect(listener.local_addr().unwrap()));
+    client.unwrap();
+    assert!(accepted.unwrap().0.nodelay().unwrap());
+}
