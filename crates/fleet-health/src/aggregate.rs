@@ -209,9 +209,7 @@ pub fn replicas(object: &Value) -> Option<Replicas> {
 fn overall(clusters: &[ClusterReport]) -> Health {
     let total = clusters.len();
     let well = clusters.iter().filter(|cluster| cluster.health.is_healthy()).count();
-    let silent = clusters.iter().filter(|cluster| cluster.silent_since.is_some() && cluster.seen);
-    let silent: Vec<&str> = silent.map(|cluster| cluster.cluster.as_str()).collect();
-    let said = match silent.as_slice() {
+    let said = match conditions::silent(clusters, true).as_slice() {
         [] => String::new(),
         silent => format!("; {} silent, as last seen", conditions::names(silent)),
     };

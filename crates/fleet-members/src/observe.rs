@@ -270,7 +270,7 @@ impl Observations {
         Listing { era, round, version: said, anew }
     }
 
-    /// The list is complete: what it doesn't show is gone, unless it is younger. Answers what went, with its owner.
+    /// The list is complete: what it doesn't show is gone, unless it is younger. Answers what went, with its owners.
     fn close(&self, place: &Place, listing: Listing, version: &str) -> Vec<(ObjectId, Vec<String>)> {
         let mut state = self.lock();
         let mut gone = Vec::new();

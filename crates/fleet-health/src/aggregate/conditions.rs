@@ -154,16 +154,10 @@ pub(super) fn renumber(status: &mut Map<String, Value>) {
     }
 }
 
-/// Which members' parts are old, and which ones' aren't known; nothing where none is silent.
-fn silent(clusters: &[ClusterReport]) -> Option<String> {
-    let silent = |seen: bool, said: &str| {
-        let those = clusters.iter().filter(|cluster| cluster.silent_since.is_some() && cluster.seen == seen);
-        let named: Vec<&str> = those.map(|cluster| cluster.cluster.as_str()).collect();
-        (!named.is_empty()).then(|| format!("{said} {}", names(&named)))
-    };
-    let said = [silent(true, "as last seen in"), silent(false, "without what isn't known of")];
-    let said: Vec<String> = said.into_iter().flatten().collect();
-    (!said.is_empty()).then(|| said.join(", "))
+/// The silent members that were seen before, or those that weren't.
+pub(super) fn silent(clusters: &[ClusterReport], seen: bool) -> Vec<&str> {
+    let those = clusters.iter().filter(|cluster| cluster.silent_since.is_some() && cluster.seen == seen);
+    those.map(|cluster| cluster.cluster.as_str()).collect()
 }
 
 /// Says which members' parts are old. Without any there is no such condition.
@@ -171,13 +165,16 @@ pub(super) fn mark_stale(status: &mut Map<String, Value>, clusters: &[ClusterRep
     let mut kept: Vec<Value> =
         status.get("conditions").and_then(Value::as_array).cloned().unwrap_or_default();
     kept.retain(|condition| text(condition, "type") != STALE);
-    let since = clusters.iter().filter_map(|cluster| cluster.silent_since.as_deref()).min();
-    if let (Some(since), Some(said)) = (since, silent(clusters)) {
+    if let Some(since) = clusters.iter().filter_map(|cluster| cluster.silent_since.as_deref()).min() {
+        let parts = [(true, "as last seen in"), (false, "without what isn't known of")];
+        let parts = parts.map(|(seen, said)| (silent(clusters, seen), said));
+        let parts = parts.iter().filter(|(those, _)| !those.is_empty());
+        let said: Vec<String> = parts.map(|(those, said)| format!("{said} {}", names(those))).collect();
         kept.push(json!({
             "type": STALE,
             "status": "True",
             "reason": "ClusterSilent",
-            "message": said,
+            "message": said.join(", "),
             "lastTransitionTime": since,
         }));
     }
