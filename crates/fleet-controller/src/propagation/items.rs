@@ -66,6 +66,21 @@ impl Item {
         self.at().next().is_none()
     }
 
+    /// These override policies changed it on a cluster, with these warnings.
+    pub(super) fn was_overridden(
+        &mut self,
+        cluster: &str,
+        changed_by: Vec<String>,
+        warnings: &[OverriderProblem],
+    ) {
+        for policy in changed_by {
+            self.overridden.entry(policy).or_default().clusters.insert(cluster.to_owned());
+        }
+        for warning in warnings {
+            self.overridden.entry(warning.policy.clone()).or_default().warns(warning);
+        }
+    }
+
     /// Whether everything is on record of where it may be.
     pub(super) fn is_recorded(&self) -> bool {
         self.places.values().all(|place| place.listed != Listed::Soon)
@@ -123,7 +138,7 @@ impl Overridden {
     }
 
     /// It isn't as it seems to say.
-    pub(super) fn warns(&mut self, warning: &OverriderProblem) {
+    fn warns(&mut self, warning: &OverriderProblem) {
         let message = format!("{}: {}", warning.place, warning.message);
         self.told.insert(Remark { made: true, message, code: warning.code.to_owned() });
     }

@@ -393,12 +393,7 @@ impl Distributor {
         item.places.entry(cluster.to_owned()).or_default().list();
         match rendered {
             Ok((standing, changed_by, warnings)) => {
-                for policy in &changed_by {
-                    item.overridden.entry(policy.clone()).or_default().clusters.insert(cluster.to_owned());
-                }
-                for warning in &warnings {
-                    item.overridden.entry(warning.policy.clone()).or_default().warns(warning);
-                }
+                item.was_overridden(cluster, changed_by, &warnings);
                 item.remembered.held.remove(cluster);
                 let place = item.places.entry(cluster.to_owned()).or_default();
                 let before = match &place.goal {

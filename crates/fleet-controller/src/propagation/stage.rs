@@ -307,13 +307,9 @@ impl Distributor {
             match made {
                 None => {}
                 Some(Ok(rendered)) => {
-                    for policy in &rendered.changed_by {
-                        item.overridden.entry(policy.clone()).or_default().clusters.insert(cluster.clone());
-                    }
-                    for warning in &rendered.warnings {
-                        item.overridden.entry(warning.policy.clone()).or_default().warns(warning);
-                    }
-                    standing = Some(rendered.parts(false, share).0);
+                    let (made, changed_by, warnings) = rendered.parts(false, share);
+                    item.was_overridden(&cluster, changed_by, &warnings);
+                    standing = Some(made);
                 }
                 Some(Err((policy, code, message))) => {
                     item.overridden.entry(policy).or_default().fails(&cluster, &code, message.clone());
