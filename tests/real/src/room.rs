@@ -14,8 +14,8 @@ const LAST: usize = 25;
 static ALL: OnceLock<std::result::Result<PathBuf, String>> = OnceLock::new();
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
-/// A folder below the one of this process. The whole is removed at the end, unless a test failed; then its place is
-/// printed.
+/// A folder below the one of this process. Dropped, it is removed, so that a run needs the space of the tests that are
+/// under way; where a test failed it is kept and its place printed.
 #[derive(Debug)]
 pub struct Room {
     path: PathBuf,
@@ -62,6 +62,7 @@ fn open() -> Result<PathBuf> {
 impl Drop for Room {
     fn drop(&mut self) {
         if self.passed.load(Ordering::Relaxed) {
+            let _ = std::fs::remove_dir_all(&self.path);
             return;
         }
         if let Some(all) = self.path.parent() {
