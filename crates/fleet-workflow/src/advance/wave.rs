@@ -100,10 +100,8 @@ impl Turn<'_> {
         let rules = Rules::of(node, step);
         let over = step.phase.is_over();
         // The time that a person took is nobody's fault, and who was held has the whole time from now on.
-        let anew = self.deletes_gate(node, step, false) | self.holds(&rules, step);
-        if anew && !over {
-            step.deadline = self.now.checked_add(rules.whole).ok();
-            step.paused_since = step.paused_since.map(|_| self.now);
+        if (self.deletes_gate(node, step, false) | self.holds(&rules, step)) && !over {
+            self.time_begins_anew(&rules, step);
         }
         let out_of_time = self.is_late(step);
         self.barred = !step.gate.as_ref().is_some_and(Gate::is_open);
@@ -126,6 +124,9 @@ impl Turn<'_> {
         }
         if self.asks && step.gate.is_none() && self.deletes_gate(node, step, true) {
             self.barred = false;
+            if !over {
+                self.time_begins_anew(&rules, step);
+            }
         }
         // What was cleared only now, or agreed to in this turn.
         self.delete_approved(node, &rules, step);
@@ -140,6 +141,11 @@ impl Turn<'_> {
         if step.phase == StepPhase::Running {
             self.summarise(&rules, step);
         }
+    }
+
+    fn time_begins_anew(&self, rules: &Rules, step: &mut StepState) {
+        step.deadline = self.now.checked_add(rules.whole).ok();
+        step.paused_since = step.paused_since.map(|_| self.now);
     }
 
     /// Deletes that a person agreed to, as many as may be under way.

@@ -326,6 +326,21 @@ fn deletes_that_take_the_last_workload_ask() {
     assert_eq!(world.status.phase, RunPhase::Succeeded);
 }
 
+// Broken: what was agreed to while no controller ran is sent, and fails at the next turn, as the step's time was up.
+#[test]
+fn deletes_that_were_agreed_to_before_anybody_looked_have_their_time() {
+    let mut world = deleting(&json!({}));
+    world.approve("ship", "a");
+    world.pass(90_000);
+    let prune = [Command::Prune { step: "ship".into(), target: target("mc-bj1") }];
+    assert_eq!(world.turn().commands, prune);
+    assert_eq!(world.turn().commands, prune);
+    assert_eq!(world.status.phase, RunPhase::Executing, "{}", world.status.message);
+    world.fact("ship", &target("mc-bj1")).prune = Prune::Done;
+    world.turn();
+    assert_eq!(world.status.phase, RunPhase::Succeeded);
+}
+
 #[test]
 fn deletes_that_were_approved_with_the_step_or_are_let_go_ask_nobody() {
     for properties in [json!({ "auto": false }), json!({ "onDelete": "Prune" })] {
