@@ -190,6 +190,16 @@ pub(crate) struct Listing {
     pub(crate) anew: bool,
 }
 
+/// What a complete list says of what was known.
+#[derive(Debug, Default)]
+struct Closed {
+    /// What isn't there any more, with its owners.
+    gone: Vec<(ObjectId, Vec<String>)>,
+    /// What is known from answers that are younger than the list. A watch from it on shows that, unless the server was
+    /// set back between.
+    younger: BTreeSet<ObjectId>,
+}
+
 impl Observations {
     /// Of single objects.
     fn by_name() -> Self {
@@ -270,24 +280,31 @@ impl Observations {
         Listing { era, round, version: said, anew }
     }
 
-    /// The list is complete: what it doesn't show is gone, unless it is younger. Answers what went, with its owners.
-    fn close(&self, place: &Place, listing: Listing, version: &str) -> Vec<(ObjectId, Vec<String>)> {
+    /// The list is complete: what it doesn't show is gone, unless it is younger.
+    fn close(&self, place: &Place, listing: Listing, version: &str) -> Closed {
         let mut state = self.lock();
-        let mut gone = Vec::new();
+        let mut closed = Closed::default();
+        let mut highest = version.parse().unwrap_or(0);
         state.objects.retain(|id, entry| {
-            let stays = !place.covers(id)
-                || entry.round == listing.round
-                || (entry.era == listing.era && is_older(version, &entry.seen.resource_version));
+            if !place.covers(id) {
+                return true;
+            }
+            let younger = entry.era == listing.era && is_older(version, &entry.seen.resource_version);
+            let stays = younger || entry.round == listing.round;
+            if younger {
+                closed.younger.insert(id.clone());
+                highest = highest.max(entry.seen.resource_version.parse().unwrap_or(0));
+            }
             if !stays {
-                gone.push((id.clone(), entry.owners()));
+                closed.gone.push((id.clone(), entry.owners()));
             }
             stays
         });
         if let Some(ground) = state.places.get_mut(place) {
             ground.synced = true;
-            ground.highest = ground.highest.max(version.parse().unwrap_or(0));
+            ground.highest = ground.highest.max(highest);
         }
-        gone
+        closed
     }
 
     /// A watch has come this far.

@@ -3,12 +3,13 @@
 //! kube's own watcher doesn't show bookmarks, so it can't tell a quiet watch from a dead one, nor a server that has
 //! gone backwards; and it connects again without asking who is there. Hence a loop of our own over the same client.
 
+use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet_api::names;
+use fleet_api::{ObjectId, names};
 use fleet_health::HealthRules;
 use futures::StreamExt as _;
 use kube::api::{Api, ListParams, WatchEvent, WatchParams};
@@ -51,6 +52,14 @@ enum Pause {
     Anew(String),
     Forbidden(String),
     Rejudged,
+}
+
+/// How far a place is followed.
+pub(super) struct Reached {
+    listing: Listing,
+    version: String,
+    /// What answers have shown of later versions than the list's, and no watch yet.
+    younger: BTreeSet<ObjectId>,
 }
 
 /// Waits between breaks: doubling up to a bound, spread over members and places.
@@ -107,12 +116,10 @@ impl Member {
         loop {
             self.at_hand().await;
             let why = match self.list(place, &api, &judging.rules).await {
-                Ok((listing, version)) => {
-                    match self.stay(place, &api, listing, version, &mut pace, judging).await {
-                        Ok(why) => why,
-                        Err(end) => return end,
-                    }
-                }
+                Ok(reached) => match self.stay(place, &api, reached, &mut pace, judging).await {
+                    Ok(why) => why,
+                    Err(end) => return end,
+                },
                 Err(MemberError::Refused { code: 403, message, .. }) => return End::Forbidden(message),
                 Err(error) => error.to_string(),
             };
@@ -122,13 +129,13 @@ impl Member {
         }
     }
 
-    /// Takes in everything that is there. Answers the version that it shows.
+    /// Takes in everything that is there.
     pub(super) async fn list<K: Sight>(
         self: &Arc<Self>,
         place: &Place,
         api: &Api<K>,
         rules: &HealthRules,
-    ) -> Result<(Listing, String), MemberError> {
+    ) -> Result<Reached, MemberError> {
         self.seen_at(place).enter(place);
         let before = self.seen_at(place).highest(place);
         let params = match &place.name {
@@ -156,11 +163,13 @@ impl Member {
             match page.metadata.continue_.filter(|token| !token.is_empty()) {
                 Some(token) => params = params.continue_token(&token),
                 None => {
-                    for (id, owners) in self.seen_at(place).close(place, *listing, version) {
+                    let closed = self.seen_at(place).close(place, *listing, version);
+                    for (id, owners) in closed.gone {
                         self.tell_of(place, owners, &id);
                     }
                     self.tell_listed(place);
-                    return Ok((*listing, version.clone()));
+                    let (listing, version) = (*listing, version.clone());
+                    return Ok(Reached { listing, version, younger: closed.younger });
                 }
             }
         }
@@ -171,15 +180,14 @@ impl Member {
         self: &Arc<Self>,
         place: &Place,
         api: &Api<K>,
-        listing: Listing,
-        mut version: String,
+        mut reached: Reached,
         pace: &mut Pace,
         judging: &mut Judging,
     ) -> Result<String, End> {
         loop {
             let (opened, outages) = (Instant::now(), self.outages());
             let rules = Arc::clone(&judging.rules);
-            let watch = self.watch_once(place, api, listing, &mut version, pace.watch_seconds(), &rules);
+            let watch = self.watch_once(place, api, &mut reached, pace.watch_seconds(), &rules);
             let pause = tokio::select! {
                 pause = watch => pause,
                 () = judging.others(&place.kind) => Pause::Rejudged,
@@ -213,13 +221,12 @@ impl Member {
         }
     }
 
-    /// One watch, from a version on; the version moves with it.
+    /// One watch, from where was reached on.
     async fn watch_once<K: Sight>(
         self: &Arc<Self>,
         place: &Place,
         api: &Api<K>,
-        listing: Listing,
-        version: &mut String,
+        reached: &mut Reached,
         seconds: u32,
         rules: &HealthRules,
     ) -> Pause {
@@ -228,6 +235,7 @@ impl Member {
             Some(name) => WatchParams::default().fields(&named(name)),
         };
         let params = params.timeout(seconds);
+        let Reached { listing, version, younger } = reached;
         let began = Instant::now();
         let events = match self.ask("watch", place, api.watch(&params, version)).await {
             Ok(events) => events,
@@ -260,6 +268,7 @@ impl Member {
                     if !is_backwards(version, &now)
                         && let Some((id, seen)) = sight(&place.kind, object, rules, self.shown_of())
                     {
+                        younger.remove(&id);
                         self.note_at(place, &id, seen, listing.era, None);
                     }
                     now
@@ -268,11 +277,17 @@ impl Member {
                     let now = object.meta().resource_version.clone().unwrap_or_default();
                     if !is_backwards(version, &now)
                         && let Some((id, seen)) = sight(&place.kind, object, rules, self.shown_of())
-                        && let Some(owners) = self.seen_at(place).remove(&id, &seen.uid)
                     {
-                        self.tell_of(place, owners, &id);
+                        younger.remove(&id);
+                        if let Some(owners) = self.seen_at(place).remove(&id, &seen.uid) {
+                            self.tell_of(place, owners, &id);
+                        }
                     }
                     now
+                }
+                // What was answered long ago would have come by now; so the list came from before the server was set back.
+                WatchEvent::Bookmark(_) if !younger.is_empty() && began.elapsed() >= SOUND => {
+                    return Pause::Anew(format!("{} answered objects aren't shown", younger.len()));
                 }
                 WatchEvent::Bookmark(bookmark) => bookmark.metadata.resource_version,
                 WatchEvent::Error(status) if status.code == 403 => {

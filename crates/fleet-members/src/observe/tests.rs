@@ -310,6 +310,35 @@ async fn a_bookmark_of_a_lower_version_asks_for_a_list() {
     watching.until_content(&settings, "backed up").await;
 }
 
+/// A list that was under way while the server was set back is no older than what was answered before: only what the watch
+/// never shows tells that something is gone.
+#[tokio::test(start_paused = true)]
+async fn what_was_answered_before_a_server_was_set_back_is_not_believed_for_ever() {
+    let server = Server::new();
+    let watching = member(&server);
+    let (settings, lost) = (id("demo", "settings"), id("demo", "lost"));
+    for id in [&settings, &lost] {
+        watching.member.note(id, seen(&format!("uid-{}", id.name), "150", "applied"), 0, None);
+    }
+    watching.watch(&settings).await;
+    watching.until(|member| member.observations.is_synced(&settings)).await;
+    server.with(|script| script.version = 149);
+    server.put("demo", "settings", "applied");
+    assert!(watching.member.observed(&lost).is_some());
+    let lists = server.count("GET /api/v1/configmaps");
+    for _ in 0..4 {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        server.with(|script| {
+            let bookmark = json!({"kind": "ConfigMap", "apiVersion": "v1",
+                "metadata": {"resourceVersion": script.version.to_string()}});
+            script.tell("BOOKMARK", "demo", &bookmark);
+        });
+    }
+    assert_eq!(watching.member.observed(&lost), None);
+    assert!(watching.member.observed(&settings).is_some());
+    assert_eq!(server.count("GET /api/v1/configmaps"), lists + 1);
+}
+
 /// 410 Gone: what happened between can't be told.
 #[tokio::test(start_paused = true)]
 async fn an_expired_version_is_listed_anew() {
@@ -466,15 +495,15 @@ fn lists_and_answers_that_cross_are_told_apart() {
     let era = observations.era(&id);
     let listing = observations.open(&place, "10", None, observations.highest(&place));
     assert!(observations.put(&id, seen("a", "11", "applied"), era, None).is_some());
-    assert!(
-        observations.close(&place, listing, "10").is_empty(),
-        "forgotten though it is younger than the list"
-    );
+    let closed = observations.close(&place, listing, "10");
+    assert!(closed.gone.is_empty(), "forgotten though it is younger than the list");
+    assert_eq!(closed.younger, BTreeSet::from([id.clone()]));
     // Restored: the list shows less than was seen.
     let late = observations.era(&id);
     let listing = observations.open(&place, "5", None, observations.highest(&place));
     assert!(listing.anew);
     assert_eq!(observations.put(&id, seen("a", "12", "late"), late, None), None);
-    assert_eq!(observations.close(&place, listing, "5").len(), 1);
+    let closed = observations.close(&place, listing, "5");
+    assert_eq!((closed.gone.len(), closed.younger), (1, BTreeSet::new()));
     assert_eq!(observations.get(&id), None);
 }
