@@ -60,6 +60,7 @@ async fn try_to_send(member: &Acting, order: &Order) -> Result<Sent, MemberError
     let mut takes_over = false;
     // Objects of ours have our label; if a list doesn't show it among others', it isn't there, or is ours.
     let absent = !order.ours && order.one_of_many && !member.may_have_of_another(id, &order.owner).await;
+    let mut shown = member.observed(id).filter(|_| order.ours).map(|seen| seen.content.clone());
     if !order.ours
         && !absent
         && let Some(live) = member.metadata(id).await?
@@ -70,7 +71,10 @@ async fn try_to_send(member: &Acting, order: &Order) -> Result<Sent, MemberError
             return Ok(Sent::Later(Matter::passing("BeingDeleted", message)));
         }
         match live.owner() {
-            Some(owner) if owner == order.owner => was_ours = true,
+            Some(owner) if owner == order.owner => {
+                was_ours = true;
+                shown = live.labels.get(names::CONTENT).filter(|_| live.appliers.contains(&manager)).cloned();
+            }
             Some(_) => return Ok(Sent::Refused(owned_by_another(member, id, &live.labels))),
             // Somebody took our label off, which is drift: what was let go, or made anew, has no entry of ours.
             None if live.appliers.contains(&manager) => was_ours = true,
@@ -107,7 +111,7 @@ async fn try_to_send(member: &Acting, order: &Order) -> Result<Sent, MemberError
                         continue;
                     }
                 }
-                if !takes_over && !is_drift(member, order, &manager, conflicts).await? {
+                if !takes_over && !is_drift(member, order, &manager, shown.as_deref(), conflicts).await? {
                     return Err(error);
                 }
                 if !takes_over {
@@ -159,27 +163,28 @@ fn owned_by_another(
     Matter::lasting(OWNED_BY_ANOTHER, format!("{id} on {} {who}", member.name()))
 }
 
-/// Whether every field in conflict is one that our last delivery there set. Who was started since knows only what its fields
-/// hash to.
+/// Whether every field in conflict is one that our last delivery there set: the one that is known, or the one whose content
+/// the object shows. Who was started since may know only what its fields hash to.
 async fn is_drift(
     member: &Acting,
     order: &Order,
     manager: &str,
+    shown: Option<&str>,
     conflicts: &[Conflict],
 ) -> Result<bool, MemberError> {
     if conflicts.is_empty() {
         return Ok(false);
     }
-    let Some(last) = &order.last else {
-        return match order.left {
-            Some(left) => member.has_lost(&order.id, manager, left, conflicts).await,
-            None => Ok(false),
-        };
-    };
-    let last = last.sent(&order.owner);
-    let ours =
-        |conflict: &Conflict| FieldPath::parse(&conflict.field).is_ok_and(|path| path.get(&last).is_some());
-    Ok(conflicts.iter().all(ours))
+    let shown = Some(&order.standing).filter(|standing| shown == Some(standing.content.as_str()));
+    let known = order.last.iter().chain(shown);
+    let known: Vec<Value> = known.map(|standing| standing.sent(&order.owner)).collect();
+    match order.left {
+        Some(left) if known.is_empty() => member.has_lost(&order.id, manager, left, conflicts).await,
+        _ => Ok(conflicts.iter().all(|conflict| {
+            let path = FieldPath::parse(&conflict.field);
+            path.is_ok_and(|path| known.iter().any(|object| path.get(object).is_some()))
+        })),
+    }
 }
 
 /// What an error means for a place.

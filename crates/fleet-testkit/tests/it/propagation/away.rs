@@ -76,6 +76,31 @@ async fn what_was_ours_is_taken_back_where_the_last_delivery_is_not_on_record() 
     engine.stop().await
 }
 
+/// The same where nothing was left on record but that it goes there: the object shows what was delivered.
+/// Broken: as above.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_ours_is_taken_back_where_no_delivery_is_on_record() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one")]).await?;
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demo"}});
+    fleet.apply("m1", &namespace).await?;
+    let engine = Engine::start(&fleet);
+    engine.members.stall_writes();
+    fleet.apply("hub", &config("settings", "1")).await?;
+    fleet.apply("hub", &policy("all", CONFIG, "settings", &["one"])).await?;
+    wait_recorded(&fleet, |recorded| !recorded.is_empty()).await?;
+    engine.hub.stall_writes();
+    engine.members.wake();
+    wait_value(&fleet, "m1", "settings", Some("1")).await?;
+    engine.kill().await;
+    fleet.merge("m1", "v1", "ConfigMap", "settings", &json!({"data": {"key": "changed"}})).await?;
+    // It is sent before the cluster tells what it has.
+    let members = Meter::new();
+    members.stall_lists("configmaps");
+    let engine = Engine::with(&fleet, Meter::new(), members, fleet.options());
+    wait_value(&fleet, "m1", "settings", Some("1")).await?;
+    engine.stop().await
+}
+
 /// A controller dies between the record and the request, and then no cluster fits any more: what never came doesn't come.
 /// Broken: a cluster that no policy wants gets an object, since it is on record of it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
