@@ -62,7 +62,7 @@ pub use people::{audit, proof};
 pub use plans::preview::{Delivered, Planner, PreviewError, Standing, Step, World, claims, delivered};
 pub use plans::{GatePlan, gate_plan, read_revision};
 pub use problem::Problem;
-pub use propagation::{Distributed, LostClaim, distributed, labelled, read_recorded};
+pub use propagation::{Distributed, LostClaim, References, distributed, labelled, read_recorded};
 pub use records::revision::Loaded;
 pub use records::rollback;
 pub use replicas::{LeaseOptions, Shares};

@@ -67,6 +67,7 @@ use std::time::Duration;
 
 use fleet_api::{ObjectId, Remembered};
 
+pub use self::applications::References;
 pub use self::explain::{Distributed, LostClaim, distributed};
 pub(crate) use self::inbox::Inbox;
 pub use self::policies::read_recorded;

@@ -252,10 +252,11 @@ pub struct OverriddenObject {
     /// The clusters on which it is changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub clusters: Vec<String>,
-    /// A code, where a change can't be made or changes nothing.
+    /// A code, where a change can't be made, or isn't what it seems to say: that of the first that `message` tells.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
-    /// The same in words: place, cause, next step.
+    /// In words: place, cause, next step; one after another where there are several, with its code before what has another
+    /// code than `reason`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fleet_api::{Application, ObjectId, staged};
+use kube::ResourceExt as _;
 use serde_json::Value;
 
 use super::sources::GroupKind;
@@ -13,8 +14,8 @@ use crate::resolve::{ObjectReference, Selection, references};
 type Place = (GroupKind, String);
 
 /// What Applications refer to.
-#[derive(Default)]
-pub(super) struct References {
+#[derive(Debug, Default)]
+pub struct References {
     by_application: BTreeMap<AppKey, Vec<ObjectReference>>,
     by_place: BTreeMap<Place, BTreeSet<AppKey>>,
 }
@@ -25,6 +26,17 @@ fn place(reference: &ObjectReference) -> Place {
 }
 
 impl References {
+    /// What these refer to.
+    #[must_use]
+    pub fn among(applications: &[Application]) -> Self {
+        let mut references = Self::default();
+        for application in applications {
+            let key = (application.namespace().unwrap_or_default(), application.name_any());
+            references.set(&key, Some(application));
+        }
+        references
+    }
+
     /// Replaces what an Application refers to, `None` where it is gone. Answers the places where that may matter.
     pub(super) fn set(&mut self, key: &AppKey, application: Option<&Application>) -> BTreeSet<Place> {
         let now = application.map(|application| read(key, application)).unwrap_or_default();
@@ -50,8 +62,9 @@ impl References {
         touched
     }
 
-    /// The first Application that refers to an object, as `namespace/name`.
-    pub(super) fn of(&self, id: &ObjectId, labels: &BTreeMap<String, String>) -> Option<String> {
+    /// The first Application that refers to an object with these labels, as `namespace/name`.
+    #[must_use]
+    pub fn of(&self, id: &ObjectId, labels: &BTreeMap<String, String>) -> Option<String> {
         let at = ((id.group().to_owned(), id.kind.clone()), id.namespace.clone());
         let keys = self.by_place.get(&at)?;
         let refers = |reference: &&ObjectReference| {

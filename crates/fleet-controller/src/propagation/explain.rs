@@ -12,7 +12,6 @@ use fleet_propagation::{Claims, OverridePolicy, Overrides, PolicyId, Reader};
 use fleet_render::{KeyRules, LeftKey, OverrideStep, OverriderProblem};
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::ResourceExt as _;
 use kube::api::{Api, DynamicObject, ListParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::Value;
@@ -254,12 +253,7 @@ async fn application_of(client: &kube::Client, source: &Source) -> Result<Option
     let applications: Api<Application> = Api::all(client.clone());
     let listed = applications.list(&ListParams::default()).await;
     let listed = listed.map_err(|error| PreviewError::hub("the Applications", error))?;
-    let mut references = References::default();
-    for application in listed.items {
-        let key = (application.namespace().unwrap_or_default(), application.name_any());
-        references.set(&key, Some(&application));
-    }
-    Ok(references.of(&source.facts.id, &source.facts.labels))
+    Ok(References::among(&listed.items).of(&source.facts.id, &source.facts.labels))
 }
 
 /// How an object stands on a cluster, as its policy's status says.

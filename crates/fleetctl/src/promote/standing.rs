@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fleet_api::propagation::{GROUPS, PolicyKind};
-use fleet_api::{Memory, ObjectId, ResourceTracker, names};
-use fleet_controller::read_recorded;
+use fleet_api::{Application, Memory, ObjectId, ResourceTracker, names};
+use fleet_controller::{References, read_recorded};
 use fleet_json::diff_by_name;
 use fleet_propagation::{Claims, KindTable, Lost, ObjectFacts, PolicyId, Reader};
 use fleet_schema::behaviour::referenced_content;
@@ -109,11 +109,12 @@ async fn contest(hub: &Hub, bundle: &Bundle) -> Outcome<bool> {
     }
     let id = ours.id.clone();
     claims.set_policy(ours);
-    let holders = holders(hub, bundle).await?;
+    let (holders, references) = (holders(hub, bundle).await?, references(hub).await?);
     for object in &bundle.objects {
         let Some(mut facts) = ObjectFacts::of(&object.object) else { continue };
         let which = facts.id.clone();
         facts.holder = holders.get(&object.id).cloned();
+        facts.application = references.of(&facts.id, &facts.labels);
         claims.set_object(facts);
         let Some(outcome) = claims.outcome(&which) else { continue };
         let winner = outcome.winner.map(|(winner, _)| winner);
@@ -124,6 +125,9 @@ async fn contest(hub: &Hub, bundle: &Bundle) -> Outcome<bool> {
                     "{which} is distributed by {winner} already, and stays with it; let that one choose this cluster, or take \
                      the object out of its resourceSelectors first"
                 ),
+                (Some(owned @ Lost::OwnedByApplication(_)), None) => {
+                    format!("{which}: {}", owned.message(None))
+                }
                 _ => {
                     let why = lost.map(|lost| lost.message(winner.as_ref())).unwrap_or_default();
                     format!("{which} would be taken by another policy, which may send it elsewhere: {why}")
@@ -151,6 +155,13 @@ async fn holders(hub: &Hub, bundle: &Bundle) -> Outcome<BTreeMap<ObjectId, Polic
         }
     }
     Ok(holders)
+}
+
+/// What Applications refer to: they deliver it, and policies leave it alone.
+async fn references(hub: &Hub) -> Outcome<References> {
+    let applications: Api<Application> = Api::all(hub.cluster.client.clone());
+    let listed = hub.cluster.ask("applications", applications.list(&ListParams::default())).await?;
+    Ok(References::among(&listed.items))
 }
 
 /// The policies that could take objects of a namespace.

@@ -119,6 +119,19 @@ async fn what_is_in_the_way_is_told_before_anything_is_written() {
     assert!(said.contains("would be taken by another policy") && said.contains("demo/everything"), "{said}");
     policies(&hub).delete("everything", &Default::default()).await.unwrap();
 
+    let application = json!({ "apiVersion": "core.oam.dev/v1beta1", "kind": "Application",
+        "metadata": { "name": "pages", "namespace": "demo" },
+        "spec": { "components": [{ "name": "web", "type": "ref-objects",
+            "properties": { "objects": [{ "apiVersion": "v1", "kind": "ConfigMap" }] } }] } });
+    apply(&hub, &application).await;
+    let said = line.fails(words, 4).await;
+    assert!(
+        said.contains("ConfigMap demo/web: Application demo/pages refers to it and delivers it"),
+        "{said}"
+    );
+    let applications: Api<fleet_api::Application> = Api::namespaced(hub.clone(), "demo");
+    applications.delete("pages", &Default::default()).await.unwrap();
+
     apply(&hub, &policy("promoted-mc-bj1", 0)).await;
     let said = line.fails(words, 4).await;
     assert!(said.contains("is there already and says something else") && said.contains("--policy"), "{said}");
