@@ -10,7 +10,7 @@ use kube::api::{Api, DeleteParams, ListParams, PostParams};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use super::timing::{Dice, follow, in_order};
+use super::timing::{Dice, end, follow, in_order};
 use super::{CONFIG, GROUP, config, delete, policy, wait_policy, wait_recorded, wait_value};
 
 const FLEET: &str = "cluster.open-cluster-management.io/v1";
@@ -347,7 +347,7 @@ async fn clusters_join_and_leave_while_policies_run() -> anyhow::Result<()> {
             if let Some(before) = asked.out.get(cluster) {
                 assert_eq!(found, *before, "seed {seed}, {cluster} is out of the fleet");
             }
-            fleet.apply(cluster, &config("end", "0")).await?;
+            end(&fleet, cluster).await?;
         }
         in_order(shown, seed).await?;
         fleet.stop().await;

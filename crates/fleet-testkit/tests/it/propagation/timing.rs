@@ -214,17 +214,23 @@ async fn labels_and_who_is_accepted_are_followed_in_order() -> anyhow::Result<()
         }
         engine.stop().await?;
         for cluster in CLUSTERS {
-            fleet
-                .apply(
-                    cluster,
-                    &json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demo"}}),
-                )
-                .await?;
-            fleet.apply(cluster, &config("end", "0")).await?;
+            end(&fleet, cluster).await?;
         }
         in_order(watched, seed).await?;
         fleet.stop().await;
     }
+    Ok(())
+}
+
+/// Ends what is followed on a member; where its namespace is on its way out, when it is gone.
+pub(super) async fn end(fleet: &Fleet, cluster: &str) -> anyhow::Result<()> {
+    let stays = |object: Option<&Value>| {
+        object.is_none_or(|object| object.pointer("/metadata/deletionTimestamp").is_none())
+    };
+    fleet.wait_object(cluster, "v1", "Namespace", "demo", stays).await?;
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demo"}});
+    fleet.apply(cluster, &namespace).await?;
+    fleet.apply(cluster, &config("end", "0")).await?;
     Ok(())
 }
 
