@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use fleet_api::propagation::PropagationPolicyStatus;
 use fleet_api::{ManagedCluster, names};
 use fleet_apiserver::ApiServer;
 use fleet_store::{Page, Range};
@@ -25,6 +26,8 @@ pub(super) struct Natives {
     active: bool,
     /// Clusters that left at some time: nobody took what was there along.
     left: BTreeSet<usize>,
+    /// What somebody changed, and on which member.
+    changed: BTreeSet<(usize, usize)>,
 }
 
 impl Natives {
@@ -33,6 +36,7 @@ impl Natives {
             inputs: Inputs { there: (0..3).collect(), ..Inputs::default() },
             active: false,
             left: BTreeSet::new(),
+            changed: BTreeSet::new(),
         }
     }
 }
@@ -170,6 +174,7 @@ impl Users {
                 json!({"data": {"value": "999999"}})
             };
             let _ = api.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await;
+            self.natives.changed.insert((object, member));
         }
         let after = self.world.api.store().revision();
         self.record_mut().by_users.extend(before + 1..=after);
@@ -203,6 +208,7 @@ impl Users {
         for member in 0..self.members {
             there.insert(member, self.natives_on(&member_name(member))?);
         }
+        let told = self.conflicts().await?;
         for object in 0..OBJECTS {
             let of = |member: usize| there.get(&member).and_then(|objects| objects.get(&object));
             let holders = inputs.holders(object);
@@ -215,7 +221,7 @@ impl Users {
                 }
                 continue;
             }
-            let by_each = holders.iter().map(|policy| self.differs(object, policy, &of));
+            let by_each = holders.iter().map(|policy| self.differs(object, policy, &of, &told));
             let fewest = by_each.min_by_key(Vec::len);
             differences.extend(fewest.into_iter().flatten());
         }
@@ -238,6 +244,22 @@ impl Users {
         }
         self.policies_say(&mut differences).await?;
         Ok(differences)
+    }
+
+    /// The objects and clusters of which a policy tells that others own fields.
+    async fn conflicts(&self) -> anyhow::Result<BTreeSet<(String, String)>> {
+        let mut told = BTreeSet::new();
+        for index in self.natives.inputs.policies.keys() {
+            let (group, kind, namespaced) = policy_kind(*index);
+            let found = self.policies(group, kind, namespaced).get_opt(&format!("pol{index}")).await?;
+            let status = found.and_then(|found| found.data.get("status").cloned()).unwrap_or_default();
+            let status: PropagationPolicyStatus = serde_json::from_value(status)?;
+            for object in status.claimed {
+                let conflicts = object.places.into_iter().filter(|place| place.reason == "FieldConflict");
+                told.extend(conflicts.map(|place| (object.object.name.clone(), place.cluster)));
+            }
+        }
+        Ok(told)
     }
 
     /// Namespaces that policies made and that nothing is in.
@@ -295,6 +317,7 @@ impl Users {
         object: usize,
         policy: &Policy,
         of: &impl Fn(usize) -> Option<&'o Value>,
+        told: &BTreeSet<(String, String)>,
     ) -> Vec<String> {
         let mut differences = Vec::new();
         let inputs = &self.natives.inputs;
@@ -355,6 +378,12 @@ impl Users {
                 if policy.overwrites {
                     differences.push(format!("{name} on {place} isn't taken over"));
                 }
+                continue;
+            }
+            // A cluster takes along what is on record of it: what was changed there is somebody else's when it is back.
+            let unknown =
+                self.natives.left.contains(&member) && self.natives.changed.contains(&(object, member));
+            if unknown && told.contains(&(name.clone(), place.clone())) {
                 continue;
             }
             if value_of(object, found) != Some(source.value) {
