@@ -252,7 +252,7 @@ impl Users {
         for index in self.natives.inputs.policies.keys() {
             let (group, kind, namespaced) = policy_kind(*index);
             let found = self.policies(group, kind, namespaced).get_opt(&format!("pol{index}")).await?;
-            let status = found.and_then(|found| found.data.get("status").cloned()).unwrap_or_default();
+            let Some(status) = found.and_then(|found| found.data.get("status").cloned()) else { continue };
             let status: PropagationPolicyStatus = serde_json::from_value(status)?;
             for object in status.claimed {
                 let conflicts = object.places.into_iter().filter(|place| place.reason == "FieldConflict");
