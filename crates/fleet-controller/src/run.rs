@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 use fleet_api::run::RunSpec;
 use fleet_api::{
-    Application, Inventory, ManagedCluster, ObjectId, Owned, Rollback, Run, RunStatus, StagedPlacement,
-    StepPhase, StepState, Target, TargetPhase, TargetState, names,
+    Application, Inventory, ManagedCluster, ObjectId, Owned, Rollback, Run, RunPhase, RunStatus,
+    StagedPlacement, StepPhase, StepState, Target, TargetPhase, TargetState, names,
 };
 use fleet_placement::{Cluster, PlacementError};
 use fleet_plan::{Claim, Delivery, desired};
@@ -57,8 +57,11 @@ pub(crate) fn decide(app: &Application, run: Option<&Run>, running: Option<&str>
         return Decision::Start("Restart");
     }
     let left = |rollback: &Rollback| rollback.from == names::derived_name(&run.spec.application, wanted);
+    // It gave way to one that never began, and what that was to deliver was taken back.
+    let gave_way = run.status.as_ref().is_some_and(|status| status.phase == RunPhase::Superseded);
     match asked {
         Some(_) if asked != run.spec.publish_version.as_ref() => Decision::Start("PublishVersion"),
+        _ if running == Some(wanted) && gave_way => Decision::Start("RevisionChanged"),
         _ if running == Some(wanted) => Decision::Current,
         _ if run.spec.rollback.as_ref().is_some_and(left) => Decision::Behind(Behind::Rollback),
         Some(_) => Decision::Behind(Behind::PublishVersion),
