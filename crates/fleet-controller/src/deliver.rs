@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_api::{ObjectId, Target, names};
-use fleet_json::FieldPath;
+use fleet_json::has_shown_field;
 use fleet_members::{Account, Acting, Conflict, Live, Member, MemberError};
 use fleet_plan::{Claim, Desired, TargetPlan, desired, wave};
 use fleet_workflow::{Delivery, Problem};
@@ -294,10 +294,9 @@ impl Job {
         let arrived = self.begun.iter().filter(arrived).map(|begun| &begun.object);
         let ours: Vec<&Arc<Value>> = self.previous.get(&object.id).into_iter().chain(arrived).collect();
         !conflicts.is_empty()
-            && conflicts.iter().all(|conflict| {
-                let path = FieldPath::parse(&conflict.field);
-                path.is_ok_and(|path| ours.iter().any(|object| path.get(object).is_some()))
-            })
+            && conflicts
+                .iter()
+                .all(|conflict| ours.iter().any(|object| has_shown_field(object, &conflict.field)))
     }
 
     /// Whether every field in conflict is one that the distribution had set here before its policy got a Workflow.

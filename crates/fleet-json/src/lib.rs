@@ -46,7 +46,7 @@ pub use hash::{ContentHash, HashParseError, canonical_json};
 pub use int_or_percent::{IntOrPercent, IntOrPercentError, Rounding};
 pub use limits::{MAX_DEPTH, ParseError, Parsed, TooDeep, check_depth, depth, parse_json};
 pub use patch::{PatchError, json_patch, merge_patch, merge_patch_between};
-pub use path::{FieldPath, PathError, PathParseError, Segment};
+pub use path::{FieldPath, PathError, PathParseError, Segment, has_shown_field};
 pub use quantity::{Quantity, QuantityError};
 pub use selector::{FieldSelector, FieldTerm, LabelSelector, Operator, Requirement, SelectorError};
 pub use shape::{ListType, PatchStrategy, Shape, Untyped};

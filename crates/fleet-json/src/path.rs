@@ -3,6 +3,7 @@
 mod access;
 mod parse;
 mod pointer;
+mod shown;
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -14,6 +15,7 @@ use serde_json::Value;
 pub use access::PathError;
 pub(crate) use access::type_name;
 pub use parse::PathParseError;
+pub use shown::has_shown_field;
 
 /// One step of a [`FieldPath`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

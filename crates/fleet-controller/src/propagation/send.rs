@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fleet_api::{ObjectId, Target, names};
-use fleet_json::{ContentHash, FieldPath};
+use fleet_json::{ContentHash, has_shown_field};
 use fleet_members::{Acting, Conflict, MemberError};
 use serde_json::{Value, json};
 
@@ -180,10 +180,9 @@ async fn is_drift(
     let known: Vec<Value> = known.map(|standing| standing.sent(&order.owner)).collect();
     match order.left {
         Some(left) if known.is_empty() => member.has_lost(&order.id, manager, left, conflicts).await,
-        _ => Ok(conflicts.iter().all(|conflict| {
-            let path = FieldPath::parse(&conflict.field);
-            path.is_ok_and(|path| known.iter().any(|object| path.get(object).is_some()))
-        })),
+        _ => Ok(conflicts
+            .iter()
+            .all(|conflict| known.iter().any(|object| has_shown_field(object, &conflict.field)))),
     }
 }
 

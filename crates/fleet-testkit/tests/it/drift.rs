@@ -44,6 +44,30 @@ async fn what_was_edited_while_the_controller_was_down_is_repaired() -> anyhow::
     Ok(())
 }
 
+/// API servers name fields with the keys of maps as they are. Broken: what somebody changed at a key with dots (`nginx.conf`)
+/// counts as theirs, and the next run fails.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_edited_at_a_key_with_dots_is_taken_back_by_the_next_run() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one")]).await?;
+    let engine = Engine::start(&fleet);
+    let settings = |value: &str| {
+        let mut settings = config("settings", value);
+        settings["data"]["nginx.conf"] = json!("ours");
+        settings
+    };
+    fleet.apply("hub", &settings("1")).await?;
+    fleet.apply("hub", &app(&[CONFIG], &["m1"])).await?;
+    fleet.wait_phase("web", "running").await?;
+    engine.stop().await?;
+    fleet.merge("m1", "v1", "ConfigMap", "settings", &json!({"data": {"nginx.conf": "theirs"}})).await?;
+    fleet.apply("hub", &settings("2")).await?;
+    let engine = Engine::start(&fleet);
+    wait_value(&fleet, "m1", "settings", "2").await?;
+    let found = fleet.get("m1", "v1", "ConfigMap", "settings").await?.unwrap_or_default();
+    assert_eq!(found["data"]["nginx.conf"], json!("ours"));
+    engine.stop().await
+}
+
 /// After a run failed on a target, what it had sent there stays and is what drift is judged by: nothing goes back by
 /// itself.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

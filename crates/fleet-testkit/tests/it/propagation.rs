@@ -417,6 +417,23 @@ async fn what_is_changed_on_a_member_is_put_right() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// API servers name fields with the keys of maps as they are. Broken: what somebody changes at a key with dots (`nginx.conf`)
+/// counts as theirs and is refused for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_changed_at_a_key_with_dots_is_put_right() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one")]).await?;
+    let engine = Engine::start(&fleet);
+    let mut settings = config("settings", "1");
+    settings["data"]["nginx.conf"] = json!("ours");
+    fleet.apply("hub", &settings).await?;
+    fleet.apply("hub", &policy("all", CONFIG, "settings", &["one"])).await?;
+    ready(&fleet, "all", "Delivered").await?;
+    fleet.merge("m1", "v1", "ConfigMap", "settings", &json!({"data": {"nginx.conf": "theirs"}})).await?;
+    let ours = |object: Option<&Value>| object.and_then(|o| o["data"]["nginx.conf"].as_str()) == Some("ours");
+    fleet.wait_object("m1", "v1", "ConfigMap", "settings", ours).await?;
+    engine.stop().await
+}
+
 /// Broken: what got another owner's label on a member isn't put right any more, nobody tells, and it stays so though the label
 /// goes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -337,7 +337,13 @@ impl Users {
         let barred =
             !policy.overwrites && places.iter().any(|member| of(*member).is_some_and(|found| !owned(found)));
         let divided = policy.weights.filter(|_| is_deployment(object));
-        if barred && divided.is_some() {
+        // A cluster takes along what is on record of it: what was changed there is somebody else's when it is back.
+        let theirs = |member: usize| {
+            self.natives.left.contains(&member)
+                && self.natives.changed.contains(&(object, member))
+                && told.contains(&(name.clone(), member_name(member)))
+        };
+        if divided.is_some() && (barred || places.iter().any(|member| theirs(*member))) {
             return differences;
         }
         if let Some(weights) = divided {
