@@ -16,7 +16,7 @@ const EDGE: &str = r"
 apiVersion: v1
 kind: ConfigMap
 metadata: {name: edge, namespace: demo}
-data: {a: b}
+data: {a: b, nginx.conf: ours}
 ---
 apiVersion: policy.karmada.io/v1alpha1
 kind: PropagationPolicy
@@ -27,8 +27,9 @@ spec:
 ";
 
 /// Broken: on real clusters what runs is restarted as it comes under a policy, the hub's own defaults and addresses are
-/// sent to members, an edit, a label or a deletion isn't followed, a deletion is forgotten while no controller runs,
-/// `kubectl rollout status` on the hub never ends, or the chart's rights don't suffice for any of it.
+/// sent to members, an edit, a label or a deletion isn't followed, what somebody changes on a member stays, a deletion is
+/// forgotten while no controller runs, `kubectl rollout status` on the hub never ends, or the chart's rights don't suffice for
+/// any of it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn policies_take_over_deliver_and_take_away() -> Result<()> {
     let hub = ClusterSpec::new("hub", Life::Inert).audited();
@@ -66,6 +67,13 @@ async fn policies_take_over_deliver_and_take_away() -> Result<()> {
     for maps in [&two, &three] {
         until(maps.clone(), "edge", "there", |found| found.is_some()).await?;
     }
+    // What somebody changes there is taken back, also at a key with dots.
+    let theirs = serde_json::json!({"data": {"nginx.conf": "theirs"}});
+    fleet.kubectl(&format!("--context mc-bj2 patch cm edge -n demo --type=merge -p '{theirs}'"))?;
+    let is_ours = |found: Option<&ConfigMap>| {
+        found.and_then(|found| found.data.as_ref()?.get("nginx.conf")).is_some_and(|value| value == "ours")
+    };
+    until(two.clone(), "edge", "put right", is_ours).await?;
     fleet.kubectl("label managedcluster mc-hz1 tier-")?;
     until(three.clone(), "edge", "gone with the label", |found| found.is_none()).await?;
     ensure!(
