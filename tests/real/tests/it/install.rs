@@ -73,6 +73,7 @@ async fn an_installation_lives_and_goes() -> Result<()> {
     let left = fleet.kubectl("get crd -o name --context hub")?;
     assert_eq!(left, "", "every definition is ours and goes");
     assert!(delivered(&fleet).await?.data.is_some(), "what was delivered stays");
+    fleet.end();
     Ok(())
 }
 
@@ -155,6 +156,7 @@ async fn beside_another_engine_nothing_starts() -> Result<()> {
     fleet.apply(&fleet.hub, &lease.replace("RENEWED", "2026-01-01T00:00:00.000000Z")).await?;
     assert!(fleet.fleetctl("install --take-over")?.contains("applications.core.oam.dev changed"));
     assert!(fleet.fleetctl("install")?.contains("applications.core.oam.dev unchanged"));
+    fleet.end();
     Ok(())
 }
 
@@ -201,5 +203,7 @@ spec:
     let controller = fleet.installed_controller("controller").await?;
     fleet.apply(&fleet.hub, APPLICATION).await?;
     running(&fleet).await?;
-    ends_well(controller).await
+    ends_well(controller).await?;
+    fleet.end();
+    Ok(())
 }

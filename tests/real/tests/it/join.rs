@@ -170,6 +170,7 @@ async fn every_profile_joins() -> Result<()> {
         until(secrets, &format!("{account}-token"), "gone", |secret| secret.is_none()).await?;
     }
     ensure!(Api::<ManagedCluster>::all(fleet.hub.client().await?).list(&all).await?.items.is_empty());
+    fleet.end();
     Ok(())
 }
 
@@ -264,6 +265,7 @@ async fn bad_input_is_refused_before_anything_is_written() -> Result<()> {
         "{joined}"
     );
     fleet.fleetctl("cluster probe given")?;
+    fleet.end();
     Ok(())
 }
 
@@ -361,5 +363,6 @@ async fn members_leave_and_come_back() -> Result<()> {
     let kept = maps(m2).await?.get("settings").await?;
     ensure!(!kept.labels().contains_key(names::OWNER), "{:?}", kept.labels());
     controller.stop().await?;
+    fleet.end();
     Ok(())
 }

@@ -166,7 +166,9 @@ async fn a_release_lives_and_goes() -> Result<()> {
     };
     until(api, "settings", "taken up again", taken_up).await?;
     assert_eq!(runs(&fleet).await?.len(), 1, "a new installation starts no run");
-    ends_well(controller).await
+    ends_well(controller).await?;
+    fleet.end();
+    Ok(())
 }
 
 /// Does what a node and the Job controller would do: runs the hook's container, and says that the Job is complete.
@@ -273,6 +275,7 @@ async fn approvals_are_proved_and_records_are_the_controllers() -> Result<()> {
         Some("the controller's records"),
     );
     write(ann("create secret generic s -n demo", "")?, None);
+    fleet.end();
     Ok(())
 }
 
@@ -301,6 +304,7 @@ async fn bad_values_are_refused_by_both() -> Result<()> {
         assert_eq!(ours.status.code(), Some(2), "{bad}: {words}");
     }
     assert_eq!(installed(&fleet)?, "");
+    fleet.end();
     Ok(())
 }
 
