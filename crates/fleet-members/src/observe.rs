@@ -195,9 +195,9 @@ pub(crate) struct Listing {
 struct Closed {
     /// What isn't there any more, with its owners.
     gone: Vec<(ObjectId, Vec<String>)>,
-    /// What is known from answers that are younger than the list. A watch from it on shows that, unless the server was
-    /// set back between.
-    younger: BTreeSet<ObjectId>,
+    /// What is known from answers that are younger than the list, with their versions. A watch from it on shows that, unless
+    /// the server was set back between.
+    younger: BTreeMap<ObjectId, String>,
 }
 
 impl Observations {
@@ -292,7 +292,7 @@ impl Observations {
             let younger = entry.era == listing.era && is_older(version, &entry.seen.resource_version);
             let stays = younger || entry.round == listing.round;
             if younger {
-                closed.younger.insert(id.clone());
+                closed.younger.insert(id.clone(), entry.seen.resource_version.clone());
                 highest = highest.max(entry.seen.resource_version.parse().unwrap_or(0));
             }
             if !stays {

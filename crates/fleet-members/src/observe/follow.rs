@@ -3,7 +3,7 @@
 //! kube's own watcher doesn't show bookmarks, so it can't tell a quiet watch from a dead one, nor a server that has
 //! gone backwards; and it connects again without asking who is there. Hence a loop of our own over the same client.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::pin::pin;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::judged::Judging;
 use super::sight::{Sight, sight};
-use super::{Listing, Place};
+use super::{Listing, Place, is_older};
 use crate::registry::MemberEvent;
 use crate::resource::ResourcePath;
 use crate::{Member, MemberError};
@@ -59,7 +59,7 @@ pub(super) struct Reached {
     listing: Listing,
     version: String,
     /// What answers have shown of later versions than the list's, and no watch yet.
-    younger: BTreeSet<ObjectId>,
+    younger: BTreeMap<ObjectId, String>,
 }
 
 /// Waits between breaks: doubling up to a bound, spread over members and places.
@@ -268,7 +268,7 @@ impl Member {
                     if !is_backwards(version, &now)
                         && let Some((id, seen)) = sight(&place.kind, object, rules, self.shown_of())
                     {
-                        younger.remove(&id);
+                        younger.retain(|known, answered| *known != id || is_older(&now, answered));
                         self.note_at(place, &id, seen, listing.era, None);
                     }
                     now
@@ -278,7 +278,7 @@ impl Member {
                     if !is_backwards(version, &now)
                         && let Some((id, seen)) = sight(&place.kind, object, rules, self.shown_of())
                     {
-                        younger.remove(&id);
+                        younger.retain(|known, answered| *known != id || is_older(&now, answered));
                         if let Some(owners) = self.seen_at(place).remove(&id, &seen.uid) {
                             self.tell_of(place, owners, &id);
                         }

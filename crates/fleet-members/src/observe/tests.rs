@@ -339,6 +339,26 @@ async fn what_was_answered_before_a_server_was_set_back_is_not_believed_for_ever
     assert_eq!(server.count("GET /api/v1/configmaps"), lists + 1);
 }
 
+/// The same where a watch shows something older: that proves nothing of what was answered.
+#[tokio::test(start_paused = true)]
+async fn an_older_change_proves_nothing_of_what_was_answered() {
+    let server = Server::new();
+    server.put("demo", "settings", "before");
+    let watching = member(&server);
+    let settings = id("demo", "settings");
+    watching.member.note(&settings, seen("uid-settings", "150", "lost"), 0, None);
+    watching.watch(&settings).await;
+    watching.until(|member| member.observations.is_synced(&settings)).await;
+    server.put("demo", "settings", "after");
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    server.with(|script| {
+        let bookmark = json!({"kind": "ConfigMap", "apiVersion": "v1",
+            "metadata": {"resourceVersion": script.version.to_string()}});
+        script.tell("BOOKMARK", "demo", &bookmark);
+    });
+    tokio::time::timeout(Duration::from_secs(30), watching.until_content(&settings, "after")).await.unwrap();
+}
+
 /// 410 Gone: what happened between can't be told.
 #[tokio::test(start_paused = true)]
 async fn an_expired_version_is_listed_anew() {
@@ -497,13 +517,13 @@ fn lists_and_answers_that_cross_are_told_apart() {
     assert!(observations.put(&id, seen("a", "11", "applied"), era, None).is_some());
     let closed = observations.close(&place, listing, "10");
     assert!(closed.gone.is_empty(), "forgotten though it is younger than the list");
-    assert_eq!(closed.younger, BTreeSet::from([id.clone()]));
+    assert_eq!(closed.younger, BTreeMap::from([(id.clone(), "11".to_owned())]));
     // Restored: the list shows less than was seen.
     let late = observations.era(&id);
     let listing = observations.open(&place, "5", None, observations.highest(&place));
     assert!(listing.anew);
     assert_eq!(observations.put(&id, seen("a", "12", "late"), late, None), None);
     let closed = observations.close(&place, listing, "5");
-    assert_eq!((closed.gone.len(), closed.younger), (1, BTreeSet::new()));
+    assert_eq!((closed.gone.len(), closed.younger), (1, BTreeMap::new()));
     assert_eq!(observations.get(&id), None);
 }

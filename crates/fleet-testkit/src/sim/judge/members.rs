@@ -93,7 +93,11 @@ impl Known<'_> {
             .collect();
         if run.spec.cause == "ClusterJoined" {
             let timed = asking.iter().any(|(_, step)| matches!(step.what, What::Pause(Some(_))));
-            return if timed || asking.is_empty() { Ok(()) } else { self.approved(run, own, None) };
+            return if timed || asking.is_empty() || self.is_owed(run, &own.name, cluster) {
+                Ok(())
+            } else {
+                self.approved(run, own, None)
+            };
         }
         // Who asks for a target again opens steps that were over.
         let reopened = self.record.asked_of_targets.contains(&run.name_any());
@@ -131,6 +135,22 @@ impl Known<'_> {
             }
         }
         if own.ask { self.approved(run, own, None) } else { Ok(()) }
+    }
+
+    /// Whether an earlier run of the revision had the approval for a target, and owes it still.
+    fn is_owed(&self, run: &Run, step: &str, cluster: &str) -> bool {
+        let earlier =
+            |before: &&Run| before.spec.number < run.spec.number && before.spec.revision == run.spec.revision;
+        self.runs_of(&run.spec.application).filter(earlier).any(|before| {
+            let steps = before.status.iter().flat_map(|status| &status.steps);
+            let own = steps.filter(|state| state.name == step).find(|state| {
+                state
+                    .targets
+                    .iter()
+                    .any(|target| target.target.cluster == cluster && target.phase == TargetPhase::Skipped)
+            });
+            own.is_some_and(|own| self.approved(before, own, None).is_ok())
+        })
     }
 
     fn approved(&self, run: &Run, step: &StepState, wanted: Option<&WantedStep>) -> Result<(), String> {

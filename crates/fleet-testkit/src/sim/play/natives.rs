@@ -28,6 +28,8 @@ pub(super) struct Natives {
     left: BTreeSet<usize>,
     /// What somebody changed, and on which member.
     changed: BTreeSet<(usize, usize)>,
+    /// What of that was there as its member left.
+    unknown: BTreeSet<(usize, usize)>,
 }
 
 impl Natives {
@@ -37,6 +39,7 @@ impl Natives {
             active: false,
             left: BTreeSet::new(),
             changed: BTreeSet::new(),
+            unknown: BTreeSet::new(),
         }
     }
 }
@@ -120,6 +123,8 @@ impl Users {
         let there = (0..self.members).filter(|member| !self.left.contains_key(member)).collect();
         self.natives.inputs.there = there;
         self.natives.left.extend(self.left.keys().copied());
+        let out = self.natives.changed.iter().filter(|(_, member)| self.left.contains_key(member));
+        self.natives.unknown.extend(out);
         let inputs = self.natives.inputs.clone();
         let said = &mut self.record_mut().inputs;
         if said.last().is_none_or(|(_, before)| *before != inputs) {
@@ -339,9 +344,8 @@ impl Users {
         let divided = policy.weights.filter(|_| is_deployment(object));
         // A cluster takes along what is on record of it: what was changed there is somebody else's when it is back.
         let theirs = |member: usize| {
-            self.natives.left.contains(&member)
-                && self.natives.changed.contains(&(object, member))
-                && told.contains(&(name.clone(), member_name(member)))
+            let unknown = self.natives.unknown.contains(&(object, member));
+            unknown && told.contains(&(name.clone(), member_name(member)))
         };
         if divided.is_some() && (barred || places.iter().any(|member| theirs(*member))) {
             return differences;
