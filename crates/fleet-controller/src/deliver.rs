@@ -190,6 +190,12 @@ impl Refusal {
     }
 }
 
+/// Whether there are conflicts, and each is about a field that one of these objects has.
+pub(crate) fn are_of(conflicts: &[Conflict], objects: &[&Value]) -> bool {
+    let has = |field: &str| objects.iter().any(|object| has_shown_field(object, field));
+    !conflicts.is_empty() && conflicts.iter().all(|conflict| has(&conflict.field))
+}
+
 /// Sends one object.
 pub(crate) async fn send(member: &Acting, job: &Job, object: &Desired) -> Result<(), Refusal> {
     let id = &object.id;
@@ -292,11 +298,9 @@ impl Job {
         let arrived =
             |begun: &&Desired| begun.id == object.id && Some(begun.content.short().as_str()) == shown;
         let arrived = self.begun.iter().filter(arrived).map(|begun| &begun.object);
-        let ours: Vec<&Arc<Value>> = self.previous.get(&object.id).into_iter().chain(arrived).collect();
-        !conflicts.is_empty()
-            && conflicts
-                .iter()
-                .all(|conflict| ours.iter().any(|object| has_shown_field(object, &conflict.field)))
+        let previous = self.previous.get(&object.id).into_iter();
+        let ours: Vec<&Value> = previous.chain(arrived).map(Arc::as_ref).collect();
+        are_of(conflicts, &ours)
     }
 
     /// Whether every field in conflict is one that the distribution had set here before its policy got a Workflow.

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use fleet_api::{ObjectId, Target, names};
-use fleet_json::{ContentHash, has_shown_field};
+use fleet_json::ContentHash;
 use fleet_members::{Acting, Conflict, MemberError};
 use serde_json::{Value, json};
 
 use super::items::{Matter, Standing};
-use crate::deliver::Refusal;
+use crate::deliver::{Refusal, are_of};
 
 /// What is to be sent.
 pub(super) struct Order {
@@ -60,7 +60,7 @@ async fn try_to_send(member: &Acting, order: &Order) -> Result<Sent, MemberError
     let mut takes_over = false;
     // Objects of ours have our label; if a list doesn't show it among others', it isn't there, or is ours.
     let absent = !order.ours && order.one_of_many && !member.may_have_of_another(id, &order.owner).await;
-    let mut shown = member.observed(id).filter(|_| order.ours).map(|seen| seen.content.clone());
+    let mut shown = None;
     if !order.ours
         && !absent
         && let Some(live) = member.metadata(id).await?
@@ -111,7 +111,7 @@ async fn try_to_send(member: &Acting, order: &Order) -> Result<Sent, MemberError
                         continue;
                     }
                 }
-                if !takes_over && !is_drift(member, order, &manager, shown.as_deref(), conflicts).await? {
+                if !takes_over && !is_drift(member, order, &manager, shown.take(), conflicts).await? {
                     return Err(error);
                 }
                 if !takes_over {
@@ -169,20 +169,19 @@ async fn is_drift(
     member: &Acting,
     order: &Order,
     manager: &str,
-    shown: Option<&str>,
+    shown: Option<String>,
     conflicts: &[Conflict],
 ) -> Result<bool, MemberError> {
-    if conflicts.is_empty() {
-        return Ok(false);
-    }
-    let shown = Some(&order.standing).filter(|standing| shown == Some(standing.content.as_str()));
+    let seen = || member.observed(&order.id).filter(|_| order.ours).map(|seen| seen.content.clone());
+    let shown = shown.or_else(seen);
+    let shown = Some(&order.standing).filter(|standing| shown.as_ref() == Some(&standing.content));
     let known = order.last.iter().chain(shown);
     let known: Vec<Value> = known.map(|standing| standing.sent(&order.owner)).collect();
     match order.left {
-        Some(left) if known.is_empty() => member.has_lost(&order.id, manager, left, conflicts).await,
-        _ => Ok(conflicts
-            .iter()
-            .all(|conflict| known.iter().any(|object| has_shown_field(object, &conflict.field)))),
+        Some(left) if known.is_empty() && !conflicts.is_empty() => {
+            member.has_lost(&order.id, manager, left, conflicts).await
+        }
+        _ => Ok(are_of(conflicts, &known.iter().collect::<Vec<_>>())),
     }
 }
 

@@ -77,6 +77,15 @@ impl Server {
         });
     }
 
+    /// Tells every watch how far it has come.
+    fn bookmark(&self) {
+        self.with(|script| {
+            let bookmark = json!({"kind": "ConfigMap", "apiVersion": "v1",
+                "metadata": {"resourceVersion": script.version.to_string()}});
+            script.tell("BOOKMARK", "demo", &bookmark);
+        });
+    }
+
     /// Ends every watch, as a connection that is reset does.
     fn cut(&self) {
         self.with(|script| script.watches.clear());
@@ -261,11 +270,7 @@ async fn a_quiet_watch_with_bookmarks_goes_on() {
     let lists = server.count("GET /api/v1/configmaps");
     for _ in 0..4 {
         tokio::time::sleep(Duration::from_secs(60)).await;
-        server.with(|script| {
-            let bookmark = json!({"kind": "ConfigMap", "apiVersion": "v1",
-                "metadata": {"resourceVersion": script.version.to_string()}});
-            script.tell("BOOKMARK", "demo", &bookmark);
-        });
+        server.bookmark();
     }
     assert_eq!(server.count("GET /api/v1/configmaps"), lists);
 }
@@ -328,11 +333,7 @@ async fn what_was_answered_before_a_server_was_set_back_is_not_believed_for_ever
     let lists = server.count("GET /api/v1/configmaps");
     for _ in 0..4 {
         tokio::time::sleep(Duration::from_secs(60)).await;
-        server.with(|script| {
-            let bookmark = json!({"kind": "ConfigMap", "apiVersion": "v1",
-                "metadata": {"resourceVersion": script.version.to_string()}});
-            script.tell("BOOKMARK", "demo", &bookmark);
-        });
+        server.bookmark();
     }
     assert_eq!(watching.member.observed(&lost), None);
     assert!(watching.member.observed(&settings).is_some());
@@ -351,11 +352,7 @@ async fn an_older_change_proves_nothing_of_what_was_answered() {
     watching.until(|member| member.observations.is_synced(&settings)).await;
     server.put("demo", "settings", "after");
     tokio::time::sleep(Duration::from_secs(60)).await;
-    server.with(|script| {
-        let bookmark = json!({"kind": "ConfigMap", "apiVersion": "v1",
-            "metadata": {"resourceVersion": script.version.to_string()}});
-        script.tell("BOOKMARK", "demo", &bookmark);
-    });
+    server.bookmark();
     tokio::time::timeout(Duration::from_secs(30), watching.until_content(&settings, "after")).await.unwrap();
 }
 

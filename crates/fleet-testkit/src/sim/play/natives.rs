@@ -390,10 +390,7 @@ impl Users {
                 }
                 continue;
             }
-            // A cluster takes along what is on record of it: what was changed there is somebody else's when it is back.
-            let unknown =
-                self.natives.left.contains(&member) && self.natives.changed.contains(&(object, member));
-            if unknown && told.contains(&(name.clone(), place.clone())) {
+            if theirs(member) {
                 continue;
             }
             if value_of(object, found) != Some(source.value) {

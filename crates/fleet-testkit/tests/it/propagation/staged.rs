@@ -580,12 +580,18 @@ async fn what_another_policy_has_by_now_is_not_brought_back() -> anyhow::Result<
     }
     let done = fleet.wait_run(&application, 2, "running").await?;
     // As long as the policy knows of it, another one that takes it has the Application made anew.
-    ready(&fleet, "all", "Delivered").await?;
+    let run = fleet.run_of(&done).await?.name_any();
+    let left = |policy: &Value| {
+        super::reason_of(policy) == "Delivered"
+            && policy.pointer("/status/rollouts/0/run") == Some(&json!(run))
+            && policy.pointer("/status/claimed").and_then(Value::as_array).map(Vec::len) == Some(1)
+    };
+    wait_policy(&fleet, "PropagationPolicy", "all", left).await?;
     fleet.apply("hub", &policy("other", CONFIG, "moves", &["one"])).await?;
     wait_value(&fleet, "m1", "moves", Some("1")).await?;
     ready(&fleet, "other", "Delivered").await?;
     let request = RollbackRequest {
-        run: fleet.run_of(&done).await?.name_any(),
+        run,
         by: "ada".to_owned(),
         reason: "it was better before".to_owned(),
         ..RollbackRequest::default()
