@@ -44,6 +44,8 @@ enum Stall {
     Writes,
     /// Of a resource.
     Lists(&'static str),
+    /// Of writes.
+    Answers,
     All,
 }
 
@@ -58,6 +60,8 @@ struct State {
     lost: Option<u64>,
     /// Resources whose lists and watches are refused.
     forbidden: BTreeSet<String>,
+    /// Answers that are held back, the first that came first.
+    answers: Vec<oneshot::Sender<()>>,
 }
 
 /// Counts the requests that pass it.
@@ -105,7 +109,12 @@ impl Meter {
         self.stalled.send_replace(Stall::Writes);
     }
 
-    /// The same for lists of a resource (`deployments`) only.
+    /// From now on writes are carried out at once, and their answers held back: they come with [`Self::wake`], in their order.
+    pub fn stall_answers(&self) {
+        self.stalled.send_replace(Stall::Answers);
+    }
+
+    /// The same as [`Self::stall`] for lists of a resource (`deployments`) only.
     pub fn stall_lists(&self, resource: &'static str) {
         self.stalled.send_replace(Stall::Lists(resource));
     }
@@ -113,6 +122,10 @@ impl Meter {
     /// Everything that was held back arrives.
     pub fn wake(&self) {
         self.stalled.send_replace(Stall::None);
+        let answers = std::mem::take(&mut self.lock().answers);
+        for answer in answers {
+            let _ = answer.send(());
+        }
     }
 
     /// From now on watches of a resource (`applications`) bring nothing, until [`Self::hear`].
@@ -162,11 +175,21 @@ impl Meter {
 
     fn holds_back(&self, request: &Request<kube::client::Body>) -> bool {
         match *self.stalled.borrow() {
-            Stall::None => false,
+            Stall::None | Stall::Answers => false,
             Stall::Writes => request.method() != Method::GET,
             Stall::Lists(resource) => kind_of(request).strip_prefix("LIST ") == Some(resource),
             Stall::All => true,
         }
+    }
+
+    /// What an answer waits for that is held back.
+    fn holds_answer(&self) -> Option<oneshot::Receiver<()>> {
+        if *self.stalled.borrow() != Stall::Answers {
+            return None;
+        }
+        let (release, released) = oneshot::channel();
+        self.lock().answers.push(release);
+        Some(released)
     }
 
     /// What to do with a request.
@@ -257,7 +280,15 @@ impl tower::Service<Request<kube::client::Body>> for Metered {
                 Verdict::Pass if meter.holds_back(&request) => {
                     late(service, request, meter.stalled.subscribe()).await
                 }
-                Verdict::Pass => service.call(request).await,
+                Verdict::Pass => {
+                    let writes = request.method() != Method::GET;
+                    let answer = service.call(request).await;
+                    if writes && let Some(released) = meter.holds_answer() {
+                        // Without its sender nothing holds it any more.
+                        let _ = released.await;
+                    }
+                    answer
+                }
                 Verdict::Refuse(answer) => Ok(answer),
                 Verdict::Lose => {
                     let _ = service.call(request).await;

@@ -239,7 +239,10 @@ impl Distributor {
                 self.reports.paced.failed(id, AFTER_REFUSAL);
             }
         }
-        self.part_if_nowhere(id);
+        // What is nowhere any more goes off the record as it is settled, which tells what stays for it.
+        if self.items.get(id).is_some_and(|item| item.is_nowhere()) {
+            self.touch(id);
+        }
     }
 
     /// The hub shows a status. Who else writes it again and again has it: two writers would never end.

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use anyhow::Context as _;
 use fleet_api::{Memory, ObjectId, Remembered, ResourceTracker};
 use fleet_testkit::{Engine, Fleet};
 use futures::StreamExt as _;
@@ -135,8 +134,13 @@ async fn wait_trackers(
         }
         anyhow::Ok(())
     };
-    let waited = tokio::time::timeout(PATIENCE, waited).await;
-    waited.context("what is on record isn't as wanted in time")?
+    match tokio::time::timeout(PATIENCE, waited).await {
+        Ok(done) => done,
+        Err(_) => {
+            let (listed, memory) = (recorded(fleet).await?, remembered(fleet).await?);
+            anyhow::bail!("what is on record isn't as wanted in time; last: {listed:?}, {memory:?}")
+        }
+    }
 }
 
 /// The scenario: one Deployment, a cluster-scoped policy by alias, an override for one cluster; then it is changed and

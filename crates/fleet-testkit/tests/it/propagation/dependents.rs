@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 
-use fleet_testkit::{Engine, Fleet};
+use fleet_testkit::{Engine, Fleet, Meter};
 use futures::{Stream, StreamExt as _};
 use kube::api::{DynamicObject, WatchEvent, WatchParams};
 use serde_json::{Value, json};
@@ -478,5 +478,33 @@ async fn what_went_along_leaves_as_the_policy_says() -> anyhow::Result<()> {
     lets_go["spec"]["propagateDeps"] = json!(false);
     fleet.apply("hub", &lets_go).await?;
     gone(&fleet, "m1", "ConfigMap", "for-pruned").await?;
+    engine.stop().await
+}
+
+/// On one thread, so that answers that come together are taken in together. Broken: what a workload needed stays on members for
+/// ever, where the last that was asked for about the workload is answered in the same moment.
+#[tokio::test]
+async fn what_a_workload_needed_leaves_however_the_answers_come() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one"), ("m2", "two")]).await?;
+    let meter = Meter::new();
+    let engine = Engine::with(&fleet, meter.clone(), meter.clone(), fleet.options());
+    fleet.apply("hub", &config("settings", "1")).await?;
+    fleet.apply("hub", &reader("web", "settings")).await?;
+    fleet.apply("hub", &takes_along("all", "web", &["one", "two"])).await?;
+    let shown = |object: Option<&Value>| {
+        object.and_then(|object| object.pointer("/status/availableReplicas")).is_some()
+    };
+    fleet.wait_object("hub", "apps/v1", "Deployment", "web", shown).await?;
+    ready(&fleet, "all", "Delivered").await?;
+    meter.stall_answers();
+    delete(&fleet, "hub", GROUP, "PropagationPolicy", "all").await?;
+    for cluster in ["m1", "m2"] {
+        gone(&fleet, cluster, "Deployment", "web").await?;
+    }
+    fleet.wait_object("hub", "apps/v1", "Deployment", "web", |object| !shown(object)).await?;
+    meter.wake();
+    for cluster in ["m1", "m2"] {
+        gone(&fleet, cluster, "ConfigMap", "settings").await?;
+    }
     engine.stop().await
 }

@@ -39,13 +39,13 @@ async fn a_namespace_goes_however_long_what_is_in_it_takes() -> anyhow::Result<(
     let engine = Engine::start(&fleet);
     // On the first it is made; on the second it is distributed itself.
     fleet.apply("hub", &config("settings", "1")).await?;
-    fleet.apply("hub", &policy("all", CONFIG, "settings", &["one", "two"])).await?;
     let mut wide = policy("wide", ("v1", "Namespace"), "demo", &["two"]);
     wide["kind"] = json!("ClusterPropagationPolicy");
     wide["metadata"] = json!({"name": "wide"});
     fleet.apply("hub", &wide).await?;
-    ready(&fleet, "all", "Delivered").await?;
     fleet.wait_object("m2", "v1", "Namespace", "demo", is_ours).await?;
+    fleet.apply("hub", &policy("all", CONFIG, "settings", &["one", "two"])).await?;
+    ready(&fleet, "all", "Delivered").await?;
     for cluster in ["m1", "m2"] {
         fleet
             .merge(cluster, "v1", "ConfigMap", "settings", &finalizers(&json!(["example.com/slow"])))
