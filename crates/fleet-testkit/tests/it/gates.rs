@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fleet_api::{Approval, ApprovalSpec, Run, StepPhase, names};
+use fleet_api::{Application, Approval, ApprovalSpec, Run, StepPhase, names};
 use fleet_testkit::{Engine, Fleet, Meter};
 use kube::ResourceExt as _;
 use kube::api::{Api, PostParams};
@@ -199,9 +199,11 @@ async fn a_person_suspends_resumes_and_terminates() -> anyhow::Result<()> {
     let waiting = fleet.wait_phase("web", "workflowSuspending").await?;
     let run = fleet.run_of(&waiting).await?.name_any();
     annotate(&fleet, json!({names::SUSPEND: run})).await?;
-    fleet
-        .wait("web", |app| message(app).contains("suspended by a person") || message(app).contains("waits"))
-        .await?;
+    let suspended = |app: &Application| {
+        let run = app.status.as_ref().and_then(|status| status.workflow.as_ref());
+        run.is_some_and(|run| run.message.contains("suspended by a person"))
+    };
+    fleet.wait("web", suspended).await?;
     fleet.approve(&waiting).await?;
     let held = fleet.wait("web", |app| message(app).contains("suspended by a person")).await?;
     assert!(message(&held).contains("workflow resume"), "{}", message(&held));
