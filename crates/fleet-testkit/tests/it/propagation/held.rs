@@ -4,7 +4,7 @@ use fleet_testkit::{Engine, Fleet};
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
-use super::{CONFIG, GROUP, delete, policy, ready, wait_marks, wait_policy, wait_value};
+use super::{CONFIG, GROUP, delete, policy, ready, wait_marks, wait_policy, wait_remembered, wait_value};
 use crate::small::{config, value};
 
 const SECRET: (&str, &str) = ("v1", "Secret");
@@ -51,6 +51,10 @@ async fn what_is_held_is_mended_after_a_restart_to_what_it_has() -> anyhow::Resu
     wait_value(&fleet, "m2", "changed", Some("2")).await?;
     wait_value(&fleet, "m2", "deleted", None).await?;
     wait_marks(&fleet, 7).await?;
+    let held = |objects: &[fleet_api::Remembered]| {
+        objects.iter().filter(|object| object.held.contains_key("m1")).count() == 2
+    };
+    wait_remembered(&fleet, held).await?;
     engine.stop().await?;
 
     // While no controller runs, and again after one does.

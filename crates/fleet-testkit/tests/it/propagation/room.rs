@@ -105,6 +105,14 @@ async fn nothing_goes_for_what_finds_no_place() -> anyhow::Result<()> {
     const FLEET: &str = "cluster.open-cluster-management.io/v1";
     let cordon = |value: Value| json!({"metadata": {"annotations": {"fleetctl.dev/cordoned": value}}});
     fleet.merge("hub", FLEET, "ManagedCluster", "m2", &cordon(json!("true"))).await?;
+    // What finds no place there tells that it is known by now.
+    fleet.apply("hub", &super::config("first", "1")).await?;
+    fleet.apply("hub", &policy("first", super::CONFIG, "first", &["m2"])).await?;
+    let cordoned = Some(&json!("Cordoned"));
+    super::wait_policy(&fleet, "PropagationPolicy", "first", |policy| {
+        policy.pointer("/status/claimed/0/places/0/reason") == cordoned
+    })
+    .await?;
     split["spec"]["placement"]["clusterAffinity"]["clusterNames"] = json!(["m2"]);
     fleet.apply("hub", &split).await?;
     super::wait_policy(&fleet, "PropagationPolicy", "by-room", |policy| {
