@@ -70,6 +70,8 @@ pub struct Meter {
     state: Arc<Mutex<State>>,
     killed: CancellationToken,
     stalled: watch::Sender<Stall>,
+    /// How many writes are held back.
+    held: watch::Sender<u64>,
     silence: Silence,
 }
 
@@ -109,6 +111,12 @@ impl Meter {
         self.stalled.send_replace(Stall::Writes);
     }
 
+    /// Waits until a write is held back.
+    pub async fn until_held(&self) {
+        // An error would mean that the meter is gone, and it is here.
+        let _ = self.held.subscribe().wait_for(|held| *held > 0).await;
+    }
+
     /// From now on writes are carried out at once, and their answers held back: they come with [`Self::wake`], in their order.
     pub fn stall_answers(&self) {
         self.stalled.send_replace(Stall::Answers);
@@ -122,6 +130,7 @@ impl Meter {
     /// Everything that was held back arrives.
     pub fn wake(&self) {
         self.stalled.send_replace(Stall::None);
+        self.held.send_replace(0);
         let answers = std::mem::take(&mut self.lock().answers);
         for answer in answers {
             let _ = answer.send(());
@@ -278,6 +287,9 @@ impl tower::Service<Request<kube::client::Body>> for Metered {
         Box::pin(async move {
             let answer = match meter.note(&request) {
                 Verdict::Pass if meter.holds_back(&request) => {
+                    if request.method() != Method::GET {
+                        meter.held.send_modify(|held| *held += 1);
+                    }
                     late(service, request, meter.stalled.subscribe()).await
                 }
                 Verdict::Pass => {

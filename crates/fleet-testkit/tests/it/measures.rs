@@ -65,7 +65,9 @@ async fn metrics_are_measured_once_each_whatever_dies() -> anyhow::Result<()> {
     secret(&fleet).await?;
     fleet.apply("hub", &config("settings", "1")).await?;
     let engine = Engine::start(&fleet);
-    fleet.apply("hub", &before_delivery(metrics(&server, &json!({})))).await?;
+    // Long enough for it to die before the next one.
+    let step = metrics(&server, &json!({"interval": "2s"}));
+    fleet.apply("hub", &before_delivery(step)).await?;
     let measured =
         |app: &Application, count: usize| message_of(app, "check").starts_with(&format!("{count} of 3"));
     fleet.wait("web", |app| measured(app, 1)).await?;

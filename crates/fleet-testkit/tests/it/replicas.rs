@@ -201,6 +201,7 @@ async fn late_writes_of_a_stalled_replica_are_taken_back() -> anyhow::Result<()>
     one.members.stall();
     fleet.apply("hub", &config("settings", "2")).await?;
     fleet.wait_run("web", 2, "runningWorkflow").await?;
+    tokio::time::timeout(Duration::from_secs(30), one.members.until_held()).await?;
     one.hub.stall();
     let two = Engine::replica(&fleet, "two", -FIVE);
     fleet.wait_run("web", 2, "running").await?;
@@ -255,6 +256,7 @@ async fn a_late_creation_of_what_was_collected_does_not_stay() -> anyhow::Result
         .apply("hub", &app(&[("v1", "ConfigMap", "settings"), ("v1", "ConfigMap", "extra")], &["m1"]))
         .await?;
     fleet.wait_run("web", 2, "runningWorkflow").await?;
+    tokio::time::timeout(Duration::from_secs(30), one.members.until_held()).await?;
     one.hub.stall();
     let two = Engine::replica(&fleet, "two", -FIVE);
     fleet.wait_run("web", 2, "running").await?;
