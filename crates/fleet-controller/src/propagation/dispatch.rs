@@ -51,8 +51,8 @@ pub(super) enum Done {
     Made { made: MadeNamespace, outcome: Result<(), MemberError> },
     /// A namespace that is to go was looked at.
     Unmade { made: MadeNamespace, outcome: Result<Emptied, MemberError> },
-    /// A kind is watched on a member.
-    Watched { cluster: String, kind: (String, String), outcome: Result<(), MemberError> },
+    /// A kind is watched on a member, or couldn't be.
+    Watched { cluster: String, kind: ObjectId },
     /// An inventory was written.
     Written { write: Box<Write>, outcome: Box<Result<Option<ResourceTracker>, RecordError>> },
     /// The status of an object of the hub was written.
@@ -91,8 +91,8 @@ pub(super) struct Dispatch {
     pub(super) made: BTreeMap<MadeNamespace, Made>,
     /// Objects that wait for a namespace.
     pub(super) blocked: BTreeMap<MadeNamespace, BTreeSet<ObjectId>>,
-    /// Kinds that are watched since they are on record of a member.
-    watched: BTreeSet<(String, (String, String))>,
+    /// Kinds, each in a namespace, that a member is being asked to watch since they are on record there.
+    asked: BTreeSet<(String, ObjectId)>,
 }
 
 impl Dispatch {
@@ -375,10 +375,8 @@ impl Distributor {
             }
             Done::Made { made, outcome } => self.made(&made, outcome),
             Done::Unmade { made, outcome } => self.unmade(&made, outcome),
-            Done::Watched { cluster, kind, outcome } => {
-                if outcome.is_err() {
-                    self.dispatch.watched.remove(&(cluster, kind));
-                }
+            Done::Watched { cluster, kind } => {
+                self.dispatch.asked.remove(&(cluster, kind));
             }
             Done::Written { write, outcome } => self.written(*write, *outcome)?,
             Done::Reported { id, write, outcome } => self.reported(&id, write, outcome),
@@ -514,17 +512,20 @@ impl Distributor {
         }
     }
 
-    /// Watches a kind of an object on a member.
+    /// Watches a kind of an object on a member, where the object is.
     pub(super) fn watch_on(&mut self, cluster: &str, id: &ObjectId) {
-        let kind = (id.api_version.clone(), id.kind.clone());
         let Ok(member) = self.ctx.members.get(cluster) else { return };
-        if !self.dispatch.watched.insert((cluster.to_owned(), kind.clone())) {
+        let kind = ObjectId::new(id.api_version.clone(), id.kind.clone(), id.namespace.clone(), "");
+        if !self.dispatch.asked.insert((cluster.to_owned(), kind.clone())) {
             return;
         }
         let (cluster, id) = (cluster.to_owned(), id.clone());
         self.jobs.spawn(async move {
-            let outcome = member.path(&id).await.map(|path| member.watch(&id, &path));
-            Done::Watched { cluster, kind, outcome }
+            // Where it isn't served, the next look asks again.
+            if let Ok(path) = member.path(&id).await {
+                member.watch(&id, &path);
+            }
+            Done::Watched { cluster, kind }
         });
     }
 }

@@ -341,9 +341,15 @@ impl Distributor {
             return;
         }
         let failure = heard.said.as_ref().err().cloned();
-        if self.watches.hears(&heard.topic, failure.as_deref()) {
+        // That it tries again is no answer yet.
+        let tries = matches!(heard.said, Ok(watcher::Event::Init | watcher::Event::InitApply(_)));
+        if !tries && self.watches.hears(&heard.topic, failure.as_deref()) {
             let ids: Vec<PolicyId> = self.policies.ids().cloned().collect();
             ids.iter().for_each(|id| self.said.touch(id));
+            // What can't come holds nobody up.
+            if matches!(&heard.topic, Topic::Objects(group, kind) if follows(group, kind)) {
+                self.wake_all_waiting();
+            }
         }
         let event = match heard.said {
             Ok(event) => event,
@@ -525,6 +531,8 @@ impl Distributor {
     fn changed(&mut self, changes: Changes) {
         for change in changes.moved {
             self.may_need_others(&change.object);
+            // Another policy may hold what goes along, or not.
+            self.dependents.tell_again(&change.object);
             self.dirty.insert(change.object);
         }
         for id in &changes.touched {
@@ -734,8 +742,11 @@ impl Distributor {
             return;
         }
         self.fleet = now;
-        // Of one that was held, and is let go.
-        moved.iter().for_each(|cluster| self.namespaces_of(cluster));
+        // Of one that was held and is let go, or that has left.
+        for cluster in &moved {
+            self.namespaces_of(cluster);
+            self.some_may_be_gone(cluster);
+        }
         let ids: Vec<PolicyId> = self.policies.ids().cloned().collect();
         for id in ids {
             let Some(policy) = self.claims.policy(&id).cloned() else {

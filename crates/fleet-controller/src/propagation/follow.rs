@@ -262,7 +262,7 @@ impl Distributor {
         }
     }
 
-    /// Workloads that wait for an object look again.
+    /// Workloads that wait for an object look again, and so do the Applications that carry them.
     pub(super) fn wake_waiting(&mut self, id: &ObjectId) {
         let waits = |workload: &&ObjectId| {
             let places = self.items.get(*workload).into_iter().flat_map(|item| item.places.values());
@@ -270,6 +270,12 @@ impl Distributor {
         };
         let waiting: Vec<ObjectId> = self.dependents.needed_by(id).filter(waits).cloned().collect();
         waiting.iter().for_each(|workload| self.touch(workload));
+        for workload in self.dependents.needed_by(id) {
+            let stage = self.items.get(workload).and_then(|item| item.remembered.stage.as_ref());
+            if let Some(stage) = stage {
+                self.stages.touch(&(workload.namespace.clone(), stage.clone()));
+            }
+        }
     }
 
     /// Objects of a kind that workloads need are listed: what waited for that is settled, and what may not be needed any more.

@@ -120,7 +120,10 @@ impl Distributor {
 
     /// A namespace that was made for objects by who carried them.
     pub(super) fn keep_namespace(&mut self, key: MadeNamespace) {
-        self.dispatch.made.entry(key.clone()).or_insert(Made { recorded: true, ..Made::default() });
+        let made =
+            self.dispatch.made.entry(key.clone()).or_insert(Made { recorded: true, ..Made::default() });
+        // What was in it may have left before.
+        made.due = Some(Instant::now());
         self.ledger.touch_namespace(&key, true);
     }
 

@@ -73,7 +73,8 @@ enum Doing {
 }
 
 impl Stages {
-    fn touch(&mut self, key: &AppKey) {
+    /// An Application is to be looked at.
+    pub(super) fn touch(&mut self, key: &AppKey) {
         self.due.insert(key.clone(), Instant::now());
     }
 

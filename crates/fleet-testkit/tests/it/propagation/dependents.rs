@@ -508,3 +508,36 @@ async fn what_a_workload_needed_leaves_however_the_answers_come() -> anyhow::Res
     }
     engine.stop().await
 }
+
+/// Broken: what a workload needs stays as the policy that had the workload before held it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_workload_needs_changes_hands_with_it() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one")]).await?;
+    let engine = Engine::start(&fleet);
+    let web = |tier: &str| {
+        let mut web = reader("web", "settings");
+        web["metadata"]["labels"] = json!({"tier": tier});
+        web
+    };
+    let of = |tier: &str| {
+        let mut of = takes_along(tier, "web", &["one"]);
+        of["spec"]["resourceSelectors"] = json!([{"apiVersion": "apps/v1", "kind": "Deployment",
+            "labelSelector": {"matchLabels": {"tier": tier}}}]);
+        of
+    };
+    fleet.apply("hub", &config("settings", "1")).await?;
+    fleet.apply("hub", &web("held")).await?;
+    let mut holds = of("held");
+    fleet.apply("hub", &holds).await?;
+    ready(&fleet, "held", "Delivered").await?;
+    fleet.apply("hub", &of("free")).await?;
+    holds["spec"]["mask"] = json!([]);
+    fleet.apply("hub", &holds).await?;
+    fleet.apply("hub", &config("settings", "2")).await?;
+    let held = |policy: &Value| policy.pointer("/status/dependents/0/places/0/phase") == Some(&json!("Held"));
+    wait_policy(&fleet, "PropagationPolicy", "held", held).await?;
+    assert_eq!(value(&fleet, "m1", "settings").await?, Some(json!("1")));
+    fleet.apply("hub", &web("free")).await?;
+    wait_value(&fleet, "m1", "settings", Some("2")).await?;
+    engine.stop().await
+}

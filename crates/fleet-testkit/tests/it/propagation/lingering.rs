@@ -341,3 +341,25 @@ async fn what_has_no_replicas_to_divide_is_told() -> anyhow::Result<()> {
     wait_policy(&fleet, "PropagationPolicy", "split", told("")).await?;
     engine.stop().await
 }
+
+/// Broken: a policy tells for ever that something is being deleted on a cluster that has left the fleet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_being_deleted_goes_with_its_cluster() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one"), ("m2", "two")]).await?;
+    let engine = Engine::start(&fleet);
+    for name in ["stays", "goes"] {
+        fleet.apply("hub", &config(name, "1")).await?;
+    }
+    let mut all = policy("all", CONFIG, "", &[]);
+    all["spec"]["placement"]["clusterAffinity"] = json!({});
+    fleet.apply("hub", &all).await?;
+    ready(&fleet, "all", "Delivered").await?;
+    fleet.merge("m1", "v1", "ConfigMap", "goes", &finalizers(&json!(["example.com/slow"]))).await?;
+    delete(&fleet, "hub", "v1", "ConfigMap", "goes").await?;
+    wait_recorded(&fleet, |recorded| !recorded.iter().any(|(_, id)| id.name == "goes")).await?;
+    let told = ready(&fleet, "all", "Leaving").await?;
+    assert!(told.to_string().contains("BeingDeleted"), "{told:#}");
+    delete(&fleet, "hub", "cluster.open-cluster-management.io/v1", "ManagedCluster", "m1").await?;
+    ready(&fleet, "all", "Delivered").await?;
+    engine.stop().await
+}

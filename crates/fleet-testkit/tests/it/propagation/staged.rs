@@ -609,3 +609,17 @@ async fn what_another_policy_has_by_now_is_not_brought_back() -> anyhow::Result<
     ready(&fleet, "other", "Delivered").await?;
     engine.stop().await
 }
+
+/// Broken: a namespace that was made by a run stays once nothing is in it any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_namespace_that_a_run_made_goes() -> anyhow::Result<()> {
+    let all = staged("all", CONFIG, "settings", &["one", "two"]);
+    let members = [("m1", "one"), ("m2", "two")];
+    let (fleet, engine, application) = rolled_out(&members, &[config("settings", "1")], &all).await?;
+    delete(&fleet, "hub", "v1", "ConfigMap", "settings").await?;
+    approve(&fleet, &application, 2).await?;
+    for cluster in ["m1", "m2"] {
+        fleet.wait_object(cluster, "v1", "Namespace", "demo", |object| object.is_none()).await?;
+    }
+    engine.stop().await
+}
