@@ -309,6 +309,8 @@ impl Distributor {
             Err(matter) => {
                 place.matter = Some(matter);
                 self.tell_of(id);
+                // What can't come holds nobody up.
+                self.wake_waiting(id);
                 return false;
             }
         };

@@ -592,13 +592,20 @@ impl Distributor {
                 Topic::Definitions | Topic::Policies(..) => None,
             })
             .collect();
+        let mut no_more_waited_for = false;
         for of in watched.iter().filter(|of| !wanted.contains_key(*of)) {
-            self.watches.end(&Topic::Objects(of.0.clone(), of.1.clone()));
+            let topic = Topic::Objects(of.0.clone(), of.1.clone());
+            // Nobody waits for its list any more.
+            no_more_waited_for |= follows(&of.0, &of.1) && !self.watches.is_listed(&topic);
+            self.watches.end(&topic);
             for id in self.sources.forget(of) {
                 let changes = self.claims.remove_object(&id);
                 self.changed(changes);
                 self.dirty.insert(id);
             }
+        }
+        if no_more_waited_for {
+            self.wake_all_waiting();
         }
         for (of, version) in wanted.iter().filter(|(of, _)| !watched.contains(*of)) {
             if let Some(resource) = self.served.resource(&of.0, version, &of.1) {

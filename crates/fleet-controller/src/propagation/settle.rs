@@ -119,15 +119,10 @@ impl Distributor {
 
     /// Takes an object back that was settled.
     pub(super) fn settled(&mut self, id: &ObjectId, mut item: Box<Item>) {
-        // What isn't in the fleet any more is nobody's: whoever took the cluster out said what becomes of its objects.
-        let gone: Vec<String> =
-            item.at().filter(|cluster| self.fleet.get(cluster).is_none()).cloned().collect();
-        for cluster in &gone {
-            self.forget_place(&mut item, cluster);
-        }
+        self.forget_gone(id, &mut item);
         let new = !item.is_recorded();
         let remembered = OnRecord::of(&item.remembered);
-        if new || !gone.is_empty() || item.on_record != remembered {
+        if new || item.on_record != remembered {
             // What a held place has isn't known from anything else; nor is what is to stay, once its policy is gone.
             let stays = item.on_record.stays != remembered.stays;
             item.on_record = remembered;
@@ -146,6 +141,18 @@ impl Distributor {
         self.part_if_nowhere(id);
         self.touch_report(id);
         self.tell_of(id);
+    }
+
+    /// What isn't in the fleet any more is nobody's: whoever took the cluster out said what becomes of its objects.
+    pub(super) fn forget_gone(&mut self, id: &ObjectId, item: &mut Item) {
+        let gone: Vec<String> =
+            item.at().filter(|cluster| self.fleet.get(cluster).is_none()).cloned().collect();
+        for cluster in &gone {
+            self.forget_place(item, cluster);
+        }
+        if !gone.is_empty() {
+            self.ledger.touch(id, false);
+        }
     }
 
     fn verdict(&self, id: &ObjectId) -> Verdict {

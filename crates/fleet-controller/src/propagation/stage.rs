@@ -347,6 +347,7 @@ impl Distributor {
             place.goal = Goal::Carried(None);
         }
         self.forget_what_left(id, &mut item, &key);
+        self.forget_gone(id, &mut item);
         if item.is_nowhere() {
             item.remembered.stage = None;
             if let Some(carried) = self.stages.carried.get_mut(&key) {

@@ -623,3 +623,26 @@ async fn a_namespace_that_a_run_made_goes() -> anyhow::Result<()> {
     }
     engine.stop().await
 }
+
+/// Broken: an Application that carries nothing any more stays, since a cluster that left had the last of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_cluster_that_left_had_is_carried_by_nothing() -> anyhow::Result<()> {
+    let mut all = staged("all", CONFIG, "settings", &[]);
+    all["spec"]["placement"]["clusterAffinity"] = json!({"labelSelector": {"matchLabels": {"tier": "gold"}}});
+    let fleet = Fleet::start(&[("m1", "one"), ("m2", "two")]).await?;
+    let engine = Engine::start(&fleet);
+    flow(&fleet).await?;
+    const FLEET: &str = "cluster.open-cluster-management.io/v1";
+    let gold = json!({"metadata": {"labels": {"tier": "gold"}}});
+    fleet.merge("hub", FLEET, "ManagedCluster", "m1", &gold).await?;
+    fleet.apply("hub", &config("settings", "1")).await?;
+    fleet.apply("hub", &all).await?;
+    let application = carrier(&fleet, "all").await?;
+    approve(&fleet, &application, 1).await?;
+    ready(&fleet, "all", "Delivered").await?;
+    delete(&fleet, "hub", "v1", "ConfigMap", "settings").await?;
+    fleet.wait_run(&application, 2, "workflowSuspending").await?;
+    delete(&fleet, "hub", FLEET, "ManagedCluster", "m1").await?;
+    no_carrier(&fleet, &application).await?;
+    engine.stop().await
+}
