@@ -69,6 +69,29 @@ pub struct Decision {
 /// Decides. The same input gives the same answer, and what was answered before is kept as far as the rules allow.
 #[must_use]
 pub fn decide(rules: &PlacementRules, survey: &Survey, fleet: &Fleet, demand: &Demand<'_>) -> Decision {
+    let mut decision = decide_once(rules, survey, fleet, demand);
+    // A cluster that got nothing has had a place that another may take, and isn't where the object is any more: what is
+    // decided is what would be decided next. What found no room did so with the shares of before.
+    let mut before = demand.placed.clone();
+    let moved = |trouble: &Trouble| Trouble { stuck: None, ..*trouble };
+    let trouble = demand.trouble.iter().map(|(cluster, trouble)| (cluster.clone(), moved(trouble))).collect();
+    for _ in fleet.members() {
+        let shares = &decision.placed.shares;
+        if decision.shortfall.is_some() || before.shares.keys().all(|cluster| shares.contains_key(cluster)) {
+            break;
+        }
+        before.clone_from(&decision.placed);
+        let again = Demand { placed: &before, trouble: &trouble, fresh: false, ..*demand };
+        let next = decide_once(rules, survey, fleet, &again);
+        if next.placed == before {
+            break;
+        }
+        decision = next;
+    }
+    decision
+}
+
+fn decide_once(rules: &PlacementRules, survey: &Survey, fleet: &Fleet, demand: &Demand<'_>) -> Decision {
     let mut judge = Judge::new(rules, fleet, demand);
     let wanted = demand.placed.group.as_ref().filter(|_| !demand.fresh);
     let mut order: Vec<&SurveyedGroup> = survey.groups.iter().collect();

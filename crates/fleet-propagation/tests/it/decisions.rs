@@ -194,7 +194,7 @@ fn placements() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1024, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Broken: a decision wanders though nothing has changed; an object is taken from where it is because nothing
     /// better is found; replicas get lost; a cluster that may not have it gets it; or the order of the hub's list
