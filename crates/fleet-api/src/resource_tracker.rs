@@ -73,6 +73,9 @@ pub struct Remembered {
     /// The Application of its namespace that carries it while it rolls out by a Workflow: only that one acts on members.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<String>,
+    /// Its policy went with the definition of its kind: it stays until a policy takes it, or that one is there again and doesn't.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub orphaned: bool,
     /// It stays on members when no policy has it any more, or a policy leaves a cluster (`prune: false`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub kept: bool,

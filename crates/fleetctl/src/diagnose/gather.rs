@@ -331,7 +331,7 @@ impl Gathering<'_> {
         }
         let trackers: Api<ResourceTracker> = Api::all(self.hub.client.clone());
         let shards = ListParams::default().labels(names::SHARD);
-        let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        let mut found: BTreeMap<(String, bool), BTreeSet<String>> = BTreeMap::new();
         for tracker in self.all("resourcetrackers", &trackers, &shards).await {
             let (Ok(inventory), Some(memory)) = (tracker.spec.inventory.unpack(), &tracker.spec.memory)
             else {
@@ -343,16 +343,22 @@ impl Gathering<'_> {
                 let policy = remembered.policy.as_ref();
                 policy.is_some_and(|policy| !self.snapshot.policies.iter().any(|told| told.is(policy)))
             });
-            let gone: BTreeSet<&ObjectId> = gone.map(|(id, _)| id).collect();
+            let gone: BTreeMap<&ObjectId, bool> =
+                gone.map(|(id, remembered)| (id, remembered.orphaned)).collect();
             for entry in &inventory.targets {
-                let leaving = entry.objects.keys().filter(|id| gone.contains(id)).map(ToString::to_string);
-                found.entry(entry.target.cluster.clone()).or_default().extend(leaving);
+                for id in entry.objects.keys() {
+                    let Some(orphaned) = gone.get(id) else { continue };
+                    let there = (entry.target.cluster.clone(), *orphaned);
+                    found.entry(there).or_default().insert(id.to_string());
+                }
             }
         }
-        let leaving = found.into_iter().filter(|(_, objects)| !objects.is_empty());
-        let leaving =
-            leaving.map(|(cluster, objects)| Leftovers { cluster, objects: objects.into_iter().collect() });
-        self.snapshot.leftovers = leaving.collect();
+        let left = found.into_iter().map(|((cluster, orphaned), objects)| Leftovers {
+            cluster,
+            objects: objects.into_iter().collect(),
+            orphaned,
+        });
+        self.snapshot.leftovers = left.collect();
     }
 
     /// Rules that people give as data: of health, and of keys that belong to members.

@@ -79,6 +79,8 @@ pub struct Leftovers {
     pub cluster: String,
     /// The objects.
     pub objects: Vec<String>,
+    /// Their policies went with the definition of their kind, so they stay.
+    pub orphaned: bool,
 }
 
 impl PolicyTold {

@@ -130,7 +130,7 @@ fn warnings(policy: &PolicyTold) -> Vec<Finding> {
 
 /// It goes once the member answers; whoever knows that it never will has to say so.
 fn leftovers(snapshot: &Snapshot, left: &Leftovers) -> Finding {
-    let Leftovers { cluster, objects } = left;
+    let Leftovers { cluster, objects, orphaned } = left;
     let one = objects.len() == 1;
     let what = format!("{} {}", few(objects, NAMED), if one { "is" } else { "are" });
     let it_goes = if one { "it goes" } else { "they go" };
@@ -141,6 +141,16 @@ fn leftovers(snapshot: &Snapshot, left: &Leftovers) -> Finding {
         .and_then(|status| conditions::find(&status.conditions, "Available"))
         .is_some_and(fleet_api::Condition::is_true);
     let about = format!("managedcluster {cluster}");
+    if *orphaned {
+        let (stays, them) = if one { ("stays", "it") } else { ("stay", "them") };
+        let message = format!(
+            "{what} still on {cluster} and {stays} there: the policy went with the definition of its kind, and no other takes {them}"
+        );
+        let mend = format!(
+            "install the definition again, then the policy; to take {them} away, delete the policy after that"
+        );
+        return Finding::new(Warning, "PolicyKindMissing", about, message, mend);
+    }
     let cordoned = member.is_some_and(|member| {
         member.annotations().contains_key(names::CORDONED)
             && !member.annotations().contains_key(names::DETACHING)

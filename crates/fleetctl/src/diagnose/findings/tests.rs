@@ -413,7 +413,11 @@ fn what_policies_left_behind() {
     let left = |cluster: &str| Leftovers {
         cluster: cluster.to_owned(),
         objects: ["a", "b", "c", "d"].map(|name| format!("Deployment demo/{name}")).into(),
+        orphaned: false,
     };
+    // Nobody waits for what doesn't leave.
+    let stays = Leftovers { orphaned: true, ..left("m1") };
+    one(|s| s.leftovers.push(stays), Warning, "PolicyKindMissing", "install the definition again");
     one(|s| s.leftovers.push(left("m1")), Note, "LeavesMember", "fleetctl why");
     let down = |s: &mut Snapshot| {
         s.clusters[0].status = None;
