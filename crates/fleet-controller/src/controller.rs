@@ -198,9 +198,8 @@ impl Controller {
 
         follow(&ctx, "Policies", policy_events, |ctx, event| ctx.input_changed(event, Input::Policy));
         follow(&ctx, "Workflows", workflow_events, |ctx, event| ctx.input_changed(event, Input::Workflow));
-        // A changed definition starts no run; the next one takes it up.
-        follow(&ctx, "TraitDefinitions", trait_events, |ctx, _| ctx.hub.forget_definitions());
-        follow(&ctx, "ComponentDefinitions", component_events, |ctx, _| ctx.hub.forget_definitions());
+        follow(&ctx, "TraitDefinitions", trait_events, |ctx, event| ctx.definitions_changed(event));
+        follow(&ctx, "ComponentDefinitions", component_events, |ctx, event| ctx.definitions_changed(event));
         follow(&ctx, "ManagedClusters", cluster_events, cluster_changed);
         follow(&ctx, health_rules::KIND, rule_events, {
             let health_rules = health_rules.clone();
@@ -241,13 +240,8 @@ impl Controller {
             }
         });
         follow(&ctx, "Namespaces", tenant_events, |ctx, event| {
-            // Labels of a namespace may open members to it.
-            if let watcher::Event::Apply(namespace) = event
-                && !ctx.hub.access_policies.is_empty()
-            {
-                let name = namespace.name_any();
-                ctx.everybody_looks_again(|app| app.namespace().as_deref() == Some(&name));
-                ctx.distribution.access();
+            if let watcher::Event::Apply(namespace) = event {
+                ctx.namespace_changed(&namespace.name_any());
             }
         });
         follow(&ctx, "RolloutWindows", window_events, |ctx, event| {
@@ -395,6 +389,8 @@ fn run_deleted(ctx: &Context, run: &PartialObjectMeta<Run>) {
     if app.is_some_and(|app| app.uid().as_ref() == Some(&owner.uid)) {
         ctx.due.run_lost(&key, uid);
     }
+    // It may have been what others wait for in line.
+    ctx.line.look();
 }
 
 fn cluster_changed(ctx: &Arc<Context>, event: &watcher::Event<ManagedCluster>) {
@@ -434,6 +430,8 @@ fn worth_a_turn(app: &Application) -> Option<u64> {
     let mut hasher = DefaultHasher::new();
     app.metadata.generation.hash(&mut hasher);
     app.metadata.annotations.hash(&mut hasher);
+    // A RolloutWindow may select by them.
+    app.metadata.labels.hash(&mut hasher);
     app.metadata.finalizers.hash(&mut hasher);
     app.metadata.deletion_timestamp.is_some().hash(&mut hasher);
     let workflow = app.status.as_ref().and_then(|status| status.workflow.as_ref());
@@ -464,11 +462,27 @@ impl Context {
     fn windows_changed(&self) {
         let there = self.hub.rollout_windows.state();
         self.hub.read_windows.keep(&there.iter().map(|window| window.name_any()).collect());
-        for app in self.hub.applications.state() {
+        self.time_may_have_come(|_| true);
+    }
+
+    fn time_may_have_come(&self, whose: impl Fn(&Application) -> bool) {
+        for app in self.hub.applications.state().into_iter().filter(|app| whose(app)) {
             let workflow = app.status.as_ref().and_then(|status| status.workflow.as_ref());
             if workflow.is_none_or(|workflow| !workflow.finished) {
                 self.due.wake(&key_of(&app));
             }
+        }
+    }
+
+    /// Labels of a namespace may open members to it, or the time of its rollouts.
+    fn namespace_changed(&self, name: &str) {
+        let is_there = |app: &Application| app.namespace().as_deref() == Some(name);
+        if !self.hub.access_policies.is_empty() {
+            self.everybody_looks_again(is_there);
+            self.distribution.access();
+        }
+        if !self.hub.rollout_windows.is_empty() {
+            self.time_may_have_come(is_there);
         }
     }
 }
@@ -479,6 +493,14 @@ impl Context {
         let everybody = self.hub.applications.state();
         let keys = everybody.iter().map(|app| (app.namespace().unwrap_or_default(), app.name_any()));
         self.due.inputs_changed(keys);
+    }
+
+    /// A changed definition starts no run where one is pinned; the next one takes it up. Who waits for it looks again.
+    fn definitions_changed<K>(&self, event: &watcher::Event<K>) {
+        self.hub.forget_definitions();
+        if !matches!(event, watcher::Event::Init | watcher::Event::InitApply(_)) {
+            self.everybody_looks_again(|_| true);
+        }
     }
 
     fn input_changed<K: Resource<DynamicType = ()>>(

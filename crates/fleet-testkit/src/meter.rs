@@ -60,6 +60,8 @@ struct State {
     lost: Option<u64>,
     /// Resources whose lists and watches are refused.
     forbidden: BTreeSet<String>,
+    /// The same over all namespaces.
+    forbidden_everywhere: BTreeSet<String>,
     /// Answers that are held back, the first that came first.
     answers: Vec<oneshot::Sender<()>>,
 }
@@ -137,9 +139,15 @@ impl Meter {
         }
     }
 
-    /// From now on watches of a resource (`applications`) bring nothing, until [`Self::hear`].
+    /// From now on watches of a resource (`applications`) bring nothing, until [`Self::hear`] or
+    /// [`Self::miss`].
     pub fn hush(&self, resource: &str) {
         self.silence.set(Some(resource));
+    }
+
+    /// What watches held back is lost: they end, and whoever watches has to list anew, as after a long interruption.
+    pub fn miss(&self) {
+        self.silence.miss();
     }
 
     /// What watches held back arrives.
@@ -153,9 +161,16 @@ impl Meter {
         self.lock().forbidden.insert(resource.to_owned());
     }
 
+    /// The same for lists and watches over all namespaces only, as to an account that has its right in single ones.
+    pub fn forbid_everywhere(&self, resource: &str) {
+        self.lock().forbidden_everywhere.insert(resource.to_owned());
+    }
+
     /// Nothing is refused any more.
     pub fn permit(&self) {
-        self.lock().forbidden.clear();
+        let mut state = self.lock();
+        state.forbidden.clear();
+        state.forbidden_everywhere.clear();
     }
 
     /// What was counted so far.
@@ -210,7 +225,11 @@ impl Meter {
         let kind = kind_of(request);
         let is_event = kind.ends_with(" events");
         let listed = kind.strip_prefix("LIST ").or_else(|| kind.strip_prefix("WATCH "));
-        if let Some(resource) = listed.filter(|resource| state.forbidden.contains(*resource)) {
+        let everywhere = !request.uri().path().contains("/namespaces/");
+        let forbidden = |resource: &str| {
+            state.forbidden.contains(resource) || everywhere && state.forbidden_everywhere.contains(resource)
+        };
+        if let Some(resource) = listed.filter(|resource| forbidden(resource)) {
             let message = format!(
                 "{resource} is forbidden: User \"controller\" cannot list resource \"{resource}\" at the cluster scope"
             );
@@ -318,7 +337,7 @@ impl tower::Service<Request<kube::client::Body>> for Metered {
                     std::future::pending().await
                 }
             };
-            answer.map(|answer| answer.map(|body| Events { body, watched }))
+            answer.map(|answer| answer.map(|body| Events::new(body, watched)))
         })
     }
 }

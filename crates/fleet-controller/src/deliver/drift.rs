@@ -1,6 +1,6 @@
 //! Drift on members: noticed by watches, compared, then repaired or reported.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,7 +60,7 @@ pub(crate) fn check(ctx: &Arc<Context>, walk: &mut Walk, noted: &Noted) {
         let Ok(member) = ctx.members.get(cluster) else { continue };
         let wanted = wanted(walk, &member, &target);
         if everything {
-            watch(walk, &member, &wanted);
+            wanted.iter().for_each(|desired| member.watch_when_served(&desired.id));
             trust_seal(walk, &member, &target, &wanted);
         }
         for desired in wanted.iter().filter(|d| everything || touched.contains(&d.id)) {
@@ -102,21 +102,6 @@ fn wanted(walk: &Walk, member: &Member, target: &Target) -> Vec<Desired> {
     let mut wanted = walk.delivered_last(target, shows);
     wanted.retain(|desired| desired.claim != Claim::Observe);
     wanted
-}
-
-fn watch(walk: &Walk, member: &Arc<Member>, wanted: &[Desired]) {
-    let mut kinds: BTreeMap<(&str, &str), &ObjectId> = BTreeMap::new();
-    for desired in wanted {
-        kinds.insert((&desired.id.api_version, &desired.id.kind), &desired.id);
-    }
-    for id in kinds.into_values() {
-        let (member, id) = (Arc::clone(member), id.clone());
-        walk.hold.spawn(async move {
-            if let Ok(path) = member.path(&id).await {
-                member.watch(&id, &path);
-            }
-        });
-    }
 }
 
 /// After a restart: where the recorded seal fits what is seen, nothing needs to be read.
@@ -180,9 +165,7 @@ fn look(ctx: &Arc<Context>, walk: &Walk, member: &Arc<Member>, desired: &Desired
         walk.board.report_drift(member.name(), id, None);
         return;
     }
-    if !walk.board.begin_repair(member.name(), id) {
-        return;
-    }
+    let Some(repairing) = walk.board.begin_repair(member.name(), id) else { return };
     // What was deleted by hand and is only to be reported is compared like anything else.
     let enters = part == share::Part::Outside && (seen.is_some() || mode != DriftMode::Report);
     let target = Target::new(member.name(), id.namespace.as_str());
@@ -203,7 +186,7 @@ fn look(ctx: &Arc<Context>, walk: &Walk, member: &Arc<Member>, desired: &Desired
             true => repair.enter(target).await,
             false => repair.carry_out().await,
         };
-        repair.board.end_repair(repair.member.name(), &repair.desired.id);
+        drop(repairing);
         match again {
             Next::Settled => {}
             Next::Tell => ctx.due.wake(&app),

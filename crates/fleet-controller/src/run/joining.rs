@@ -45,22 +45,23 @@ pub(crate) async fn append(ctx: &Arc<Context>, walk: &mut Walk) -> Result<(), Re
         return Ok(());
     };
     let mut added = false;
+    let mut held = BTreeSet::new();
     for ((node, targets), step) in revision.graph.nodes.iter().zip(placed).zip(&mut status.steps) {
         let waits = matches!(step.phase, StepPhase::Pending | StepPhase::Suspending);
         if !waits || rule(node) != OnJoin::Append {
             continue;
         }
         let known: BTreeSet<Target> = step.targets.iter().map(|state| state.target.clone()).collect();
-        let joined = targets.into_iter().filter(|target| {
-            let held = held::hold(ctx, &walk.key, tenancy::named(walk), &target.cluster);
-            !known.contains(target) && held.is_none()
-        });
+        let is_held = |target: &Target| is_held(ctx, walk, &target.cluster);
+        let joined = targets.into_iter().filter(|target| !known.contains(target));
+        let (waiting, joined): (Vec<Target>, Vec<Target>) = joined.partition(is_held);
+        held.extend(waiting.into_iter().map(|target| target.cluster));
         // What is only cleared stays last.
         let at = step.targets.iter().position(|state| state.cleared).unwrap_or(step.targets.len());
-        let joined: Vec<TargetState> = joined.map(TargetState::pending).collect();
         added |= !joined.is_empty();
-        step.targets.splice(at..at, joined);
+        step.targets.splice(at..at, joined.into_iter().map(TargetState::pending));
     }
+    wait_for_held(ctx, walk, held);
     if !added {
         return Ok(());
     }
@@ -70,8 +71,26 @@ pub(crate) async fn append(ctx: &Arc<Context>, walk: &mut Walk) -> Result<(), Re
     records::write_tracker(ctx, walk).await?;
     walk.run = Some(records::replace_run(ctx, &run).await?);
     walk.plans.clear();
-    ctx.due.own(&walk.owner, &walk.key, walk.clusters());
+    ctx.due.own(&walk.owner, &walk.key, walk.hears_of());
     Ok(())
+}
+
+/// Whether nothing may be sent to a cluster that joins.
+pub(crate) fn is_held(ctx: &Context, walk: &Walk, cluster: &str) -> bool {
+    held::hold(ctx, &walk.key, tenancy::named(walk), cluster).is_some()
+}
+
+/// Takes note of clusters that would have joined and are held: the end of a hold asks for a turn.
+pub(crate) fn wait_for_held(ctx: &Context, walk: &mut Walk, held: BTreeSet<String>) {
+    if walk.held_joiners == held {
+        return;
+    }
+    walk.held_joiners = held;
+    ctx.due.own(&walk.owner, &walk.key, walk.hears_of());
+    // A hold that ended before this was told to others only.
+    if walk.held_joiners.iter().any(|cluster| !is_held(ctx, walk, cluster)) {
+        ctx.due.wake(&walk.key);
+    }
 }
 
 /// What a run that serves joiners takes over from the one before: targets that it passed over are still owed.

@@ -53,7 +53,7 @@ struct State {
     /// What we own on each object after our last apply, as a hash: anything else is drift.
     expected: BTreeMap<(String, ObjectId), u64>,
     /// Objects whose drift is being looked at.
-    repairing: BTreeMap<(String, ObjectId), ()>,
+    repairing: BTreeSet<(String, ObjectId)>,
     /// How many repairs of each object are being sent.
     sending_repairs: BTreeMap<(String, ObjectId), usize>,
     /// Drift that is there, and isn't repaired yet or ever.
@@ -68,6 +68,18 @@ struct State {
     collected: VecDeque<(String, ObjectId)>,
     /// Targets of a deletion: done, or why not.
     cleared: BTreeMap<Target, (Prune, Instant)>,
+}
+
+/// Somebody looks at an object's drift.
+pub(crate) struct Repairing {
+    board: Board,
+    key: (String, ObjectId),
+}
+
+impl Drop for Repairing {
+    fn drop(&mut self) {
+        lock(&self.board.0).repairing.remove(&self.key);
+    }
 }
 
 impl Board {
@@ -264,13 +276,12 @@ impl Board {
         };
     }
 
-    /// True for the first who begins to look at an object's drift.
-    pub(crate) fn begin_repair(&self, cluster: &str, id: &ObjectId) -> bool {
-        lock(&self.0).repairing.insert((cluster.to_owned(), id.clone()), ()).is_none()
-    }
-
-    pub(crate) fn end_repair(&self, cluster: &str, id: &ObjectId) {
-        lock(&self.0).repairing.remove(&(cluster.to_owned(), id.clone()));
+    /// Something for the first who begins to look at an object's drift, who goes on until it is dropped: a hold that ends
+    /// drops whoever is at it.
+    pub(crate) fn begin_repair(&self, cluster: &str, id: &ObjectId) -> Option<Repairing> {
+        let key = (cluster.to_owned(), id.clone());
+        let is_first = lock(&self.0).repairing.insert(key.clone());
+        is_first.then(|| Repairing { board: self.clone(), key })
     }
 
     /// How long to wait before repairing an object once more: nothing at first, then doubling to a minute.

@@ -104,7 +104,7 @@ async fn held(
             walk
         }
     };
-    ctx.due.own(&walk.owner, key, walk.clusters());
+    ctx.due.own(&walk.owner, key, walk.hears_of());
     let outcome = turn(ctx, app, &mut walk, &noted).await;
     walk.stale = outcome.is_err();
     if walk.stale {

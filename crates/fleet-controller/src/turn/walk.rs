@@ -82,6 +82,8 @@ pub(crate) struct Walk {
     pub(crate) plans: BTreeMap<String, (BTreeSet<String>, StepPlans)>,
     /// Whether clusters that joined have what runs, as far as known.
     pub(crate) joiners_served: bool,
+    /// Clusters that joined and are held: they are served when that ends.
+    pub(crate) held_joiners: BTreeSet<String>,
     /// What is said of clusters that its placement no longer selects; nothing while it isn't known.
     pub(crate) left: Option<Option<String>>,
     /// When progress was last written to status.
@@ -150,6 +152,7 @@ impl Walk {
             refused: None,
             plans: BTreeMap::new(),
             joiners_served: false,
+            held_joiners: BTreeSet::new(),
             left: None,
             progress_at: None,
             written: None,
@@ -249,6 +252,13 @@ impl Walk {
         let steps = self.run_status().map(|status| status.steps.as_slice()).unwrap_or_default();
         let reached = steps.iter().flat_map(|step| step.targets.iter().map(|state| &state.target));
         owned.chain(reached).map(|target| target.cluster.clone()).collect()
+    }
+
+    /// Every member of which it hears when it answers again, or as another cluster, or is let go.
+    pub(crate) fn hears_of(&self) -> BTreeSet<String> {
+        let mut clusters = self.clusters();
+        clusters.extend(self.held_joiners.iter().cloned());
+        clusters
     }
 
     /// What was delivered to a target and is done: what this run finished there, over what was there before as

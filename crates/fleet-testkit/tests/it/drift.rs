@@ -7,7 +7,8 @@ use fleet_testkit::{Engine, Fleet};
 use kube::api::{Api, DeleteParams, PostParams};
 use serde_json::{Value, json};
 
-use crate::small::{annotate, app, config, deployment, gated, value};
+use crate::mistakes::{widget, widgets};
+use crate::small::{annotate, app, config, deployment, gated, looked_at, value};
 
 const CONFIG: (&str, &str, &str) = ("v1", "ConfigMap", "settings");
 
@@ -42,6 +43,29 @@ async fn what_was_edited_while_the_controller_was_down_is_repaired() -> anyhow::
     assert_eq!(members.sum(|kind| kind.starts_with("PATCH")), 2, "{members:?}");
     engine.stop().await?;
     Ok(())
+}
+
+/// Broken: a definition is made anew on a member while the controller starts, and what goes with it is never repaired there,
+/// while the status says that all is well.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_went_with_its_definition_comes_again_after_a_restart() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one"), ("m2", "two")]).await?;
+    let engine = Engine::start(&fleet);
+    widgets(&fleet).await?;
+    fleet.apply("hub", &widget(3)).await?;
+    fleet.apply("hub", &app(&[("example.com/v1", "Widget", "w")], &["m1"])).await?;
+    fleet.wait_object("m1", "example.com/v1", "Widget", "w", |object| object.is_some()).await?;
+    fleet.wait_phase("web", "running").await?;
+    engine.stop().await?;
+    let definition = ("apiextensions.k8s.io/v1", "CustomResourceDefinition", "widgets.example.com");
+    let manifest = json!({"apiVersion": definition.0, "kind": definition.1});
+    fleet.resource("m1", &manifest).await?.delete(definition.2, &DeleteParams::default()).await?;
+    fleet.wait_object("m1", definition.0, definition.1, definition.2, |object| object.is_none()).await?;
+    let engine = Engine::start(&fleet);
+    looked_at(&fleet, "marker").await?;
+    widgets(&fleet).await?;
+    fleet.wait_object("m1", "example.com/v1", "Widget", "w", |object| object.is_some()).await?;
+    engine.stop().await
 }
 
 /// API servers name fields with the keys of maps as they are. Broken: what somebody changed at a key with dots (`nginx.conf`)

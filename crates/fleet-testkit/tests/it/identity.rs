@@ -6,11 +6,15 @@ use fleet_api::{Application, ManagedCluster, conditions, names};
 use fleet_apiserver::{ApiServer, ClusterProfile, Identity};
 use fleet_members::{Transport, TransportError};
 use fleet_testkit::{Engine, Fleet, Meter};
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
 use kube::ResourceExt as _;
 use kube::api::{Api, ListParams};
 use serde_json::{Value, json};
+use tokio::sync::watch;
+use tower::Service as _;
 
-use crate::small::{app, config, message, value};
+use crate::small::{app, config, looked_at, message, value};
 
 const CONFIG: (&str, &str, &str) = ("v1", "ConfigMap", "settings");
 const GROUP: &str = "cluster.open-cluster-management.io/v1";
@@ -110,6 +114,80 @@ async fn a_member_rebuilt_under_watch_gets_nothing_until_it_rejoins() -> anyhow:
     fleet.wait_phase("web", "running").await?;
     rebuild(&fleet, "m1").await?;
     rebuilt_member_gets_nothing(&fleet, &engine).await?;
+    engine.stop().await
+}
+
+/// An Application that was rolled out by label to m1 alone; then m2, which is another cluster than the one that joined, is
+/// selected as well.
+async fn m2_joins_and_is_held(fleet: &Fleet) -> anyhow::Result<()> {
+    wait_member(fleet, "m2", |m| condition(m, "Available") == "False ClusterChanged").await?;
+    let north = json!({"metadata": {"labels": {"region": "north"}}});
+    fleet.merge("hub", GROUP, "ManagedCluster", "m1", &north).await?;
+    fleet.apply("hub", &config("settings", "1")).await?;
+    let mut by_label = app(&[CONFIG], &[]);
+    by_label["spec"]["policies"][0]["properties"] = json!({"clusterLabelSelector": {"region": "north"}});
+    fleet.apply("hub", &by_label).await?;
+    fleet.wait_phase("web", "running").await?;
+    fleet.merge("hub", GROUP, "ManagedCluster", "m2", &north).await?;
+    looked_at(fleet, "marker").await?;
+    assert_eq!(value(fleet, "m2", "settings").await?, None, "delivered to a cluster that nobody took in");
+    Ok(())
+}
+
+/// Broken: a cluster that was selected while it was another one gets nothing once it rejoins, until somebody edits
+/// the Application.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_was_selected_before_it_rejoins_is_served_then() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one"), ("m2", "two")]).await?;
+    let engine = Engine::start(&fleet);
+    wait_member(&fleet, "m2", |m| m.recorded_uid().is_some()).await?;
+    // A member without a watch is asked who it is at a start, or after a long silence.
+    engine.stop().await?;
+    rebuild(&fleet, "m2").await?;
+    let engine = Engine::start(&fleet);
+    m2_joins_and_is_held(&fleet).await?;
+    rejoin(&fleet, "m2").await?;
+    fleet.wait_run("web", 2, "running").await?;
+    assert_eq!(value(&fleet, "m2", "settings").await?, Some(json!("1")));
+    engine.stop().await
+}
+
+/// Leads m2 to the cluster `spare` for as long as it is told to.
+struct Astray(ApiServer, watch::Sender<bool>);
+
+impl Transport for Astray {
+    fn connect(&self, cluster: &ManagedCluster) -> Result<kube::Client, TransportError> {
+        let (api, astray, name) = (self.0.clone(), self.1.subscribe(), cluster.name_any());
+        let way = tower::service_fn(move |request| {
+            let name = if name == "m2" && *astray.borrow() { "spare" } else { &name };
+            api.service(name, Identity::admin("fleetctl-controller")).call(request)
+        });
+        Ok(kube::Client::new(way, "default"))
+    }
+
+    fn changes(&self) -> BoxStream<'static, String> {
+        let turns = |mut turns: watch::Receiver<bool>| async move {
+            turns.changed().await.ok()?;
+            Some(("m2".to_owned(), turns))
+        };
+        futures::stream::unfold(self.1.subscribe(), turns).boxed()
+    }
+}
+
+/// Broken: a cluster that was selected while its address led to another one gets nothing once that is put right.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_was_selected_before_its_address_is_put_right_is_served_then() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one"), ("m2", "two")]).await?;
+    fleet.api().create_cluster("spare", ClusterProfile { workloads: true }).await?;
+    let astray = watch::Sender::new(false);
+    let transport = Arc::new(Astray(fleet.api().clone(), astray.clone()));
+    let engine = Engine::through(&fleet, transport, Meter::new(), Meter::new(), fleet.options());
+    wait_member(&fleet, "m2", |m| m.recorded_uid().is_some()).await?;
+    astray.send_replace(true);
+    m2_joins_and_is_held(&fleet).await?;
+    astray.send_replace(false);
+    fleet.wait_run("web", 2, "running").await?;
+    assert_eq!(value(&fleet, "m2", "settings").await?, Some(json!("1")));
     engine.stop().await
 }
 

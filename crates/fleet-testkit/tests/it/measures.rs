@@ -308,6 +308,39 @@ async fn another_application_is_waited_for() -> anyhow::Result<()> {
     engine.stop().await
 }
 
+/// Broken: an Application or its namespace loses the label that a freeze selects by, and goes on waiting for the end of the
+/// freeze.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_freeze_ends_with_the_label_it_selects_by() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one")]).await?;
+    let engine = Engine::start(&fleet);
+    let freeze = |of: &str| {
+        json!({"apiVersion": "fleetctl.dev/v1alpha1", "kind": "RolloutWindow", "metadata": {"name": "freeze"},
+            "spec": {"allow": [{"cron": "0 3 29 2 *", "duration": "1m"}], of: {"selector": {"matchLabels": {"freeze": "yes"}}}}})
+    };
+    let waits = |app: &Application| {
+        let workflow = app.status.as_ref().and_then(|status| status.workflow.as_ref());
+        workflow.is_some_and(|workflow| workflow.message.contains("RolloutWindow freeze"))
+    };
+    let label = |value: Value| json!({"metadata": {"labels": {"freeze": value}}});
+    let application = ("core.oam.dev/v1beta1", "Application", "web");
+    let namespace = ("v1", "Namespace", "demo");
+    fleet.apply("hub", &config("settings", "0")).await?;
+    fleet.apply("hub", &app(&[CONFIG], &["m1"])).await?;
+    fleet.wait_run("web", 1, "running").await?;
+    for (run, of, (api_version, kind, name)) in
+        [(2, "applications", application), (3, "namespaces", namespace)]
+    {
+        fleet.apply("hub", &freeze(of)).await?;
+        fleet.merge("hub", api_version, kind, name, &label(json!("yes"))).await?;
+        fleet.apply("hub", &config("settings", &run.to_string())).await?;
+        fleet.wait("web", waits).await?;
+        fleet.merge("hub", api_version, kind, name, &label(Value::Null)).await?;
+        fleet.wait_run("web", run, "running").await?;
+    }
+    engine.stop().await
+}
+
 /// Broken: a fleet-wide freeze is overlooked, isn't lifted when its object goes, or a person can't let a step begin with
 /// a reason that is on record.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

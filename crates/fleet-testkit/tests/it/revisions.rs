@@ -66,6 +66,60 @@ async fn definitions_are_pinned_until_a_restart() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A definition that comes after the Application that uses it, or is mended after it, is taken up when it comes.
+/// Broken: `kubectl apply -f` of a folder leaves an Application at "unknown" until somebody edits it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_definition_that_comes_late_is_taken_up() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one")]).await?;
+    let engine = Engine::start(&fleet);
+    fleet.apply("hub", &deployment("web", "web:1")).await?;
+    let mut manifest = app(&[("apps/v1", "Deployment", "web")], &["m1"]);
+    manifest["spec"]["components"][0]["traits"] = json!([{"type": "wider", "properties": {"replicas": 3}}]);
+    fleet.apply("hub", &manifest).await?;
+    let conditions = |app: &Application| {
+        let conditions = app.status.iter().flat_map(|status| &status.conditions);
+        conditions.map(|condition| condition.message.clone()).collect::<String>()
+    };
+    fleet.wait("web", |app| conditions(app).contains("wider")).await?;
+    let mut definition = trait_definition("demo", "${parameter.replicas + }");
+    definition["metadata"]["name"] = json!("wider");
+    fleet.apply("hub", &definition).await?;
+    fleet.wait("web", |app| conditions(app).contains("its definition can't be used")).await?;
+    definition["spec"]["schematic"]["fleet"]["patch"]["spec"]["replicas"] =
+        json!("${parameter.replicas + 4}");
+    fleet.apply("hub", &definition).await?;
+    fleet.wait_phase("web", "running").await?;
+    assert_eq!(replicas(&fleet).await?, Some(json!(7)));
+    engine.stop().await
+}
+
+/// What was lost with a watch of the hub is told as if it had come by it.
+/// Broken: a policy goes while the watch is interrupted, and nobody who names it is told so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_goes_while_a_watch_is_interrupted_is_told() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one")]).await?;
+    let engine = Engine::start(&fleet);
+    let policy = json!({"apiVersion": "core.oam.dev/v1alpha1", "kind": "Policy",
+        "metadata": {"name": "there", "namespace": "demo"}, "type": "topology", "properties": {"clusters": ["m1"]}});
+    fleet.apply("hub", &policy).await?;
+    fleet.apply("hub", &config("settings", "1")).await?;
+    let mut manifest = app(&[("v1", "ConfigMap", "settings")], &["m1"]);
+    manifest["spec"]["policies"] = json!([]);
+    manifest["spec"]["workflow"] =
+        json!({"steps": [{"name": "go", "type": "deploy", "properties": {"policies": ["there"]}}]});
+    fleet.apply("hub", &manifest).await?;
+    fleet.wait_phase("web", "running").await?;
+    engine.hub.hush("policies");
+    fleet.resource("hub", &policy).await?.delete("there", &Default::default()).await?;
+    engine.hub.miss();
+    let missed = |app: &Application| {
+        let mut conditions = app.status.iter().flat_map(|status| &status.conditions);
+        conditions.any(|condition| condition.message.contains("there is no policy \"there\""))
+    };
+    fleet.wait("web", missed).await?;
+    engine.stop().await
+}
+
 /// Definitions are the administrators' in their namespaces, a tenant's own in its own, and nobody else's: whoever may
 /// write one in some namespace doesn't decide what others deliver.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

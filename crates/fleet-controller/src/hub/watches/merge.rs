@@ -1,4 +1,5 @@
-//! Several watches of one kind, a namespace each, as one: it begins once and is listed when all are.
+//! The watches of one kind, one of the whole hub or one a namespace, as one: it begins once and is listed when all are. What
+//! is listed again later, since a watch was interrupted, is told as what changed.
 
 use std::collections::HashSet;
 use std::fmt::Debug;
@@ -18,12 +19,6 @@ where
     K: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + DeserializeOwned + 'static,
 {
     let watch = |api| watcher(api, config.clone());
-    let mut apis: Vec<Api<K>> = apis;
-    let Some(last) = apis.pop() else { return futures::stream::empty().boxed() };
-    if apis.is_empty() {
-        return watch(last).boxed();
-    }
-    apis.push(last);
     let mut merge = Merge::new(apis.len());
     // Each waits for itself after a failure: one namespace that can't be listed holds up no other.
     let sources = apis

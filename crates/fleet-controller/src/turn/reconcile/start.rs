@@ -24,7 +24,6 @@ use crate::resolve::Draft;
 use crate::run;
 use crate::run::joining;
 use crate::run::queue;
-use crate::turn::held;
 use crate::turn::walk::Walk;
 
 /// Starts a run: revision, inventory, run, in this order.
@@ -149,7 +148,7 @@ async fn begin(
     walk.begun += 1;
     walk.run = Some(run);
     walk.board.begin_anew(walk.run_name());
-    ctx.due.own(&walk.owner, &walk.key, walk.clusters());
+    ctx.due.own(&walk.owner, &walk.key, walk.hears_of());
     walk.progress_at = Some(ctx.now());
     records::forget_old(ctx, walk).await;
     records::load_layers(ctx, walk).await
@@ -204,8 +203,9 @@ pub(crate) async fn serve_joiners(
         .flatten()
         .filter(|target| !reached.contains(target) && !served(target))
         .cloned()
-        .partition(|target| held::hold(ctx, &walk.key, tenancy::named(walk), &target.cluster).is_some());
+        .partition(|target| joining::is_held(ctx, walk, &target.cluster));
     let later = !held.is_empty();
+    joining::wait_for_held(ctx, walk, held.into_iter().map(|target| target.cluster).collect());
     if joined.is_empty() {
         return Ok(later);
     }
