@@ -25,12 +25,14 @@
 //!   in pod templates.
 //! - What was written on the hub in one order is acted on in that order: before an edit is acted on, its policy is read once
 //!   more, so a mask that was set before holds it.
-//! - Nothing leaves a member before everything is listed that could say that it stays.
+//! - Nothing leaves a member before everything is listed that could say that it stays; nor since the definition of its policy
+//!   went, which the hub deletes after its policies.
 //! - One replica distributes at a time ([`crate::replicas::Duty::Distribution`]); when it changes, the next one lists anew.
 
 mod applications;
 mod choose;
 mod confirm;
+mod definitions;
 mod dependents;
 mod dispatch;
 mod distributor;

@@ -7,6 +7,8 @@ use std::time::Duration;
 use fleet_api::ObjectId;
 use kube::core::discovery::v2::APIGroupDiscoveryList;
 use kube::core::{ApiResource, GroupVersionKind};
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 
 use crate::resource::{KnownKinds, ResourcePath};
@@ -41,7 +43,10 @@ impl Library {
 
 /// What one member is known to have.
 #[derive(Default)]
-pub(crate) struct Discovered(Mutex<State>);
+pub(crate) struct Discovered {
+    state: Mutex<State>,
+    found: Notify,
+}
 
 #[derive(Default)]
 struct State {
@@ -54,7 +59,12 @@ struct State {
 
 impl Discovered {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Resolves when kinds are found. Ask for it before looking, then wait.
+    pub(crate) fn found(&self) -> Notified<'_> {
+        self.found.notified()
     }
 
     fn get(&self, known: &KnownKinds, id: &ObjectId) -> Option<ResourcePath> {
@@ -123,6 +133,7 @@ impl Member {
                 let namespaced = capabilities.scope == kube::discovery::Scope::Namespaced;
                 let path = ResourcePath { resource, namespaced };
                 self.discovered.lock().later.insert(kind(id), path.clone());
+                self.discovered.found.notify_waiters();
                 Ok(path)
             }
             Err(MemberError::Refused { code: 404, .. }) => {
@@ -143,6 +154,8 @@ impl Member {
                 let mut state = self.discovered.lock();
                 state.later.clear();
                 state.document = Some(document);
+                drop(state);
+                self.discovered.found.notify_waiters();
                 Ok(())
             }
             Err(error @ (MemberError::Unreachable { .. } | MemberError::Busy { .. })) => {

@@ -14,17 +14,25 @@ use super::distributor::Distributor;
 use super::policies::{self, read_recorded};
 
 /// How long a read may take, and the wait after one that failed.
-const DEADLINE: Duration = Duration::from_secs(10);
-const AGAIN: Duration = Duration::from_secs(1);
+pub(super) const DEADLINE: Duration = Duration::from_secs(10);
+pub(super) const AGAIN: Duration = Duration::from_secs(1);
 
-/// The objects that wait until their policy was read.
-#[derive(Default)]
-pub(super) struct Confirmations {
-    reads: BTreeMap<PolicyId, Read>,
-    waiting: BTreeMap<ObjectId, PolicyId>,
+/// What is read before objects are settled.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Asked {
+    Policy(PolicyId),
+    /// The definition of a kind of policies, by its name (`plural.group`).
+    Definition(String),
 }
 
-/// A read of a policy that is under way.
+/// The objects that wait until that was read.
+#[derive(Default)]
+pub(super) struct Confirmations {
+    reads: BTreeMap<Asked, Read>,
+    waiting: BTreeMap<ObjectId, Asked>,
+}
+
+/// A read that is under way.
 #[derive(Default)]
 struct Read {
     /// Who waits for this one.
@@ -39,34 +47,34 @@ impl Confirmations {
         self.waiting.contains_key(id)
     }
 
-    /// An object waits for a read that begins after this. True where nobody reads the policy yet.
-    fn wait(&mut self, id: &ObjectId, policy: &PolicyId) -> bool {
-        let before = self.waiting.insert(id.clone(), policy.clone());
+    /// An object waits for a read that begins after this. True where nobody reads that yet.
+    pub(super) fn wait(&mut self, id: &ObjectId, asked: &Asked) -> bool {
+        let before = self.waiting.insert(id.clone(), asked.clone());
         if let Some(read) = before.and_then(|before| self.reads.get_mut(&before)) {
             read.now.remove(id);
             read.next.remove(id);
         }
-        match self.reads.get_mut(policy) {
+        match self.reads.get_mut(asked) {
             Some(read) => {
                 read.next.insert(id.clone());
                 false
             }
             None => {
-                self.reads.insert(policy.clone(), Read { now: [id.clone()].into(), ..Read::default() });
+                self.reads.insert(asked.clone(), Read { now: [id.clone()].into(), ..Read::default() });
                 true
             }
         }
     }
 
-    /// A policy was read. Who waited for it, and whether others wait for the next read.
-    fn read(&mut self, policy: &PolicyId) -> (BTreeSet<ObjectId>, bool) {
-        let Some(Read { now, next }) = self.reads.remove(policy) else { return Default::default() };
+    /// That was read. Who waited for it, and whether others wait for the next read.
+    pub(super) fn read(&mut self, asked: &Asked) -> (BTreeSet<ObjectId>, bool) {
+        let Some(Read { now, next }) = self.reads.remove(asked) else { return Default::default() };
         for id in &now {
             self.waiting.remove(id);
         }
         let more = !next.is_empty();
         if more {
-            self.reads.insert(policy.clone(), Read { now: next, ..Read::default() });
+            self.reads.insert(asked.clone(), Read { now: next, ..Read::default() });
         }
         (now, more)
     }
@@ -81,7 +89,7 @@ impl Distributor {
             let needing = || self.policies_needing(&id).pop_first();
             match holder.or_else(|| recorded().and_then(read_recorded)).or_else(needing) {
                 Some(policy) => {
-                    if self.confirmations.wait(&id, &policy) {
+                    if self.confirmations.wait(&id, &Asked::Policy(policy.clone())) {
                         self.read_again(policy);
                     }
                 }
@@ -113,7 +121,7 @@ impl Distributor {
         if let Some(object) = object.filter(|_| known) {
             self.policy_seen(policy.kind, &policy.group, &object);
         }
-        let (waited, more) = self.confirmations.read(&policy);
+        let (waited, more) = self.confirmations.read(&Asked::Policy(policy.clone()));
         for id in waited {
             if leaves {
                 self.wake_in(AGAIN, &id);

@@ -51,8 +51,6 @@ pub(super) enum Done {
     Made { made: MadeNamespace, outcome: Result<(), MemberError> },
     /// A namespace that is to go was looked at.
     Unmade { made: MadeNamespace, outcome: Result<Emptied, MemberError> },
-    /// A kind is watched on a member, or couldn't be.
-    Watched { cluster: String, kind: ObjectId },
     /// An inventory was written.
     Written { write: Box<Write>, outcome: Box<Result<Option<ResourceTracker>, RecordError>> },
     /// The status of an object of the hub was written.
@@ -63,6 +61,8 @@ pub(super) enum Done {
     AskedForPending { cluster: String, outcome: Result<Vec<PendingPod>, MemberError> },
     /// A policy was read once more; nothing where it is gone.
     Confirmed { policy: PolicyId, object: Option<Box<DynamicObject>> },
+    /// A definition was read: its UID, unless it is gone or being deleted.
+    Defined { definition: String, uid: Option<String> },
     /// An Application that carries a policy was written or deleted; it stands so.
     Staged { key: AppKey, over: Option<String>, outcome: Result<Option<Box<Application>>, kube::Error> },
     /// What an Application carried was read.
@@ -91,8 +91,6 @@ pub(super) struct Dispatch {
     pub(super) made: BTreeMap<MadeNamespace, Made>,
     /// Objects that wait for a namespace.
     pub(super) blocked: BTreeMap<MadeNamespace, BTreeSet<ObjectId>>,
-    /// Kinds, each in a namespace, that a member is being asked to watch since they are on record there.
-    asked: BTreeSet<(String, ObjectId)>,
 }
 
 impl Dispatch {
@@ -377,14 +375,12 @@ impl Distributor {
             }
             Done::Made { made, outcome } => self.made(&made, outcome),
             Done::Unmade { made, outcome } => self.unmade(&made, outcome),
-            Done::Watched { cluster, kind } => {
-                self.dispatch.asked.remove(&(cluster, kind));
-            }
             Done::Written { write, outcome } => self.written(*write, *outcome)?,
             Done::Reported { id, write, outcome } => self.reported(&id, write, outcome),
             Done::Measured { cluster, room } => self.measured(&cluster, room.map(|room| *room)),
             Done::AskedForPending { cluster, outcome } => self.pending_told(&cluster, outcome),
             Done::Confirmed { policy, object } => self.confirmed(policy, object.map(|object| *object)),
+            Done::Defined { definition, uid } => self.defined(definition, uid.as_deref()),
             Done::Staged { key, over, outcome } => self.staged(&key, over, outcome),
             Done::HandedBack { key, outcome } => self.handed_back(&key, *outcome),
             Done::LetGo { key, outcome } => self.gone(&key, outcome),
@@ -514,21 +510,11 @@ impl Distributor {
         }
     }
 
-    /// Watches a kind of an object on a member, where the object is.
-    pub(super) fn watch_on(&mut self, cluster: &str, id: &ObjectId) {
-        let Ok(member) = self.ctx.members.get(cluster) else { return };
-        let kind = ObjectId::new(id.api_version.clone(), id.kind.clone(), id.namespace.clone(), "");
-        if !self.dispatch.asked.insert((cluster.to_owned(), kind.clone())) {
-            return;
+    /// Watches a kind of an object on a member, where the object is: the first list tells.
+    pub(super) fn watch_on(&self, cluster: &str, id: &ObjectId) {
+        if let Ok(member) = self.ctx.members.get(cluster) {
+            member.watch_when_served(id);
         }
-        let (cluster, id) = (cluster.to_owned(), id.clone());
-        self.jobs.spawn(async move {
-            // Where it isn't served, the next look asks again.
-            if let Ok(path) = member.path(&id).await {
-                member.watch(&id, &path);
-            }
-            Done::Watched { cluster, kind }
-        });
     }
 }
 

@@ -9,7 +9,6 @@ use fleet_placement::{Fleet, Member};
 use fleet_propagation::{Changes, Claims, Overrides, PolicyId, Reader};
 use kube::ResourceExt as _;
 use kube::api::DynamicObject;
-use kube::core::{ApiResource, GroupVersionKind};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
 use serde_json::Value;
@@ -19,6 +18,7 @@ use tokio::time::Instant;
 
 use super::applications::References;
 use super::confirm::Confirmations;
+use super::definitions::definitions;
 use super::dependents::{Dependents, follows};
 use super::dispatch::{Dispatch, Done};
 use super::due::Due;
@@ -36,7 +36,6 @@ use super::sources::{Change, GroupKind, Source, Sources};
 use super::stage::Stages;
 use super::watch::{Heard, Topic, Watches};
 use crate::context::{AppKey, Context};
-use crate::hub::referenced::DEFINITION;
 use crate::records::RecordError;
 
 /// How many objects are settled in one turn: news are taken up in between.
@@ -170,11 +169,7 @@ impl Distributor {
             self.items.insert(id, Box::new(item));
         }
         self.dispatch.made_before(recorded.namespaces);
-        let (api_version, kind) = DEFINITION;
-        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-        let gvk = GroupVersionKind::gvk(group, version, kind);
-        let definitions = ApiResource::from_gvk_with_plural(&gvk, "customresourcedefinitions");
-        self.watches.begin(Topic::Definitions, &definitions);
+        self.watches.begin(Topic::Definitions, &definitions());
     }
 
     async fn run(mut self) -> Result<(), RecordError> {
@@ -395,6 +390,9 @@ impl Distributor {
     /// The hub serves other kinds than before.
     fn kinds_changed(&mut self) {
         self.kinds_moved = false;
+        for definition in self.served.take_gone() {
+            self.definition_gone(&definition);
+        }
         self.reader = Reader::new(self.served.table());
         for group in GROUPS {
             for kind in PolicyKind::ALL {
@@ -485,6 +483,9 @@ impl Distributor {
                 let took = self.claims.policy(&id).is_some_and(|before| before.spec.takes_dependents());
                 let takes = took || policy.spec.takes_dependents();
                 self.stages.policy_changed(&id);
+                let had = self.had_by(&id);
+                self.says_what_stays(&policy, &had);
+                self.dirty.extend(had);
                 let changes = self.claims.set_policy(policy);
                 self.dirty.extend(self.claims.claimed(&id).cloned());
                 if takes {
@@ -496,14 +497,13 @@ impl Distributor {
                         self.dependents.stale(&workload);
                     }
                 }
-                self.had_by(&id);
                 self.changed(changes);
             }
             Err(problem) => tracing::warn!(message = problem.message, "a policy can't be read"),
         }
     }
 
-    fn policy_gone(&mut self, id: &PolicyId) {
+    pub(super) fn policy_gone(&mut self, id: &PolicyId) {
         if !self.policies.remove(id) {
             return;
         }
@@ -516,16 +516,18 @@ impl Distributor {
         }
         self.stages.policy_changed(id);
         let changes = self.claims.remove_policy(id);
-        self.had_by(id);
+        // What it had and has no more may be held by its mask.
+        let had = self.had_by(id);
+        self.dirty.extend(had);
         self.changed(changes);
         self.select_kinds();
     }
 
-    /// What a policy had and has no more may be held by its mask: it is settled anew.
-    fn had_by(&mut self, id: &PolicyId) {
+    /// What a policy has, and what it had and has no more.
+    fn had_by(&self, id: &PolicyId) -> Vec<ObjectId> {
         let recorded = Some(policies::recorded(id));
         let had = self.items.iter().filter(|(_, item)| item.remembered.policy == recorded);
-        self.dirty.extend(had.map(|(id, _)| id.clone()));
+        had.map(|(id, _)| id.clone()).collect()
     }
 
     fn changed(&mut self, changes: Changes) {

@@ -13,10 +13,11 @@ use fleet_render::{KeyRules, LeftKey, OverrideStep, OverriderProblem};
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Api, DynamicObject, ListParams};
-use kube::core::{ApiResource, GroupVersionKind};
+use kube::core::ApiResource;
 use serde_json::Value;
 
 use super::applications::References;
+use super::definitions::definitions;
 use super::distributor::fleet_of;
 use super::items::placed;
 use super::ledger::Ledger;
@@ -25,7 +26,6 @@ use super::render::{labelled, overridden, replicated};
 use super::served::Served;
 use super::sources::Source;
 use crate::hub::key_rules::read_key_rules;
-use crate::hub::referenced::DEFINITION;
 use crate::plans::preview::{PreviewError, hub_identity};
 
 /// What policies say about an object on a cluster.
@@ -219,12 +219,8 @@ async fn judge(client: &kube::Client) -> Result<Judged, PreviewError> {
         let listed = api.list(&ListParams::default()).await;
         listed.map_err(|error| PreviewError::hub(format!("the list of {}", resource.plural), error))
     };
-    let (api_version, kind) = DEFINITION;
-    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-    let gvk = GroupVersionKind::gvk(group, version, kind);
-    let definitions = ApiResource::from_gvk_with_plural(&gvk, "customresourcedefinitions");
     let mut served = Served::default();
-    for definition in list(definitions).await?.items {
+    for definition in list(definitions()).await?.items {
         served.put(&serde_json::to_value(definition).unwrap_or_default());
     }
     let reader = Reader::new(served.table());

@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::dependents::{Need, follows};
 use super::distributor::Distributor;
 use super::items::{Goal, Item, Matter};
-use super::policies::{read_recorded, recorded};
+use super::policies::read_recorded;
 use super::sources::{GroupKind, Source};
 use super::watch::Topic;
 
@@ -188,7 +188,7 @@ impl Distributor {
         // One that reaches every namespace speaks for all.
         let speaks = policies.iter().min_by_key(|policy| (policy.kind.namespaced(), **policy));
         if let Some(policy) = speaks {
-            item.remembered.policy = Some(recorded(policy));
+            item.is_had_by(policy);
             let mut all = wanted.values().flat_map(|wanted| wanted.policies.values());
             item.remembered.kept = all.any(|policy| !policy.spec.prunes());
             let mut all = wanted.values().flat_map(|wanted| wanted.policies.values());

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use fleet_api::{ObjectId, Remembered};
 use fleet_json::{Compact, ContentHash};
 use fleet_placement::{Hold, Placed};
+use fleet_propagation::PolicyId;
 use fleet_render::OverriderProblem;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::full::NoRoom;
+use super::policies::recorded;
 
 /// An object that is distributed, or was.
 #[derive(Debug, Default)]
@@ -19,6 +21,8 @@ pub(super) struct Item {
     pub(super) remembered: Remembered,
     /// What was last put on record of it, or is about to be.
     pub(super) on_record: OnRecord,
+    /// Its policy is gone, and the definition of that kind stood after that: somebody deleted the policy.
+    pub(super) policy_deleted: bool,
     /// The Application that carries it, as recorded.
     pub(super) recorded_stage: Option<String>,
     /// Its places.
@@ -60,6 +64,13 @@ impl Item {
 
     pub(super) fn is_at(&self, cluster: &str) -> bool {
         self.places.get(cluster).is_some_and(|place| place.may_have())
+    }
+
+    /// A policy has it from now on.
+    pub(super) fn is_had_by(&mut self, policy: &PolicyId) {
+        self.remembered.policy = Some(recorded(policy));
+        self.remembered.orphaned = false;
+        self.policy_deleted = false;
     }
 
     pub(super) fn is_nowhere(&self) -> bool {

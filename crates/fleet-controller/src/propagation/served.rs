@@ -59,6 +59,10 @@ pub(super) fn outlined(event: Event<Definition>) -> Event<DynamicObject> {
 /// A kind of a definition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Defined {
+    /// Which definition it is: one that is installed anew under the name is another.
+    uid: String,
+    /// It is being deleted: the hub first deletes its objects, then it.
+    deleting: bool,
     group: String,
     kind: String,
     plural: String,
@@ -74,6 +78,8 @@ struct Defined {
 pub(super) struct Served {
     defined: BTreeMap<String, Defined>,
     listing: BTreeSet<String>,
+    /// Definitions that went, or were installed anew, since that was asked last.
+    went: BTreeSet<String>,
 }
 
 impl Served {
@@ -81,6 +87,10 @@ impl Served {
     pub(super) fn put(&mut self, definition: &Value) -> bool {
         let Some((name, defined)) = read(definition) else { return false };
         self.listing.insert(name.clone());
+        let before = self.defined.get(&name);
+        if before.is_some_and(|before| before.uid != defined.uid) {
+            self.went.insert(name.clone());
+        }
         self.defined.get(&name) != Some(&defined) && {
             self.defined.insert(name, defined);
             true
@@ -88,7 +98,11 @@ impl Served {
     }
 
     pub(super) fn remove(&mut self, name: &str) -> bool {
-        self.defined.remove(name).is_some()
+        let known = self.defined.remove(name).is_some();
+        if known {
+            self.went.insert(name.to_owned());
+        }
+        known
     }
 
     pub(super) fn list_begins(&mut self) {
@@ -98,12 +112,25 @@ impl Served {
     /// What wasn't listed is gone.
     pub(super) fn list_ends(&mut self) {
         let listed = std::mem::take(&mut self.listing);
-        self.defined.retain(|name, _| listed.contains(name));
+        let gone: Vec<String> = self.defined.keys().filter(|name| !listed.contains(*name)).cloned().collect();
+        for name in gone {
+            self.remove(&name);
+        }
     }
 
     /// Whether the hub serves a definition of this name (`plural.group`).
     pub(super) fn has(&self, name: &str) -> bool {
         self.defined.contains_key(name)
+    }
+
+    /// The UID of a definition that isn't being deleted.
+    pub(super) fn standing(&self, name: &str) -> Option<&str> {
+        self.defined.get(name).filter(|defined| !defined.deleting).map(|defined| defined.uid.as_str())
+    }
+
+    /// The definitions that went since this was asked last, and their objects with them.
+    pub(super) fn take_gone(&mut self) -> BTreeSet<String> {
+        std::mem::take(&mut self.went)
     }
 
     /// Whether objects of a kind have a status that is written by itself.
@@ -156,6 +183,8 @@ fn read(definition: &Value) -> Option<(String, Defined)> {
     served.sort_by_key(|version| !flag(version, "storage"));
     let versions = served.iter().filter_map(|version| Some(version.get("name")?.as_str()?.to_owned()));
     let defined = Defined {
+        uid: text("/metadata/uid").unwrap_or_default(),
+        deleting: definition.pointer("/metadata/deletionTimestamp").is_some(),
         group: text("/spec/group")?,
         kind: text("/spec/names/kind")?,
         plural: text("/spec/names/plural")?,

@@ -14,10 +14,11 @@ use fleet_propagation::{OverridePolicy, Policy, Precision};
 use serde_json::Value;
 
 use super::choose::{Choice, is_scheduling_suspended};
+use super::definitions::{KIND_MISSING, definition_of};
 use super::distributor::Distributor;
 use super::held::replicas;
 use super::items::{Goal, Item, Matter, OnRecord, Place};
-use super::policies::{read_recorded, recorded};
+use super::policies::read_recorded;
 use super::render::render;
 use super::sources::Source;
 use super::trouble::is_released;
@@ -55,7 +56,7 @@ impl Distributor {
             item.at_rest = false;
         }
         let verdict = self.verdict(id);
-        if self.settle_staged(id, &verdict) {
+        if self.asks_for_definition(id, &verdict) || self.settle_staged(id, &verdict) {
             return;
         }
         let Some(mut item) = self.items.remove(id) else {
@@ -77,7 +78,9 @@ impl Distributor {
             Verdict::Stays(matter) => {
                 for place in item.places.values_mut() {
                     place.kept = Some(matter.clone());
-                    if !matches!(place.goal, Goal::Leave { .. }) {
+                    // What a request under way takes away is on its way out, whatever is decided now.
+                    let goes = matches!(place.under_way, Some(Goal::Leave { .. }));
+                    if !(goes && matches!(place.goal, Goal::Leave { .. })) {
                         place.goal = Goal::Stay;
                     }
                 }
@@ -93,6 +96,7 @@ impl Distributor {
                 item.remembered.shares.clear();
                 item.remembered.ceilings.clear();
                 item.remembered.group = None;
+                item.remembered.orphaned = false;
                 // A mask holds what is there, whatever happens to the object; without its policy there is no mask.
                 let policy = item.remembered.policy.as_ref().and_then(read_recorded);
                 let holds =
@@ -201,29 +205,48 @@ impl Distributor {
         })
     }
 
-    /// An object leaves; unless its policy may only seem to be gone, since the hub doesn't serve its kind for now.
+    /// An object leaves; unless its policy went with the definition of its kind, and nobody decided on the object.
     fn lets_go(&self, id: &ObjectId, why: Leaves) -> Verdict {
-        let recorded = self.items.get(id).and_then(|item| item.remembered.policy.as_ref());
-        let policy = recorded.and_then(read_recorded);
-        let served = policy.as_ref().is_none_or(|policy| {
-            let name = format!("{}.{}", policy.kind.plural(), policy.group);
-            !GROUPS.contains(&policy.group.as_str()) || self.served.has(&name)
+        let item = self.items.get(id);
+        let policy = item.and_then(|item| item.remembered.policy.as_ref()).and_then(read_recorded);
+        let went = policy.filter(|policy| {
+            let orphaned = item.is_some_and(|item| item.remembered.orphaned);
+            GROUPS.contains(&policy.group.as_str())
+                && (self.served.standing(&definition_of(policy)).is_none()
+                    || (orphaned && self.policies.get(policy).is_none()))
         });
-        if served {
-            return Verdict::Leaves(why);
-        }
-        let policy = policy.map(|policy| policy.to_string()).unwrap_or_default();
+        let Some(policy) = went else { return Verdict::Leaves(why) };
         let message = format!(
-            "{policy} had it, and the hub doesn't serve this kind of policy any more, so what is there stays; install the definition again"
+            "{policy} had it, and went with the definition of its kind, so what is there stays until a policy takes it; install the definition again, then the policy"
         );
-        Verdict::Stays(Matter::lasting("PolicyKindMissing", message))
+        Verdict::Stays(Matter::lasting(KIND_MISSING, message))
+    }
+
+    /// What a policy says becomes of what it lets go, as it is taken up: what it lets go with the same edit, or before all of
+    /// it is settled, isn't placed by it again.
+    pub(super) fn says_what_stays(&mut self, policy: &Policy, had: &[ObjectId]) {
+        for id in had {
+            let dependent = self.items.get(id).is_some_and(|item| item.remembered.dependent);
+            let needing = if dependent { self.policies_needing(id) } else { BTreeSet::new() };
+            let others = needing.iter().filter(|other| **other != policy.id);
+            let others: Vec<&Arc<Policy>> = others.filter_map(|other| self.claims.policy(other)).collect();
+            let keeps = |policy: &Policy| !policy.spec.prunes();
+            let preserves = |policy: &Policy| policy.spec.preserve_resources_on_deletion;
+            let kept = keeps(policy) || others.iter().any(|other| keeps(other));
+            let preserved = preserves(policy) || others.iter().any(|other| preserves(other));
+            // One that has errors takes nothing away, and who else needed something isn't known after a restart.
+            let adds = !policy.acts || dependent && needing.is_empty();
+            let Some(item) = self.items.get_mut(id) else { continue };
+            item.remembered.kept = kept || adds && item.remembered.kept;
+            item.remembered.preserved = preserved || adds && item.remembered.preserved;
+        }
     }
 
     /// Places an object by a policy, or asks first how much room there is.
     fn place(&mut self, id: &ObjectId, item: &mut Item, policy: &Arc<Policy>, source: &Source) {
         let Some(followed) = self.policies.get(&policy.id) else { return };
         let holds = Arc::clone(&followed.holds);
-        item.remembered.policy = Some(recorded(&policy.id));
+        item.is_had_by(&policy.id);
         item.remembered.dependent = false;
         item.remembered.kept = !policy.spec.prunes();
         item.remembered.preserved = policy.spec.preserve_resources_on_deletion;
@@ -323,7 +346,13 @@ impl Distributor {
                     place.kept = None;
                     place.held = hold;
                     place.waits = None;
-                    if hold.is_none() {
+                    if !self.fleet.get(&cluster).is_none_or(|member| member.cluster.accepted) {
+                        // Nothing is deleted there, not even if the hub accepts it again before this is sent: what is chosen
+                        // then may leave it where it is.
+                        place.goal = Goal::Stay;
+                        let refused = Hold::NotAccepted;
+                        place.kept = Some(Matter::passing(refused.reason(), refused.message(&cluster)));
+                    } else if hold.is_none() {
                         item.remembered.held.remove(&cluster);
                         leave(place, released);
                     } else if !matches!(place.goal, Goal::Leave { .. }) {

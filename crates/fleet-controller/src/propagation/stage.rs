@@ -31,9 +31,10 @@ use tokio::time::Instant;
 
 pub(super) use self::back::Had;
 use super::choose::{Choice, is_scheduling_suspended};
+use super::definitions::definition_of;
 use super::distributor::Distributor;
 use super::items::{Goal, Item, Items, Matter};
-use super::policies::{read_recorded, recorded};
+use super::policies::read_recorded;
 use super::render::render;
 use super::settle::{Leaves, Verdict};
 use super::sources::Source;
@@ -229,7 +230,7 @@ impl Distributor {
     /// What has no namespace has no Application that could carry it.
     fn refuse_to_stage(&mut self, id: &ObjectId, policy: &Arc<Policy>) {
         let mut item = self.items.remove(id).unwrap_or_default();
-        item.remembered.policy = Some(recorded(&policy.id));
+        item.is_had_by(&policy.id);
         let message = format!("{id} has no namespace, so it can't roll out by a Workflow; {WITHOUT}");
         for place in item.places.values_mut() {
             place.goal = Goal::Stay;
@@ -266,7 +267,7 @@ impl Distributor {
             // The Application names it once this is on record.
             self.ledger.touch(id, true);
         }
-        item.remembered.policy = Some(recorded(&policy.id));
+        item.is_had_by(&policy.id);
         item.remembered.kept = !policy.spec.prunes();
         item.remembered.preserved = policy.spec.preserve_resources_on_deletion;
         self.stages.carries(id, &stage, Some(policy.id.clone()));
@@ -453,7 +454,7 @@ impl Distributor {
                 return false;
             }
             !GROUPS.contains(&policy.group.as_str())
-                || self.served.has(&format!("{}.{}", policy.kind.plural(), policy.group))
+                || self.served.standing(&definition_of(&policy)).is_some()
         });
         if rolls_out.is_none() && may_be_gone {
             self.stages.back.insert(key.clone());

@@ -63,20 +63,20 @@ pub(super) struct Reached {
 }
 
 /// Waits between breaks: doubling up to a bound, spread over members and places.
-struct Pace {
+pub(super) struct Pace {
     breaks: u32,
     spread: f64,
 }
 
 impl Pace {
-    fn new(member: &str, place: &Place) -> Self {
+    pub(super) fn new(member: &str, place: &Place) -> Self {
         let mut hasher = DefaultHasher::new();
         (member, &place.kind, &place.namespace, &place.name).hash(&mut hasher);
         let spread = 0.75 + f64::from(u32::try_from(hasher.finish() % 1000).unwrap_or(0)) / 2000.0;
         Self { breaks: 0, spread }
     }
 
-    async fn wait(&mut self) {
+    pub(super) async fn wait(&mut self) {
         let wait = FIRST_WAIT.saturating_mul(1 << self.breaks.min(10)).min(LONGEST_WAIT);
         self.breaks = self.breaks.saturating_add(1);
         tokio::time::sleep(wait.mul_f64(self.spread)).await;

@@ -1,6 +1,7 @@
 //! Which places are followed: a kind everywhere, or, where the account may not, in each namespace that matters.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use kube::api::{Api, DynamicObject, ListParams, PartialObjectMeta};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::follow::End;
+use super::follow::{End, Pace};
 use super::judged::is_seen_by_metadata;
 use super::{Kind, Place};
 use crate::Member;
@@ -68,11 +69,47 @@ impl Watched {
 impl Member {
     /// Watches an object's kind from now on, where it is. Called again it does nothing.
     pub fn watch(self: &Arc<Self>, id: &ObjectId, path: &ResourcePath) {
+        self.begin_to_watch(id, Some(path.clone()));
+    }
+
+    /// The same where nobody has asked yet where the kind is: as soon as the member serves it and says so.
+    pub fn watch_when_served(self: &Arc<Self>, id: &ObjectId) {
+        self.begin_to_watch(id, None);
+    }
+
+    fn begin_to_watch(self: &Arc<Self>, id: &ObjectId, path: Option<ResourcePath>) {
         let kind = (id.api_version.clone(), id.kind.clone());
         let Some(grown) = self.watched.want(&kind, &id.namespace) else { return };
-        self.observations.enter(&Place::ours(&kind, None));
-        let follow = Arc::clone(self).follow_kind(kind, path.clone(), grown);
+        let everywhere = Place::ours(&kind, None);
+        self.observations.enter(&everywhere);
+        let (member, id) = (Arc::clone(self), id.clone());
+        let follow = async move {
+            let path = match path {
+                Some(path) => path,
+                None => member.served(&id, &everywhere).await,
+            };
+            member.follow_kind(kind, path, grown).await;
+        };
         self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(follow));
+    }
+
+    /// Where a kind is, once the member says so.
+    async fn served(self: &Arc<Self>, id: &ObjectId, place: &Place) -> ResourcePath {
+        let mut pace = Pace::new(self.name(), place);
+        loop {
+            self.at_hand().await;
+            // Whoever else asks may be answered first.
+            let mut found = pin!(self.discovered.found());
+            found.as_mut().enable();
+            match self.path(id).await {
+                Ok(path) => return path,
+                Err(error) => tracing::debug!(cluster = self.name(), %place, %error, "can't be watched yet"),
+            }
+            tokio::select! {
+                () = found => {}
+                () = pace.wait() => {}
+            }
+        }
     }
 
     async fn follow_kind(self: Arc<Self>, kind: Kind, path: ResourcePath, grown: Arc<Notify>) {

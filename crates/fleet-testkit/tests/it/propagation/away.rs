@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use anyhow::Context as _;
 use fleet_testkit::{Engine, Fleet, Meter};
+use futures::StreamExt as _;
 use serde_json::{Value, json};
 
 use super::{
-    CONFIG, DEPLOYMENT, GROUP, config, delete, deployment, policy, ready, value, wait_marks, wait_policy,
-    wait_recorded, wait_value,
+    CONFIG, DEPLOYMENT, GROUP, PATIENCE, config, delete, deployment, policy, ready, value, wait_marks,
+    wait_policy, wait_recorded, wait_value,
 };
 
 /// While nobody looks, an object is changed on the hub, and on a member by somebody else: what was ours there is taken back
@@ -214,5 +216,51 @@ async fn who_misses_a_request_after_a_restart_gives_nothing_up() -> anyhow::Resu
     wait_policy(&fleet, "PropagationPolicy", "split", keeps).await?;
     let found = fleet.get("m1", "apps/v1", "Deployment", "web").await?.unwrap_or_default();
     assert_eq!(found.pointer("/spec/replicas"), Some(&json!(4)), "{found:#}");
+    engine.stop().await
+}
+
+/// A member lets the controller list by namespace only. Broken: after a restart, what is in any but the first namespace that is
+/// looked at gets nothing any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_namespace_of_a_member_is_looked_at_after_a_restart() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one")]).await?;
+    let start = || {
+        let members = Meter::new();
+        members.forbid_everywhere("configmaps");
+        Engine::with(&fleet, Meter::new(), members, fleet.options())
+    };
+    let within = |namespace: &str, value: &str| {
+        let mut object = config("settings", value);
+        object["metadata"]["namespace"] = json!(namespace);
+        object
+    };
+    let arrives = async |namespace: &str, value: &str| {
+        let api = fleet.resource("m1", &within(namespace, value)).await?;
+        let mut seen = std::pin::pin!(kube::runtime::watcher::watch_object(api, "settings"));
+        while let Some(object) = seen.next().await {
+            if object?.is_some_and(|object| object.data.pointer("/data/key") == Some(&json!(value))) {
+                break;
+            }
+        }
+        anyhow::Ok(())
+    };
+    let engine = start();
+    let mut wide = policy("wide", CONFIG, "settings", &["one"]);
+    wide["kind"] = json!("ClusterPropagationPolicy");
+    wide["metadata"] = json!({"name": "wide"});
+    fleet.apply("hub", &wide).await?;
+    for namespace in ["first", "second"] {
+        let made = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
+        fleet.apply("hub", &made).await?;
+        fleet.apply("hub", &within(namespace, "1")).await?;
+        tokio::time::timeout(PATIENCE, arrives(namespace, "1")).await.context(namespace)??;
+    }
+    wait_marks(&fleet, 2).await?;
+    engine.stop().await?;
+    let engine = start();
+    for namespace in ["first", "second"] {
+        fleet.apply("hub", &within(namespace, "2")).await?;
+        tokio::time::timeout(PATIENCE, arrives(namespace, "2")).await.context(namespace)??;
+    }
     engine.stop().await
 }

@@ -65,7 +65,9 @@ async fn a_policy_says_what_is_not_well_and_where() -> anyhow::Result<()> {
     fleet.apply("hub", &bad).await?;
     fleet.apply("hub", &policy("all", DEPLOYMENT, "web", &["one", "two"])).await?;
     let told = wait_policy(&fleet, "PropagationPolicy", "all", |policy| {
-        condition(policy, "Healthy").is_some_and(|healthy| healthy["reason"] == json!("Degraded"))
+        let degraded =
+            condition(policy, "Healthy").is_some_and(|healthy| healthy["reason"] == json!("Degraded"));
+        degraded && status_of(policy, "Ready") == "True"
     });
     let told = told.await?;
     assert_eq!((status_of(&told, "Ready"), status_of(&told, "Healthy")), ("True", "False"), "{told:#}");
