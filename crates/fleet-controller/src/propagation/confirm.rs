@@ -1,17 +1,21 @@
 //! What the hub was told in one order is acted on in that order: each kind has a watch of its own, and one may tell of an
 //! edit before another tells of the mask that was set to hold it. So before an edit of an object, of an override or of a
-//! cluster is acted on, the policy that it comes under is read once more; one read serves all edits that came before it.
+//! cluster is acted on, the policy that it comes under is read once more; one read serves all edits that came before it. And
+//! before what a policy lets go leaves, all policies are read that might take it: the new one may be of another kind.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use fleet_api::ObjectId;
+use fleet_api::propagation::PolicyKind;
 use fleet_propagation::PolicyId;
-use kube::api::DynamicObject;
+use kube::api::{Api, DynamicObject, ListParams};
 
 use super::dispatch::Done;
 use super::distributor::Distributor;
 use super::policies::{self, read_recorded};
+use super::settle::{Leaves, Verdict};
+use super::watch::Topic;
 
 /// How long a read may take, and the wait after one that failed.
 pub(super) const DEADLINE: Duration = Duration::from_secs(10);
@@ -21,6 +25,8 @@ pub(super) const AGAIN: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Asked {
     Policy(PolicyId),
+    /// All policies that may take objects.
+    Policies,
     /// The definition of a kind of policies, by its name (`plural.group`).
     Definition(String),
 }
@@ -30,6 +36,8 @@ pub(super) enum Asked {
 pub(super) struct Confirmations {
     reads: BTreeMap<Asked, Read>,
     waiting: BTreeMap<ObjectId, Asked>,
+    /// The UIDs of policies that went while something was read, which may have been read before.
+    gone: BTreeSet<String>,
 }
 
 /// A read that is under way.
@@ -76,7 +84,22 @@ impl Confirmations {
         if more {
             self.reads.insert(asked.clone(), Read { now: next, ..Read::default() });
         }
+        if self.reads.is_empty() {
+            self.gone.clear();
+        }
         (now, more)
+    }
+
+    /// A policy is gone, whatever was read of it.
+    pub(super) fn is_gone(&mut self, uid: String) {
+        if !self.reads.is_empty() {
+            self.gone.insert(uid);
+        }
+    }
+
+    /// Whether what was read is still there, as far as the watches told.
+    fn is_still_there(&self, object: &DynamicObject) -> bool {
+        object.metadata.uid.as_ref().is_none_or(|uid| !self.gone.contains(uid))
     }
 }
 
@@ -118,7 +141,8 @@ impl Distributor {
         let known = self.policies.get(&policy).is_some();
         // The watch is about to tell that it is gone, and what becomes of its objects; until then nothing is done by it.
         let leaves = known && object.is_none();
-        if let Some(object) = object.filter(|_| known) {
+        let there = |object: &DynamicObject| known && self.confirmations.is_still_there(object);
+        if let Some(object) = object.filter(there) {
             self.policy_seen(policy.kind, &policy.group, &object);
         }
         let (waited, more) = self.confirmations.read(&Asked::Policy(policy.clone()));
@@ -133,4 +157,76 @@ impl Distributor {
             self.read_again(policy);
         }
     }
+
+    /// Whether an object that its policy let go waits until it is known that no other policy has it.
+    pub(super) fn asks_who_takes(&mut self, id: &ObjectId, verdict: &Verdict) -> bool {
+        let there = self.items.get(id).is_some_and(|item| !item.untaken && !item.is_nowhere());
+        if !there || !matches!(verdict, Verdict::Leaves(Leaves::Unclaimed)) {
+            return false;
+        }
+        if self.confirmations.wait(id, &Asked::Policies) {
+            self.read_all_again();
+        }
+        true
+    }
+
+    fn read_all_again(&mut self) {
+        let taking = self.watches.topics().filter(|topic| self.watches.is_listed(topic));
+        let taking = taking.filter_map(|topic| match topic {
+            Topic::Policies(group, plural) => Some((group.clone(), policies::kind_of(plural)?)),
+            Topic::Definitions | Topic::Objects(..) => None,
+        });
+        let taking: Vec<_> = taking.filter(|(_, kind)| !kind.overrides()).collect();
+        let client = self.ctx.hub.client.clone();
+        self.jobs.spawn(async move {
+            loop {
+                let failure = match tokio::time::timeout(DEADLINE, read_all(&client, &taking)).await {
+                    Ok(Ok(policies)) => return Done::ReadAll { policies },
+                    Ok(Err(error)) => fleet_members::innermost(&error),
+                    Err(_) => format!("no answer within {DEADLINE:?}"),
+                };
+                tracing::warn!(
+                    failure,
+                    "policies aren't read; what no policy has any more stays until they are"
+                );
+                tokio::time::sleep(AGAIN).await;
+            }
+        });
+    }
+
+    /// All policies were read: what waited for it leaves, unless one of them has it.
+    pub(super) fn read_all(&mut self, policies: &[(PolicyKind, String, DynamicObject)]) {
+        for (kind, group, object) in policies {
+            if self.confirmations.is_still_there(object) {
+                self.policy_seen(*kind, group, object);
+            }
+        }
+        let (waited, more) = self.confirmations.read(&Asked::Policies);
+        for id in waited {
+            if let Some(item) = self.items.get_mut(&id) {
+                item.untaken = true;
+            }
+            self.touch(&id);
+        }
+        if more {
+            self.read_all_again();
+        }
+    }
+}
+
+/// All policies of some kinds; those of a kind that isn't served any more are none.
+async fn read_all(
+    client: &kube::Client,
+    kinds: &[(String, PolicyKind)],
+) -> kube::Result<Vec<(PolicyKind, String, DynamicObject)>> {
+    let mut all = Vec::new();
+    for (group, kind) in kinds {
+        let api: Api<DynamicObject> = Api::all_with(client.clone(), &kind.resource(group));
+        match api.list(&ListParams::default()).await {
+            Ok(list) => all.extend(list.items.into_iter().map(|object| (*kind, group.clone(), object))),
+            Err(kube::Error::Api(status)) if status.is_not_found() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(all)
 }

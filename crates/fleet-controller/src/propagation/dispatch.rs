@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use fleet_api::propagation::PolicyKind;
 use fleet_api::{Application, ObjectId, ResourceTracker};
 use fleet_members::{Account, Acting, Member, MemberError, Observed, PendingPod, Reachability};
 use fleet_placement::Room;
@@ -61,6 +62,8 @@ pub(super) enum Done {
     AskedForPending { cluster: String, outcome: Result<Vec<PendingPod>, MemberError> },
     /// A policy was read once more; nothing where it is gone.
     Confirmed { policy: PolicyId, object: Option<Box<DynamicObject>> },
+    /// All policies that may take objects were read, each with its kind and group.
+    ReadAll { policies: Vec<(PolicyKind, String, DynamicObject)> },
     /// A definition was read: its UID, unless it is gone or being deleted.
     Defined { definition: String, uid: Option<String> },
     /// An Application that carries a policy was written or deleted; it stands so.
@@ -300,6 +303,10 @@ impl Distributor {
             }
         };
         let leaves = matches!(place.goal, Goal::Leave { .. });
+        if leaves && (self.dirty.contains(id) || self.confirmations.waits(id)) {
+            // It may be to stay by now; whoever settles it looks again.
+            return false;
+        }
         let account = match account {
             Ok(account) => account,
             // It may take away what is its own wherever it is.
@@ -380,6 +387,7 @@ impl Distributor {
             Done::Measured { cluster, room } => self.measured(&cluster, room.map(|room| *room)),
             Done::AskedForPending { cluster, outcome } => self.pending_told(&cluster, outcome),
             Done::Confirmed { policy, object } => self.confirmed(policy, object.map(|object| *object)),
+            Done::ReadAll { policies } => self.read_all(&policies),
             Done::Defined { definition, uid } => self.defined(definition, uid.as_deref()),
             Done::Staged { key, over, outcome } => self.staged(&key, over, outcome),
             Done::HandedBack { key, outcome } => self.handed_back(&key, *outcome),
@@ -450,7 +458,7 @@ impl Distributor {
         match outcome {
             Ok(Parted::Gone) => {
                 self.was_deleted(id, cluster);
-                self.forget_place(&mut item, cluster);
+                self.forget_place(id, &mut item, cluster);
                 self.items.insert(id.clone(), item);
                 self.touch(id);
                 self.left_namespace(cluster, id);
@@ -484,12 +492,13 @@ impl Distributor {
     }
 
     /// Nothing of an object is on a cluster any more.
-    pub(super) fn forget_place(&mut self, item: &mut Item, cluster: &str) {
+    pub(super) fn forget_place(&mut self, id: &ObjectId, item: &mut Item, cluster: &str) {
         // From now on it has to be on record again before it is sent there.
         item.places.remove(cluster);
         item.remembered.left.remove(cluster);
         item.remembered.told.remove(cluster);
         item.remembered.held.remove(cluster);
+        self.ledger.touch(id, false);
     }
 
     /// Forgets an object that is nowhere and that nobody wants anywhere.

@@ -219,6 +219,8 @@ impl Distributor {
     /// Settles what is to be settled, and starts what follows. True where there is more to do at once.
     fn turn(&mut self) -> bool {
         let now = Instant::now();
+        // What is settled is settled by everything that was heard.
+        self.take_notes();
         if self.kinds_moved {
             self.kinds_changed();
         }
@@ -421,7 +423,9 @@ impl Distributor {
         match event {
             watcher::Event::Init => self.policies.list_begins(kind, group),
             watcher::Event::InitApply(object) | watcher::Event::Apply(object) => {
-                self.policy_seen(kind, group, &object);
+                if let Some(id) = self.policy_seen(kind, group, &object) {
+                    self.policies.listed(id);
+                }
             }
             watcher::Event::Delete(object) => {
                 if let Some((id, _)) = policies::manifest(kind, group, &object) {
@@ -451,14 +455,20 @@ impl Distributor {
     }
 
     /// A policy is so on the hub.
-    pub(super) fn policy_seen(&mut self, kind: PolicyKind, group: &str, object: &DynamicObject) {
-        let Some((id, manifest)) = policies::manifest(kind, group, object) else { return };
+    pub(super) fn policy_seen(
+        &mut self,
+        kind: PolicyKind,
+        group: &str,
+        object: &DynamicObject,
+    ) -> Option<PolicyId> {
+        let (id, manifest) = policies::manifest(kind, group, object)?;
         let status = object.data.get("status").cloned().unwrap_or_default();
         if let Some(manifest) = self.policies.put(&id, manifest, object, status) {
             self.read(&manifest);
             self.select_kinds();
         }
         self.said.touch(&id);
+        Some(id)
     }
 
     /// Reads a policy and takes it up.
@@ -504,9 +514,8 @@ impl Distributor {
     }
 
     pub(super) fn policy_gone(&mut self, id: &PolicyId) {
-        if !self.policies.remove(id) {
-            return;
-        }
+        let Some(uid) = self.policies.remove(id) else { return };
+        self.confirmations.is_gone(uid);
         self.said.forget(id);
         if id.kind.overrides() {
             if let Some(before) = self.overrides.remove(id) {

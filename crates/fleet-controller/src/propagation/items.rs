@@ -23,6 +23,8 @@ pub(super) struct Item {
     pub(super) on_record: OnRecord,
     /// Its policy is gone, and the definition of that kind stood after that: somebody deleted the policy.
     pub(super) policy_deleted: bool,
+    /// No policy had it when all were read, after it was let go.
+    pub(super) untaken: bool,
     /// The Application that carries it, as recorded.
     pub(super) recorded_stage: Option<String>,
     /// Its places.

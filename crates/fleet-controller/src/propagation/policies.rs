@@ -105,7 +105,6 @@ impl Policies {
         object: &DynamicObject,
         status: Value,
     ) -> Option<Value> {
-        self.listing.insert(id.clone());
         let known = self.all.entry(id.clone()).or_default();
         let told = object.metadata.uid.clone().zip(object.metadata.generation);
         if let (Some((before, newer)), Some((uid, generation))) = (&known.newest, &told)
@@ -123,15 +122,22 @@ impl Policies {
         })
     }
 
-    pub(super) fn remove(&mut self, id: &PolicyId) -> bool {
-        self.all.remove(id).is_some()
+    /// Its UID, where it was known.
+    pub(super) fn remove(&mut self, id: &PolicyId) -> Option<String> {
+        Some(self.all.remove(id)?.newest.map(|(uid, _)| uid).unwrap_or_default())
     }
 
     pub(super) fn list_begins(&mut self, kind: PolicyKind, group: &str) {
         self.listing.retain(|id| id.kind != kind || id.group != group);
         // A hub that was restored from a backup tells what is older.
         let of = |(id, _): &(&PolicyId, &mut Followed)| id.kind == kind && id.group == group;
-        self.all.iter_mut().filter(of).for_each(|(_, followed)| followed.newest = None);
+        let newest = self.all.iter_mut().filter(of).filter_map(|(_, followed)| followed.newest.as_mut());
+        newest.for_each(|(_, generation)| *generation = 0);
+    }
+
+    /// The watch tells of a policy: what is read beside it says nothing about what it lists.
+    pub(super) fn listed(&mut self, id: PolicyId) {
+        self.listing.insert(id);
     }
 
     /// Those of a kind and group that weren't listed.

@@ -52,11 +52,15 @@ pub(super) enum Verdict {
 impl Distributor {
     /// Decides what the places of an object are to do.
     pub(super) fn settle(&mut self, id: &ObjectId) {
+        let verdict = self.verdict(id);
         if let Some(item) = self.items.get_mut(id) {
             item.at_rest = false;
+            item.untaken &= matches!(verdict, Verdict::Leaves(Leaves::Unclaimed));
         }
-        let verdict = self.verdict(id);
-        if self.asks_for_definition(id, &verdict) || self.settle_staged(id, &verdict) {
+        if self.asks_for_definition(id, &verdict)
+            || self.asks_who_takes(id, &verdict)
+            || self.settle_staged(id, &verdict)
+        {
             return;
         }
         let Some(mut item) = self.items.remove(id) else {
@@ -152,10 +156,7 @@ impl Distributor {
         let gone: Vec<String> =
             item.at().filter(|cluster| self.fleet.get(cluster).is_none()).cloned().collect();
         for cluster in &gone {
-            self.forget_place(item, cluster);
-        }
-        if !gone.is_empty() {
-            self.ledger.touch(id, false);
+            self.forget_place(id, item, cluster);
         }
     }
 

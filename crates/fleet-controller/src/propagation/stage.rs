@@ -376,7 +376,7 @@ impl Distributor {
             if !member.observes([id].into_iter()) {
                 self.watch_on(&cluster, id);
             } else if member.observed(id).is_none_or(|seen| seen.owner != self.owner()) {
-                self.forget_place(item, &cluster);
+                self.forget_place(id, item, &cluster);
                 self.left_namespace(&cluster, id);
             }
         }

@@ -17,6 +17,7 @@ mod bad;
 mod definitions;
 mod dependents;
 mod full;
+mod hands;
 mod held;
 mod joining;
 mod kept;

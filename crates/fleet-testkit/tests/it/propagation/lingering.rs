@@ -252,6 +252,30 @@ async fn what_lost_our_label_is_still_ours() -> anyhow::Result<()> {
     engine.stop().await
 }
 
+/// Broken: where something was to be and never came is on record for ever, as if it were there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_leaves_before_it_came_goes_off_the_record() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one"), ("m2", "two")]).await?;
+    fleet
+        .apply("m2", &json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demo"}}))
+        .await?;
+    fleet.apply("m2", &config("settings", "theirs")).await?;
+    let engine = Engine::start(&fleet);
+    fleet.apply("hub", &config("settings", "1")).await?;
+    fleet.apply("hub", &policy("all", CONFIG, "settings", &["one", "two"])).await?;
+    let failed = ready(&fleet, "all", "Failed").await?;
+    assert!(failed.to_string().contains("ExistsAlready"), "{failed:#}");
+    wait_recorded(&fleet, |recorded| recorded.iter().any(|(on, _)| on == "m2")).await?;
+    cordon(&fleet, "m2", json!("maintenance")).await?;
+    fleet.apply("hub", &policy("all", CONFIG, "settings", &["one"])).await?;
+    wait_remembered(&fleet, |objects| objects.iter().all(|object| !object.shares.contains_key("m2"))).await?;
+    cordon(&fleet, "m2", Value::Null).await?;
+    ready(&fleet, "all", "Delivered").await?;
+    wait_recorded(&fleet, |recorded| !recorded.iter().any(|(on, _)| on == "m2")).await?;
+    assert_eq!(value(&fleet, "m2", "settings").await?, Some(json!("theirs")));
+    engine.stop().await
+}
+
 fn places(policy: &Value) -> Vec<(String, String, String)> {
     let objects = policy.pointer("/status/claimed").and_then(Value::as_array).into_iter().flatten();
     let gone = objects.filter(|object| object["name"] == json!("settings"));
