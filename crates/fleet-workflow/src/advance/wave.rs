@@ -184,9 +184,26 @@ impl Turn<'_> {
     /// Begins with as many as may be under way: the canary group, the others, then what is only cleared.
     /// Says how many more might.
     fn begin_targets(&mut self, node: &Node, rules: &Rules, step: &mut StepState, owed: &Owed) -> usize {
+        loop {
+            let busy: Vec<bool> = step.targets.iter().map(|state| self.is_busy(&step.name, state)).collect();
+            let places = rules.at_once.saturating_sub(busy.iter().filter(|busy| **busy).count());
+            let free = self.begin_as_many(node, rules, step, owed, places);
+            // Who ends between two tries leaves its place to those before it, too; each time one more is over.
+            if !step.targets.iter().zip(busy).any(|(state, busy)| busy && state.phase.is_over()) {
+                return free;
+            }
+        }
+    }
+
+    fn begin_as_many(
+        &mut self,
+        node: &Node,
+        rules: &Rules,
+        step: &mut StepState,
+        owed: &Owed,
+        mut free: usize,
+    ) -> usize {
         let over = step.phase.is_over();
-        let busy = step.targets.iter().filter(|state| self.is_busy(&step.name, state)).count();
-        let mut free = rules.at_once.saturating_sub(busy);
         let all = step.targets.iter().filter(|state| !state.cleared).count();
         for group in [true, false] {
             let canary = if over { Canary::Well } else { Canary::of(&step.targets) };

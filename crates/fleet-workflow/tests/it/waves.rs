@@ -385,6 +385,36 @@ fn who_is_silent_before_its_turn_takes_no_place() {
     assert_eq!(sent(&world.turn().commands), ["m1"]);
 }
 
+// Broken: one that is passed over between two tries takes its place along, and who waits for it hangs until something else
+// happens.
+#[test]
+fn who_is_passed_over_between_two_tries_leaves_its_place() {
+    for order in [["m1", "m2"], ["m2", "m1"]] {
+        let steps = [
+            step("first", "deploy", json!({"maxFailures": 1}), &[]),
+            step("second", "deploy", json!({"maxParallelTargets": 1}), &["first"]),
+        ];
+        let mut world = World::new(Graph::read(&steps, false).unwrap(), &[order.to_vec(), order.to_vec()]);
+        see(&mut world, &order, Sight::Seen);
+        world.settle();
+        world.finish("first", "m1");
+        let refused = |retry| Delivery::Refused { problem: problem("Invalid"), retry };
+        world.deliver("first", "m2", refused(false));
+        world.fact("second", &target("m1")).sight = Sight::Silent;
+        assert_eq!(sent(&world.settle().commands), ["m2"]);
+        world.deliver("second", "m2", refused(true));
+        world.turn();
+        world.fact("second", &target("m1")).sight = Sight::Seen;
+        world.turn();
+        assert_eq!(world.state("second", "m1").reason, "WaitingForTurn");
+        // The first step has to try there again, so the second passes it over until it has caught up.
+        ask(&mut world, TargetAction::Retry, "m2", "1");
+        assert_eq!(sent(&world.turn().commands), ["m2", "m1"], "{order:?}");
+        assert_eq!(world.state("second", "m1").phase, TargetPhase::Delivering);
+        assert_eq!(world.state("second", "m2").phase, TargetPhase::Skipped);
+    }
+}
+
 #[test]
 fn a_person_skips_a_target_and_asks_for_it_later() {
     let steps = [step("first", "deploy", json!({}), &[]), step("second", "deploy", json!({}), &[])];
