@@ -86,10 +86,11 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(32))]
 
-        /// A replica that gets most of the work makes the others useless.
+        /// A replica that gets most of the work makes the others useless. Shares vary by chance as names do:
+        /// this many duties keep a fair vote six standard deviations inside the bound.
         #[test]
         fn everybody_gets_a_fair_share(replicas in replicas()) {
-            let duties = duties(2000);
+            let duties = duties(6000);
             let mut counts: BTreeMap<String, usize> = BTreeMap::new();
             for winner in winners(&duties, &replicas) {
                 *counts.entry(winner).or_default() += 1;
@@ -97,7 +98,7 @@ mod tests {
             let fair = duties.len() / replicas.len();
             for replica in &replicas {
                 let count = counts.get(replica).copied().unwrap_or_default();
-                prop_assert!(count * 10 > fair * 8 && count * 10 < fair * 12, "{replica} has {count} of {fair}");
+                prop_assert!(count * 100 > fair * 85 && count * 100 < fair * 115, "{replica} has {count} of {fair}");
             }
         }
 

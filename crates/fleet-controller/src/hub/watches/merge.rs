@@ -100,7 +100,9 @@ where
                 from.listed = true;
                 let listing = std::mem::take(&mut from.listing);
                 let known = std::mem::replace(&mut from.known, listing);
-                let gone: Vec<ObjectRef<K>> = known.difference(&from.known).cloned().collect();
+                let mut gone: Vec<ObjectRef<K>> = known.difference(&from.known).cloned().collect();
+                // A set has no order; what is told has the same each time, so that a seed of the simulation plays as before.
+                gone.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
                 if self.listed {
                     out.extend(gone.into_iter().map(Out::Gone));
                 } else {
@@ -174,5 +176,19 @@ mod tests {
         assert_eq!(take(1, InitApply(object("b", "b2"))), ["put b2"]);
         assert_eq!(take(1, InitDone), ["gone b1"]);
         assert_eq!(take(0, Delete(object("a", "a2"))), ["deleted a2"]);
+    }
+
+    /// Told in a set's order, what went while a watch was interrupted makes a seed of the simulation play otherwise each time.
+    #[test]
+    fn what_went_is_told_in_order() {
+        let mut merge = Merge::new(1);
+        let mut take = |event| said(merge.take(0, event));
+        take(Init);
+        for number in [3, 1, 4, 0, 5, 2] {
+            take(InitApply(object("a", &format!("a{number}"))));
+        }
+        assert_eq!(take(InitDone), ["done"]);
+        take(Init);
+        assert_eq!(take(InitDone), ["gone a0", "gone a1", "gone a2", "gone a3", "gone a4", "gone a5"]);
     }
 }
