@@ -395,7 +395,8 @@ fn run_deleted(ctx: &Context, run: &PartialObjectMeta<Run>) {
 
 fn cluster_changed(ctx: &Arc<Context>, event: &watcher::Event<ManagedCluster>) {
     let changed = match event {
-        watcher::Event::Apply(cluster) | watcher::Event::InitApply(cluster) => {
+        watcher::Event::InitApply(cluster) => ctx.members.upsert(cluster.clone()),
+        watcher::Event::Apply(cluster) => {
             let moved = ctx.members.upsert(cluster.clone());
             ctx.due.touched.touch(&cluster.name_any());
             moved
@@ -404,14 +405,10 @@ fn cluster_changed(ctx: &Arc<Context>, event: &watcher::Event<ManagedCluster>) {
             ctx.members.remove(&cluster.name_any());
             true
         }
-        // A cluster may have gone while the watch was interrupted.
+        // Only now does the store have what was listed.
         watcher::Event::InitDone => {
-            let known = ctx.hub.clusters.state();
-            let gone = ctx.members.clusters().into_iter().map(|cluster| cluster.name_any());
-            let gone: Vec<String> =
-                gone.filter(|name| !known.iter().any(|cluster| cluster.name_any() == *name)).collect();
-            gone.iter().for_each(|name| ctx.members.remove(name));
-            !gone.is_empty()
+            ctx.hub.clusters.state().iter().for_each(|cluster| ctx.due.touched.touch(&cluster.name_any()));
+            false
         }
         watcher::Event::Init => false,
     };

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use fleet_api::{Application, ManagedCluster};
+use fleet_api::{Application, ManagedCluster, ManagedClusterSpec};
 use fleet_testkit::{Engine, Fleet, Meter};
-use kube::api::{Api, DeleteParams};
-use serde_json::json;
+use kube::api::{Api, DeleteParams, PostParams};
+use serde_json::{Value, json};
 
 use crate::small::{app, config, message, value};
 
@@ -211,4 +211,32 @@ async fn an_orphaning_deletion_names_the_member_that_is_down() -> anyhow::Result
     assert_eq!(value(&fleet, "m2", "settings").await?, Some(json!("1")));
     engine.stop().await?;
     Ok(())
+}
+
+/// Clusters are registered while no controller runs; nobody accepts them, so nothing else tells of them.
+/// Broken: each is looked at before the first list is through, and has no status until something of it changes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_knocks_before_the_controller_starts_gets_a_status() -> anyhow::Result<()> {
+    let fleet = Fleet::start(&[("m1", "one")]).await?;
+    let clusters: Api<ManagedCluster> = Api::all(fleet.client("hub"));
+    // More than come on one page.
+    for at in 0..520 {
+        let knocks = ManagedCluster::new(&format!("knocks-{at}"), ManagedClusterSpec::default());
+        clusters.create(&PostParams::default(), &knocks).await?;
+    }
+    let engine = Engine::start(&fleet);
+    for at in 0..50 {
+        let told =
+            |object: Option<&Value>| object.is_some_and(|o| o.pointer("/status/conditions/0").is_some());
+        fleet
+            .wait_object(
+                "hub",
+                "cluster.open-cluster-management.io/v1",
+                "ManagedCluster",
+                &format!("knocks-{at}"),
+                told,
+            )
+            .await?;
+    }
+    engine.stop().await
 }
