@@ -3,7 +3,7 @@
 mod perform;
 mod queue;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -87,7 +87,7 @@ impl Options {
 pub struct Simulator<M> {
     members: Arc<M>,
     options: Options,
-    world: HashMap<Arc<str>, Cluster>,
+    world: BTreeMap<Arc<str>, Cluster>,
     queue: Queue,
     /// The state of what was published last, by its hash: endpoints aren't watched.
     published: HashMap<Key, fleet_json::ContentHash>,
@@ -106,7 +106,7 @@ impl<M: Members> Simulator<M> {
         Self {
             members: Arc::new(members),
             options,
-            world: HashMap::new(),
+            world: BTreeMap::new(),
             queue: Queue::default(),
             published: HashMap::new(),
             unlisted: Kind::WATCHED.into_iter().collect(),
