@@ -69,7 +69,7 @@ pub struct Decision {
 /// Decides. The same input gives the same answer, and what was answered before is kept as far as the rules allow.
 #[must_use]
 pub fn decide(rules: &PlacementRules, survey: &Survey, fleet: &Fleet, demand: &Demand<'_>) -> Decision {
-    let mut decision = decide_once(rules, survey, fleet, demand);
+    let mut decision = decide_once(rules, survey, fleet, demand, rules.failover.moves_back);
     // A cluster that got nothing has had a place that another may take, and isn't where the object is any more: what is
     // decided is what would be decided next. What found no room did so with the shares of before.
     let mut before = demand.placed.clone();
@@ -82,17 +82,25 @@ pub fn decide(rules: &PlacementRules, survey: &Survey, fleet: &Fleet, demand: &D
         }
         before.clone_from(&decision.placed);
         let again = Demand { placed: &before, trouble: &trouble, fresh: false, ..*demand };
-        let next = decide_once(rules, survey, fleet, &again);
+        // What is left just now isn't gone back to.
+        let next = decide_once(rules, survey, fleet, &again, false);
         if next.placed == before {
             break;
         }
-        decision = next;
+        let wake_at = decision.wake_at.into_iter().chain(next.wake_at).min();
+        decision = Decision { wake_at, ..next };
     }
     decision
 }
 
-fn decide_once(rules: &PlacementRules, survey: &Survey, fleet: &Fleet, demand: &Demand<'_>) -> Decision {
-    let mut judge = Judge::new(rules, fleet, demand);
+fn decide_once(
+    rules: &PlacementRules,
+    survey: &Survey,
+    fleet: &Fleet,
+    demand: &Demand<'_>,
+    moves_back: bool,
+) -> Decision {
+    let mut judge = Judge::new(rules, fleet, demand, moves_back);
     let wanted = demand.placed.group.as_ref().filter(|_| !demand.fresh);
     let mut order: Vec<&SurveyedGroup> = survey.groups.iter().collect();
     // The group that was taken is kept as long as it does.
@@ -173,10 +181,10 @@ impl Attempt {
 }
 
 impl<'a> Judge<'a> {
-    fn new(rules: &'a PlacementRules, fleet: &'a Fleet, demand: &'a Demand<'a>) -> Self {
+    fn new(rules: &'a PlacementRules, fleet: &'a Fleet, demand: &'a Demand<'a>, moves_back: bool) -> Self {
         let ready = |name: &str| fleet.get(name).is_some_and(|member| member.standing == Standing::Ready);
         let mut ceilings = if demand.fresh { BTreeMap::new() } else { demand.placed.ceilings.clone() };
-        if rules.failover.moves_back {
+        if moves_back {
             ceilings.retain(|name, _| !ready(name) || demand.trouble.contains_key(name));
         }
         let mut judge = Self { rules, fleet, demand, ceilings, due: BTreeMap::new(), wake_at: None };
