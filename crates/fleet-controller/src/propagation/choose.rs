@@ -60,6 +60,7 @@ impl Distributor {
                     let message =
                         format!("{} of its clusters are asked how much room they have", outdated.len());
                     item.shortfall = Some((MEASURING.to_owned(), message));
+                    item.leaves_not_yet();
                     self.ask_for_room(id, &outdated);
                     return Choice::Asks;
                 }

@@ -15,7 +15,7 @@ use super::dispatch::Done;
 use super::distributor::Distributor;
 use super::policies::{self, read_recorded};
 use super::settle::{Leaves, Verdict};
-use super::watch::Topic;
+use super::watch::{PAGE, Topic};
 
 /// How long a read may take, and the wait after one that failed.
 pub(super) const DEADLINE: Duration = Duration::from_secs(10);
@@ -36,8 +36,6 @@ pub(super) enum Asked {
 pub(super) struct Confirmations {
     reads: BTreeMap<Asked, Read>,
     waiting: BTreeMap<ObjectId, Asked>,
-    /// The UIDs of policies that went while something was read, which may have been read before.
-    gone: BTreeSet<String>,
 }
 
 /// A read that is under way.
@@ -47,6 +45,8 @@ struct Read {
     now: BTreeSet<ObjectId>,
     /// Who came while it was under way, and waits for the next.
     next: BTreeSet<ObjectId>,
+    /// The UIDs of policies that went since it began, and may be in what it brings.
+    gone: BTreeSet<String>,
 }
 
 impl Confirmations {
@@ -76,7 +76,7 @@ impl Confirmations {
 
     /// That was read. Who waited for it, and whether others wait for the next read.
     pub(super) fn read(&mut self, asked: &Asked) -> (BTreeSet<ObjectId>, bool) {
-        let Some(Read { now, next }) = self.reads.remove(asked) else { return Default::default() };
+        let Some(Read { now, next, gone: _ }) = self.reads.remove(asked) else { return Default::default() };
         for id in &now {
             self.waiting.remove(id);
         }
@@ -84,22 +84,20 @@ impl Confirmations {
         if more {
             self.reads.insert(asked.clone(), Read { now: next, ..Read::default() });
         }
-        if self.reads.is_empty() {
-            self.gone.clear();
-        }
         (now, more)
     }
 
     /// A policy is gone, whatever was read of it.
-    pub(super) fn is_gone(&mut self, uid: String) {
-        if !self.reads.is_empty() {
-            self.gone.insert(uid);
+    pub(super) fn is_gone(&mut self, uid: &str) {
+        for read in self.reads.values_mut() {
+            read.gone.insert(uid.to_owned());
         }
     }
 
-    /// Whether what was read is still there, as far as the watches told.
-    fn is_still_there(&self, object: &DynamicObject) -> bool {
-        object.metadata.uid.as_ref().is_none_or(|uid| !self.gone.contains(uid))
+    /// Whether what a read brought is still there, as far as the watches told.
+    fn is_still_there(&self, asked: &Asked, object: &DynamicObject) -> bool {
+        let gone = self.reads.get(asked).map(|read| &read.gone);
+        !gone.zip(object.metadata.uid.as_ref()).is_some_and(|(gone, uid)| gone.contains(uid))
     }
 }
 
@@ -107,10 +105,11 @@ impl Distributor {
     /// Objects are to be settled, once the policies that they come under are known as they are now.
     pub(super) fn confirm(&mut self, ids: impl IntoIterator<Item = ObjectId>) {
         for id in ids {
-            let recorded = || self.items.get(&id).and_then(|item| item.remembered.policy.as_ref());
+            self.ask_again(std::slice::from_ref(&id));
+            let had = || self.items.get(&id).and_then(|item| item.remembered.policy.as_ref());
             let holder = self.claims.holder(&id).cloned();
             let needing = || self.policies_needing(&id).pop_first();
-            match holder.or_else(|| recorded().and_then(read_recorded)).or_else(needing) {
+            match holder.or_else(|| had().and_then(read_recorded)).or_else(needing) {
                 Some(policy) => {
                     if self.confirmations.wait(&id, &Asked::Policy(policy.clone())) {
                         self.read_again(policy);
@@ -141,11 +140,12 @@ impl Distributor {
         let known = self.policies.get(&policy).is_some();
         // The watch is about to tell that it is gone, and what becomes of its objects; until then nothing is done by it.
         let leaves = known && object.is_none();
-        let there = |object: &DynamicObject| known && self.confirmations.is_still_there(object);
+        let asked = Asked::Policy(policy.clone());
+        let there = |object: &DynamicObject| known && self.confirmations.is_still_there(&asked, object);
         if let Some(object) = object.filter(there) {
             self.policy_seen(policy.kind, &policy.group, &object);
         }
-        let (waited, more) = self.confirmations.read(&Asked::Policy(policy.clone()));
+        let (waited, more) = self.confirmations.read(&asked);
         for id in waited {
             if leaves {
                 self.wake_in(AGAIN, &id);
@@ -158,10 +158,21 @@ impl Distributor {
         }
     }
 
+    /// Who takes these is asked again before they leave.
+    pub(super) fn ask_again(&mut self, ids: &[ObjectId]) {
+        for id in ids {
+            if let Some(item) = self.items.get_mut(id) {
+                item.untaken = false;
+            }
+        }
+    }
+
     /// Whether an object that its policy let go waits until it is known that no other policy has it.
     pub(super) fn asks_who_takes(&mut self, id: &ObjectId, verdict: &Verdict) -> bool {
-        let there = self.items.get(id).is_some_and(|item| !item.untaken && !item.is_nowhere());
-        if !there || !matches!(verdict, Verdict::Leaves(Leaves::Unclaimed)) {
+        let Some(item) = self.items.get_mut(id) else { return false };
+        let is_let_go = matches!(verdict, Verdict::Leaves(Leaves::Unclaimed));
+        item.untaken &= is_let_go;
+        if !is_let_go || item.untaken || item.is_nowhere() {
             return false;
         }
         if self.confirmations.wait(id, &Asked::Policies) {
@@ -180,10 +191,9 @@ impl Distributor {
         let client = self.ctx.hub.client.clone();
         self.jobs.spawn(async move {
             loop {
-                let failure = match tokio::time::timeout(DEADLINE, read_all(&client, &taking)).await {
-                    Ok(Ok(policies)) => return Done::ReadAll { policies },
-                    Ok(Err(error)) => fleet_members::innermost(&error),
-                    Err(_) => format!("no answer within {DEADLINE:?}"),
+                let failure = match read_all(&client, &taking).await {
+                    Ok(policies) => return Done::ReadAll { policies },
+                    Err(failure) => failure,
                 };
                 tracing::warn!(
                     failure,
@@ -195,9 +205,11 @@ impl Distributor {
     }
 
     /// All policies were read: what waited for it leaves, unless one of them has it.
-    pub(super) fn read_all(&mut self, policies: &[(PolicyKind, String, DynamicObject)]) {
-        for (kind, group, object) in policies {
-            if self.confirmations.is_still_there(object) {
+    pub(super) fn read_all(&mut self, found: &[(PolicyKind, String, DynamicObject)]) {
+        for (kind, group, object) in found {
+            let id = policies::id_of(*kind, group, object);
+            let news = id.and_then(|id| self.policies.get(&id)).is_none_or(|known| known.differs(object));
+            if news && self.confirmations.is_still_there(&Asked::Policies, object) {
                 self.policy_seen(*kind, group, object);
             }
         }
@@ -214,18 +226,27 @@ impl Distributor {
     }
 }
 
-/// All policies of some kinds; those of a kind that isn't served any more are none.
+/// All policies of some kinds; those of a kind that isn't served any more are none. Else why one of them can't be read.
 async fn read_all(
     client: &kube::Client,
     kinds: &[(String, PolicyKind)],
-) -> kube::Result<Vec<(PolicyKind, String, DynamicObject)>> {
+) -> Result<Vec<(PolicyKind, String, DynamicObject)>, String> {
     let mut all = Vec::new();
     for (group, kind) in kinds {
         let api: Api<DynamicObject> = Api::all_with(client.clone(), &kind.resource(group));
-        match api.list(&ListParams::default()).await {
-            Ok(list) => all.extend(list.items.into_iter().map(|object| (*kind, group.clone(), object))),
-            Err(kube::Error::Api(status)) if status.is_not_found() => {}
-            Err(error) => return Err(error),
+        let mut page = ListParams::default().limit(PAGE);
+        loop {
+            let list = match tokio::time::timeout(DEADLINE, api.list(&page)).await {
+                Ok(Ok(list)) => list,
+                Ok(Err(kube::Error::Api(status))) if status.is_not_found() => break,
+                Ok(Err(error)) => return Err(fleet_members::innermost(&error)),
+                Err(_) => return Err(format!("no answer within {DEADLINE:?}")),
+            };
+            all.extend(list.items.into_iter().map(|object| (*kind, group.clone(), object)));
+            match list.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => page = page.continue_token(&token),
+                None => break,
+            }
         }
     }
     Ok(all)

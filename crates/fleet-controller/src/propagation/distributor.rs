@@ -27,7 +27,7 @@ use super::inbox::Inbox;
 use super::items::{Item, Items, Listed, OnRecord, Place};
 use super::ledger::{Ledger, Recorded};
 use super::lingering::Lingering;
-use super::policies::{self, Policies, read_recorded};
+use super::policies::{self, Followed, Policies, read_recorded};
 use super::report::Reports;
 use super::rooms::Rooms;
 use super::said::Said;
@@ -242,7 +242,9 @@ impl Distributor {
         self.ask_about_waiting();
         self.write();
         self.tend();
-        self.pump();
+        if !more {
+            self.pump();
+        }
         if self.dirty.is_empty() && self.dispatch.is_idle() {
             self.said.nothing_is_on_its_way();
         }
@@ -428,8 +430,14 @@ impl Distributor {
                 }
             }
             watcher::Event::Delete(object) => {
-                if let Some((id, _)) = policies::manifest(kind, group, &object) {
-                    self.policy_gone(&id);
+                if let Some(id) = policies::id_of(kind, group, &object) {
+                    let uid = object.metadata.uid.as_deref();
+                    let known = self.policies.get(&id).and_then(Followed::uid);
+                    match known.zip(uid).filter(|(known, uid)| known != uid) {
+                        // A read told of the one that has its name by now.
+                        Some((_, uid)) => self.confirmations.is_gone(uid),
+                        None => self.policy_gone(&id),
+                    }
                 }
             }
             watcher::Event::InitDone => {
@@ -494,6 +502,7 @@ impl Distributor {
                 let takes = took || policy.spec.takes_dependents();
                 self.stages.policy_changed(&id);
                 let had = self.had_by(&id);
+                self.ask_again(&had);
                 self.says_what_stays(&policy, &had);
                 self.dirty.extend(had);
                 let changes = self.claims.set_policy(policy);
@@ -515,7 +524,7 @@ impl Distributor {
 
     pub(super) fn policy_gone(&mut self, id: &PolicyId) {
         let Some(uid) = self.policies.remove(id) else { return };
-        self.confirmations.is_gone(uid);
+        self.confirmations.is_gone(&uid);
         self.said.forget(id);
         if id.kind.overrides() {
             if let Some(before) = self.overrides.remove(id) {
@@ -527,6 +536,7 @@ impl Distributor {
         let changes = self.claims.remove_policy(id);
         // What it had and has no more may be held by its mask.
         let had = self.had_by(id);
+        self.ask_again(&had);
         self.dirty.extend(had);
         self.changed(changes);
         self.select_kinds();

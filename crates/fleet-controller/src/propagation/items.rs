@@ -23,7 +23,7 @@ pub(super) struct Item {
     pub(super) on_record: OnRecord,
     /// Its policy is gone, and the definition of that kind stood after that: somebody deleted the policy.
     pub(super) policy_deleted: bool,
-    /// No policy had it when all were read, after it was let go.
+    /// No policy had it when all were read, after its own let it go.
     pub(super) untaken: bool,
     /// The Application that carries it, as recorded.
     pub(super) recorded_stage: Option<String>,
@@ -91,6 +91,16 @@ impl Item {
         }
         for warning in warnings {
             self.overridden.entry(warning.policy.clone()).or_default().warns(warning);
+        }
+    }
+
+    /// What was to leave stays for now; what a request under way takes away is on its way out, whatever is decided.
+    pub(super) fn leaves_not_yet(&mut self) {
+        for place in self.places.values_mut() {
+            let goes = matches!(place.under_way, Some(Goal::Leave { .. }));
+            if matches!(place.goal, Goal::Leave { .. }) && !goes {
+                place.goal = Goal::Stay;
+            }
         }
     }
 

@@ -39,6 +39,12 @@ pub(super) struct Policies {
     listing: BTreeSet<PolicyId>,
 }
 
+/// Which policy an object is.
+pub(super) fn id_of(kind: PolicyKind, group: &str, object: &DynamicObject) -> Option<PolicyId> {
+    let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
+    Some(PolicyId::of_group(kind, group, namespace, object.metadata.name.as_deref()?))
+}
+
 /// The manifest of a policy of a watch: lists don't say what their objects are.
 pub(super) fn manifest(kind: PolicyKind, group: &str, object: &DynamicObject) -> Option<(PolicyId, Value)> {
     let resource = kind.resource(group);
@@ -90,6 +96,11 @@ pub fn read_recorded(name: &PolicyName) -> Option<PolicyId> {
 }
 
 impl Followed {
+    /// Whether an object says something else than is known.
+    pub(super) fn differs(&self, object: &DynamicObject) -> bool {
+        self.uid() != object.metadata.uid.as_deref() || self.generation != object.metadata.generation
+    }
+
     /// Its UID.
     pub(super) fn uid(&self) -> Option<&str> {
         Some(self.newest.as_ref()?.0.as_str())

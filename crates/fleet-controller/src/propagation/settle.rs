@@ -55,7 +55,6 @@ impl Distributor {
         let verdict = self.verdict(id);
         if let Some(item) = self.items.get_mut(id) {
             item.at_rest = false;
-            item.untaken &= matches!(verdict, Verdict::Leaves(Leaves::Unclaimed));
         }
         if self.asks_for_definition(id, &verdict)
             || self.asks_who_takes(id, &verdict)

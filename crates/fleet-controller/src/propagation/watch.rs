@@ -14,7 +14,7 @@ use super::distributor::Distributor;
 use super::served::{Definition, outlined};
 
 /// So many objects are listed at a time: one answer is held in memory as a whole.
-const PAGE: u32 = 100;
+pub(super) const PAGE: u32 = 100;
 /// How many events wait until they are taken up; the watches wait, then.
 const WAITING: usize = 128;
 

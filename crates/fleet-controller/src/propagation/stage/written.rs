@@ -70,6 +70,12 @@ impl Distributor {
         let mut clusters: BTreeSet<String> = BTreeSet::new();
         let mut touched: BTreeSet<&String> = BTreeSet::new();
         let mut annotations = BTreeMap::new();
+        // Who takes what isn't the policy's any more is read first.
+        let mut carried =
+            self.items.iter().filter(|(_, item)| item.remembered.stage.as_ref() == Some(&key.1));
+        if carried.any(|(id, _)| id.namespace == key.0 && self.confirmations.waits(id)) {
+            return None;
+        }
         let claimed = self.claims.claimed(&policy.id).filter(|id| id.namespace == key.0);
         for id in claimed.chain(self.carried_along(key)) {
             let item = self.items.get(id)?;
