@@ -202,16 +202,16 @@ async fn nothing_is_collected_before_the_new_revision_is_done() -> anyhow::Resul
     let engine = Engine::start(&fleet);
     fleet.apply("hub", &config("settings", "1")).await?;
     fleet.apply("hub", &deployment("web", "web:1")).await?;
-    let with_timeout = |objects: &[(&str, &str, &str)]| {
+    let with_timeout = |objects: &[(&str, &str, &str)], timeout: &str| {
         let mut manifest = app(objects, &["m1"]);
-        manifest["spec"]["workflow"] = json!({"steps": [{"name": "go", "type": "deploy", "timeout": "1s",
+        manifest["spec"]["workflow"] = json!({"steps": [{"name": "go", "type": "deploy", "timeout": timeout,
             "properties": {"policies": ["where"]}}]});
         manifest
     };
-    fleet.apply("hub", &with_timeout(&[CONFIG, ("apps/v1", "Deployment", "web")])).await?;
+    fleet.apply("hub", &with_timeout(&[CONFIG, ("apps/v1", "Deployment", "web")], "1m")).await?;
     fleet.wait_phase("web", "running").await?;
     let before = uid(&fleet).await?;
-    let mut bad = with_timeout(&[("apps/v1", "Deployment", "web")]);
+    let mut bad = with_timeout(&[("apps/v1", "Deployment", "web")], "1s");
     bad["spec"]["components"][0]["traits"] = json!([{"type": "json-merge-patch", "properties": {"spec": {"template": {
         "metadata": {"annotations": {"sim.fleetctl.dev/hold": "true"}}}}}}]);
     fleet.apply("hub", &bad).await?;

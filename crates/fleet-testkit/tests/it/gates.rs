@@ -256,7 +256,7 @@ async fn a_suspend_step_opens_when_its_time_is_up() -> anyhow::Result<()> {
     assert!(shown.message.contains("watch the graphs"), "{}", shown.message);
     let opens_at = gate_of(&fleet.run_of(&waiting).await?).1.opens_at;
     engine.kill().await;
-    later.store(3590, std::sync::atomic::Ordering::SeqCst);
+    later.store(3000, std::sync::atomic::Ordering::SeqCst);
     let engine = Engine::with(&fleet, Meter::new(), Meter::new(), options());
     // Another Application's run shows that this one was looked at too.
     fleet.apply("hub", &config("other", "1")).await?;

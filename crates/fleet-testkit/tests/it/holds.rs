@@ -134,7 +134,7 @@ async fn a_hold_ends_by_its_time() -> anyhow::Result<()> {
     let fleet = Fleet::start(&[("m1", "one"), ("m2", "two")]).await?;
     let engine = Engine::start(&fleet);
     running(&fleet).await?;
-    hold(&fleet, "m1", Duration::from_secs(3)).await?;
+    hold(&fleet, "m1", Duration::from_secs(8)).await?;
     fleet.wait("web", held).await?;
     edit(&fleet, "m1", "ada", "by hand").await?;
     fleet.wait("web", |app| drift(app).iter().any(|drift| drift.state == DriftState::Held)).await?;

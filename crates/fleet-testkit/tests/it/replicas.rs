@@ -215,6 +215,8 @@ async fn late_writes_of_a_stalled_replica_are_taken_back() -> anyhow::Result<()>
         "settings"
     ));
     let (mut late, mut values) = (false, Vec::new());
+    // From now on every change is seen: a watch begins when it is first asked.
+    watch.next().await.transpose()?;
     one.members.wake();
     one.hub.wake();
     let seen = async {
@@ -267,6 +269,7 @@ async fn a_late_creation_of_what_was_collected_does_not_stay() -> anyhow::Result
         fleet.resource("m1", &json!({"apiVersion": "v1", "kind": "ConfigMap"})).await?,
         "extra"
     ));
+    watch.next().await.transpose()?;
     one.members.wake();
     one.hub.wake();
     let seen = async {

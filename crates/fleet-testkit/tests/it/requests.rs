@@ -28,6 +28,7 @@ async fn requests_per_object_and_per_step_stay_within_the_budget() -> anyhow::Re
     engine.hub.reset();
     engine.members.reset();
     let before = turns(&metrics)?;
+    let began = tokio::time::Instant::now();
     let objects =
         [("apps/v1", "Deployment", "web"), ("v1", "ConfigMap", "settings"), ("v1", "ConfigMap", "another")];
     fleet.apply("hub", &app(&objects, &["m1", "m2", "m3"])).await?;
@@ -41,9 +42,11 @@ async fn requests_per_object_and_per_step_stay_within_the_budget() -> anyhow::Re
     // Beside the budget of 5: the finalizer, and the one read of a tracker, at the first sight of an Application.
     let once = hub.sum(|kind| kind == "PATCH applications" || kind == "GET resourcetrackers");
     assert!(hub.requests() - once <= 5, "hub: {hub:?}");
-    // A turn for each answer and each event of nine objects would be some thirty.
+    // A turn for each answer and each event of nine objects would be some thirty. Where what happens is further apart than
+    // it is gathered for, there are more.
     let taken = turns(&metrics)? - before;
-    assert!(taken <= 16, "{taken} turns for one run");
+    let gathered = u64::try_from(began.elapsed().as_millis() / 20)?;
+    assert!(taken <= gathered.clamp(16, 24), "{taken} turns for one run");
 
     engine.hub.reset();
     engine.members.reset();

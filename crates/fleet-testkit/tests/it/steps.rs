@@ -109,7 +109,8 @@ async fn a_step_is_tried_again_across_a_crash() -> anyhow::Result<()> {
     let step = with(deploy("a", "first"), json!({"retry": {"limit": 20, "interval": "1s", "factor": 1}}));
     fleet.apply("hub", &with_steps("StepByStep", json!([step, deploy("b", "second")]))).await?;
     let retried = fleet.wait("web", |app| message(app).contains("the next begins at")).await?;
-    assert!(message(&retried).contains("try 1 of 21 failed"), "{}", message(&retried));
+    // Which try is shown depends on when the status is written: once a second.
+    assert!(message(&retried).contains(" of 21 failed"), "{}", message(&retried));
     engine.kill().await;
     let before = fleet.run_of(&retried).await?.status.expect("recorded").steps[0].attempts;
     assert!(before >= 1, "the try is on record");

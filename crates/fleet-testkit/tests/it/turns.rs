@@ -97,7 +97,8 @@ async fn one_run_acts_on_a_cluster_and_outlives_the_controller() -> anyhow::Resu
     engine.kill().await;
     let engine = start(&fleet, EACH);
     make(&fleet, "second", &["m1", "m2"], None).await?;
-    let waiting = waits(&fleet, "second", "WaitingForCluster").await?;
+    waits(&fleet, "second", "WaitingForCluster").await?;
+    let waiting = fleet.wait("second", |app| message(app).contains("waits since")).await?;
     let run = fleet.run_of(&fleet.wait_phase("first", "runningWorkflow").await?).await?.name_any();
     let said = message(&waiting);
     assert!(said.contains(&format!("for run demo/{run}, which acts on m1")), "{said}");

@@ -259,6 +259,7 @@ async fn a_joiner_that_is_ignored_gets_the_next_revision() -> anyhow::Result<()>
     fleet.apply("hub", &by_label(json!([step("then", json!({"onJoin": "Ignore"}))]))).await?;
     fleet.wait_phase("web", "running").await?;
     label(&fleet, "m3").await?;
+    crate::small::looked_at(&fleet, "marker").await?;
     fleet.apply("hub", &config("settings", "2")).await?;
     fleet.wait_run("web", 2, "running").await?;
     assert_eq!(value(&fleet, "m3", "settings").await?, Some(json!("2")), "no run of its own came between");

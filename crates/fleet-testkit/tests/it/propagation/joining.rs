@@ -184,18 +184,23 @@ impl<'f> Asked<'f> {
 
     /// A cluster is taken out of the fleet; where `waits`, until everybody knows.
     async fn leaves(&mut self, cluster: &'static str, waits: bool) -> anyhow::Result<()> {
+        let shown = |policy: &Value| {
+            let places = policy.pointer("/status/claimed/0/places").and_then(Value::as_array)?;
+            Some(places.iter().any(|place| place["cluster"] == json!(cluster)))
+        };
+        if waits && !self.knock.contains(cluster) {
+            // That it is there is known, so that it can be seen that it isn't any more.
+            wait_policy(self.fleet, "PropagationPolicy", "everywhere", |policy| shown(policy) == Some(true))
+                .await?;
+        }
         self.clusters().delete(cluster, &DeleteParams::default()).await?;
         self.there.remove(cluster);
         self.knock.remove(cluster);
         self.came_with.remove(cluster);
         self.wanted.retain(|(wanted, _)| *wanted != cluster);
         if waits {
-            let told = json!(cluster);
-            let knows = |policy: &Value| {
-                let places = policy.pointer("/status/claimed/0/places").and_then(Value::as_array);
-                places.is_some_and(|places| places.iter().all(|place| place["cluster"] != told))
-            };
-            wait_policy(self.fleet, "PropagationPolicy", "everywhere", knows).await?;
+            wait_policy(self.fleet, "PropagationPolicy", "everywhere", |policy| shown(policy) == Some(false))
+                .await?;
             wait_recorded(self.fleet, |recorded| !recorded.iter().any(|(on, _)| on == cluster)).await?;
             self.out.insert(cluster, self.copies(cluster).await?);
         }

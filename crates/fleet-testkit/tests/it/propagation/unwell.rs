@@ -58,7 +58,8 @@ async fn what_is_unhealthy_for_too_long_moves_where_the_policy_says_so() -> anyh
     let unasked = ready(&fleet, "split", "Delivered").await?;
     assert!(!unasked.to_string().contains("NotActedOn"), "{unasked:#}");
 
-    split["spec"]["failover"] = json!({"application": {"decisionConditions": {"tolerationSeconds": 1}}});
+    // Longer than a status waits until it is written, so that it is told before it moves.
+    split["spec"]["failover"] = json!({"application": {"decisionConditions": {"tolerationSeconds": 3}}});
     fleet.apply("hub", &split).await?;
     let unwell = told_place(&fleet, "split", "Unhealthy").await?;
     assert!(unwell.to_string().contains("it moves to a cluster that fits"), "{unwell:#}");
